@@ -1,0 +1,1 @@
+"""Layer 1: the head model, the two networks, diffusion, guidance, sampling and losses."""

@@ -1,0 +1,1 @@
+"""Layer 0: leaf helpers that import nothing from models/ or datasets/."""
