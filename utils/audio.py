@@ -1,0 +1,134 @@
+"""Reading speech from any container PyAV knows, 16 bit FLAC for the data sets, and the networks' standardisation.
+
+PyAV decodes and soxr resamples: torchaudio's readers need a system FFmpeg. The channels are averaged here, because
+FFmpeg's own down-mix scales stereo by 0.7071 per channel, which would clip or change the level.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from utils.errors import UserError
+from utils.timebase import SAMPLE_RATE
+
+SILENCE = 1e-4  # peaks below this (-80 dB) hold no speech
+
+
+def load_audio(path: str | Path, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+    """Decode the first audio stream of any wav, flac, mp3, m4a, ogg, mp4, webm ... file.
+
+    Args:
+        path: the file; any sample rate and channel count (channels are averaged).
+        sample_rate: of the result, in Hz.
+
+    Returns:
+        float32 (n,), about -1 to 1 (resampling and float files may overshoot a little).
+
+    Raises:
+        UserError: missing, a folder, unreadable, without an audio stream, empty, silent or holding NaN/inf.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"{path}: no such audio file; check the path")
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder, not an audio file; name one file in it")
+    if path.stat().st_size == 0:
+        raise UserError(f"{path}: the file is empty (0 bytes); give a recording")
+    pieces = list(_resampled(_decoded(path), sample_rate))
+    audio = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+    _check(audio, path)
+    return audio
+
+
+def _check(audio: np.ndarray, path: Path) -> None:
+    if audio.size == 0:
+        raise UserError(f"{path}: the audio is empty (0 samples); give a recording")
+    if not np.isfinite(audio).all():
+        raise UserError(f"{path}: the audio holds NaN or infinite samples; export it again")
+    if np.abs(audio).max() < SILENCE:
+        raise UserError(f"{path}: the audio is silent (every sample below {SILENCE:g}); check the recording level")
+
+
+def _decoded(path: Path) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (sample rate, mono float32 (n,)) per decoded packet, so that only the result is held in memory."""
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.audio:
+                raise UserError(f"{path}: has no audio stream; give a file with sound")
+            for frame in container.decode(container.streams.audio[0]):
+                yield frame.sample_rate, _mono(frame.to_ndarray(), len(frame.layout.channels), frame.format.is_planar)
+    except PermissionError as error:
+        raise UserError(f"{path}: may not be read (permission denied); change its permissions") from error
+    except av.FFmpegError as error:
+        reason = error.strerror or type(error).__name__
+        raise UserError(f"{path}: not readable as audio ({reason}); convert it to wav or flac") from error
+
+
+def _mono(samples: np.ndarray, n_channels: int, planar: bool) -> np.ndarray:
+    """PyAV frame array -> mean over channels, float32 (n,) with full scale 1."""
+    channels = samples if planar else samples.reshape(-1, n_channels).T
+    mono = channels.mean(axis=0, dtype=np.float64)
+    if samples.dtype == np.uint8:  # the one unsigned format: 128 is silence
+        mono = (mono - 128) / 128
+    elif samples.dtype.kind == "i":
+        mono /= -float(np.iinfo(samples.dtype).min)
+    return mono.astype(np.float32)
+
+
+def _resampled(pieces: Iterator[tuple[int, np.ndarray]], sample_rate: int) -> Iterator[np.ndarray]:
+    """Stream the pieces through soxr (very high quality); starts anew if the rate changes in mid-file."""
+    import soxr
+
+    stream, rate = None, None
+    for piece_rate, piece in pieces:
+        if piece_rate != rate:
+            if stream is not None:
+                yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+            rate = piece_rate
+            stream = None if rate == sample_rate else soxr.ResampleStream(rate, sample_rate, 1, quality="VHQ")
+        yield piece if stream is None else stream.resample_chunk(piece)
+    if stream is not None:
+        yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+def standardise(audio: np.ndarray) -> np.ndarray:
+    """(x - mean) / (std + 1e-5) over the whole array, unbiased standard deviation (SPEC section 2); float32 (n,)."""
+    x = np.asarray(audio, dtype=np.float64)
+    std = x.std(ddof=1) if x.size > 1 else 0.0
+    return ((x - x.mean()) / (std + 1e-5)).astype(np.float32)
+
+
+def encode_flac(audio: np.ndarray, sample_rate: int = SAMPLE_RATE) -> bytes:
+    """float (n,) in -1 to 1 (clipped) -> 16 bit mono FLAC bytes, exact to half a quantisation step."""
+    import soundfile
+
+    audio = np.asarray(audio)
+    if audio.ndim != 1 or not np.isfinite(audio).all():
+        raise ValueError(f"audio must be finite and one-dimensional, got shape {audio.shape}")
+    pcm = np.clip(np.round(audio.astype(np.float64) * 32768), -32768, 32767).astype(np.int16)
+    buffer = io.BytesIO()
+    soundfile.write(buffer, pcm, sample_rate, format="FLAC", subtype="PCM_16")
+    return buffer.getvalue()
+
+
+def decode_flac(data: bytes, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+    """FLAC (or wav) bytes of a data set -> float32 (n,), channels averaged.
+
+    Raises:
+        UserError: damaged bytes or another sample rate than `sample_rate`.
+    """
+    import soundfile
+
+    try:
+        audio, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise UserError(f"data set audio: damaged FLAC ({error}); rebuild the data set") from error
+    if rate != sample_rate:
+        raise UserError(f"data set audio: sampled at {rate} Hz, not {sample_rate}; rebuild the data set")
+    return audio[:, 0].copy() if audio.shape[1] == 1 else audio.mean(axis=1)
