@@ -65,7 +65,9 @@ class CoefStats:
     @classmethod
     def identity(cls) -> CoefStats:
         """Mean 0, standard deviation 1: normalisation that changes nothing."""
-        return cls(**{f"{k}_{s}": torch.full((n,), float(s == "std")) for k, n in DIMS.items() for s in ("mean", "std")})
+        return cls(
+            **{f"{k}_{s}": torch.full((n,), float(s == "std")) for k, n in DIMS.items() for s in ("mean", "std")}
+        )
 
     @classmethod
     def load(cls, path: str | Path) -> CoefStats:
@@ -76,7 +78,9 @@ class CoefStats:
         """
         path = Path(path)
         if not path.is_file():
-            raise UserError(f"{path}: no such statistics file; make it with `python -m scripts_for_dataset.calc_stats_random_sample`")
+            raise UserError(
+                f"{path}: no such statistics file; make it with `python -m scripts_for_dataset.calc_stats_random_sample`"
+            )
         try:
             with np.load(path, allow_pickle=False) as file:
                 values = {key: np.asarray(file[key], dtype=np.float32) for key in cls.keys() if key in file.files}
@@ -93,7 +97,9 @@ class CoefStats:
         tensors = {key: torch.as_tensor(values[key], dtype=torch.float32).flatten() for key in cls.keys()}
         for key, tensor in tensors.items():
             if tensor.numel() != DIMS[key.split("_")[0]] or not torch.isfinite(tensor).all():
-                raise UserError(f"{source}: {key} must be {DIMS[key.split('_')[0]]} finite numbers; recompute the statistics")
+                raise UserError(
+                    f"{source}: {key} must be {DIMS[key.split('_')[0]]} finite numbers; recompute the statistics"
+                )
         return cls(**tensors)
 
     @classmethod

@@ -24,7 +24,9 @@ def cli(main: Callable[..., None]) -> Callable[..., None]:
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            _exit(f"no disk space left writing {error.filename or 'the output'}: free some space or choose another --output")
+            _exit(
+                f"no disk space left writing {error.filename or 'the output'}: free some space or choose another --output"
+            )
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             sys.exit(130)

@@ -1,0 +1,76 @@
+"""Checkpoint file -> network, for every script."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from models.audio_encoder import audio_config, config_from_weights
+from models.style_encoder import StyleEncoder, StyleEncoderConfig
+from models.talker import FROZEN_AUDIO_MODELS, Talker, TalkerConfig, build_talker
+from utils.checkpoint import Checkpoint, load_checkpoint, load_weights
+from utils.coefs import CoefStats
+from utils.errors import UserError
+
+_BACKBONE = "audio_encoder.backbone."
+
+
+def load_style_encoder(path: str | Path) -> tuple[StyleEncoder, Checkpoint]:
+    """A style encoder in eval mode, and the checkpoint it came from.
+
+    Raises:
+        UserError: see `load_checkpoint`; unknown or impossible configuration.
+    """
+    checkpoint = load_checkpoint(path, "style_encoder")
+    encoder = StyleEncoder(_config(StyleEncoderConfig, checkpoint, path))
+    load_weights(encoder, checkpoint, str(path))
+    return encoder.eval(), checkpoint
+
+
+def load_talker(path: str | Path) -> tuple[Talker, Checkpoint]:
+    """A talker in eval mode, and the checkpoint it came from; needs no download.
+
+    Raises:
+        UserError: see `load_checkpoint`; unknown or impossible configuration.
+    """
+    checkpoint = load_checkpoint(path, "talker")
+    config = _config(TalkerConfig, checkpoint, path)
+    talker = build_talker(config, checkpoint.audio_config or _sizes(config, checkpoint, path))
+    load_weights(talker, checkpoint, str(path))
+    return talker.eval(), checkpoint
+
+
+def talker_checkpoint(model: Talker, stats: CoefStats, step: int, training: dict | None = None) -> Checkpoint:
+    """A talker as a checkpoint."""
+    return Checkpoint(
+        "talker",
+        asdict(model.config),
+        model.state_dict(),
+        step,
+        stats,
+        audio_config(model.audio_encoder),
+        training or {},
+    )
+
+
+def style_encoder_checkpoint(
+    model: StyleEncoder, stats: CoefStats, step: int, training: dict | None = None
+) -> Checkpoint:
+    """A style encoder as a checkpoint."""
+    return Checkpoint("style_encoder", asdict(model.config), model.state_dict(), step, stats, training=training or {})
+
+
+def _config(config_class: type, checkpoint: Checkpoint, path: str | Path):
+    try:
+        return config_class(**checkpoint.config)
+    except TypeError as error:
+        raise UserError(
+            f"{path}: its configuration does not fit ({error}); it was written by another version"
+        ) from error
+
+
+def _sizes(config: TalkerConfig, checkpoint: Checkpoint, path: str | Path) -> dict | None:
+    if config.audio_model in FROZEN_AUDIO_MODELS:
+        return None
+    weights = {k.removeprefix(_BACKBONE): v for k, v in checkpoint.model.items() if k.startswith(_BACKBONE)}
+    if not weights:
+        raise UserError(f"{path}: holds no audio encoder weights; the file is incomplete")
+    return config_from_weights(weights)
