@@ -58,7 +58,8 @@ def _decoded(path: Path) -> Iterator[tuple[int, np.ndarray]]:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        # a handle, not a name: a colon in the name is no protocol for FFmpeg
+        with path.open("rb") as handle, av.open(handle) as container:
             if not container.streams.audio:
                 raise UserError(f"{path}: has no audio stream; give a file with sound")
             for frame in container.decode(container.streams.audio[0]):

@@ -1,0 +1,246 @@
+"""Frames of a talking head: vertices in, uint8 pictures out.
+
+Matte clay look (utils/shaders) or a texture image, five directional lights, 4x multisampled edges. The camera is set
+from the head file's own template, so any head fills the picture alike. Per frame only the vertex buffer changes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse
+
+from utils.errors import UserError
+from utils.gl_context import gl_renderer, on_gl_thread
+from utils.head_file import HeadFile
+
+CLAY = (0.80, 0.73, 0.69)  # sRGB, for heads without colours
+FIELD_OF_VIEW = np.deg2rad(18)  # a portrait lens: little perspective distortion
+MARGIN = 1.10  # free space around the head, room for its motion
+NECK_CUT = 0.13  # part of the model's height below the picture
+IN_FLIGHT = 3  # frames rendered ahead of the consumer, so that encoding and rendering overlap
+
+# Gloss by region (mask name); the rest is matte.
+GLOSS = {"teeth": 0.30, "tongue": 0.25, "lips": 0.10}
+EYE = 2.0  # "gloss" of eyeballs: EYE + angle from the gaze axis in radians; the shader paints iris and pupil from it
+MOUTH_DEPTH = 0.011  # metres behind the lips in which the light in the mouth falls to 1/e
+
+# (direction towards the light, colour, intensity): key, fill, two rims, bounce from below.
+LIGHTS = (
+    ((-0.50, 0.60, 0.85), (1.0, 0.97, 0.92), 1.05),
+    ((0.90, 0.10, 0.60), (0.85, 0.92, 1.0), 0.22),
+    ((-0.90, 0.30, -0.70), (0.85, 0.92, 1.0), 0.75),
+    ((0.85, 0.50, -0.70), (1.0, 0.95, 0.88), 0.90),
+    ((0.10, -0.85, 0.50), (1.0, 0.93, 0.90), 0.10),
+)
+AMBIENT = (0.20, 0.205, 0.22)
+
+
+@dataclass(frozen=True)
+class RenderStyle:
+    """How a head is drawn."""
+
+    size: int = 640
+    """Width and height of the picture in pixels (even: the video format needs it)."""
+    black_bg: bool = False
+    """Black instead of white background."""
+    texture: str | Path | None = None
+    """Image wrapped over the head through its UV coordinates; None: the head's colours, or clay."""
+
+    def __post_init__(self) -> None:
+        if self.size < 16 or self.size % 2:
+            raise UserError(f"size: must be an even number of pixels, at least 16, got {self.size}; use 640")
+
+
+class VertexNormals:
+    """Area-weighted smooth vertex normals: one sparse product gathers the face normals at the vertices."""
+
+    def __init__(self, faces: np.ndarray, n_vertices: int) -> None:
+        """faces (F, 3) int."""
+        self.faces = faces
+        columns = np.repeat(np.arange(len(faces)), 3)
+        ones = np.ones(faces.size, np.float32)
+        self._gather = scipy.sparse.csr_matrix((ones, (faces.ravel(), columns)), shape=(n_vertices, len(faces)))
+
+    def __call__(self, vertices: np.ndarray) -> np.ndarray:
+        """vertices (V, 3) -> unit normals (V, 3) float32; a vertex of no face gets 0."""
+        a, b, c = (vertices[self.faces[:, i]] for i in range(3))
+        normals = self._gather @ np.cross(b - a, c - a)
+        length = np.linalg.norm(normals, axis=1, keepdims=True)
+        return (normals / np.maximum(length, 1e-20)).astype(np.float32)
+
+
+class Renderer:
+    """Draws one head in one style. Threads may share it; the drawing happens on the OpenGL thread."""
+
+    def __init__(self, head: HeadFile, style: RenderStyle | None = None) -> None:
+        """Raises UserError for an unusable texture; a missing OpenGL is reported by the first frame."""
+        self.style = style or RenderStyle()
+        self._normals = VertexNormals(head.faces, len(head.v_template))
+        self._skin = _textured(head, Path(self.style.texture)) if self.style.texture else _painted(head)
+        self._camera = frame_head(head.v_template)
+        self._scene = None  # made on the OpenGL thread with the first frame
+
+    def frames(self, vertices: np.ndarray) -> Iterator[np.ndarray]:
+        """vertices (T, V, 3) metres, y up, face towards +z -> T pictures uint8 (size, size, 3) RGB.
+
+        Raises:
+            UserError: no OpenGL on this machine (with the packages to install).
+        """
+        n_vertices = self._normals._gather.shape[0]
+        if vertices.ndim != 3 or vertices.shape[1:] != (n_vertices, 3):
+            raise ValueError(f"vertices must be (T, {n_vertices}, 3), got {vertices.shape}")
+        pending: deque = deque()
+        for frame in vertices:
+            pending.append(on_gl_thread(self._draw, np.asarray(frame, np.float32)))
+            if len(pending) > IN_FLIGHT:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+    def _draw(self, vertices: np.ndarray) -> np.ndarray:
+        import pyrender
+
+        renderer = gl_renderer()
+        renderer.platform.make_current()
+        renderer.viewport_width = renderer.viewport_height = self.style.size
+        data = np.hstack([vertices, self._normals(vertices)])[self._skin.expand]
+        if self._scene is None:
+            self._scene, self._primitive = self._make_scene(data)
+        elif self._primitive._in_context():
+            self._update(data)
+        else:  # another head was drawn in between, which frees this one's buffers
+            self._primitive.positions, self._primitive.normals = data[:, :3], data[:, 3:]
+        return renderer.render(self._scene, pyrender.RenderFlags.OFFSCREEN)
+
+    def _update(self, data: np.ndarray) -> None:
+        """Overwrite positions and normals in the existing vertex buffer (interleaved with uv and colour)."""
+        from OpenGL import GL
+
+        self._interleaved[:, :6] = data
+        GL.glBindBuffer(GL.GL_ARRAY_BUFFER, self._primitive._buffers[0])
+        GL.glBufferSubData(GL.GL_ARRAY_BUFFER, 0, self._interleaved.nbytes, self._interleaved)
+
+    def _make_scene(self, data: np.ndarray):
+        import pyrender
+
+        skin = self._skin
+        texture = None
+        if skin.image is not None:
+            texture = pyrender.Texture(source=skin.image, source_channels="RGB")
+        material = pyrender.MetallicRoughnessMaterial(baseColorTexture=texture, doubleSided=True, alphaMode="OPAQUE")
+        primitive = pyrender.Primitive(
+            positions=data[:, :3], normals=data[:, 3:], texcoord_0=skin.uv, color_0=skin.paint, indices=skin.faces,
+            material=material,
+        )  # fmt: skip
+        primitive._is_transparent = False  # alpha is gloss here
+        extras = [skin.uv, skin.paint] if skin.uv is not None else [skin.paint]
+        self._interleaved = np.ascontiguousarray(np.hstack([data, *extras]), dtype=np.float32)
+
+        background = (0.0, 0.0, 0.0, 1.0) if self.style.black_bg else (1.0, 1.0, 1.0, 1.0)
+        scene = pyrender.Scene(bg_color=background, ambient_light=np.array(AMBIENT))
+        scene.add(pyrender.Mesh([primitive]))
+        camera, pose = self._camera
+        scene.add(pyrender.PerspectiveCamera(yfov=FIELD_OF_VIEW, znear=camera[0], zfar=camera[1]), pose=pose)
+        for direction, colour, intensity in LIGHTS:
+            light = pyrender.DirectionalLight(color=np.array(colour), intensity=intensity)
+            scene.add(light, pose=_facing(np.array(direction)))
+        return scene, primitive
+
+
+@dataclass(frozen=True)
+class _Skin:
+    """The drawn mesh's constant part; its N vertices repeat the head's V where the texture has seams."""
+
+    expand: np.ndarray  # (N,) index of the head's vertex
+    faces: np.ndarray  # (F, 3) into N
+    paint: np.ndarray  # (N, 4) float32: sRGB, gloss
+    uv: np.ndarray | None = None  # (N, 2)
+    image: np.ndarray | None = None  # (h, w, 3) uint8
+
+
+def _painted(head: HeadFile) -> _Skin:
+    n = len(head.v_template)
+    paint = np.zeros((n, 4), np.float32)
+    paint[:, :3] = CLAY if head.vertex_colours is None else head.vertex_colours
+    paint[:, :3] *= _mouth_shade(head)[:, None]
+    paint[:, 3] = _gloss(head)
+    return _Skin(np.arange(n), head.faces, paint)
+
+
+def _textured(head: HeadFile, path: Path) -> _Skin:
+    """Split the vertices at the texture's seams: one drawn vertex per (vertex, uv) pair in use."""
+    if head.uv is None or head.ft is None:
+        raise UserError(f"--texture {path}: the head file has no UV coordinates; use another head or no texture")
+    image = _read_image(path)
+    pairs = np.stack([head.faces.ravel(), np.asarray(head.ft).ravel()], axis=1)
+    unique, inverse = np.unique(pairs, axis=0, return_inverse=True)
+    paint = np.ones((len(unique), 4), np.float32)
+    paint[:, 3] = _gloss(head)[unique[:, 0]]
+    uv = np.asarray(head.uv, np.float32)[unique[:, 1]]
+    return _Skin(unique[:, 0], inverse.reshape(-1, 3), paint, uv, image)
+
+
+def _gloss(head: HeadFile) -> np.ndarray:
+    """(V,) gloss, or EYE + angle for eyeballs, which look along +z in the template."""
+    gloss = np.zeros(len(head.v_template), np.float32)
+    for name, value in GLOSS.items():
+        if name in head.masks:
+            gloss[head.masks[name]] = value
+    for name in ("left_eyeball", "right_eyeball"):
+        if head.masks.get(name, np.zeros(0)).any():
+            ball = head.v_template[head.masks[name]]
+            ray = ball - (ball.max(axis=0) + ball.min(axis=0)) / 2
+            gloss[head.masks[name]] = EYE + np.arctan2(np.hypot(ray[:, 0], ray[:, 1]), ray[:, 2])
+    return gloss
+
+
+def _mouth_shade(head: HeadFile) -> np.ndarray:
+    """(V,) factor on the colour: 1 outside, falling with the depth behind the lips inside the mouth (baked occlusion)."""
+    shade = np.ones(len(head.v_template), np.float32)
+    inside, lips = head.masks.get("mouth_interior"), head.masks.get("lips")
+    if inside is not None and lips is not None and lips.any():
+        z = head.v_template[:, 2]
+        depth = np.maximum(np.quantile(z[lips], 0.8) - z[inside], 0.0)
+        shade[inside] = np.exp(-depth / MOUTH_DEPTH / 2.2)  # the shader raises colours to the power 2.2
+    return shade
+
+
+def _read_image(path: Path) -> np.ndarray:
+    import cv2
+
+    if not path.is_file():
+        raise UserError(f"--texture {path}: no such image; check the path")
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise UserError(f"--texture {path}: not a readable image; give a png or jpg")
+    return np.ascontiguousarray(image[..., ::-1])
+
+
+def frame_head(template: np.ndarray) -> tuple[tuple[float, float], np.ndarray]:
+    """Camera for a head: template (V, 3) metres -> ((near, far) metres, camera pose (4, 4)).
+
+    The camera looks along -z from where the bounding box, less the lowest part of the neck, and a margin just fit.
+    """
+    low, high = template.min(axis=0), template.max(axis=0)
+    low[1] += NECK_CUT * (high[1] - low[1])  # the picture ends above the model's open rim
+    middle, half = (low + high) / 2, (high - low) / 2
+    distance = max(half[0], half[1]) * MARGIN / np.tan(FIELD_OF_VIEW / 2)
+    pose = np.eye(4)
+    pose[:3, 3] = middle[0], middle[1], middle[2] + distance
+    reach = float(np.linalg.norm(half)) * 2
+    return (float(max(distance - reach, distance / 100)), float(distance + reach)), pose
+
+
+def _facing(towards: np.ndarray) -> np.ndarray:
+    """Pose (4, 4) whose -z axis runs from direction `towards` to the origin, the way pyrender's lights shine."""
+    z = towards / np.linalg.norm(towards)
+    x = np.cross((0.0, 1.0, 0.0), z)
+    x /= np.linalg.norm(x)
+    pose = np.eye(4)
+    pose[:3, 0], pose[:3, 1], pose[:3, 2] = x, np.cross(z, x), z
+    return pose
