@@ -1,0 +1,126 @@
+"""How values are stored in a clip store: the published pickles (read only) and our own encoding (read and write)."""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+
+from utils.coefs import DIMS
+from utils.errors import UserError
+from utils.safe_pickle import load_numpy_pickle
+
+FORMAT = "clips-1"
+_HEADER = struct.Struct("<4sII")  # magic, frames, rows of the shape: one if it is constant, else one a frame
+_MAGIC = b"CLP1"
+
+Coefs = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Up to seg_len frames as they are stored."""
+
+    coefs: Coefs  # 'shape' (n, 100), 'exp' (n, 50), 'pose' (n, 6), float32
+    flac: bytes
+
+    @property
+    def n_frames(self) -> int:
+        return len(self.coefs["exp"])
+
+
+def encode_metadata(**values: int) -> bytes:
+    """JSON naming the format, so that a reader knows the encoding from the first byte."""
+    return json.dumps({"format": FORMAT, **values}).encode()
+
+
+def decode_count(value: bytes, name: str, source: str) -> int:
+    """A positive whole number of a metadata value in either encoding.
+
+    Raises:
+        UserError: damaged, a newer format, or without `name`.
+    """
+    if value[:1] == b"{":
+        content = _json(value, source)
+        if content.get("format") != FORMAT:
+            raise UserError(f"{source}: format {content.get('format')!r} is not {FORMAT}; update this software")
+    else:
+        content = load_numpy_pickle(value, source)
+    count = content.get(name) if isinstance(content, dict) else None
+    if not isinstance(count, int | np.integer) or count < 1:
+        raise UserError(f"{source}: no valid {name} in the metadata; rebuild the data set")
+    return int(count)
+
+
+def encode_segment(segment: Segment) -> bytes:
+    """Header, then shape (one row if all are equal: it usually is), exp, pose as little-endian float32, then FLAC."""
+    shape = segment.coefs["shape"]
+    rows = 1 if (shape == shape[:1]).all() else len(shape)
+    arrays = (shape[:rows], segment.coefs["exp"], segment.coefs["pose"])
+    header = _HEADER.pack(_MAGIC, segment.n_frames, rows)
+    return header + b"".join(np.ascontiguousarray(a, dtype="<f4").tobytes() for a in arrays) + segment.flac
+
+
+def decode_segment(value: bytes, source: str) -> Segment:
+    """A segment in either encoding; its arrays may be read-only views.
+
+    Raises:
+        UserError: damaged or with wrong sizes.
+    """
+    if value[:4] != _MAGIC:
+        return _published_segment(load_numpy_pickle(value, source), source)
+    if len(value) < _HEADER.size:
+        raise UserError(f"{source}: truncated; rebuild the data set")
+    _, n_frames, rows = _HEADER.unpack_from(value)
+    offset, coefs = _HEADER.size, {}
+    for name, n_rows in (("shape", rows), ("exp", n_frames), ("pose", n_frames)):
+        count = n_rows * DIMS[name]
+        if rows not in (1, n_frames) or offset + 4 * count > len(value):
+            raise UserError(f"{source}: truncated; rebuild the data set")
+        coefs[name] = np.frombuffer(value, "<f4", count, offset).reshape(n_rows, DIMS[name])
+        offset += 4 * count
+    coefs["shape"] = np.broadcast_to(coefs["shape"], (n_frames, DIMS["shape"]))
+    return Segment(coefs, value[offset:])
+
+
+def check_coefs(coefs: object, source: str) -> Coefs:
+    """float32 arrays of equal length and known widths; more components (FLAME has 300 + 100) are cut off.
+
+    Raises:
+        UserError: naming the coefficient.
+    """
+    result = {}
+    for name, width in DIMS.items():
+        values = coefs.get(name) if isinstance(coefs, dict) else None
+        if (
+            not isinstance(values, np.ndarray)
+            or values.ndim != 2
+            or values.shape[1] < width
+            or values.dtype.kind != "f"
+        ):
+            raise UserError(f"{source}: coefficient {name} must be numbers (frames, {width}); rebuild the data set")
+        if not np.isfinite(values).all():
+            raise UserError(
+                f"{source}: coefficient {name} holds NaN or infinite numbers; repair or leave out this clip"
+            )
+        result[name] = values[:, :width].astype(np.float32, copy=False)
+    if len({len(values) for values in result.values()}) != 1:
+        raise UserError(f"{source}: shape, exp and pose differ in length; rebuild the data set")
+    return result
+
+
+def _published_segment(content: object, source: str) -> Segment:
+    audio = content.get("audio") if isinstance(content, dict) else None
+    if not isinstance(audio, bytes | bytearray):
+        raise UserError(f"{source}: no audio in this segment; rebuild the data set")
+    return Segment(check_coefs(content.get("coef"), source), bytes(audio))
+
+
+def _json(value: bytes, source: str) -> dict:
+    try:
+        content = json.loads(value)
+    except ValueError as error:
+        raise UserError(f"{source}: damaged metadata ({error}); rebuild the data set") from error
+    return content

@@ -1,0 +1,199 @@
+"""Clips of speech with coefficients in an LMDB file. With clip_writer and clip_encoding the only place that knows how.
+
+Keys, for both encodings: `metadata`; `<person>/<video>/metadata`; `<person>/<video>/<segment:03d>`. A segment is
+`seg_len` frames; the last one may be shorter. The published data sets pickle their values. Ours, written by
+`ClipWriter`, never do: the two kinds of metadata are JSON, and a segment is a fixed header, raw float32 coefficients
+and FLAC audio, so that reading coefficients is a copy and nothing in the file can be executed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from datasets import clip_encoding
+from datasets.clip_encoding import Coefs, Segment
+from datasets.clip_writer import ClipWriter
+from datasets.splits import read_list
+from utils.audio import decode_flac
+from utils.coefs import DIMS
+from utils.errors import UserError
+from utils.timebase import samples_per_frame
+
+if TYPE_CHECKING:
+    import lmdb
+
+__all__ = ["ClipStore", "ClipWriter", "Frames"]
+
+_TAIL_FRAMES = 2  # a segment's audio may differ this much from its frames (streams of one video end unevenly)
+
+
+@dataclass(frozen=True)
+class Frames:
+    """A stretch of one clip."""
+
+    audio: np.ndarray  # float32 (640 n,)
+    coefs: Coefs  # 'shape' (n, 100), 'exp' (n, 50), 'pose' (n, 6), float32
+
+
+class ClipStore:
+    """Random access to the clips of a data set folder.
+
+    Holds only its path: the file is opened on first use in each process, so a store can be handed to DataLoader
+    workers, forked or spawned.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """
+        Args:
+            path: the folder with `data.mdb`.
+
+        Raises:
+            UserError: it is not there.
+        """
+        self.path = Path(path).resolve()
+        self._seg_len: int | None = None
+        try:
+            self._inode = (self.path / "data.mdb").stat().st_ino  # a data set built anew is another file
+        except OSError:
+            raise UserError(
+                f"{path}: no data.mdb in this folder; give the folder of an LMDB data set as --data_root"
+            ) from None
+
+    @property
+    def seg_len(self) -> int:
+        """Frames per segment; UserError if the data set was never finished."""
+        if self._seg_len is None:
+            value = self._get("metadata")
+            if value is None:
+                raise UserError(f"{self.path}: unfinished data set (no metadata); build it again")
+            self._seg_len = clip_encoding.decode_count(value, "seg_len", f"{self.path}: metadata")
+        return self._seg_len
+
+    def clips(self, list_file: str | Path | None = None) -> list[str]:
+        """All clips `<person>/<video>` in key order, or those of a list file (checked to be here)."""
+        _ = self.seg_len  # an unfinished data set fails here, not in a worker
+        if list_file is None:
+            return _all_clips(_environment(self.path, self._inode))
+        clips = read_list(list_file)
+        missing = [clip for clip in clips if clip not in self]
+        if missing:
+            raise UserError(
+                f"{list_file}: {len(missing)} clips are not in {self.path} (first: {missing[0]}); make the lists anew"
+            )
+        return clips
+
+    def __contains__(self, clip: str) -> bool:
+        try:
+            return self._get(f"{clip}/metadata") is not None
+        except UserError:
+            return False
+
+    def n_frames(self, clip: str) -> int:
+        """Length of a clip in frames; UserError if it is unknown."""
+        return clip_encoding.decode_count(self._need(f"{clip}/metadata"), "n_frames", f"{self.path}: {clip}")
+
+    def read_frames(self, clip: str, start: int, stop: int) -> Frames:
+        """Audio and coefficients of frames start..stop-1, decoding only the segments concerned.
+
+        Raises:
+            UserError: unknown clip, frames beyond its end, damaged data.
+        """
+        unit = samples_per_frame()
+        pieces, audio = [], []
+        for key, segment, low, high in self._segments(clip, start, stop):
+            pieces.append({name: values[low:high] for name, values in segment.coefs.items()})
+            audio.append(_fit(self._decode(segment.flac, key), segment.n_frames * unit, key)[low * unit : high * unit])
+        return Frames(np.concatenate(audio), _join(pieces))
+
+    def read_coefs(self, clip: str, start: int = 0, stop: int | None = None) -> Coefs:
+        """As `read_frames` without the audio (several times faster); the whole clip by default."""
+        stop = self.n_frames(clip) if stop is None else stop
+        return _join(
+            [
+                {name: values[low:high] for name, values in segment.coefs.items()}
+                for _, segment, low, high in self._segments(clip, start, stop)
+            ]
+        )
+
+    def _segments(self, clip: str, start: int, stop: int) -> Iterator[tuple[str, Segment, int, int]]:
+        """Yield (key, segment, low, high): frames low..high-1 of each segment that start..stop-1 touches."""
+        n_frames, seg_len = self.n_frames(clip), self.seg_len
+        if not 0 <= start < stop <= n_frames:
+            raise UserError(f"{self.path}: {clip} has {n_frames} frames; frames {start} to {stop} were asked for")
+        for index in range(start // seg_len, -(-stop // seg_len)):
+            first = index * seg_len
+            key = f"{clip}/{index:03d}"
+            segment = clip_encoding.decode_segment(self._need(key), f"{self.path}: {key}")
+            if segment.n_frames != min(seg_len, n_frames - first):
+                raise UserError(
+                    f"{self.path}: {key} has {segment.n_frames} frames, not as its clip says; rebuild the data set"
+                )
+            yield key, segment, max(start - first, 0), min(stop - first, segment.n_frames)
+
+    def _decode(self, flac: bytes, key: str) -> np.ndarray:
+        try:
+            return decode_flac(flac)
+        except UserError as error:
+            raise UserError(f"{self.path}: {key}: {error}") from error
+
+    def _get(self, key: str) -> bytes | None:
+        import lmdb
+
+        try:
+            with _environment(self.path, self._inode).begin() as transaction:
+                return transaction.get(key.encode())
+        except lmdb.Error as error:
+            raise UserError(f"{self.path}: {key!r} cannot be read ({error}); get the data set again") from error
+
+    def _need(self, key: str) -> bytes:
+        value = self._get(key)
+        if value is None:
+            raise UserError(
+                f"{self.path}: has no {key}; the lists and the data set do not belong together, or it is incomplete"
+            )
+        return value
+
+
+# LMDB allows one handle per file and process, however many stores there are, so handles are shared between stores.
+_handles: dict[tuple[Path, int], tuple[int, lmdb.Environment]] = {}
+
+
+def _environment(path: Path, inode: int) -> lmdb.Environment:
+    """The handle of this process. One inherited through a fork is closed (here only) and opened anew."""
+    import lmdb
+
+    pid, environment = _handles.get((path, inode), (0, None))
+    if pid == os.getpid():
+        return environment
+    if environment is not None:
+        environment.close()
+    try:
+        environment = lmdb.open(str(path), readonly=True, lock=False, readahead=False, create=False)
+    except (OSError, lmdb.Error) as error:
+        raise UserError(f"{path}: not a readable LMDB data set ({error}); get it again") from error
+    _handles[path, inode] = (os.getpid(), environment)
+    return environment
+
+
+def _all_clips(environment: lmdb.Environment) -> list[str]:
+    suffix = b"/metadata"
+    with environment.begin() as transaction:
+        keys = transaction.cursor().iternext(keys=True, values=False)
+        return [bytes(key).removesuffix(suffix).decode() for key in keys if bytes(key).endswith(suffix)]
+
+
+def _fit(audio: np.ndarray, n_samples: int, key: str) -> np.ndarray:
+    """Cut or zero-pad a segment's audio to its frames."""
+    if abs(audio.size - n_samples) > _TAIL_FRAMES * samples_per_frame():
+        raise UserError(f"{key}: {audio.size} samples of audio for {n_samples}; rebuild the data set")
+    return audio[:n_samples] if audio.size >= n_samples else np.pad(audio, (0, n_samples - audio.size))
+
+
+def _join(pieces: list[Coefs]) -> Coefs:
+    return {name: np.concatenate([piece[name] for piece in pieces]) for name in DIMS}
