@@ -27,11 +27,12 @@ IN_FLIGHT = 3  # frames rendered ahead of the consumer, so that encoding and ren
 # Gloss by region (mask name); the rest is matte.
 GLOSS = {"teeth": 0.30, "tongue": 0.25, "lips": 0.10}
 EYE = 2.0  # "gloss" of eyeballs: EYE + angle from the gaze axis in radians; the shader paints iris and pupil from it
-MOUTH_DEPTH = 0.011  # metres behind the lips in which the light in the mouth falls to 1/e
+# Metres behind the lips in which the light in the mouth falls to 1/e: walls; parts that face the light reach deeper.
+MOUTH_DEPTH, SHADED_PARTS = 0.011, {"tongue": 0.017, "teeth": 0.022}
 
 # (direction towards the light, colour, intensity): key, fill, two rims, bounce from below.
 LIGHTS = (
-    ((-0.50, 0.60, 0.85), (1.0, 0.97, 0.92), 1.05),
+    ((-0.50, 0.46, 0.88), (1.0, 0.97, 0.92), 1.05),
     ((0.90, 0.10, 0.60), (0.85, 0.92, 1.0), 0.22),
     ((-0.90, 0.30, -0.70), (0.85, 0.92, 1.0), 0.75),
     ((0.85, 0.50, -0.70), (1.0, 0.95, 0.88), 0.90),
@@ -200,13 +201,16 @@ def _gloss(head: HeadFile) -> np.ndarray:
 
 
 def _mouth_shade(head: HeadFile) -> np.ndarray:
-    """(V,) factor on the colour: 1 outside, falling with the depth behind the lips inside the mouth (baked occlusion)."""
+    """(V,) factor on the colour: 1 outside, falling with the depth behind the lips inside the mouth (occlusion)."""
     shade = np.ones(len(head.v_template), np.float32)
     inside, lips = head.masks.get("mouth_interior"), head.masks.get("lips")
     if inside is not None and lips is not None and lips.any():
         z = head.v_template[:, 2]
+        falloff = np.full(len(shade), MOUTH_DEPTH)
+        for part in SHADED_PARTS.keys() & head.masks.keys():
+            falloff[head.masks[part]] = SHADED_PARTS[part]
         depth = np.maximum(np.quantile(z[lips], 0.8) - z[inside], 0.0)
-        shade[inside] = np.exp(-depth / MOUTH_DEPTH / 2.2)  # the shader raises colours to the power 2.2
+        shade[inside] = np.exp(-depth / falloff[inside] / 2.2)  # the shader raises colours to the power 2.2
     return shade
 
 

@@ -28,7 +28,7 @@ out vec4 frag_color;
 const vec3 WRAP = vec3(0.34, 0.24, 0.20);  // red reaches furthest round, as through skin
 const float INSIDE = 0.06;                 // the inner side of the skin, seen through the open mouth
 const float EXPOSURE = 1.55;
-const float IRIS = 0.47, PUPIL = 0.19;     // radians: 11 and 4.5 mm on a ball of 12 mm radius
+const float IRIS = 0.45, PUPIL = 0.165;    // radians: 10.5 and 4 mm on a ball of 12 mm radius
 
 vec3 eye_colour(float angle)
 {
@@ -59,6 +59,7 @@ void main()
     float gloss = eye ? 1.0 : paint.a;
     float sharpness = mix(12.0, 350.0, gloss);
     float strength = mix(0.03, 1.5, gloss * gloss);
+    if (!eye) strength *= min(1.0, 3.0 * albedo.g);  // no light glints in the depth of the mouth
 
     vec3 diffuse = ambient_light * (0.75 + 0.25 * n.y);
     vec3 highlight = vec3(0.0);

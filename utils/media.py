@@ -1,0 +1,218 @@
+"""Pictures and sound into one mp4 (H.264 + AAC), through PyAV's own FFmpeg: no system ffmpeg needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from utils.atomic import atomic_path
+from utils.errors import UserError
+
+AUDIO_RATE = 48_000  # AAC players agree on
+CHUNK = 1024  # samples per AAC frame
+BT709, LIMITED = 1, 1  # FFmpeg's numbers: colour matrix/primaries/transfer, and 16-235 range
+
+
+@dataclass(frozen=True)
+class Track:
+    """The sound of a video: mono float (n,) in -1 to 1 (clipped beyond), samples per second."""
+
+    samples: np.ndarray
+    sample_rate: int
+
+
+def write_video(
+    path: str | Path,
+    frames: Iterable[np.ndarray],
+    n_frames: int,
+    fps: int,
+    audio: np.ndarray | None,
+    sample_rate: int = 16_000,
+) -> None:
+    """Encode frames uint8 (H, W, 3) RGB and mono audio (n,); the file appears whole or not at all.
+
+    Args:
+        path: of the mp4.
+        frames: at least one picture, all of one even size; taken one at a time, so a long clip needs little memory.
+        n_frames: how many there will be; fixes the sound's length, which is padded with silence or cut to the picture.
+        fps: pictures per second.
+        audio: float (n,), or None for a silent film without audio stream.
+        sample_rate: of the audio, Hz.
+
+    Raises:
+        UserError: `path` cannot be written or does not end in .mp4.
+        ValueError: a frame of the wrong kind, or another number of frames than `n_frames`.
+    """
+    if Path(path).suffix.lower() != ".mp4":
+        raise UserError(f"{path}: the output must end in .mp4; rename it")
+    if n_frames < 1:
+        raise ValueError(f"a video needs at least one frame, got n_frames={n_frames}")
+    sound = None if audio is None else _fitted(audio, sample_rate, n_frames, fps)
+    with atomic_path(path) as temporary:
+        _encode(temporary, _checked(frames, n_frames), fps, sound)
+
+
+def _fitted(audio: np.ndarray, sample_rate: int, n_frames: int, fps: int) -> Track:
+    """The audio padded or cut to the video's length."""
+    wanted = round(n_frames * sample_rate / fps)
+    samples = np.zeros(wanted, np.float32)
+    samples[: min(wanted, len(audio))] = np.clip(audio[:wanted], -1, 1)
+    return Track(samples, sample_rate)
+
+
+def _checked(frames: Iterable[np.ndarray], n_frames: int) -> Iterator[np.ndarray]:
+    size, count = None, 0
+    for count, frame in enumerate(frames, 1):
+        size = size or frame.shape
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or frame.shape != size:
+            raise ValueError(f"frame {count - 1}: expected uint8 {size}, got {frame.dtype} {frame.shape}")
+        if frame.shape[0] % 2 or frame.shape[1] % 2:
+            raise ValueError(f"frame {count - 1}: H.264 needs even sides, got {frame.shape[:2]}")
+        if count > n_frames:
+            break
+        yield frame
+    if count != n_frames:
+        raise ValueError(f"got {'more' if count > n_frames else count} frames, n_frames said {n_frames}")
+
+
+def _encode(path: Path, frames: Iterator[np.ndarray], fps: int, sound: Track | None) -> None:
+    """Mux picture after picture, each with the sound up to its time, so that players need not seek."""
+    import av
+
+    first = next(frames)
+    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+        video = _video_stream(container, first.shape, fps)
+        voice = None if sound is None else _Voice(container, sound)
+        for index, frame in enumerate(_prepend(first, frames)):
+            container.mux(video.encode(_picture(frame, index, fps)))
+            if voice:
+                voice.write_until(Fraction(index + 1, fps))
+        container.mux(video.encode(None))
+        if voice:
+            voice.finish()
+
+
+def _prepend(first: np.ndarray, rest: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    yield first
+    yield from rest
+
+
+def _video_stream(container, shape: tuple[int, int, int], fps: int):
+    stream = container.add_stream("libx264", rate=fps, options={"crf": "18", "preset": "medium"})
+    stream.height, stream.width = shape[:2]
+    stream.pix_fmt = "yuv420p"  # the only layout every player decodes
+    stream.thread_count = 0
+    context = stream.codec_context
+    context.time_base = Fraction(1, fps)
+    context.colorspace = context.color_primaries = context.color_trc = BT709
+    context.color_range = LIMITED
+    return stream
+
+
+def _picture(frame: np.ndarray, index: int, fps: int):
+    """RGB -> BT.709 limited-range YUV with its presentation time."""
+    import av
+
+    picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+    picture = picture.reformat(
+        format="yuv420p", dst_colorspace="ITU709", src_color_range="JPEG", dst_color_range="MPEG"
+    )
+    picture.pts, picture.time_base = index, Fraction(1, fps)
+    return picture
+
+
+class _Voice:
+    """Feeds a track into a container's AAC stream piece by piece."""
+
+    def __init__(self, container, sound: Track) -> None:
+        import av
+
+        self.container, self.sound, self.written = container, sound, 0
+        self.stream = container.add_stream("aac", rate=AUDIO_RATE, layout="mono", options={"b": "128k"})
+        self.resampler = av.AudioResampler(format="fltp", layout="mono", rate=AUDIO_RATE)
+
+    def write_until(self, seconds: Fraction) -> None:
+        """Encode whole chunks of the track up to this time."""
+        import av
+
+        end = min(int(seconds * self.sound.sample_rate), len(self.sound.samples))
+        while end - self.written >= CHUNK or (end == len(self.sound.samples) and self.written < end):
+            piece = self.sound.samples[None, self.written : min(self.written + CHUNK, end)]
+            frame = av.AudioFrame.from_ndarray(piece, format="flt", layout="mono")
+            frame.sample_rate, frame.pts = self.sound.sample_rate, self.written
+            frame.time_base = Fraction(1, self.sound.sample_rate)
+            self.written += piece.shape[1]
+            self._mux(self.resampler.resample(frame))
+
+    def finish(self) -> None:
+        """Encode what is left and flush resampler and encoder."""
+        self.write_until(Fraction(len(self.sound.samples), self.sound.sample_rate))
+        self._mux(self.resampler.resample(None))
+        self._mux([None])
+
+    def _mux(self, frames: list) -> None:
+        for frame in frames:
+            self.container.mux(self.stream.encode(frame))
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What `probe` finds in a file."""
+
+    width: int
+    height: int
+    fps: float
+    n_frames: int
+    seconds: float
+    """Of the picture."""
+    codec: str
+    pixel_format: str
+    colour_space: int
+    """1 is BT.709."""
+    audio_codec: str | None
+    audio_seconds: float
+
+
+def probe(path: str | Path) -> VideoInfo:
+    """Decode a video completely and report what is in it.
+
+    Raises:
+        UserError: missing or not a video.
+    """
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            video = container.streams.video[0]
+            n_frames = sum(1 for _ in container.decode(video))
+        with av.open(str(path)) as container:
+            video, context = container.streams.video[0], container.streams.video[0].codec_context
+            voice = container.streams.audio[0] if container.streams.audio else None
+            fps = float(video.average_rate)
+            heard = sum(f.samples / f.sample_rate for f in container.decode(voice)) if voice else 0.0
+            return VideoInfo(
+                context.width, context.height, fps, n_frames, n_frames / fps, context.name, context.pix_fmt,
+                int(context.colorspace), voice.codec_context.name if voice else None, heard,
+            )  # fmt: skip
+    except (av.FFmpegError, IndexError) as error:
+        raise UserError(f"{path}: not a readable video ({error}); check the path") from error
+
+
+def write_animation(path: str | Path, frames: Iterable[np.ndarray], fps: int) -> None:
+    """A looping .webp or .gif of uint8 (H, W, 3) frames without sound, for web pages."""
+    from PIL import Image
+
+    pictures = [Image.fromarray(np.ascontiguousarray(frame)) for frame in frames]
+    if not pictures:
+        raise ValueError("an animation needs at least one frame")
+    if Path(path).suffix.lower() not in (".webp", ".gif"):
+        raise UserError(f"{path}: the animation must end in .webp or .gif; rename it")
+    with atomic_path(path) as temporary:
+        options = {"quality": 75, "method": 4} if temporary.suffix == ".webp" else {"optimize": True}
+        pictures[0].save(
+            temporary, save_all=True, append_images=pictures[1:], duration=round(1000 / fps), loop=0, **options
+        )
