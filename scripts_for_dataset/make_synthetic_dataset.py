@@ -1,0 +1,157 @@
+"""Speech with phone times -> a training set: LMDB, lists, statistics.
+
+    python -m scripts_for_dataset.make_synthetic_dataset --speech data/speech --output data/synthetic --hours 4
+
+The result depends on the speech, the hours and the seed alone, not on the number of workers. A run that was cut off
+continues where it stopped when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import multiprocessing
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from scripts_for_dataset.synthetic.augment import AugmentConfig
+from scripts_for_dataset.synthetic.clips import make_clips
+from scripts_for_dataset.synthetic.corpus import read_rows
+from scripts_for_dataset.synthetic.plan import Speaker, plan_speakers
+from scripts_for_dataset.synthetic.statistics import crop_statistics, save_statistics
+from utils.errors import UserError, cli
+
+log = logging.getLogger(__name__)
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One speaker to render, with everything a worker needs."""
+
+    speaker: Speaker
+    shape: np.ndarray  # (100,)
+    close_factor: float
+    augment: AugmentConfig | None
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--speech", type=Path, required=True, help="folder made by make_synthetic_speech")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the data set")
+    parser.add_argument("--hours", type=float, default=4.0, help="hours of training and validation clips")
+    parser.add_argument("--limit", type=int, help="at most this many speakers per split, for a quick try")
+    parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count(), help="processes")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--no_augment", action="store_true", help="leave the speech clean")
+    args = parser.parse_args(argv)
+    for name, low in (("hours", 0.001), ("workers", 1), ("seed", 0), ("limit", 1)):
+        if getattr(args, name) is not None and getattr(args, name) < low:
+            parser.error(f"--{name} must be at least {low}")
+    return args
+
+
+def plan_jobs(args: argparse.Namespace) -> list[Job]:
+    """Speakers with their identities; the lip closures of all of them are solved in one batch."""
+    import torch
+
+    from models.flame import Flame
+    from scripts_for_dataset.synthetic.identity import close_factors, sample_shape
+    from utils.head_file import load_head_file
+
+    speakers = plan_speakers(read_rows(args.speech), args.hours, args.seed)
+    if args.limit:
+        speakers = [s for split in SPLITS for s in [s for s in speakers if s.split == split][: args.limit]]
+    if not any(s.split == "train" for s in speakers):
+        raise UserError(f"--speech {args.speech}: holds too little speech for one training clip; make more")
+    shapes = np.stack([sample_shape(np.random.default_rng([s.seed, 7])) for s in speakers])
+    flame = Flame(load_head_file())
+    with torch.inference_mode():
+        factors = np.concatenate([close_factors(flame, part) for part in np.array_split(shapes, len(shapes) // 32 + 1)])
+    config = None if args.no_augment else AugmentConfig()
+    return [Job(s, shape, float(f), config) for s, shape, f in zip(speakers, shapes, factors)]
+
+
+def render(job: Job) -> list[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """All clips of one speaker (runs in a worker)."""
+    return list(make_clips(job.speaker, job.shape, job.close_factor, job.augment))
+
+
+def rendered(jobs: list[Job], workers: int) -> Iterator[tuple[Job, list]]:
+    """Jobs with their clips, in the order of the jobs whatever the number of workers."""
+    if workers == 1:
+        yield from ((job, render(job)) for job in jobs)
+        return
+    with multiprocessing.get_context("spawn").Pool(min(workers, len(jobs))) as pool:
+        yield from zip(jobs, pool.imap(render, jobs))
+
+
+def build(args: argparse.Namespace) -> None:
+    """Write clips, lists and statistics into args.output."""
+    from datasets.clip_store import ClipStore
+    from datasets.clip_writer import ClipWriter
+
+    _check_plan(args)
+    jobs = plan_jobs(args)
+    with ClipWriter(args.output, resume=True) as writer:
+        todo = [job for job in jobs if not all(key in writer for key in _keys(job.speaker))]
+        for job, clips in tqdm(rendered(todo, args.workers), total=len(todo), desc="speakers", unit="speaker"):
+            for key, (audio, coefs) in zip(_keys(job.speaker), clips):
+                if key not in writer:
+                    writer.add_clip(key, audio, coefs)
+    _write_lists(args.output, [job.speaker for job in jobs])
+    store = ClipStore(args.output)
+    train = [store.read_coefs(key) for job in jobs if job.speaker.split == "train" for key in _keys(job.speaker)]
+    save_statistics(args.output / "stats_train.npz", crop_statistics(train, np.random.default_rng([args.seed, 2])))
+    _describe(args.output, jobs, train)
+
+
+def _keys(speaker: Speaker) -> list[str]:
+    return [f"{speaker.name}/{number:03d}" for number in range(len(speaker.clips))]
+
+
+def _check_plan(args: argparse.Namespace) -> None:
+    """Remember what the folder is being made from; refuse to continue another plan's data set."""
+    plan = {"hours": args.hours, "seed": args.seed, "limit": args.limit, "augment": not args.no_augment}
+    record = args.output / "plan.json"
+    if record.is_file() and json.loads(record.read_text()) != plan:
+        raise UserError(
+            f"--output {args.output}: was made with other settings ({record.read_text().strip()}); choose another folder"
+        )
+    args.output.mkdir(parents=True, exist_ok=True)
+    record.write_text(json.dumps(plan) + "\n")
+
+
+def _write_lists(output: Path, speakers: list[Speaker]) -> None:
+    from datasets.splits import write_list
+
+    for split in SPLITS:
+        write_list(output / f"{split}.txt", [key for s in speakers if s.split == split for key in _keys(s)])
+
+
+def _describe(output: Path, jobs: list[Job], train: list[dict]) -> None:
+    """`speakers.json`: who has which style and split, for evaluations."""
+    table = {
+        j.speaker.name: {"split": j.speaker.split, "close_factor": j.close_factor, "style": asdict(j.speaker.style)}
+        for j in jobs
+    }
+    (output / "speakers.json").write_text(json.dumps(table, indent=1) + "\n")
+    hours = sum(len(clip["exp"]) for clip in train) / 25 / 3600
+    counts = ", ".join(f"{sum(j.speaker.split == split for j in jobs)} {split}" for split in SPLITS)
+    free = shutil.disk_usage(output).free >> 30
+    log.info("%s: %.2f h for training, speakers: %s (%d GB free)", output, hours, counts, free)
+
+
+@cli
+def main(argv: list[str] | None = None) -> None:
+    build(parse_args(argv))
+
+
+if __name__ == "__main__":
+    main()

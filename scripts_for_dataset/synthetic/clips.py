@@ -1,0 +1,66 @@
+"""One planned clip -> augmented audio and the motion that goes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from scripts_for_dataset.synthetic.augment import AugmentConfig, augment, draw_factor, resample_speech, set_peak
+from scripts_for_dataset.synthetic.corpus import Row, load_sentence
+from scripts_for_dataset.synthetic.motion import Speech, speech_motion
+from scripts_for_dataset.synthetic.plan import Speaker
+from scripts_for_dataset.synthetic.style import vary_style
+from utils.timebase import SAMPLE_RATE, samples_per_frame
+
+_LEVEL = 0.06  # RMS that every sentence is set to before joining: voices differ in level
+
+
+def join_sentences(rows: tuple[Row, ...], rng: np.random.Generator) -> Speech:
+    """Sentences of one voice with pauses between them (log-normal, about 0.1 to 1.5 s beside their own silence)."""
+    pieces, phones, now = [], [], 0
+    for k, row in enumerate(rows):
+        audio, own = load_sentence(row)
+        audio = audio * (_LEVEL / (np.sqrt(np.mean(audio**2)) + 1e-6))
+        if k:
+            pause = int(SAMPLE_RATE * np.clip(np.exp(rng.normal(-1.2, 0.7)), 0.05, 2.0))
+            pieces.append(np.zeros(pause, np.float32))
+            phones.append(("sil", now / SAMPLE_RATE, (now + pause) / SAMPLE_RATE))
+            now += pause
+        pieces.append(audio)
+        phones += [(phone, now / SAMPLE_RATE + start, now / SAMPLE_RATE + end) for phone, start, end in own]
+        now += len(audio)
+    return Speech(np.concatenate(pieces), merge_silence(phones))
+
+
+def merge_silence(phones: list[tuple[str, float, float]]) -> list[tuple[str, float, float]]:
+    """Neighbouring silences become one."""
+    merged: list[tuple[str, float, float]] = []
+    for phone, start, end in phones:
+        if merged and phone == "sil" == merged[-1][0]:
+            merged[-1] = ("sil", merged[-1][1], end)
+        else:
+            merged.append((phone, start, end))
+    return merged
+
+
+def make_clips(
+    speaker: Speaker, shape: np.ndarray, close_factor: float, config: AugmentConfig | None
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """Yield (audio (640 n,) float32, {"shape" (n, 100), "exp" (n, 50), "pose" (n, 6)}) of every clip of a speaker.
+
+    Deterministic for `speaker.seed`; `config` None leaves the audio clean.
+    """
+    for number, rows in enumerate(speaker.clips):
+        rng = np.random.default_rng([speaker.seed, number])
+        speech = join_sentences(rows, rng)
+        if config is not None:
+            factor = draw_factor(config, rng)
+            if factor != 1.0:
+                speech = Speech(*resample_speech(speech.audio, speech.phones, factor))
+        motion = speech_motion(speech, vary_style(speaker.style, rng), rng, close_factor)
+        n_samples = speech.n_frames * samples_per_frame()
+        audio = speech.audio[:n_samples]
+        audio = set_peak(audio, -3.0) if config is None else augment(audio, config, rng)
+        motion["shape"] = np.broadcast_to(shape, (speech.n_frames, len(shape)))
+        yield audio, motion

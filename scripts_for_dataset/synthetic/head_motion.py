@@ -1,0 +1,127 @@
+"""Head rotation while talking: slow drift, turns at phrase starts, and nods on accents.
+
+Assumed sizes: SD 3 degrees pitch, 4 yaw, 2 roll; drift below 1 Hz; nods of 2 to 5 degrees that begin on an accent and
+peak after it. Head motion goes with F0 and loudness (Munhall et al. 2004).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scripts_for_dataset.synthetic.prosody import RATE, Accents, Prosody, smooth
+from scripts_for_dataset.synthetic.style import SpeakerStyle
+from utils.timebase import FPS
+
+_DRIFT = np.array([1.2, 1.7, 1.0])  # degrees SD of pitch, yaw, roll
+_TURN = np.array([1.3, 2.6, 1.3])  # degrees SD of the pose taken at a phrase start
+_PROSODIC = np.array([-1.5, 0.0, 0.0])  # degrees per SD of slow loudness and F0: raised voice, raised head
+
+
+def head_motion(
+    n_frames: int, prosody: Prosody, accents: Accents, phrases: list[tuple[float, float]], style: SpeakerStyle,
+    rng: np.random.Generator,
+) -> np.ndarray:  # fmt: skip
+    """Head rotation as axis-angle in radians, (n_frames, 3) about x (nod), y (turn), z (tilt).
+
+    Args:
+        phrases: (start, end) in seconds of the stretches of speech between pauses.
+        style: amplitude, speed, nod rate and mean pose.
+        rng: draws the parts that speech does not determine (drift, where to turn).
+    """
+    amplitude = style.head_amplitude
+    degrees = amplitude * _DRIFT * np.stack(
+        [smooth_noise(n_frames, 0.22 * style.head_speed, rng) for _ in range(3)], axis=1
+    )  # fmt: skip
+    degrees += amplitude * _turns(n_frames, phrases, style, rng)
+    follow = _slow_effort(prosody, n_frames)
+    tilt = np.array([0.0, rng.normal(0, 0.6), rng.normal(0, 0.5)])  # some heads turn or tilt along
+    degrees += amplitude * follow[:, None] * (_PROSODIC + tilt)
+    degrees[:, 0] += nods(n_frames, accents, style)
+    degrees += np.array([style.head_pitch, style.head_yaw, style.head_roll])
+    return euler_to_axis_angle(np.radians(degrees)).astype(np.float32)
+
+
+def smooth_noise(n_frames: int, cutoff: float, rng: np.random.Generator) -> np.ndarray:
+    """(n,) smooth random motion of unit standard deviation with a Gaussian spectrum up to about `cutoff` Hz."""
+    size = n_frames + int(4 * FPS / cutoff)  # longer than needed: the ends do not wrap into each other
+    frequency = np.fft.rfftfreq(size, 1 / FPS)
+    shape = np.exp(-0.5 * (frequency / cutoff) ** 2)
+    shape[0] = 0
+    spectrum = shape * (rng.standard_normal(len(shape)) + 1j * rng.standard_normal(len(shape)))
+    return np.fft.irfft(spectrum, size)[:n_frames] * size / (2 * np.sqrt((shape**2).sum()))
+
+
+def min_jerk(n_frames: int, start: float, duration: float) -> np.ndarray:
+    """(n,) 0 before `start`, 1 after start + duration (seconds), the minimum-jerk polynomial between."""
+    x = np.clip(((np.arange(n_frames) + 0.5) / FPS - start) / duration, 0, 1)
+    return x**3 * (10 - 15 * x + 6 * x**2)
+
+
+def _turns(
+    n_frames: int, phrases: list[tuple[float, float]], style: SpeakerStyle, rng: np.random.Generator
+) -> np.ndarray:
+    """(n, 3) degrees: at every phrase start the head moves to a new pose, beginning a little before the voice."""
+    track, pose = np.zeros((n_frames, 3)), rng.normal(0, 1, 3) * _TURN * 0.5
+    track += pose
+    for start, _ in phrases:
+        target = 0.3 * pose + rng.normal(0, 1, 3) * _TURN * 0.9
+        duration = rng.uniform(0.6, 1.0) / style.head_speed**0.5
+        track += min_jerk(n_frames, start - 0.2, duration)[:, None] * (target - pose)
+        pose = target
+    return track
+
+
+def _slow_effort(prosody: Prosody, n_frames: int) -> np.ndarray:
+    """(n,) loudness and F0 below about 1 Hz at 25 fps, standardised, clipped to +-2.5."""
+    mixed = np.maximum(prosody.loudness, -30) / 12 + prosody.pitch / 4
+    slow = smooth(mixed, 0.22 * RATE)
+    frames = np.interp((np.arange(n_frames) + 0.5) / FPS, np.arange(len(slow)) / RATE, slow)
+    return np.clip((frames - frames.mean()) / (frames.std() + 0.3), -2.5, 2.5)
+
+
+def nods(n_frames: int, accents: Accents, style: SpeakerStyle) -> np.ndarray:
+    """(n,) degrees of pitch, positive down: the strongest share `nod_rate` of the accents each pull the head down.
+
+    A nod starts on the accent, peaks about 0.16 s later and comes back in 0.3 s; which accents nod depends on the
+    speech alone.
+    """
+    track = np.zeros(n_frames)
+    if not len(accents.time) or style.nod_rate <= 0:
+        return track
+    threshold = np.quantile(accents.strength, 1 - min(style.nod_rate, 1.0))
+    size = style.head_amplitude**0.8 * (1.6 + 1.1 * accents.strength)
+    for time, degrees, strength in zip(accents.time, size, accents.strength):
+        if strength >= threshold:
+            begin = time - 0.04
+            track += degrees * (min_jerk(n_frames, begin, 0.24) - min_jerk(n_frames, begin + 0.18, 0.4))
+    return track
+
+
+def euler_to_axis_angle(euler: np.ndarray) -> np.ndarray:
+    """Angles (n, 3) in radians, tilt (z) first, then nod (x), then turn (y) -> axis-angle (n, 3), by quaternions."""
+    half = euler / 2
+    cosine, sine = np.cos(half), np.sin(half)
+    zero = np.zeros(len(euler))
+    x = np.stack([cosine[:, 0], sine[:, 0], zero, zero], 1)
+    y = np.stack([cosine[:, 1], zero, sine[:, 1], zero], 1)
+    z = np.stack([cosine[:, 2], zero, zero, sine[:, 2]], 1)
+    w, *v = _product(y, _product(x, z)).T
+    vector = np.stack(v, 1)
+    norm = np.linalg.norm(vector, axis=1)
+    angle = 2 * np.arctan2(norm, w)
+    return vector * np.where(norm > 1e-9, angle / np.maximum(norm, 1e-12), 2.0)[:, None]
+
+
+def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Hamilton product of quaternions (n, 4), real part first."""
+    aw, ax, ay, az = a.T
+    bw, bx, by, bz = b.T
+    return np.stack(
+        [
+            aw * bw - ax * bx - ay * by - az * bz,
+            aw * bx + ax * bw + ay * bz - az * by,
+            aw * by - ax * bz + ay * bw + az * bx,
+            aw * bz + ax * by - ay * bx + az * bw,
+        ],
+        axis=1,
+    )

@@ -1,0 +1,121 @@
+"""Speech with phone times + a style -> the face: expression and pose at 25 fps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scripts_for_dataset.synthetic import arkit
+from scripts_for_dataset.synthetic.head_motion import head_motion, min_jerk, smooth_noise
+from scripts_for_dataset.synthetic.nonverbal import (
+    add_brows,
+    add_eyes,
+    blink_curve,
+    blink_times,
+    brow_curve,
+    gaze_angles,
+)
+from scripts_for_dataset.synthetic.prosody import analyse, find_accents, vowel_loudness
+from scripts_for_dataset.synthetic.style import SpeakerStyle
+from scripts_for_dataset.synthetic.visemes import CHANNEL, CHANNELS, mouth_curves, segments
+from utils.timebase import FPS, samples_per_frame
+
+_PAUSE = 0.25  # seconds of silence that end a phrase
+_ONE_SIDED = (
+    "jawForward",
+    "mouthFunnel",
+    "mouthPucker",
+    "mouthRollLower",
+    "mouthRollUpper",
+    "mouthShrugLower",
+    "mouthShrugUpper",
+)
+
+Phones = list[tuple[str, float, float]]
+
+
+@dataclass(frozen=True)
+class Speech:
+    """Clean mono 16 kHz audio (n,) with its phones: (ARPAbet or "sil", start, end) in seconds."""
+
+    audio: np.ndarray
+    phones: Phones
+
+    @property
+    def n_frames(self) -> int:
+        return len(self.audio) // samples_per_frame()
+
+
+def find_phrases(phones: Phones) -> list[tuple[float, float]]:
+    """(start, end) of the stretches of speech between silences of at least 0.25 s."""
+    phrases: list[list[float]] = []
+    for phone, start, end in phones:
+        if phone == "sil":
+            continue
+        if phrases and start - phrases[-1][1] < _PAUSE:
+            phrases[-1][1] = end
+        else:
+            phrases.append([start, end])
+    return [(start, end) for start, end in phrases]
+
+
+def speech_motion(
+    speech: Speech, style: SpeakerStyle, rng: np.random.Generator, close_factor: float = 1.0
+) -> dict[str, np.ndarray]:
+    """Face motion that goes with `speech`; deterministic for a seeded `rng`.
+
+    Args:
+        close_factor: mouthClose per jawOpen that shuts this identity's lips (`identity.close_factor`).
+
+    Returns:
+        {"exp": (n, 50) ARKit units, "pose": (n, 6) radians: head rotation ++ jaw rotation}, n = floor(25 s), float32.
+    """
+    n = speech.n_frames
+    prosody = analyse(speech.audio)
+    accents = find_accents(prosody, speech.phones)
+    phrases = find_phrases(speech.phones)
+    effort = 1 + style.expressiveness * vowel_loudness(prosody, speech.phones)
+    curves, closure = mouth_curves(segments(speech.phones, effort), n, style)
+
+    motion = arkit.neutral(n)
+    motion["pose"][:, :3] = head_motion(n, prosody, accents, phrases, style, rng)
+    blinks = blink_curve(n, blink_times(phrases, n / FPS, style, rng))
+    add_eyes(motion["exp"], gaze_angles(n, motion["pose"][:, :3], style, rng), blinks, style)
+    add_brows(motion["exp"], brow_curve(n, accents, style), style, rng)
+    jaw = curves[:, CHANNEL["jawOpen"]] + 0.035 * _breaths(n, phrases)
+    mood = _mood(curves, style, rng)
+    _add_mouth(motion["exp"], curves, closure, mood, style)
+    motion["exp"][:, arkit.unit("mouthClose")] = close_factor * closure * jaw
+    motion["pose"][:, 3] = jaw * arkit.JAW_OPEN_RADIANS
+    np.clip(motion["exp"], 0, 1, out=motion["exp"])
+    return motion
+
+
+def _breaths(n_frames: int, phrases: list[tuple[float, float]]) -> np.ndarray:
+    """(n,) 0..1: lips part for a breath just before a phrase that follows a pause."""
+    track = np.zeros(n_frames)
+    for start, _ in phrases:
+        track = np.maximum(track, min_jerk(n_frames, start - 0.42, 0.25) - min_jerk(n_frames, start - 0.12, 0.22))
+    return track
+
+
+def _mood(curves: np.ndarray, style: SpeakerStyle, rng: np.random.Generator) -> np.ndarray:
+    """(n,) lasting smile (or frown, negative) that breathes slowly and yields to rounding and to a wide open jaw."""
+    slow = 1 + 0.22 * smooth_noise(len(curves), 0.18, rng)
+    rounded = curves[:, CHANNEL["mouthPucker"]] + 0.5 * curves[:, CHANNEL["mouthFunnel"]]
+    return style.smile * slow * np.clip(1 - 0.6 * rounded - 0.25 * curves[:, CHANNEL["jawOpen"]], 0.2, 1.2)
+
+
+def _add_mouth(exp: np.ndarray, curves: np.ndarray, closure: np.ndarray, mood: np.ndarray, style: SpeakerStyle) -> None:
+    """Write articulation and mood into exp (n, 50) in place."""
+    for name in CHANNELS[1:]:
+        arkit.add(exp, name, curves[:, CHANNEL[name]], 0.0 if name in _ONE_SIDED else style.asymmetry)
+    smile, frown = np.maximum(mood, 0), np.maximum(-mood, 0)
+    part = 1 - closure  # a smile bares the teeth, but not through shut lips
+    arkit.add(exp, "mouthSmile", smile, 0.6 * style.asymmetry)
+    arkit.add(exp, "mouthDimple", 0.2 * smile)
+    arkit.add(exp, "mouthUpperUp", 0.12 * smile * part)
+    arkit.add(exp, "cheekSquint", 0.5 * exp[:, arkit.unit("mouthSmileLeft")])
+    arkit.add(exp, "mouthFrown", 1.2 * frown)
+    arkit.add(exp, "mouthShrugLower", 0.5 * frown)
