@@ -21,7 +21,7 @@ from utils.errors import UserError
 
 log = logging.getLogger(__name__)
 SHADERS = Path(__file__).with_name("shaders")
-MAX_LIGHTS = 8
+N_LIGHTS = 5  # directional lights of a scene, neither more nor fewer: a constant of the shader
 APT = "apt-get install libegl1 libgl1 libxrender1 (or libosmesa6)"
 
 # From EGL/egl.h and EGL/eglext.h.
@@ -57,7 +57,7 @@ def gl_renderer():
         platform.make_current()
     except Exception as error:  # whatever a driver throws: ImportError, AttributeError, GLError, AssertionError...
         raise UserError(f"no OpenGL for rendering ({name}: {error!r}); {APT}") from error
-    pyrender.renderer.MAX_N_LIGHTS = MAX_LIGHTS  # the default 4 drops further lights silently
+    pyrender.renderer.MAX_N_LIGHTS = N_LIGHTS  # the default 4 drops the fifth silently and at random
     log.debug("rendering with %s", name)
     return _make_renderer(platform)
 

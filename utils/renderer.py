@@ -210,7 +210,7 @@ def _mouth_shade(head: HeadFile) -> np.ndarray:
         for part in SHADED_PARTS.keys() & head.masks.keys():
             falloff[head.masks[part]] = SHADED_PARTS[part]
         depth = np.maximum(np.quantile(z[lips], 0.8) - z[inside], 0.0)
-        shade[inside] = np.exp(-depth / falloff[inside] / 2.2)  # the shader raises colours to the power 2.2
+        shade[inside] = np.exp(-depth / falloff[inside] / 2)  # the shader squares colours
     return shade
 
 

@@ -1,6 +1,7 @@
 #version 330 core
 // Matte clay under soft studio lights: wrapped Lambert (light reaches a little past the terminator, like skin), a
-// weak highlight whose strength is the paint's alpha, dark inner sides. Much cheaper than pyrender's PBR shader.
+// weak highlight whose strength is the paint's alpha, dark inner sides. Much cheaper than pyrender's PBR shader. The number
+// of lights is a constant, because software rasterisers run an unrolled loop a quarter faster.
 struct DirectionalLight {
     vec3 color;
     float intensity;
@@ -11,7 +12,6 @@ struct Material {
 };
 
 uniform DirectionalLight directional_lights[MAX_DIRECTIONAL_LIGHTS];
-uniform int n_directional_lights;
 uniform Material material;
 uniform vec3 cam_pos;
 uniform vec3 ambient_light;
@@ -48,7 +48,7 @@ void main()
 #else
     if (eye) albedo = eye_colour(paint.a - 2.0);
 #endif
-    albedo = pow(albedo, vec3(2.2));
+    albedo *= albedo;  // sRGB to linear by gamma 2: software rasterisers are slow at pow, so none is used here
     vec3 n = normalize(world_normal);
     float open_side = 1.0;
     if (!gl_FrontFacing) {
@@ -57,20 +57,24 @@ void main()
     }
     vec3 v = normalize(cam_pos - world);
     float gloss = eye ? 1.0 : paint.a;
-    float sharpness = mix(12.0, 350.0, gloss);
-    float strength = mix(0.03, 1.5, gloss * gloss);
-    if (!eye) strength *= min(1.0, 3.0 * albedo.g);  // no light glints in the depth of the mouth
+    float matte = eye ? 0.0 : 0.03 * min(1.0, 3.0 * albedo.g);  // no glints in the depth of the mouth
+    float sharp = 1.5 * gloss * gloss * (eye ? 1.0 : min(1.0, 3.0 * albedo.g));
 
     vec3 diffuse = ambient_light * (0.75 + 0.25 * n.y);
     vec3 highlight = vec3(0.0);
-    for (int i = 0; i < n_directional_lights; i++) {
+    vec3 mirrored = reflect(-v, n);
+    for (int i = 0; i < MAX_DIRECTIONAL_LIGHTS; i++) {
         vec3 l = -directional_lights[i].direction;
         vec3 radiance = directional_lights[i].intensity * directional_lights[i].color;
         vec3 wrapped = max((dot(n, l) + WRAP) / (1.0 + WRAP), 0.0);
         diffuse += radiance * wrapped * wrapped;
-        highlight += radiance * wrapped.g * pow(max(dot(n, normalize(l + v)), 0.0), sharpness);
+        float x = max(dot(mirrored, l), 0.0);
+        x *= x; x *= x;  // to the 4th
+        float x64 = x * x;
+        x64 *= x64; x64 *= x64; x64 *= x64;
+        highlight += radiance * wrapped.g * (matte * x + sharp * x64);
     }
-    vec3 linear = open_side * (albedo * diffuse + strength * highlight);
+    vec3 linear = open_side * (albedo * diffuse + highlight);
     linear = 1.0 - exp(-EXPOSURE * linear);  // soft shoulder: lights add up without clipping
-    frag_color = vec4(pow(linear, vec3(1.0 / 2.2)), 1.0);
+    frag_color = vec4(sqrt(linear), 1.0);
 }
