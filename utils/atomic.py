@@ -26,7 +26,7 @@ def atomic_path(final: str | Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files private; outputs are ordinary files
+        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files private; outputs are ordinary files
         temporary.replace(final)
     finally:
         temporary.unlink(missing_ok=True)

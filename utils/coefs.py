@@ -79,22 +79,22 @@ class CoefStats:
         path = Path(path)
         if not path.is_file():
             raise UserError(
-                f"{path}: no such statistics file; make it with `python -m scripts_for_dataset.calc_stats_random_sample`"
+                f"{path}: no such file; make it with `python -m scripts_for_dataset.calc_stats_random_sample`"
             )
         try:
             with np.load(path, allow_pickle=False) as file:
-                values = {key: np.asarray(file[key], dtype=np.float32) for key in cls.keys() if key in file.files}
+                values = {key: np.asarray(file[key], dtype=np.float32) for key in cls.names() if key in file.files}
         except (ValueError, OSError, EOFError) as error:
             raise UserError(f"{path}: not a readable npz ({error}); recompute the statistics") from error
         return cls.from_dict(values, str(path))
 
     @classmethod
     def from_dict(cls, values: dict, source: str = "statistics") -> CoefStats:
-        """Checked construction from arrays or tensors under the keys of `keys()`."""
-        missing = [key for key in cls.keys() if key not in values]
+        """Checked construction from arrays or tensors under the keys of `names()`."""
+        missing = [key for key in cls.names() if key not in values]
         if missing:
             raise UserError(f"{source}: missing {', '.join(missing)}; recompute the statistics")
-        tensors = {key: torch.as_tensor(values[key], dtype=torch.float32).flatten() for key in cls.keys()}
+        tensors = {key: torch.as_tensor(values[key], dtype=torch.float32).flatten() for key in cls.names()}
         for key, tensor in tensors.items():
             if tensor.numel() != DIMS[key.split("_")[0]] or not torch.isfinite(tensor).all():
                 raise UserError(
@@ -103,14 +103,14 @@ class CoefStats:
         return cls(**tensors)
 
     @classmethod
-    def keys(cls) -> list[str]:
+    def names(cls) -> list[str]:
         return [f"{k}_{s}" for k in DIMS for s in ("mean", "std")]
 
     def to_dict(self) -> dict[str, Tensor]:
-        return {key: getattr(self, key).cpu() for key in self.keys()}
+        return {key: getattr(self, key).cpu() for key in self.names()}
 
     def to(self, device: torch.device | str) -> CoefStats:
-        return CoefStats(**{key: getattr(self, key).to(device) for key in self.keys()})
+        return CoefStats(**{key: getattr(self, key).to(device) for key in self.names()})
 
     def normalise(self, key: str, x: Tensor) -> Tensor:
         """(x - mean) / (std + 1e-9) for key 'shape', 'exp' or 'pose'; x (..., n)."""

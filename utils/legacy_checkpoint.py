@@ -9,13 +9,13 @@ import torch
 from utils.errors import UserError
 
 # Buffers that follow from the configuration; ours are rebuilt, so theirs are dropped.
-_DERIVED = (".pe", ".TE", "alignment_mask", "diffusion_sched.")
+_DERIVED_ENDS, _DERIVED_STARTS = (".pe", "alignment_mask"), ("diffusion_sched.",)
 _SE_FLAGS = ("no_head_pose", "feature_dim", "n_heads", "n_layers", "mlp_ratio", "n_motions", "fps")
 _DPT_FLAGS = (
-    "target guiding_conditions cfg_mode n_diff_steps diff_schedule no_head_pose style_enc_ckpt d_style audio_model "
-    "align_mask_width no_use_learnable_pe use_indicator feature_dim n_heads n_layers mlp_ratio n_motions "
-    "n_prev_motions fps pad_mode"
-).split()
+    *("target", "guiding_conditions", "cfg_mode", "n_diff_steps", "diff_schedule", "no_head_pose", "style_enc_ckpt"),
+    *("d_style", "audio_model", "align_mask_width", "no_use_learnable_pe", "use_indicator", "feature_dim", "n_heads"),
+    *("n_layers", "mlp_ratio", "n_motions", "n_prev_motions", "fps", "pad_mode"),
+)
 _ONE_CHOICE = {"architecture": "decoder", "rot_repr": "aa"}
 
 
@@ -77,7 +77,7 @@ def _modern_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Drop derived buffers, put the audio encoder under `.backbone`, use the present weight-norm spelling."""
     names = {}
     for key, value in state.items():
-        if any(key.endswith(tail) or key.startswith(tail) for tail in _DERIVED):
+        if key.endswith(_DERIVED_ENDS) or key.startswith(_DERIVED_STARTS):
             continue
         if key.startswith("audio_encoder.") and not key.startswith("audio_encoder.backbone."):
             key = key.replace("audio_encoder.", "audio_encoder.backbone.", 1)

@@ -1,0 +1,191 @@
+"""Train or test the denoising network (paper section 3.3).
+
+python main_dpt.py --exp_name NAME --data_root LMDB_FOLDER --use_indicator --scheduler Warmup --audio_model hubert \\
+    --style_enc_ckpt experiments/SE/NAME/checkpoints/iter_0100000.pt [--no_head_pose]
+python main_dpt.py --exp_name NAME --mode test --iter 200000
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets.motion_pairs import MotionPairs
+from torch import Tensor, nn
+
+from datasets.clip_store import ClipStore
+from models.diffusion import SCHEDULES, Schedule
+from models.flame import load_flame
+from models.guidance import MODES
+from models.loading import load_style_encoder, load_talker, talker_checkpoint
+from models.losses import LossConfig, MotionLoss
+from models.objective import ObjectiveConfig, TalkerObjective
+from models.style_encoder import StyleEncoder
+from models.talker import AUDIO_MODELS, TalkerConfig, build_talker
+from utils.coefs import CoefStats, MotionCodec
+from utils.config import UserParser, add_flags, check_choice, from_args, to_plain
+from utils.data_order import evaluation_batches, to_device, training_batches
+from utils.errors import UserError, cli
+from utils.run_dir import find_checkpoint
+from utils.runtime import Randomness, RunConfig, open_run, pick_device
+from utils.trainer import SCHEDULERS, Task, Trainer, TrainerConfig
+
+
+@dataclass(frozen=True)
+class TalkerRunConfig(RunConfig):
+    """The run."""
+
+    audio_model_path: str | None = None
+    """Local folder with the audio encoder's weights in Hugging Face format (for whisper: a safetensors file)."""
+    head: Path | None = None
+    """Head model of the vertex losses: a FLAME pkl or npz; default: the open head."""
+
+
+@dataclass(frozen=True)
+class Configs:
+    """All flags of the script, by what they describe."""
+
+    run: TalkerRunConfig
+    model: TalkerConfig
+    objective: ObjectiveConfig
+    loss: LossConfig
+
+    def resolved(self) -> dict[str, Any]:
+        return {name: to_plain(getattr(self, name)) for name in ("run", "model", "objective", "loss")}
+
+
+def parse_args(argv: list[str] | None = None) -> Configs:
+    parser = UserParser(description=__doc__.splitlines()[0])
+    add_flags(parser, TalkerRunConfig, "run")
+    add_flags(parser, TalkerConfig, "network")
+    add_flags(parser, ObjectiveConfig, "training pairs")
+    add_flags(parser, LossConfig, "losses")
+    parser.add_argument("--rot_repr", default="aa", choices=["aa"], help="accepted for old command lines")
+    parser.add_argument("--architecture", default="decoder", choices=["decoder"], help="accepted for old command lines")
+    args = parser.parse_args(argv)
+    configs = Configs(*(from_args(c, args) for c in (TalkerRunConfig, TalkerConfig, ObjectiveConfig, LossConfig)))
+    for flag, choices in CHOICES.items():
+        check_choice(f"--{flag}", getattr(args, flag), choices)
+    return configs
+
+
+CHOICES = {
+    "mode": ("train", "test"),
+    "target": ("sample", "noise"),
+    "cfg_mode": MODES,
+    "diff_schedule": SCHEDULES,
+    "audio_model": AUDIO_MODELS,
+    "pad_mode": ("zero", "replicate"),
+    "scheduler": SCHEDULERS,
+    "criterion": ("l1", "l2"),
+}
+
+
+def pairs(config: TalkerRunConfig, codec: MotionCodec, split: str) -> MotionPairs:
+    store = ClipStore(config.data_root)
+    return MotionPairs(store, store.clips(config.data_root / f"{split}.txt"), codec, seed=config.seed)
+
+
+def frozen_style_encoder(options: TalkerConfig, device: torch.device) -> StyleEncoder | None:
+    """The style encoder named by `style_enc_ckpt`.
+
+    Raises:
+        UserError: its motion (with or without head pose), or its width, is not this model's.
+    """
+    if options.style_enc_ckpt is None:
+        return None
+    encoder, _ = load_style_encoder(options.style_enc_ckpt)
+    if encoder.config.no_head_pose != options.no_head_pose:
+        wanted = "without" if options.no_head_pose else "with"
+        raise UserError(f"--style_enc_ckpt {options.style_enc_ckpt}: needs a style encoder trained {wanted} head pose")
+    if encoder.config.feature_dim != options.d_style:
+        raise UserError(f"--d_style {options.d_style}: the style encoder gives {encoder.config.feature_dim} components")
+    return encoder.to(device).requires_grad_(False)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What training and testing share."""
+
+    objective: TalkerObjective
+    stats: CoefStats
+    codec: MotionCodec
+    device: torch.device
+
+    @classmethod
+    def make(cls, configs: Configs, stats: CoefStats | None) -> "Setup":
+        run, options = configs.run, configs.model
+        device = pick_device(run.device, run.tf32)
+        stats = stats or CoefStats.load(run.data_root / run.stats_file)
+        codec = MotionCodec(options.layout, stats)
+        loss = MotionLoss(configs.loss, options.target, codec.to(device), load_flame(run.head).to(device))
+        schedule = Schedule.make(options.diff_schedule, options.n_diff_steps).to(device)
+        objective = TalkerObjective(configs.objective, schedule, loss, frozen_style_encoder(options, device))
+        return cls(objective, stats, codec, device)
+
+    def evaluate(self, model: nn.Module, dataset: MotionPairs, config: TalkerRunConfig) -> dict[str, float]:
+        """Mean loss terms over a data set, with the same crops, steps and noise every time."""
+        random, sums, count = Randomness(config.seed, self.device), {}, 0
+        for batch in evaluation_batches(dataset, config.batch_size, 0):
+            terms = self.objective(model, to_device(batch, self.device), random)
+            weight = len(batch["motion"])
+            for name, value in {"total": self.objective.loss.config.total(terms), **terms}.items():
+                sums[name] = sums.get(name, 0.0) + weight * value.item()
+            count += weight
+        return {name: value / count for name, value in sums.items()}
+
+
+def train(configs: Configs) -> None:
+    run_config, options = configs.run, configs.model
+    setup = Setup.make(configs, None)
+    train_set, val_set = (pairs(run_config, setup.codec, split) for split in ("train", "val"))
+    torch.manual_seed(run_config.seed)
+    model = build_talker(options, pretrained=True, path=run_config.audio_model_path).to(setup.device).train()
+    random = Randomness(run_config.seed, setup.device)
+    run, resumed = open_run("DPT", run_config, configs.resolved())
+
+    def loss(batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        terms = setup.objective(model, to_device(batch, setup.device), random)
+        return configs.loss.total(terms), terms
+
+    task = Task(
+        network=model,
+        loss=loss,
+        validate=lambda network: setup.evaluate(network, val_set, run_config),
+        checkpoint=lambda network, step, state: talker_checkpoint(network, setup.stats, step, state),
+        random_state=random.state,
+    )
+    trainer = Trainer(TrainerConfig(**run_config.loop_fields()), task, run)
+    if resumed is not None:
+        checkpoint = load_talker(resumed)[1]
+        trainer.restore(checkpoint.model, checkpoint.training, checkpoint.step)
+        random.restore(checkpoint.training["random"])
+    batches = training_batches(
+        train_set,
+        run_config.batch_size,
+        run_config.seed,
+        run_config.num_workers,
+        trainer.step * run_config.gradient_accumulation_steps,
+    )
+    trainer.fit(batches)
+
+
+def test(configs: Configs) -> None:
+    model, checkpoint = load_talker(find_checkpoint("DPT", configs.run.exp_name, configs.run.iter))
+    # The published files name their style encoder by a path of the authors' machine; a flag overrides it.
+    ours = configs.model.style_enc_ckpt or model.config.style_enc_ckpt
+    configs = replace(configs, model=replace(model.config, style_enc_ckpt=ours))
+    setup = Setup.make(configs, checkpoint.stats)
+    with torch.no_grad():
+        result = setup.evaluate(model.to(setup.device), pairs(configs.run, setup.codec, "test"), configs.run)
+    print(", ".join(f"{name} {value:.6g}" for name, value in result.items()))
+
+
+@cli
+def main(argv: list[str] | None = None) -> None:
+    configs = parse_args(argv)
+    train(configs) if configs.run.mode == "train" else test(configs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Train or test the style encoder (paper section 3.2).
+
+python main_se.py --exp_name NAME --data_root LMDB_FOLDER [--no_head_pose]
+python main_se.py --exp_name NAME --mode test --iter 100000
+"""
+
+from dataclasses import dataclass
+
+import torch
+from datasets.style_pairs import StylePairs
+from torch import Tensor, nn
+
+from datasets.clip_store import ClipStore
+from models.loading import load_style_encoder, style_encoder_checkpoint
+from models.losses import nt_xent
+from models.style_encoder import StyleEncoder, StyleEncoderConfig
+from utils.coefs import CoefStats, MotionCodec
+from utils.config import UserParser, add_flags, check_choice, from_args, to_plain
+from utils.data_order import evaluation_batches, to_device, training_batches
+from utils.errors import cli
+from utils.run_dir import find_checkpoint
+from utils.runtime import Randomness, RunConfig, open_run, pick_device
+from utils.trainer import Task, Trainer, TrainerConfig
+
+
+@dataclass(frozen=True)
+class StyleRunConfig(RunConfig):
+    """The run."""
+
+    batch_size: int = 32
+    """Pairs per step; the negatives of a pair are the batch's other persons."""
+    max_iter: int = 100_000
+    """Steps to train for."""
+    save_iter: int = 2000
+    """Steps between checkpoints."""
+    val_iter: int = 2000
+    """Steps between validations."""
+    temperature: float = 0.1
+    """Temperature of the contrastive loss."""
+
+
+def parse_args(argv: list[str] | None = None):
+    parser = UserParser(description=__doc__.splitlines()[0])
+    add_flags(parser, StyleRunConfig, "run")
+    add_flags(parser, StyleEncoderConfig, "style encoder")
+    parser.add_argument("--rot_repr", default="aa", choices=["aa"], help="accepted for old command lines")
+    args = parser.parse_args(argv)
+    return from_args(StyleRunConfig, args), from_args(StyleEncoderConfig, args)
+
+
+def pairs(config: StyleRunConfig, codec: MotionCodec, split: str) -> StylePairs:
+    store = ClipStore(config.data_root)
+    return StylePairs(store, store.clips(config.data_root / f"{split}.txt"), codec, seed=config.seed)
+
+
+def evaluate(encoder: nn.Module, dataset: StylePairs, config: StyleRunConfig, device: torch.device) -> dict[str, float]:
+    """NT-Xent over batches of persons, and how often a clip's nearest other clip is the same person's (top-1)."""
+    first, second = [], []
+    for batch in evaluation_batches(dataset, config.batch_size, 0):
+        batch = to_device(batch, device)
+        first.append(encoder(batch[:, 0]))
+        second.append(encoder(batch[:, 1]))
+    losses = [nt_xent(a, b, config.temperature) for a, b in zip(first, second) if len(a) > 1]
+    return {
+        "nt_xent": torch.stack(losses).mean().item() if losses else float("nan"),
+        "retrieval_top1": retrieval_top1(torch.cat(first), torch.cat(second)),
+        "persons": float(len(dataset)),
+    }
+
+
+def retrieval_top1(a: Tensor, b: Tensor) -> float:
+    """Fraction of rows of a (N, D) whose most similar row of b (cosine) has the same index."""
+    similarity = nn.functional.normalize(a, dim=1) @ nn.functional.normalize(b, dim=1).T
+    return (similarity.argmax(1) == torch.arange(len(a), device=a.device)).float().mean().item()
+
+
+def train(config: StyleRunConfig, options: StyleEncoderConfig) -> None:
+    device = pick_device(config.device)
+    stats = CoefStats.load(config.data_root / config.stats_file)
+    codec = MotionCodec(options.layout, stats)
+    train_set, val_set = pairs(config, codec, "train"), pairs(config, codec, "val")
+    run, resumed = open_run("SE", config, {"run": to_plain(config), "style_encoder": to_plain(options)})
+    torch.manual_seed(config.seed)
+    encoder = StyleEncoder(options).to(device).train()
+    random = Randomness(config.seed, device)
+
+    def loss(batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        batch = to_device(batch, device)
+        features = encoder(batch.flatten(0, 1)).unflatten(0, (-1, 2))
+        return nt_xent(features[:, 0], features[:, 1], config.temperature), {}
+
+    task = Task(
+        network=encoder,
+        loss=loss,
+        validate=lambda network: evaluate(network, val_set, config, device),
+        checkpoint=lambda network, step, state: style_encoder_checkpoint(network, stats, step, state),
+        random_state=random.state,
+    )
+    trainer = Trainer(TrainerConfig(**config.loop_fields()), task, run)
+    if resumed is not None:
+        checkpoint = load_style_encoder(resumed)[1]
+        trainer.restore(checkpoint.model, checkpoint.training, checkpoint.step)
+    trainer.fit(training_batches(train_set, config.batch_size, config.seed, config.num_workers, trainer.step))
+
+
+def test(config: StyleRunConfig) -> None:
+    device = pick_device(config.device)
+    path = find_checkpoint("SE", config.exp_name, config.iter)
+    encoder, checkpoint = load_style_encoder(path)
+    stats = checkpoint.stats or CoefStats.load(config.data_root / config.stats_file)
+    dataset = pairs(config, MotionCodec(encoder.config.layout, stats), "test")
+    with torch.no_grad():
+        result = evaluate(encoder.to(device), dataset, config, device)
+    print(", ".join(f"{name} {value:.4f}" for name, value in result.items()))
+
+
+@cli
+def main(argv: list[str] | None = None) -> None:
+    config, options = parse_args(argv)
+    check_choice("--mode", config.mode, ("train", "test"))
+    train(config, options) if config.mode == "train" else test(config)
+
+
+if __name__ == "__main__":
+    main()

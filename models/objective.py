@@ -1,0 +1,153 @@
+"""One training pass of the denoising network over a pair of consecutive clips (paper section 3.3; SPEC section 5)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.diffusion import Schedule
+from models.losses import MotionLoss
+from models.style_encoder import StyleEncoder
+from models.talker import Talker
+from utils.runtime import Randomness
+from utils.timebase import samples_per_frame
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """How training pairs are presented; field names are the published flags of `main_dpt.py`."""
+
+    use_context_audio_feat: bool = False
+    """Encode the audio of both clips in one 8 s pass."""
+    trunc_prob1: float = 0.3
+    """Probability that a batch's first clips are cut short."""
+    trunc_prob2: float = 0.4
+    """Probability that a batch's second clips are cut short."""
+
+
+def dropped_conditions(conditions: tuple[str, ...], mode: str, u: Tensor) -> dict[str, Tensor]:
+    """Which samples lose which condition, from u (B, 2) uniform in [0, 1): {'audio': (B,), 'style': (B,)} bool.
+
+    Incremental, both: style is dropped when u > 0.55 and audio too when u > 0.9; one condition alone: p = 0.1;
+    independent, both: p = 0.5 each.
+    """
+    dropped = {
+        "audio": torch.zeros_like(u[:, 0], dtype=torch.bool),
+        "style": torch.zeros_like(u[:, 0], dtype=torch.bool),
+    }
+    if set(conditions) == {"audio", "style"} and mode == "incremental":
+        return {"audio": u[:, 0] > 0.9, "style": u[:, 0] > 0.55}
+    probability = 0.5 if len(conditions) == 2 else 0.1
+    for i, name in enumerate(conditions):
+        dropped[name] = u[:, i] < probability
+    return dropped
+
+
+def truncate(x: Tensor, ends: Tensor | None, unit: int, mode: str) -> Tensor:
+    """Pad x (B, L * unit, ...) from frame ends[b] on with zeros, or with the last valid entry; None: all valid."""
+    if ends is None:
+        return x
+    stop = ends * unit
+    keep = torch.arange(x.shape[1], device=x.device) < stop[:, None]
+    keep = keep.view(*keep.shape, *[1] * (x.dim() - 2))
+    last = x[torch.arange(len(x), device=x.device), stop - 1][:, None] if mode == "replicate" else x.new_zeros(())
+    return torch.where(keep, x, last)
+
+
+class TalkerObjective:
+    """Batch of clip pairs -> unweighted loss terms.
+
+    Both clips of every pair go through the denoiser as one batch (first clips, then second clips): the second
+    clip's context is the ground truth, so it does not wait for the first.
+    """
+
+    def __init__(
+        self, config: ObjectiveConfig, schedule: Schedule, loss: MotionLoss, style_encoder: StyleEncoder | None
+    ) -> None:
+        self.config, self.schedule, self.loss, self.style_encoder = config, schedule, loss, style_encoder
+
+    def __call__(self, model: Talker, batch: dict[str, Tensor], random: Randomness) -> dict[str, Tensor]:
+        """batch: audio (B, 2, n_samples), motion (B, 2, L, D), shape (B, 2, L, 100), standardised and normalised.
+
+        Returns each term's mean over the two clips (the transition exists for the second clip only, not halved).
+        """
+        options, motion, device = model.config, batch["motion"], batch["motion"].device
+        size = len(motion)
+        ends = self._draw_ends(size, options.n_motions, random, device)
+        truth = [truncate(motion[:, i], ends[i], 1, options.pad_mode) for i in (0, 1)]
+        prev = motion[:, 0, -options.n_prev_motions :]  # from the untruncated first clip
+        shape = batch["shape"][:, 0, 0]
+
+        u = torch.rand(2 * size, 2, generator=random.device, device=device)
+        dropped = dropped_conditions(options.conditions, options.cfg_mode, u)
+        step = torch.randint(1, options.n_diff_steps + 1, (2 * size,), generator=random.device, device=device)
+        noise = torch.randn(2 * size, *motion.shape[2:], generator=random.device, device=device)
+
+        start_motion, start_audio = model.start(size)
+        audio, prev_audio = self._audio_features(model, batch["audio"], ends)
+        audio = torch.where(dropped["audio"][:, None, None], model.null_audio_feat, audio)
+        noisy = self.schedule.q_sample(torch.cat(truth), step, noise)
+        output = model.denoising_net(
+            torch.cat([torch.cat([start_motion, prev]), noisy], dim=1),
+            torch.cat([torch.cat([start_audio, prev_audio]), audio], dim=1),
+            self._person(model, shape, motion, dropped["style"]),
+            step,
+            self._indicator(model, ends, truth),
+        )
+        first, second = output.chunk(2)
+        return average_clips(
+            self.loss(first, truth[0], None, noise[:size], shape, ends[0]),
+            self.loss(second, truth[1], prev, noise[size:], shape, ends[1]),
+        )
+
+    def _draw_ends(self, size: int, n_frames: int, random: Randomness, device: torch.device) -> list[Tensor | None]:
+        """Per clip: None (whole), or a valid length in [1, n_frames) for every sample."""
+        ends: list[Tensor | None] = []
+        for probability in (self.config.trunc_prob1, self.config.trunc_prob2):
+            cut = torch.rand((), generator=random.host).item() < probability
+            ends.append(torch.randint(1, n_frames, (size,), generator=random.host).to(device) if cut else None)
+        return ends
+
+    def _audio_features(self, model: Talker, audio: Tensor, ends: list[Tensor | None]) -> tuple[Tensor, Tensor]:
+        """Features of both clips (2B, L, F), and the second clip's context (B, P, F), detached and never truncated."""
+        options = model.config
+        unit, n_frames = samples_per_frame(options.fps), options.n_motions
+        cut = [truncate(audio[:, i], ends[i], unit, options.pad_mode) for i in (0, 1)]
+        if self.config.use_context_audio_feat:
+            features = self._joint_features(model, audio, cut, ends)
+        else:
+            features = model.encode_audio(torch.cat(cut), n_frames)
+        context = features[: len(audio)]
+        if ends[0] is not None:
+            with torch.no_grad():
+                context = model.encode_audio(audio[:, 0], n_frames)
+        return features, context[:, -options.n_prev_motions :].detach()
+
+    @staticmethod
+    def _joint_features(model: Talker, audio: Tensor, cut: list[Tensor], ends: list[Tensor | None]) -> Tensor:
+        """One 8 s pass for both clips. Nothing follows a first clip that was cut short: it gets its own pass."""
+        n_frames = model.config.n_motions
+        both = model.encode_audio(torch.cat([audio[:, 0], cut[1]], dim=1), 2 * n_frames)
+        first = both[:, :n_frames] if ends[0] is None else model.encode_audio(cut[0], n_frames)
+        return torch.cat([first, both[:, n_frames:]])
+
+    def _person(self, model: Talker, shape: Tensor, motion: Tensor, dropped: Tensor) -> Tensor:
+        """Person vectors (2B, ...): the pair's shape, and for each clip the style of the OTHER clip of the pair."""
+        shape = shape.repeat(2, 1)
+        if self.style_encoder is None:
+            return model.person(shape, None)
+        with torch.no_grad():
+            style = self.style_encoder(torch.cat([motion[:, 1], motion[:, 0]]))
+        return model.person(shape, torch.where(dropped[:, None], model.null_style_feat[0], style))
+
+    @staticmethod
+    def _indicator(model: Talker, ends: list[Tensor | None], truth: list[Tensor]) -> Tensor | None:
+        if not model.config.use_indicator:
+            return None
+        ones = [x.new_ones(x.shape[:2]) for x in truth]
+        return torch.cat([truncate(one, end, 1, "zero") for one, end in zip(ones, ends)])
+
+
+def average_clips(first: dict[str, Tensor], second: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Mean of each term over the two clips; a term of the second clip alone stays whole."""
+    return {name: (first[name] + value) / 2 if name in first else value for name, value in second.items()}

@@ -1,0 +1,125 @@
+"""What every run needs: its flags, its device, its folder, its random numbers."""
+
+import dataclasses
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from utils.errors import UserError
+from utils.run_dir import find_run, iter_name, new_run, saved_steps
+from utils.trainer import TrainerConfig
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Flags that both training scripts share."""
+
+    exp_name: str
+    """Name of the run; its folder gets a time stamp."""
+    data_root: Path = Path("datasets/HDTF_TFHP/lmdb")
+    """Folder of the LMDB data set, with train.txt, val.txt and test.txt beside it."""
+    stats_file: Path = Path("stats_train.npz")
+    """Statistics, relative to data_root."""
+    mode: str = "train"
+    """train or test."""
+    iter: int = 100_000
+    """Iteration to test."""
+    batch_size: int = 16
+    """Items per step."""
+    num_workers: int = 4
+    """Processes that read data."""
+    max_iter: int = 200_000
+    """Steps to train for."""
+    lr: float = 1e-4
+    """Learning rate (Adam)."""
+    save_iter: int = 10_000
+    """Steps between checkpoints."""
+    val_iter: int = 5000
+    """Steps between validations."""
+    log_iter: int = 50
+    """Steps between log entries."""
+    log_smooth_win: int = 50
+    """Steps that a log entry averages."""
+    gradient_accumulation_steps: int = 1
+    """Batches per step; their gradients are averaged."""
+    scheduler: str = "None"
+    """Learning rate: None (constant), Warmup, or WarmupThenDecay."""
+    warm_iter: int = 5000
+    """Steps of linear warm-up."""
+    cos_max_iter: int = 120_000
+    """Step at which WarmupThenDecay's cosine ends."""
+    min_lr_ratio: float = 0.02
+    """Where that cosine ends, relative to lr."""
+    ema_decay: float = 0.0
+    """Keep and save an exponential moving average of the weights with this decay; 0: off."""
+    seed: int = 0
+    """Seed of weights, data order and noise."""
+    device: str = "auto"
+    """cuda, cpu, or auto."""
+    tf32: bool = False
+    """Let the GPU multiply float32 matrices in TF32 (faster, about three digits)."""
+    resume: bool = False
+    """Continue the newest run of this name from its last checkpoint."""
+
+    def loop_fields(self) -> dict[str, Any]:
+        """The fields that are the training loop's hyper-parameters."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(TrainerConfig)}
+
+
+class Randomness:
+    """Two seeded generators: `host` for decisions the CPU takes, `device` for noise, drawn where it is used."""
+
+    def __init__(self, seed: int, device: torch.device | str) -> None:
+        self.host = torch.Generator().manual_seed(seed)
+        self.device = torch.Generator(device).manual_seed(seed)
+
+    def state(self) -> dict[str, Tensor]:
+        return {"host": self.host.get_state(), "device": self.device.get_state()}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        self.host.set_state(state["host"].cpu())
+        self.device.set_state(state["device"].cpu())
+
+
+def pick_device(name: str, tf32: bool = False) -> torch.device:
+    """'auto' takes the GPU when there is one.
+
+    Raises:
+        UserError: the device is unknown or absent.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device {name}: not available here; use cpu, or auto") from error
+    if tf32:
+        torch.set_float32_matmul_precision("high")
+    return device
+
+
+def open_run(kind: str, config: RunConfig, resolved: dict[str, Any]) -> tuple[Path, Path | None]:
+    """The run's folder (with its configuration written to config.json) and the checkpoint to resume from, if any.
+
+    Raises:
+        UserError: `--resume` without a run or a checkpoint of that name.
+    """
+    if config.resume:
+        run = find_run(kind, config.exp_name)
+        steps = saved_steps(run)
+        if not steps:
+            raise UserError(f"--resume: {run.name} has no checkpoint yet; start it without --resume")
+        log.info("resuming %s from step %d", run.name, max(steps))
+        return run, run / "checkpoints" / f"{iter_name(max(steps))}.pt"
+    run = new_run(kind, config.exp_name)
+    (run / "config.json").write_text(json.dumps(resolved, indent=2) + "\n")
+    log.info("writing to %s", run)
+    return run, None
