@@ -1,0 +1,35 @@
+# `make demo` is all that is needed on a fresh machine: it makes .venv, then a talking head from the bundled speech.
+PY := .venv/bin/python
+export PYTHON
+
+.PHONY: help env env-dev demo test lint format clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | awk -F': *' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+env:  ## .venv with the packages the programs need
+	@bash setup/ensure_system.sh --python
+	@bash setup/ensure_env.sh
+
+env-dev:
+	@bash setup/ensure_system.sh --python
+	@bash setup/ensure_env.sh dev
+
+demo: env  ## a video from the bundled speech with the embedded model
+	$(PY) demo.py
+	@echo "video: $$(find demo/output -name '*.mp4' -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)"
+
+test: env-dev  ## all tests
+	$(PY) -m pytest
+
+lint: env-dev  ## style checks
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+format: env-dev  ## put the code into the checked style
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+clean:  ## remove .venv, caches and generated videos
+	rm -rf .venv .pytest_cache .ruff_cache demo/output/*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# The virtual environment .venv with the pinned packages. A second call ends at once, unless a requirements file changed.
+#   setup/ensure_env.sh        what the programs need
+#   setup/ensure_env.sh dev    and what tests and linting need
+#   PYTHON=python3.12 setup/ensure_env.sh    with that interpreter
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+new_enough() { # interpreter
+    command -v "$1" >/dev/null && "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))'
+}
+
+kind=${1:-run}
+files="requirements.txt"
+[ "$kind" = dev ] && files="$files requirements-dev.txt"
+wanted=$(cat $files | cksum)
+[ -x .venv/bin/python ] && [ "$(cat ".venv/.installed-$kind" 2>/dev/null)" = "$wanted" ] && exit 0
+
+if [ ! -x .venv/bin/python ]; then
+    python=${PYTHON:-}
+    for candidate in python3 python3.13 python3.12 python3.11; do
+        [ -n "$python" ] && break
+        if new_enough "$candidate"; then python=$candidate; fi
+    done
+    if [ -z "$python" ] || ! new_enough "$python"; then
+        echo "Python 3.11 or newer is needed; found: $("${python:-python3}" --version 2>&1 || true)." \
+            "Install one and name it: make demo PYTHON=python3.11" >&2
+        exit 1
+    fi
+    "$python" -m venv .venv || { echo "making .venv failed; try: sudo apt-get install python3-venv" >&2; exit 1; }
+fi
+
+echo "installing $files into .venv (once; a few minutes)"
+.venv/bin/python -m pip install -q --disable-pip-version-check -r "${files##* }"
+cat requirements.txt | cksum >.venv/.installed-run
+echo "$wanted" >".venv/.installed-$kind"
+
+if command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1 &&
+    ! .venv/bin/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
+    echo "note: this machine has an NVIDIA GPU, but the installed torch cannot use it (CPU build or old driver);" \
+        "install a CUDA build of $(grep '^torch==' requirements.txt) into .venv to train on the GPU" >&2
+fi
