@@ -122,7 +122,7 @@ def _check_plan(args: argparse.Namespace) -> None:
     record = args.output / "plan.json"
     if record.is_file() and json.loads(record.read_text()) != plan:
         raise UserError(
-            f"--output {args.output}: was made with other settings ({record.read_text().strip()}); choose another folder"
+            f"--output {args.output}: was made otherwise ({record.read_text().strip()}); choose another folder"
         )
     args.output.mkdir(parents=True, exist_ok=True)
     record.write_text(json.dumps(plan) + "\n")

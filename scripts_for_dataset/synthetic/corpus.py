@@ -18,7 +18,7 @@ HELD_VOICES = frozenset(
 )  # fmt: skip
 # Seconds by which the labels of an engine are still late after its own correction (negative: move them earlier).
 _LABEL_SHIFT = {"kokoro": -0.010, "hibari": -0.010, "festival-cmu_us_slt_arctic_hts": -0.020}
-_STOPS = frozenset("p b t d k g".split())
+_STOPS = frozenset({"p", "b", "t", "d", "k", "g"})
 _KED_STOP_SHIFT = 0.020  # festival's ked marks stops 21 to 29 ms early
 _QUIET = 0.02  # of the sentence's loud level (-34 dB): what lies below at its ends is silence
 
@@ -44,9 +44,7 @@ def read_rows(folder: Path) -> dict[str, list[Row]]:
     folder = Path(folder)
     tables = sorted(folder.glob("*/part_*.jsonl"))
     if not tables:
-        raise UserError(
-            f"--speech {folder}: holds no <voice>/part_NNN.jsonl; make it with scripts_for_dataset.make_synthetic_speech"
-        )
+        raise UserError(f"--speech {folder}: holds no <voice>/part_NNN.jsonl; make it with make_synthetic_speech")
     rows: dict[str, list[Row]] = {}
     for table in tables:
         audio = table.with_suffix(".opus")

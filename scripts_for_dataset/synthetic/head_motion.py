@@ -82,18 +82,18 @@ def _slow_effort(prosody: Prosody, n_frames: int) -> np.ndarray:
 def nods(n_frames: int, accents: Accents, style: SpeakerStyle) -> np.ndarray:
     """(n,) degrees of pitch, positive down: the strongest share `nod_rate` of the accents each pull the head down.
 
-    A nod starts on the accent, peaks about 0.16 s later and comes back in 0.3 s; which accents nod depends on the
+    A nod starts on the accent, peaks about 0.2 s later and comes back in 0.4 s; which accents nod depends on the
     speech alone.
     """
     track = np.zeros(n_frames)
     if not len(accents.time) or style.nod_rate <= 0:
         return track
     threshold = np.quantile(accents.strength, 1 - min(style.nod_rate, 1.0))
-    size = style.head_amplitude**0.8 * (1.6 + 1.1 * accents.strength)
+    size = style.head_amplitude**0.8 * (1.2 + 0.9 * accents.strength)
     for time, degrees, strength in zip(accents.time, size, accents.strength):
         if strength >= threshold:
-            begin = time - 0.04
-            track += degrees * (min_jerk(n_frames, begin, 0.24) - min_jerk(n_frames, begin + 0.18, 0.4))
+            begin = time - 0.06
+            track += degrees * (min_jerk(n_frames, begin, 0.3) - min_jerk(n_frames, begin + 0.24, 0.44))
     return track
 
 

@@ -1,7 +1,8 @@
 """Eyes and brows while talking: blinks, gaze, brow raises on F0 rises.
 
-Sources: blinks 26 a minute while talking, 17 at rest, log-normal gaps, about 100 ms to close and more to open (Bentivoglio
-1997); 71 % of fast brow raises go with F0 rises and start before the word. Sizes of raises and saccades are assumed.
+Sources: blinks 26 a minute while talking, 17 at rest, log-normal gaps, about 100 ms to close and more to open
+(Bentivoglio 1997); 71 % of fast brow raises go with F0 rises and start before the word.
+Sizes of raises and saccades are assumed.
 """
 
 from __future__ import annotations
@@ -53,19 +54,19 @@ def blink_curve(n_frames: int, times: np.ndarray) -> np.ndarray:
 
 
 def brow_curve(n_frames: int, accents: Accents, style: SpeakerStyle) -> np.ndarray:
-    """(n,) brow raise 0..1 on the accents with the largest F0 rises (about 30 % at activity 1), starting 0.1 s early."""
+    """(n,) brow raise 0..1 on the accents with the largest F0 rises (30 % at activity 1), starting 0.1 s early."""
     curve = np.zeros(n_frames)
     chosen = accents.rise > 0.3
     if not chosen.any() or style.brow_activity <= 0:
         return curve
     share = min(1.0, 0.32 * style.brow_activity**0.7)
     threshold = np.quantile(accents.rise, 1 - share)
-    size = style.brow_activity * np.clip(0.16 + 0.07 * accents.rise, 0, 0.5)
+    size = style.brow_activity * np.clip(0.15 + 0.06 * accents.rise, 0, 0.4)
     for time, height, rise in zip(accents.time, size, accents.rise):
         if rise >= max(threshold, 0.3):
             pulse = min_jerk(n_frames, time - 0.22, 0.24) - min_jerk(n_frames, time + 0.15, 0.45)
             curve = np.maximum(curve, height * pulse)
-    return np.clip(curve, 0, 0.75)
+    return np.clip(curve, 0, 0.55)
 
 
 def gaze_angles(n_frames: int, head: np.ndarray, style: SpeakerStyle, rng: np.random.Generator) -> np.ndarray:

@@ -98,7 +98,7 @@ def _held_groups(rows: dict[str, list[Row]], rng: np.random.Generator) -> Iterat
 
 
 def _rotate(rows: list[Row], rng: np.random.Generator) -> list[Row]:
-    """The same order from another start, so that clips differ from pass to pass but lie near each other in the files."""
+    """The same order from another start, so that clips differ from pass to pass but stay together in the files."""
     first = int(rng.integers(len(rows))) if rows else 0
     return rows[first:] + rows[:first]
 

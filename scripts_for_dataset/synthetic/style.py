@@ -77,11 +77,11 @@ _NAMED = {
     "small_mouth": SpeakerStyle(jaw=0.45, lips=0.6, rounding=0.75, spread=0.75, expressiveness=0.1, coarticulation=1.1),
     "smile": SpeakerStyle(smile=0.5, spread=1.1, brow_bias=0.06, squint=0.12, brow_activity=1.2),
     "serious": SpeakerStyle(
-        smile=-0.14,
+        smile=-0.2,
         jaw=0.85,
         spread=0.8,
-        brow_bias=-0.28,
-        squint=0.14,
+        brow_bias=-0.45,
+        squint=0.2,
         brow_activity=0.4,
         head_amplitude=0.7,
         nod_rate=0.3,
@@ -95,7 +95,7 @@ def sample_style(rng: np.random.Generator) -> SpeakerStyle:
     """A random speaker. The ranges reach a little past every named style, so that those are interpolations."""
     effort = rng.normal(0, 0.28)  # jaw and lips mostly go together; some speakers favour one of them
     balance = rng.normal(0, 0.14)
-    smile = rng.choice([rng.normal(0.05, 0.06), rng.uniform(0.15, 0.55), rng.uniform(-0.18, 0.0)], p=[0.5, 0.33, 0.17])
+    smile = rng.choice([rng.normal(0.05, 0.06), rng.uniform(0.15, 0.55), rng.uniform(-0.24, 0.0)], p=[0.5, 0.33, 0.17])
     return SpeakerStyle(
         jaw=_gain(rng, effort + balance, 0.18, 0.4, 1.75),
         lips=_gain(rng, 0.7 * effort - balance, 0.14, 0.5, 1.5),
@@ -106,9 +106,9 @@ def sample_style(rng: np.random.Generator) -> SpeakerStyle:
         smile=float(smile),
         rest_open=abs(rng.normal(0, 0.02)),
         asymmetry=float(np.clip(rng.normal(0, 0.1), -0.3, 0.3)),
-        brow_bias=float(np.clip(rng.normal(0, 0.1), -0.32, 0.3)),
+        brow_bias=float(np.clip(rng.normal(-0.03, 0.14), -0.5, 0.3)),
         brow_activity=rng.uniform(0.2, 1.6),
-        squint=rng.uniform(0, 0.2),
+        squint=rng.uniform(0, 0.25),
         blink_rate=_gain(rng, np.log(24), 0.25, 13, 42),
         gaze_activity=rng.uniform(0.5, 1.4),
         head_pitch=float(np.clip(rng.normal(0, 2.5), -6, 6)),

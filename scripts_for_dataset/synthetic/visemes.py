@@ -16,6 +16,7 @@ from scripts_for_dataset.synthetic.style import SpeakerStyle
 from utils.timebase import FPS
 
 OVERSAMPLING = 8  # 200 Hz
+_TUCK_CLOSURE = 0.6  # share of the jaw's opening that the lower lip makes up to reach the teeth in f, v
 VISUAL_LEAD = 0.02  # seconds: lips move before they are heard (Schwartz and Savariaux 2014: -20 to +70 ms)
 CHANNELS = (
     "jawOpen", "jawForward", "mouthFunnel", "mouthPucker", "mouthSmile", "mouthStretch", "mouthRollLower",
@@ -26,16 +27,17 @@ _GROUPS = {"jaw": slice(0, 2), "round": slice(2, 4), "spread": slice(4, 6), "lip
 
 _TARGETS: dict[str, dict[str, float]] = {
     "sil": {},
-    "PP": {"jawOpen": 0.10, "mouthPress": 0.40, "mouthRollLower": 0.20, "mouthRollUpper": 0.15, "mouthShrugLower": 0.10},
+    "PP": {"jawOpen": 0.10, "mouthPress": 0.36, "mouthRollLower": 0.16, "mouthRollUpper": 0.12,
+           "mouthShrugLower": 0.08},
     "FF": {"jawOpen": 0.10, "mouthRollLower": 0.50, "mouthUpperUp": 0.22, "mouthShrugLower": 0.12, "mouthSmile": 0.04},
     "TH": {"jawOpen": 0.17, "mouthLowerDown": 0.22, "mouthUpperUp": 0.12},
-    "DD": {"jawOpen": 0.14, "mouthLowerDown": 0.22, "mouthUpperUp": 0.10, "mouthStretch": 0.08},
-    "kk": {"jawOpen": 0.22, "mouthLowerDown": 0.18, "mouthUpperUp": 0.08},
+    "DD": {"jawOpen": 0.13, "mouthLowerDown": 0.16, "mouthUpperUp": 0.09, "mouthStretch": 0.08},
+    "kk": {"jawOpen": 0.22, "mouthLowerDown": 0.15, "mouthUpperUp": 0.07},
     "CH": {"jawOpen": 0.10, "jawForward": 0.10, "mouthFunnel": 0.50, "mouthPucker": 0.20, "mouthUpperUp": 0.18,
            "mouthLowerDown": 0.22},
     "SS": {"jawOpen": 0.05, "jawForward": 0.06, "mouthStretch": 0.20, "mouthSmile": 0.12, "mouthUpperUp": 0.15,
            "mouthLowerDown": 0.32},
-    "nn": {"jawOpen": 0.15, "mouthLowerDown": 0.20, "mouthUpperUp": 0.08, "mouthStretch": 0.06},
+    "nn": {"jawOpen": 0.15, "mouthLowerDown": 0.16, "mouthUpperUp": 0.07, "mouthStretch": 0.06},
     "RR": {"jawOpen": 0.15, "mouthFunnel": 0.32, "mouthPucker": 0.25, "mouthLowerDown": 0.12},
     "aa": {"jawOpen": 0.48, "mouthLowerDown": 0.32, "mouthUpperUp": 0.14, "mouthStretch": 0.06},
     "E": {"jawOpen": 0.32, "mouthSmile": 0.18, "mouthStretch": 0.18, "mouthLowerDown": 0.30, "mouthUpperUp": 0.16},
@@ -51,9 +53,10 @@ _VOWELS = ("aa", "E", "ih", "oh", "ou")
 _PHONES: dict[str, list[tuple[str, float, float]]] = {"sil": [("sil", 1.0, 1.0)]}
 for _phones, _name, _jaw in (
     ("p b m", "PP", 1), ("f v", "FF", 1), ("th dh", "TH", 1), ("t d dx", "DD", 1), ("n", "nn", 1), ("l", "nn", 1.4),
-    ("k g ng", "kk", 1), ("hh", "kk", 1.1), ("ch jh sh zh", "CH", 1), ("s z", "SS", 1), ("r", "RR", 1), ("er", "RR", 1.4),
-    ("aa", "aa", 1), ("ah", "aa", 0.7), ("eh", "E", 1), ("ae", "E", 1.35), ("ax", "E", 0.55), ("ih", "ih", 1),
-    ("iy", "ih", 0.75), ("y", "ih", 0.7), ("ao", "oh", 1), ("uw", "ou", 1), ("uh", "ou", 1.6), ("w", "ou", 0.7),
+    ("k g ng", "kk", 1), ("hh", "kk", 1.1), ("ch jh sh zh", "CH", 1), ("s z", "SS", 1), ("r", "RR", 1),
+    ("er", "RR", 1.4), ("aa", "aa", 1), ("ah", "aa", 0.7), ("eh", "E", 1), ("ae", "E", 1.35), ("ax", "E", 0.55),
+    ("ih", "ih", 1), ("iy", "ih", 0.75), ("y", "ih", 0.7), ("ao", "oh", 1), ("uw", "ou", 1), ("uh", "ou", 1.6),
+    ("w", "ou", 0.7),
 ):  # fmt: skip
     for _phone in _phones.split():
         _PHONES[_phone] = [(_name, float(_jaw), 1.0)]
@@ -69,8 +72,8 @@ PHONES = frozenset(_PHONES)
 
 # articulator -> viseme class -> (dominance, lead, lag), the last two in seconds to about 10 %
 _DOMINANCE: dict[str, dict[str, tuple[float, float, float]]] = {
-    "jaw": {"V": (0.8, 0.12, 0.12), "SS": (0.9, 0.08, 0.08), "CH": (0.9, 0.09, 0.09), "PP": (0.55, 0.08, 0.08),
-            "FF": (0.6, 0.08, 0.08), "DD": (0.45, 0.07, 0.07), "nn": (0.4, 0.07, 0.07), "TH": (0.5, 0.07, 0.07),
+    "jaw": {"V": (0.8, 0.12, 0.12), "SS": (0.9, 0.08, 0.08), "CH": (0.9, 0.09, 0.09), "PP": (0.75, 0.08, 0.08),
+            "FF": (0.75, 0.08, 0.08), "DD": (0.45, 0.07, 0.07), "nn": (0.4, 0.07, 0.07), "TH": (0.5, 0.07, 0.07),
             "kk": (0.25, 0.06, 0.06), "RR": (0.5, 0.10, 0.10), "sil": (0.6, 0.14, 0.16)},
     "round": {"ou": (1.0, 0.20, 0.13), "oh": (0.9, 0.16, 0.12), "CH": (0.9, 0.14, 0.12), "RR": (0.6, 0.12, 0.10),
               "V": (0.55, 0.10, 0.10), "ih": (0.8, 0.10, 0.10), "SS": (0.25, 0.06, 0.06), "PP": (0.1, 0.05, 0.05),
@@ -140,7 +143,9 @@ def mouth_curves(segs: Segments, n_frames: int, style: SpeakerStyle) -> tuple[np
     close = _plateaus(time, segs.start[segs.of("PP")], segs.end[segs.of("PP")])
     tuck = _plateaus(time, segs.start[segs.of("FF")], segs.end[segs.of("FF")])
     _constrain(curves, close, tuck)
-    return _to_frames(curves, close, n_frames)
+    frames, closure = _to_frames(curves, close, n_frames)
+    tucked = tuck.reshape(n_frames, OVERSAMPLING).mean(1)
+    return frames, np.maximum(closure, _TUCK_CLOSURE * tucked)
 
 
 def _gains(style: SpeakerStyle) -> np.ndarray:
@@ -198,8 +203,8 @@ def _plateaus(time: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarra
 
 def _constrain(curves: np.ndarray, close: np.ndarray, tuck: np.ndarray) -> None:
     """Hard rules in place: nothing parts the lips during p, b, m; the lower lip is tucked during f, v."""
-    for name in ("mouthUpperUp", "mouthLowerDown", "mouthFunnel"):
-        curves[:, CHANNEL[name]] *= 1 - 0.9 * close
+    for name, share in (("mouthUpperUp", 0.9), ("mouthLowerDown", 0.9), ("mouthFunnel", 0.6)):
+        curves[:, CHANNEL[name]] *= 1 - share * close
     for name, level in (("mouthPress", 0.35 * close), ("mouthRollLower", 0.45 * tuck)):
         curves[:, CHANNEL[name]] = np.maximum(curves[:, CHANNEL[name]], level)
 
