@@ -125,7 +125,7 @@ def _assemble(arrays: dict[str, np.ndarray], path: Path, masks: dict[str, np.nda
         weights=_float32(arrays["weights"]),
         faces=np.asarray(arrays["f"]).astype(np.int64),
         parents=_parents(arrays),
-        masks={name: _as_mask(ids, len(template), f"{path}: mask {name!r}") for name, ids in masks.items()},
+        masks={name: as_mask(ids, len(template), f"{path}: mask {name!r}") for name, ids in masks.items()},
         landmarks={k.removeprefix("landmarks_"): int(v) for k, v in arrays.items() if k.startswith("landmarks_")},
         vertex_colours=None if colours is None else _float32(colours),
         uv=None if uv is None else _float32(uv),
@@ -144,7 +144,12 @@ def _parents(arrays: dict[str, np.ndarray]) -> np.ndarray:
     return np.asarray(arrays["kintree_table"])[0].astype(np.int64).astype(np.int32).astype(np.int64)
 
 
-def _as_mask(ids: np.ndarray, n_vertices: int, what: str) -> np.ndarray:
+def as_mask(ids: np.ndarray, n_vertices: int, what: str) -> np.ndarray:
+    """Vertex numbers (n,) or a mask (V,) bool -> (V,) bool; `what` names the source in the error.
+
+    Raises:
+        UserError: numbers outside the mesh, as from the masks of another FLAME version.
+    """
     ids = np.asarray(ids)
     if ids.dtype == bool and ids.shape == (n_vertices,):
         return ids

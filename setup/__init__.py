@@ -1,0 +1,1 @@
+"""Getting the head models: conversion of FLAME's download, and the builder of the open head."""

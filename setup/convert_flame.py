@@ -1,0 +1,74 @@
+"""Convert FLAME's download into a small npz for `--head`.
+
+    python -m setup.convert_flame generic_model.pkl [--masks FLAME_masks.pkl] -o models/data/flame.npz
+
+Keeps the 100 identity and 50 expression components the system uses, as float32. The pickle is read by a restricted
+unpickler: it needs no chumpy and executes nothing. FLAME's licence forbids passing the result on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from utils.atomic import atomic_path
+from utils.errors import UserError, cli
+from utils.flame_pickle import load_mask_pickle
+from utils.head_file import HeadFile, as_mask, load_head_file
+
+log = logging.getLogger(__name__)
+
+
+def flame_arrays(head: HeadFile, masks: dict[str, np.ndarray], landmarks: dict[str, int]) -> dict[str, np.ndarray]:
+    """What the npz holds; `load_head_file` reads it back. masks: name -> (V,) bool."""
+    arrays = {
+        "v_template": head.v_template,
+        "shapedirs": head.shapedirs,
+        "expdirs": head.expdirs,
+        "posedirs": head.posedirs,
+        "J_regressor": head.j_regressor,
+        "weights": head.weights,
+        "f": head.faces.astype(np.uint32),
+        "kintree_table": np.stack([head.parents, np.arange(len(head.parents))]),
+    }
+    optional = {"lmk68": head.lmk68, "vt": head.uv, "ft": head.ft, "vertex_colours": head.vertex_colours}
+    arrays |= {key: value for key, value in optional.items() if value is not None}
+    arrays |= {f"masks_{name}": value for name, value in (head.masks | masks).items()}
+    return arrays | {f"landmarks_{name}": np.array(vertex) for name, vertex in (head.landmarks | landmarks).items()}
+
+
+def _parse_landmark(text: str, n_vertices: int) -> tuple[str, int]:
+    name, _, vertex = text.partition("=")
+    if not name or not vertex.isdecimal() or int(vertex) >= n_vertices:
+        raise UserError(f"--landmark {text}: expected NAME=VERTEX with a vertex from 0 to {n_vertices - 1}")
+    return name, int(vertex)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path, help="FLAME's generic_model.pkl (2020 or 2023)")
+    parser.add_argument("--masks", type=Path, help="FLAME_masks.pkl (default: beside the model, if there is one)")
+    parser.add_argument("--landmark", action="append", default=[], metavar="NAME=VERTEX", help="may be repeated")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    return parser.parse_args()
+
+
+@cli
+def main() -> None:
+    args = parse_args()
+    if args.output.suffix != ".npz":
+        raise UserError(f"--output {args.output}: must end in .npz")
+    head = load_head_file(args.model)
+    landmarks = dict(_parse_landmark(text, head.n_vertices) for text in args.landmark)
+    masks = {} if args.masks is None else load_mask_pickle(args.masks)
+    masks = {name: as_mask(ids, head.n_vertices, f"{args.masks}: mask {name!r}") for name, ids in masks.items()}
+    with atomic_path(args.output) as path:
+        np.savez_compressed(path, **flame_arrays(head, masks, landmarks))
+    log.info("%s: %d vertices, %d masks", args.output, head.n_vertices, len(head.masks | masks))
+
+
+if __name__ == "__main__":
+    main()
