@@ -97,7 +97,7 @@ def generate(
     shape: Tensor,
     style: Tensor | None,
     config: GenerationConfig,
-    generator: torch.Generator,
+    seeds: list[int],
 ) -> Tensor:
     """Motion for a whole utterance.
 
@@ -107,7 +107,8 @@ def generate(
         shape: (B, 100) normalised shape; B samples are drawn for the one utterance.
         style: (B, d_style), or None for the null style.
         config: guidance, sampler and audio encoding.
-        generator: on the model's device; the first window's x_T is reused by all windows, as published.
+        seeds: one per sample, so that a sample does not depend on how many are drawn beside it. The first window's
+            x_T is reused by all windows, as published.
 
     Returns:
         Normalised motion (B, n_frames, D).
@@ -116,7 +117,7 @@ def generate(
     plan = plan_windows(len(audio), options.n_motions, options.fps)
     features = encode_speech(model, audio[None], plan, config.whole_audio)
     schedule = Schedule.make(options.diff_schedule, options.n_diff_steps).to(model.device)
-    noise = gaussian_noise(generator)
+    noise = gaussian_noise(seeds, model.device)
     prev_motion, prev_audio = model.start(batch)
     x_T = noise(options.n_diff_steps, shape.new_empty(batch, options.n_motions, options.layout.motion_dim))
     windows = []

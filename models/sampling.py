@@ -28,9 +28,15 @@ class SamplerConfig:
             raise ValueError("ddpm takes all diffusion steps; for fewer use --sampler ddim --steps N")
 
 
-def gaussian_noise(generator: torch.Generator | None) -> Noise:
-    """z ~ N(0, I) from one seeded generator."""
-    return lambda t, like: torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
+def gaussian_noise(seeds: list[int], device: torch.device) -> Noise:
+    """z ~ N(0, I) for a batch of len(seeds) samples, each from its own seeded generator."""
+    generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+
+    def noise(t: int, like: Tensor) -> Tensor:
+        options = {"device": like.device, "dtype": like.dtype}
+        return torch.stack([torch.randn(like.shape[1:], generator=g, **options) for g in generators])
+
+    return noise
 
 
 @torch.no_grad()

@@ -28,6 +28,7 @@ class Checkpoint:
     stats: CoefStats | None = None  # published files carry none; theirs lie beside the data set
     audio_config: dict[str, Any] | None = None  # the audio encoder's sizes
     training: dict[str, Any] = field(default_factory=dict)  # optimizer, scheduler: for resuming
+    published: bool = False  # read from one of the authors' files
 
     def save(self, path: str | Path) -> None:
         """Write atomically."""

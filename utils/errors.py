@@ -24,9 +24,8 @@ def cli(main: Callable[..., None]) -> Callable[..., None]:
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            _exit(
-                f"no disk space left writing {error.filename or 'the output'}: free some space or choose another --output"
-            )
+            where = error.filename or "the output"
+            _exit(f"{where}: no disk space left; free some or choose another output folder")
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             sys.exit(130)

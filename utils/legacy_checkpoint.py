@@ -55,6 +55,7 @@ def read_legacy(payload: dict, source: str) -> dict[str, Any]:
         "config": config,
         "model": _modern_names(payload["encoder" if style_encoder else "model"]),
         "step": int(payload.get("iter", 0)),
+        "published": True,
     }
 
 

@@ -8,6 +8,7 @@ from utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 EXPERIMENTS = ROOT / "experiments"
+DEFAULT_EXPERIMENT = "embedded"  # the models shipped with the repository; embedded-no_head: without head motion
 _STAMP = re.compile(r"-\d{6}_\d{6}$")
 
 

@@ -1,0 +1,248 @@
+"""Speech -> talking head video. Without arguments: the bundled model, speech, identity and style.
+
+python demo.py
+python demo.py -a speech.wav -s smile.npy -o smile.mp4
+python demo.py --exp_name NAME --iter 110000 -a speech.wav -c shape.npy -s style.npy -o out.mp4 -n 3 -ss 3 -sa 1.15
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from models.animator import Animator
+from models.flame import Flame, load_flame
+from models.generation import GenerationConfig
+from models.guidance import CONDITIONS, MODES, DynamicThreshold, Guidance
+from models.sampling import SAMPLERS, SamplerConfig
+from utils.audio import load_audio
+from utils.config import UserParser
+from utils.errors import UserError, cli
+from utils.motion_file import Motion, load_shape, load_style
+from utils.run_dir import DEFAULT_EXPERIMENT, ROOT, find_checkpoint, style_folder
+from utils.runtime import pick_device
+
+log = logging.getLogger(__name__)
+INPUT, OUTPUT = ROOT / "demo" / "input", ROOT / "demo" / "output"
+DEFAULT_AUDIO, DEFAULT_SHAPE, DEFAULT_STYLE = "librivox_sense_and_sensibility_01.flac", "neutral.npy", "normal.npy"
+CHUNK = 100  # frames decoded to vertices at a time, so that long videos need little memory
+
+
+def make_parser() -> UserParser:
+    parser = UserParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    model = parser.add_argument_group("model")
+    model.add_argument(
+        "--exp_name", default=DEFAULT_EXPERIMENT, help="experiment in experiments/DPT, or a prefix of it"
+    )
+    model.add_argument("--iter", type=int, help="iteration of the checkpoint (default: the last)")
+    model.add_argument("--coef_stats", type=Path, help="statistics npz, for published checkpoints")
+    model.add_argument("--head", type=Path, help="head model: FLAME pkl or npz (default: the open head)")
+    model.add_argument("--device", default="auto", help="cuda, cpu or auto (default: auto)")
+    inputs = parser.add_argument_group("input and output")
+    inputs.add_argument("-a", "--audio", default=DEFAULT_AUDIO, help="speech: wav, flac, mp3, m4a, ogg, mp4, webm")
+    inputs.add_argument("-c", "--coef", default=DEFAULT_SHAPE, help="head shape: npy, or npz with 'shape'")
+    inputs.add_argument(
+        "-s", "--style", help=f"style npy (default: {DEFAULT_STYLE} if the model has it; none: null style)"
+    )
+    inputs.add_argument(
+        "-o", "--output", help="mp4, in demo/output/<exp>/<iter>/ unless absolute (default: audio's name)"
+    )
+    inputs.add_argument("-n", "--n_repetitions", type=int, default=1, help="samples to draw (default: 1)")
+    inputs.add_argument("--seed", type=int, default=0, help="seed of the first sample (default: 0)")
+    inputs.add_argument("--save_coef", action="store_true", help="write the coefficients (npz) beside the video")
+    sampling = parser.add_argument_group("sampling")
+    sampling.add_argument("-ss", "--scale_style", type=float, default=3.0, help="style guidance (default: 3)")
+    sampling.add_argument("-sa", "--scale_audio", type=float, default=1.15, help="audio guidance (default: 1.15)")
+    sampling.add_argument("--cfg_mode", choices=MODES, help="how guidance combines conditions (default: the model's)")
+    sampling.add_argument("--cfg_cond", help="guided conditions: audio, style or audio,style (default: the model's)")
+    sampling.add_argument("-dtr", "--dtr", "--dynamic_threshold_ratio", dest="dtr", type=float, default=0.0,
+                          help="dynamic thresholding quantile, 0: off (default: 0)")  # fmt: skip
+    sampling.add_argument(
+        "-dtmin", "--dynamic_threshold_min", dest="dtmin", type=float, default=1.0, help="(default: 1)"
+    )
+    sampling.add_argument(
+        "-dtmax", "--dynamic_threshold_max", dest="dtmax", type=float, default=4.0, help="(default: 4)"
+    )
+    sampling.add_argument("--sampler", choices=SAMPLERS, help="(default: ddpm for published models, else ddim)")
+    sampling.add_argument("--steps", type=int, help="network evaluations of ddim (default: 25)")
+    sampling.add_argument("--no_context_audio_feat", action="store_true", help="encode audio window by window")
+    picture = parser.add_argument_group("picture")
+    picture.add_argument("--black_bg", action="store_true", help="black background")
+    picture.add_argument("--no_head", action="store_true", help="leave out the head motion")
+    picture.add_argument("-t", "--texture", type=Path, help="texture image on the head's UVs")
+    picture.add_argument("--no_video", action="store_true", help="coefficients only; needs no OpenGL")
+    add(
+        "--mode",
+        choices=("batch", "interactive"),
+        default="batch",
+        help="interactive: ask for inputs, model loaded once",
+    )
+    return parser
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded talker and where its files live."""
+
+    animator: Animator
+    folder: Path  # <exp>/iter_XXXXXXX
+    styles: Path | None  # <SE exp>/iter_XXXXXXX
+    published: bool
+
+    @classmethod
+    def load(cls, args) -> "Model":
+        checkpoint = find_checkpoint("DPT", args.exp_name, args.iter)
+        animator = Animator.load(checkpoint, args.coef_stats, pick_device(args.device))
+        style_enc = animator.model.config.style_enc_ckpt
+        styles = style_folder(style_enc) if style_enc else None
+        return cls(animator, Path(checkpoint.parent.parent.name) / checkpoint.stem, styles, animator.published)
+
+
+def find_input(name: str, folders: list[Path]) -> Path:
+    """A file as given, or in one of the demo's input folders.
+
+    Raises:
+        UserError: it is in none of them; the message lists what the first existing folder has.
+    """
+    candidates = [Path(name), *(folder / name for folder in folders)]
+    for path in candidates:
+        if path.is_file():
+            return path
+    if Path(name).is_dir():
+        raise UserError(f"{name}: is a folder, not a file; give a file in it")
+    offered = [p.name for folder in folders if folder.is_dir() for p in sorted(folder.iterdir()) if p.is_file()]
+    raise UserError(f"{name}: no such file; bundled ones: {', '.join(offered[:20]) or 'none'}")
+
+
+def read_style(name: str | None, model: Model) -> np.ndarray | None:
+    """The style vector, or None for the null style.
+
+    Raises:
+        UserError: no such file, the wrong size, made by another style encoder, or a model without style input.
+    """
+    if model.styles is None:
+        if name is not None:
+            raise UserError(f"--style {name}: {model.folder} was trained without a style encoder; leave out --style")
+        return None
+    folder = INPUT / "style" / model.styles
+    if name is None:
+        default = folder / DEFAULT_STYLE
+        return load_style(default, model.animator.model.config.d_style) if default.is_file() else None
+    path = find_input(name, [folder, INPUT / "style"])
+    made_by = path.resolve().parent
+    if made_by.name.startswith("iter_") and Path(made_by.parent.name, made_by.name) != model.styles:
+        raise UserError(
+            f"--style {path}: made by style encoder {made_by.parent.name}/{made_by.name}, but {model.folder} needs "
+            f"{model.styles}; extract it again with extract_style.py"
+        )
+    return load_style(path, model.animator.model.config.d_style)
+
+
+def generation_config(args, model: Model) -> GenerationConfig:
+    """Guidance and sampler from the flags, with the model's own settings as defaults."""
+    options = model.animator.model.config
+    conditions = options.conditions if args.cfg_cond is None else tuple(c for c in args.cfg_cond.split(",") if c)
+    for name in conditions:
+        if name not in CONDITIONS or (name == "style" and not options.has_style):
+            raise UserError(f"--cfg_cond {args.cfg_cond}: {name!r} is not a condition of this model; it has "
+                            f"{'audio, style' if options.has_style else 'audio'}")  # fmt: skip
+    if not 0 <= args.dtr <= 1:
+        raise UserError(f"--dtr {args.dtr:g}: must lie between 0 (off) and 1")
+    threshold = DynamicThreshold(args.dtr, args.dtmin, args.dtmax) if args.dtr > 0 else None
+    guidance = Guidance(conditions, args.cfg_mode or options.cfg_mode, args.scale_audio, args.scale_style, threshold)
+    name = args.sampler or ("ddpm" if model.published else "ddim")
+    if args.steps is not None and (name == "ddpm" or not 1 <= args.steps <= options.n_diff_steps):
+        raise UserError(
+            f"--steps {args.steps}: ddim takes 1 to {options.n_diff_steps} steps, ddpm always all; adjust --steps"
+        )
+    sampler = SamplerConfig(name, (args.steps or 25) if name == "ddim" else None)
+    return GenerationConfig(guidance, sampler, whole_audio=not args.no_context_audio_feat, progress=True)
+
+
+def output_paths(args, model: Model) -> list[Path]:
+    """Where the videos go: one path, or `<stem>_000.mp4`... for several repetitions."""
+    name = Path(args.output or f"{Path(args.audio).stem}.mp4")
+    if name.suffix.lower() != ".mp4":
+        raise UserError(f"--output {name}: must end in .mp4")
+    path = name if name.is_absolute() else OUTPUT / model.folder / name
+    if args.n_repetitions == 1:
+        return [path]
+    return [path.with_name(f"{path.stem}_{i:03d}.mp4") for i in range(args.n_repetitions)]
+
+
+def vertices(flame: Flame, motion: Motion) -> Iterator[np.ndarray]:
+    """Vertices (n, V, 3) of a motion, a chunk of frames at a time."""
+    exp, pose, shape = (torch.from_numpy(x) for x in (motion.exp, motion.pose, motion.shape))
+    with torch.no_grad():
+        for e, p in zip(exp.split(CHUNK), pose.split(CHUNK)):
+            yield flame(shape.expand(len(e), -1), e, p).numpy()
+
+
+def render(path: Path, motion: Motion, audio: np.ndarray, flame: Flame, args) -> None:
+    """Write the video of one motion."""
+    from utils.media import write_video
+    from utils.renderer import Renderer, RenderStyle
+    from utils.timebase import FPS, SAMPLE_RATE
+
+    renderer = Renderer(flame.head, RenderStyle(black_bg=args.black_bg, texture=args.texture))
+    frames = (frame for chunk in vertices(flame, motion) for frame in renderer.frames(chunk))
+    shown = tqdm(frames, total=len(motion), desc=f"rendering {path.name}", unit="frame")
+    write_video(path, shown, len(motion), FPS, audio, SAMPLE_RATE)
+
+
+def run(args, model: Model, flame: Flame) -> None:
+    """One utterance: read everything, generate, write."""
+    if args.n_repetitions < 1:
+        raise UserError(f"--n_repetitions {args.n_repetitions}: must be at least 1")
+    paths, config = output_paths(args, model), generation_config(args, model)
+    shape = load_shape(find_input(args.coef, [INPUT / "coef"]))
+    style = read_style(args.style, model)
+    audio = load_audio(find_input(args.audio, [INPUT / "audio"]))
+    motions = model.animator(audio, shape, style, config, [args.seed + i for i in range(args.n_repetitions)])
+    for path, motion in zip(paths, motions):
+        if args.no_head:
+            motion = replace(motion, pose=motion.pose * np.array([0, 0, 0, 1, 1, 1], np.float32))
+        if not args.no_video:
+            render(path, motion, audio, flame, args)
+            log.info("wrote %s", path)
+        if args.save_coef or args.no_video:
+            motion.save(path.with_suffix(".npz"))
+            log.info("wrote %s", path.with_suffix(".npz"))
+
+
+def interactive(args, model: Model, flame: Flame) -> None:
+    """Ask for inputs until an empty audio name or the end of input; an answer left empty keeps the last value."""
+    print(
+        "Give an audio file to animate (empty line: quit). For the other questions an empty answer keeps [the value]."
+    )
+    while True:
+        try:
+            audio = input("audio: ").strip()
+            if not audio:
+                return
+            answers = {key: input(f"{key} [{getattr(args, key)}]: ").strip() for key in ("style", "coef", "output")}
+        except EOFError:
+            return
+        args.audio = audio
+        for key, answer in answers.items():
+            setattr(args, key, answer or (None if key == "output" else getattr(args, key)))
+        try:
+            run(args, model, flame)
+        except UserError as error:
+            print(f"error: {error}")
+
+
+@cli
+def main(argv: list[str] | None = None) -> None:
+    args = make_parser().parse_args(argv)
+    model, flame = Model.load(args), load_flame(args.head)
+    interactive(args, model, flame) if args.mode == "interactive" else run(args, model, flame)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""Motion and shape files: npz with `exp` (T, >=50), `pose` (T, 6), `shape`; npy with a shape."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from utils.atomic import atomic_path
+from utils.coefs import N_EXP, N_POSE, N_SHAPE
+from utils.errors import UserError
+
+
+@dataclass(frozen=True)
+class Motion:
+    """FLAME coefficients of one sequence, raw (not normalised), 25 fps."""
+
+    exp: np.ndarray  # (T, 50) float32
+    pose: np.ndarray  # (T, 6) float32: global rotation ++ jaw, axis-angle in radians
+    shape: np.ndarray | None = None  # (100,) float32
+
+    def __len__(self) -> int:
+        return len(self.exp)
+
+    def save(self, path: str | Path) -> None:
+        """Write an npz with keys exp, pose and, if known, shape."""
+        arrays = {"exp": self.exp, "pose": self.pose}
+        if self.shape is not None:
+            arrays["shape"] = self.shape
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+
+
+def load_motion(path: str | Path) -> Motion:
+    """Read a motion npz.
+
+    Raises:
+        UserError: missing or unreadable file, missing keys, wrong sizes, or values that are not finite.
+    """
+    arrays = _load_npz(Path(path))
+    for key in ("exp", "pose"):
+        if key not in arrays:
+            found = ", ".join(sorted(arrays)) or "nothing"
+            raise UserError(f"{path}: has no '{key}' (found: {found}); a motion npz needs exp (T, 50) and pose (T, 6)")
+    exp, pose = (_finite(arrays[key], f"{path}: {key}") for key in ("exp", "pose"))
+    if exp.ndim != 2 or exp.shape[1] < N_EXP:
+        raise UserError(f"{path}: exp is {exp.shape}, not (T, {N_EXP}) or wider; store one row per frame")
+    if pose.ndim != 2 or pose.shape[1] != N_POSE or len(pose) != len(exp):
+        raise UserError(f"{path}: pose is {pose.shape}, not ({len(exp)}, {N_POSE}): global rotation and jaw per frame")
+    shape = _as_shape(arrays["shape"], f"{path}: shape") if "shape" in arrays else None
+    return Motion(exp[:, :N_EXP], pose, shape)
+
+
+def load_shape(path: str | Path) -> np.ndarray:
+    """Read a head shape (100,) from an npy, or from the `shape` of an npz (of which the first frame counts).
+
+    Raises:
+        UserError: missing or unreadable file, fewer than 100 numbers, or values that are not finite.
+    """
+    path = Path(path)
+    if path.suffix == ".npz":
+        arrays = _load_npz(path)
+        if "shape" not in arrays:
+            raise UserError(
+                f"{path}: has no 'shape' (found: {', '.join(sorted(arrays)) or 'nothing'}); give another file"
+            )
+        return _as_shape(arrays["shape"], str(path))
+    return _as_shape(load_array(path), str(path))
+
+
+def load_style(path: str | Path, size: int) -> np.ndarray:
+    """Read a style vector (size,) from an npy.
+
+    Raises:
+        UserError: missing or unreadable file, the wrong size, or values that are not finite.
+    """
+    style = _finite(load_array(Path(path)), str(path)).reshape(-1)
+    if len(style) != size:
+        raise UserError(f"{path}: has {len(style)} numbers, but this model's styles have {size}; extract it again")
+    return style
+
+
+def load_array(path: Path) -> np.ndarray:
+    """One array from an npy; never runs code from the file."""
+    _must_exist(path)
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise UserError(f"{path}: not a readable npy of numbers; write it with numpy.save") from error
+    if not isinstance(array, np.ndarray):
+        raise UserError(f"{path}: is an npz archive, but an npy with one array is needed here")
+    return array
+
+
+def _load_npz(path: Path) -> dict[str, np.ndarray]:
+    _must_exist(path)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
+    except (ValueError, OSError, EOFError, AttributeError, TypeError) as error:
+        raise UserError(f"{path}: not a readable npz of numbers; write it with numpy.savez") from error
+
+
+def _must_exist(path: Path) -> None:
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; check the path")
+
+
+def _finite(array: np.ndarray, what: str) -> np.ndarray:
+    if array.dtype.kind not in "fiu":
+        raise UserError(f"{what}: holds {array.dtype}, not numbers; store float32")
+    array = array.astype(np.float32)
+    if not np.isfinite(array).all():
+        raise UserError(f"{what}: has NaN or infinite values; repair or cut the data")
+    return array
+
+
+def _as_shape(array: np.ndarray, what: str) -> np.ndarray:
+    array = _finite(array, what)
+    first = array if array.ndim == 1 else array.reshape(-1, array.shape[-1])[:1].reshape(-1)
+    if len(first) < N_SHAPE:
+        raise UserError(f"{what}: has {len(first)} shape coefficients; {N_SHAPE} are needed")
+    return first[:N_SHAPE]
