@@ -17,7 +17,7 @@ def iter_name(step: int) -> str:
     return f"iter_{step:07d}"
 
 
-def new_run(kind: str, name: str, root: Path = EXPERIMENTS) -> Path:
+def new_run(kind: str, name: str, root: Path | None = None) -> Path:
     """Create a fresh, timestamped run folder for kind 'SE' or 'DPT'.
 
     Raises:
@@ -25,18 +25,18 @@ def new_run(kind: str, name: str, root: Path = EXPERIMENTS) -> Path:
     """
     if not re.fullmatch(r"[\w.+=-]+", name):
         raise UserError(f"--exp_name {name!r}: use letters, digits and . _ + = - only")
-    run = root / kind / f"{name}-{datetime.now():%y%m%d_%H%M%S}"
+    run = (root or EXPERIMENTS) / kind / f"{name}-{datetime.now():%y%m%d_%H%M%S}"
     (run / "checkpoints").mkdir(parents=True)
     return run
 
 
-def find_run(kind: str, name: str, root: Path = EXPERIMENTS) -> Path:
+def find_run(kind: str, name: str, root: Path | None = None) -> Path:
     """The run called `name`, or the newest one whose name without its time stamp is, or starts with, `name`.
 
     Raises:
         UserError: none; the message lists what exists.
     """
-    folder = root / kind
+    folder = (root or EXPERIMENTS) / kind
     runs = sorted((p for p in folder.iterdir() if p.is_dir()), key=lambda p: p.name) if folder.is_dir() else []
     exact = [p for p in runs if p.name == name]
     same = [p for p in runs if _STAMP.sub("", p.name) == name]
@@ -48,7 +48,7 @@ def find_run(kind: str, name: str, root: Path = EXPERIMENTS) -> Path:
     raise UserError(f"--exp_name {name}: no such {kind} experiment in {_show(folder)}; existing: {existing}")
 
 
-def find_checkpoint(kind: str, name: str, step: int | None, root: Path = EXPERIMENTS) -> Path:
+def find_checkpoint(kind: str, name: str, step: int | None, root: Path | None = None) -> Path:
     """The checkpoint of an iteration; None: the last one.
 
     Raises:
