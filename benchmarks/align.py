@@ -1,0 +1,118 @@
+"""When each phone of a recording is spoken: forced alignment with pocketsphinx (an optional, development dependency).
+
+The recogniser's US English model and dictionary come with its wheel. Against exact times its phone borders are off by
+9 ms (median), 23 ms (90th percentile); a video frame is 40 ms.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from utils.errors import UserError
+from utils.timebase import FPS, SAMPLE_RATE
+
+PAD = 0.1  # seconds of silence on both sides; without it the search fails at the ends
+TICK = 0.01  # seconds per frame of the recogniser
+LEVEL = 0.7  # peak after normalisation
+
+
+@dataclass(frozen=True)
+class Phone:
+    """One phone: lower-case ARPAbet without stress ('sil' for pauses) and its borders in seconds."""
+
+    name: str
+    start: float
+    end: float
+
+    def frames(self, fps: int = FPS) -> range:
+        """Video frames whose instants (i + 1/2) / fps lie in the phone; the nearest one if there is none."""
+        first, last = round(self.start * fps), round(self.end * fps)
+        return (
+            range(first, last)
+            if last > first
+            else range(nearest := int((self.start + self.end) / 2 * fps), nearest + 1)
+        )
+
+
+def words_of(transcript: str) -> list[str]:
+    """Lower-case words, without punctuation."""
+    return re.sub(r"[^a-z' ]", " ", transcript.lower()).split()
+
+
+def align_phones(audio: np.ndarray, transcript: str) -> list[Phone]:
+    """Phones of a recording whose words are known.
+
+    Args:
+        audio: float (n,), 16 kHz mono, some seconds.
+        transcript: its words; all must be in the recogniser's dictionary.
+
+    Raises:
+        UserError: pocketsphinx missing, a word not in the dictionary, or words that do not fit the sound.
+    """
+    words = words_of(transcript)
+    decoder = _decoder()
+    unknown = sorted({word for word in words if decoder.lookup_word(word) is None})
+    if unknown or not words:
+        raise UserError(
+            f"transcript {transcript!r}: not in the dictionary: {', '.join(unknown) or '(empty)'}; respell it"
+        )
+    pcm = _pcm(audio)
+    try:
+        decoder.set_align_text(" ".join(words))
+        _decode(decoder, pcm)
+        if decoder.hyp() is None or len(decoder.hyp().hypstr.split()) != len(words):
+            raise RuntimeError("no path through the words")
+        decoder.set_alignment()  # second pass: phones within the words found
+        _decode(decoder, pcm)
+        alignment = decoder.get_alignment()  # its entries live no longer than this object
+    except RuntimeError as error:
+        raise UserError(f"transcript {transcript!r}: does not fit the recording ({error}); correct it") from error
+    return [_phone(entry) for word in alignment for entry in word]
+
+
+def _decoder():
+    """A fresh recogniser: one that has aligned before, or has wider beams, fails on later recordings."""
+    try:
+        from pocketsphinx import Decoder
+    except ImportError as error:
+        raise UserError("pocketsphinx is not installed; pip install -r requirements-dev.txt") from error
+    return Decoder(lm=None, loglevel="FATAL")
+
+
+def _pcm(audio: np.ndarray) -> bytes:
+    padded = np.pad(np.asarray(audio, np.float32), round(PAD * SAMPLE_RATE))
+    return (padded / (np.abs(padded).max() + 1e-9) * LEVEL * 32767).astype("<i2").tobytes()
+
+
+def _decode(decoder, pcm: bytes) -> None:
+    decoder.start_utt()
+    decoder.process_raw(pcm, full_utt=True)
+    decoder.end_utt()
+
+
+def _phone(entry) -> Phone:
+    name = entry.name.lower()
+    start = entry.start * TICK - PAD
+    return Phone("sil" if name.startswith("+") else name, start, start + entry.duration * TICK)
+
+
+def read_transcripts(path: Path) -> dict[str, str]:
+    """Tab-separated `file<TAB>transcript` lines under a heading -> {file stem: transcript}.
+
+    Raises:
+        UserError: missing file or a line without a tab.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such transcript list; one line per recording: file<TAB>words")
+    result = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()[1:], 2):
+        name, tab, words = line.partition("\t")
+        if line.strip() and not tab:
+            raise UserError(f"{path}, line {number}: no tab; write file<TAB>words")
+        if line.strip():
+            result[Path(name.strip()).stem] = words.strip()
+    return result

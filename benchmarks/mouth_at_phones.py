@@ -1,0 +1,199 @@
+"""Does the mouth do what the words need? Lips shut at p, b, m; open at open vowels. On real recordings.
+
+The phones come from forced alignment of the recordings with their transcripts (align.py), the mouth from generated
+coefficients posed on the neutral-identity head. One npz per recording, named like it, as `demo.py --save_coef` writes:
+
+    python -m benchmarks.mouth_at_phones --coefs FOLDER [--audio demo/input/audio] [--json out.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.align import Phone, align_phones, read_transcripts
+from utils.atomic import atomic_path
+from utils.audio import load_audio
+from utils.errors import UserError, cli
+
+CLOSED = frozenset(["p", "b", "m"])
+OPEN = frozenset(["aa", "ae", "ah", "ao", "aw", "ay"])
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What counts as a closure."""
+
+    closed_mm: float = 1.0
+    """Largest opening that passes for shut lips, mm."""
+    tolerance: int = 2
+    """Video frames before and after the phone in which the closure may lie."""
+
+
+@dataclass(frozen=True)
+class MouthScore:
+    """Measured on one recording, or pooled over several."""
+
+    name: str
+    closures_expected: int
+    closures_found: int
+    opening_at_closures_mm: float
+    """Mean over p/b/m of the smallest opening near each; NaN without any."""
+    open_vowels: int
+    opening_at_vowels_mm: float
+    """Mean over open vowels of the mean opening during each; NaN without any."""
+    correlation: float
+    """Pearson, opening against a 0/1 track (0 at p/b/m, 1 at open vowels) on those frames; NaN if undefined."""
+
+
+def near(phone: Phone, opening: np.ndarray, tolerance: int) -> np.ndarray:
+    """Openings (k,) on the phone's frames and `tolerance` frames around them; empty beyond the clip."""
+    frames = phone.frames()
+    return opening[max(frames.start - tolerance, 0) : max(frames.stop + tolerance, 0)]
+
+
+def score(name: str, phones: list[Phone], opening: np.ndarray, rule: Rule) -> MouthScore:
+    """phones, opening (T,) in mm at 25 fps -> MouthScore. Phones beyond the end of the motion are not counted."""
+    shut = [piece.min() for p in phones if p.name in CLOSED and len(piece := near(p, opening, rule.tolerance))]
+    wide = [piece.mean() for p in phones if p.name in OPEN and len(piece := near(p, opening, 0))]
+    found = sum(value <= rule.closed_mm for value in shut)
+    mean = [float(np.mean(values)) if values else math.nan for values in (shut, wide)]
+    return MouthScore(name, len(shut), found, mean[0], len(wide), mean[1], _contrast(phones, opening))
+
+
+def _contrast(phones: list[Phone], opening: np.ndarray) -> float:
+    values, target = [], []
+    for phone in phones:
+        if phone.name in CLOSED | OPEN:
+            piece = near(phone, opening, 0)
+            values.extend(piece)
+            target.extend([float(phone.name in OPEN)] * len(piece))
+    if len(values) < 3 or np.std(values) < 1e-9 or np.std(target) < 1e-9:
+        return math.nan
+    return float(np.corrcoef(values, target)[0, 1])
+
+
+def pool(scores: list[MouthScore]) -> MouthScore:
+    """One score over all recordings: counts add up, openings are means over phones, correlations over recordings."""
+
+    def mean(field: str, weight: str) -> float:
+        pairs = [(getattr(s, field), getattr(s, weight)) for s in scores if getattr(s, weight)]
+        return float(np.average(*zip(*pairs))) if pairs else math.nan
+
+    known = [s.correlation for s in scores if not math.isnan(s.correlation)]
+    return MouthScore(
+        "all",
+        sum(s.closures_expected for s in scores),
+        sum(s.closures_found for s in scores),
+        mean("opening_at_closures_mm", "closures_expected"),
+        sum(s.open_vowels for s in scores),
+        mean("opening_at_vowels_mm", "open_vowels"),
+        float(np.mean(known)) if known else math.nan,
+    )
+
+
+def read_opening(path: Path, flame) -> np.ndarray:
+    """Coefficients npz (exp (T, >=50), pose (T, 6), shape (100,) or (T, 100)) -> mouth opening (T,) in mm, head still.
+
+    Raises:
+        UserError: unreadable file, missing arrays or wrong sizes.
+    """
+    import torch
+
+    from models.mouth import mouth_opening
+
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: np.asarray(file[key], np.float32) for key in ("exp", "pose", "shape")}
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise UserError(
+            f"{path}: not a coefficient npz with exp, pose, shape ({error}); use demo.py --save_coef"
+        ) from error
+    exp, pose, shape = arrays["exp"][:, :50], arrays["pose"], arrays["shape"].reshape(-1, arrays["shape"].shape[-1])
+    if exp.ndim != 2 or pose.shape != (len(exp), 6) or len(shape) not in (1, len(exp)):
+        raise UserError(
+            f"{path}: exp {exp.shape}, pose {pose.shape}, shape {shape.shape} do not fit; regenerate the file"
+        )
+    shape = np.broadcast_to(shape[:, :100], (len(exp), min(shape.shape[1], 100)))
+    pose = np.concatenate([np.zeros_like(pose[:, :3]), pose[:, 3:]], axis=1)  # head rotation is not mouth opening
+    with torch.no_grad():
+        vertices = flame(*(torch.from_numpy(np.array(x)) for x in (shape, exp, pose)))
+    return mouth_opening(vertices, flame.head).numpy() * 1000
+
+
+def measure(coefs: Path, audio: Path, rule: Rule, head: Path | None = None) -> list[MouthScore]:
+    """Score every recording of `audio`/transcripts.tsv that has a coefficient file in `coefs`.
+
+    Raises:
+        UserError: nothing to score, or a file at fault.
+    """
+    from models.flame import load_flame
+
+    transcripts = read_transcripts(audio / "transcripts.tsv")
+    names = [name for name in transcripts if (coefs / f"{name}.npz").is_file()]
+    if not names:
+        raise UserError(f"{coefs}: no npz named like a recording ({', '.join(transcripts)}); run demo.py --save_coef")
+    flame = load_flame(head)
+    scores = []
+    for name in names:
+        phones = align_phones(load_audio(recording(audio, name)), transcripts[name])
+        scores.append(score(name, phones, read_opening(coefs / f"{name}.npz", flame), rule))
+    return scores
+
+
+def recording(folder: Path, name: str) -> Path:
+    """The audio file of that stem."""
+    for suffix in (".flac", ".wav"):
+        if (folder / f"{name}{suffix}").is_file():
+            return folder / f"{name}{suffix}"
+    raise UserError(f"{folder}: no {name}.flac or .wav; transcripts.tsv lists it")
+
+
+def table(scores: list[MouthScore]) -> str:
+    """Scores as aligned text."""
+    rows = [("recording", "shut p/b/m", "at p/b/m mm", "vowels", "at vowels mm", "corr.")]
+    rows += [
+        (
+            s.name,
+            f"{s.closures_found}/{s.closures_expected}",
+            f"{s.opening_at_closures_mm:.2f}",
+            f"{s.open_vowels}",
+            f"{s.opening_at_vowels_mm:.2f}",
+            f"{s.correlation:.2f}",
+        )
+        for s in scores
+    ]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths))) for row in rows
+    )
+
+
+@cli
+def main(argv: list[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--coefs", type=Path, required=True, help="folder of generated npz files")
+    parser.add_argument("--audio", type=Path, default=Path("demo/input/audio"), help="recordings and transcripts.tsv")
+    parser.add_argument("--closed_mm", type=float, default=Rule.closed_mm, help="largest opening of shut lips")
+    parser.add_argument("--tolerance", type=int, default=Rule.tolerance, help="frames around the phone")
+    parser.add_argument("--head", type=Path, default=None, help="head model; default: the open head")
+    parser.add_argument("--json", type=Path, default=None, help="also write the scores here")
+    args = parser.parse_args(argv)
+    scores = measure(args.coefs, args.audio, Rule(args.closed_mm, args.tolerance), args.head)
+    scores.append(pool(scores))
+    print(f"closure: opening <= {args.closed_mm} mm within {args.tolerance} frames of the phone")
+    print(table(scores))
+    if args.json:
+        rows = [{k: None if v != v else v for k, v in asdict(s).items()} for s in scores]
+        with atomic_path(args.json) as path:
+            path.write_text(json.dumps({"rule": vars(Rule(args.closed_mm, args.tolerance)), "scores": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
