@@ -1,0 +1,78 @@
+"""The voices the project can synthesise by itself, and one sentence of any of them with padding and phones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scripts_for_dataset.synthetic.engines import festival, flite, hibari
+from scripts_for_dataset.synthetic.espeak import espeak
+from scripts_for_dataset.synthetic.ipa import Timed, join_silence
+from utils.errors import UserError
+from utils.timebase import SAMPLE_RATE
+
+_ENGINES = {"flite": flite, "festival": festival, "hibari": hibari, "espeak": espeak}
+
+
+@dataclass(frozen=True)
+class Voice:
+    """`<engine>-<name>`, the share of the corpus it gets, and its range of speaking rates."""
+
+    engine: str
+    name: str
+    share: float
+    speed: tuple[float, float] = (1.0, 1.0)
+
+    @property
+    def label(self) -> str:
+        return f"{self.engine}-{self.name.replace('/', '_')}"
+
+
+_ESPEAK_NAMES = (
+    "en-us", "en-us+f1", "en-us+f2", "en-us+f4", "en-us+m1", "en-us+m3", "en-us+m7", "gmw/en-029+f2", "gmw/en-029+m5",
+    "gmw/en-GB-x-rp", "gmw/en-GB-x-rp+f5", "gmw/en-GB-x-rp+m2",
+)  # fmt: skip
+VOICES: tuple[Voice, ...] = (
+    *(Voice("flite", name, 0.12, (0.9, 1.15)) for name in ("rms", "slt", "awb")),
+    Voice("hibari", "heart", 0.26, (0.85, 1.2)),
+    *(Voice("festival", name, 0.08, (0.9, 1.15)) for name in ("cmu_us_slt_arctic_hts", "ked_diphone", "kal_diphone")),
+    *(Voice("espeak", name, 0.14 / len(_ESPEAK_NAMES), (0.85, 1.15)) for name in _ESPEAK_NAMES),
+)
+
+
+def find_voices(labels: list[str] | None) -> list[Voice]:
+    """Voices by label or by engine; all of them for None.
+
+    Raises:
+        UserError: an unknown label.
+    """
+    if not labels:
+        return list(VOICES)
+    chosen = [voice for voice in VOICES if voice.label in labels or voice.engine in labels]
+    unknown = set(labels) - {v.label for v in chosen} - {v.engine for v in chosen}
+    if unknown:
+        raise UserError(f"--voices {', '.join(sorted(unknown))}: unknown; engines: {', '.join(_ENGINES)}")
+    return chosen
+
+
+def say(voice: Voice, text: str, rng: np.random.Generator) -> tuple[np.ndarray, Timed, float]:
+    """One sentence: audio (n,) float32 at 16 kHz with 0.2 to 0.4 s of silence around, phones, and its speed.
+
+    Raises:
+        UserError: the engine is not installed, or fails.
+    """
+    speed = round(float(rng.uniform(*voice.speed)), 3)
+    audio, phones = _ENGINES[voice.engine](voice.name, text, speed)
+    return *pad(audio, phones, rng.uniform(0.2, 0.4), rng.uniform(0.2, 0.4)), speed
+
+
+def pad(audio: np.ndarray, phones: Timed, before: float, after: float) -> tuple[np.ndarray, Timed]:
+    """Silence (seconds) around a sentence; the phones move along and cover the whole of the result."""
+    left, right = int(before * SAMPLE_RATE), int(after * SAMPLE_RATE)
+    padded = np.pad(np.asarray(audio, np.float32), (left, right))
+    start, spoken = left / SAMPLE_RATE, len(audio) / SAMPLE_RATE
+    inside = [(phone, min(a, spoken), min(b, spoken)) for phone, a, b in phones]
+    moved = [(phone, start + a, start + b) for phone, a, b in inside if b - a > 1e-4]
+    first, last = (moved[0][1], moved[-1][2]) if moved else (start, start)
+    return padded, join_silence([("sil", 0.0, first), *moved, ("sil", last, len(padded) / SAMPLE_RATE)])
