@@ -32,11 +32,10 @@ def mel_filters(n_mels: int) -> Tensor:
 
 def mel_power(audio: Tensor, n_mels: int = 80) -> Tensor:
     """log10 of the mel power (B, n_mels, n_samples // 160) of audio (B, n_samples), float32, not below 1e-10."""
-    with torch.autocast(audio.device.type, enabled=False):  # bfloat16 has not enough digits for powers
-        window = torch.hann_window(N_FFT, device=audio.device)
-        spectrum = torch.stft(audio.float(), N_FFT, HOP, window=window, return_complex=True)[..., :-1]
-        power = spectrum.real.square() + spectrum.imag.square()
-        return (mel_filters(n_mels).to(audio.device) @ power).clamp(min=1e-10).log10()
+    window = torch.hann_window(N_FFT, device=audio.device)
+    spectrum = torch.stft(audio, N_FFT, HOP, window=window, return_complex=True)[..., :-1]
+    power = spectrum.real.square() + spectrum.imag.square()
+    return (mel_filters(n_mels).to(audio.device) @ power).clamp(min=1e-10).log10()
 
 
 def compress(log_power: Tensor) -> Tensor:

@@ -93,11 +93,13 @@ class WhisperEncoder(nn.Module):
 
         path = Path(path or WHISPER_WEIGHTS)
         if not path.is_file():
-            raise UserError(f"{path}: no Whisper weights here; make them with `python -m setup.build_whisper_encoder`")
+            raise UserError(f"{path}: no Whisper weights here; see setup/build_whisper_encoder.py, or give none")
         try:
             return cls(load_file(path))
         except (SafetensorError, ValueError) as error:
-            raise UserError(f"{path}: not usable ({error}); run `python -m setup.build_whisper_encoder`") from error
+            raise UserError(
+                f"{path}: not usable ({error}); make the file anew with setup/build_whisper_encoder.py"
+            ) from error
 
     @torch.no_grad()
     def forward(self, audio: Tensor, n_frames: int) -> Tensor:
@@ -107,9 +109,14 @@ class WhisperEncoder(nn.Module):
         is standardised and recordings are not. The row is cut into windows of 100 frames, each with 0.5 s of the
         row's own audio (silence beyond its ends) on either side; every frame comes from its window.
         """
+        # Single precision also inside autocast: the features must not depend on how the talker is being run.
+        with torch.autocast(audio.device.type, enabled=False):
+            return self._features(audio, n_frames)
+
+    def _features(self, audio: Tensor, n_frames: int) -> Tensor:
         n_windows = max(1, -(-n_frames // _CORE))
         mel = mel_power(_with_margins(audio, n_frames, n_windows), self.size.n_mels)
-        window, step = (_CORE * _MEL_PER_FRAME + 2 * _MARGIN_FEATURES * 2), _CORE * _MEL_PER_FRAME
+        window, step = _CORE * _MEL_PER_FRAME + 2 * _MARGIN // HOP, _CORE * _MEL_PER_FRAME
         windows = mel.unfold(2, window, step).transpose(1, 2).flatten(0, 1)  # (B * windows, n_mels, window)
         encoded = torch.cat([self.encode(compress(part)) for part in windows.split(_BATCH)])
         core = encoded[:, _MARGIN_FEATURES : _MARGIN_FEATURES + 2 * _CORE + 1]

@@ -1,0 +1,60 @@
+"""Training items of the denoiser: two consecutive clips of speech and motion (paper section 3.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from datasets.clip_store import ClipStore
+from datasets.crops import CropRandom, crop_start, usable_clips
+from utils.audio import standardise
+from utils.coefs import MotionCodec
+
+
+class MotionPairs(Dataset):
+    """One item per clip of the list: a random crop of 2 n frames, cut in two."""
+
+    def __init__(
+        self, store: ClipStore, clips: Iterable[str], codec: MotionCodec, n_motions: int = 100, seed: int = 0
+    ) -> None:
+        """
+        Args:
+            store: where the clips are.
+            clips: `<person>/<video>`; those shorter than 2 n_motions frames are skipped with a logged count.
+            codec: layout and statistics of the motion vectors.
+            n_motions: n, frames per clip of the pair.
+            seed: of the crops.
+
+        Raises:
+            UserError: no clip is long enough.
+        """
+        self.n_motions = n_motions
+        self._store, self._codec = store, codec
+        self._clips = list(usable_clips(store, clips, 2 * n_motions).items())
+        self._random = CropRandom(seed)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the crops of another epoch; workers that are already running follow."""
+        self._random.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """'audio' (2, 640 n) standardised over the pair; 'motion' (2, n, D) and 'shape' (2, n, 100) normalised."""
+        clip, length = self._clips[index]
+        return self.pair(clip, crop_start(self._random.generator(index), length, 2 * self.n_motions))
+
+    def pair(self, clip: str, start: int) -> dict[str, Tensor]:
+        """The item for frames start .. start + 2 n - 1 of a clip."""
+        frames = self._store.read_frames(clip, start, start + 2 * self.n_motions)
+        exp, pose, shape = (torch.from_numpy(frames.coefs[name]) for name in ("exp", "pose", "shape"))
+        halves = {
+            "audio": torch.from_numpy(standardise(frames.audio)),
+            "motion": self._codec.encode(exp, pose),
+            "shape": self._codec.stats.normalise("shape", shape),
+        }
+        return {name: values.unflatten(0, (2, -1)) for name, values in halves.items()}

@@ -1,0 +1,66 @@
+"""Training items of the style encoder: two stretches of one clip of one person (paper section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from datasets.clip_store import ClipStore
+from datasets.crops import CropRandom, crop_start, usable_clips
+from datasets.splits import group_by_person
+from utils.coefs import MotionCodec
+
+_SPAN = 2.1  # length of the crop in clips: the two stretches of an item lie 0.1 clips apart
+
+
+class StylePairs(Dataset):
+    """One item per person, so that the other items of a batch are other persons: the negatives of the contrast."""
+
+    def __init__(
+        self, store: ClipStore, clips: Iterable[str], codec: MotionCodec, n_motions: int = 100, seed: int = 0
+    ) -> None:
+        """
+        Args:
+            store: where the clips are.
+            clips: `<person>/<video>`; those shorter than 2.1 n_motions frames are skipped with a logged count.
+                Persons are numbered in order of their first clip here.
+            codec: layout and statistics of the motion vectors.
+            n_motions: n, frames per stretch.
+            seed: of the choice of clip and crop.
+
+        Raises:
+            UserError: no clip is long enough.
+        """
+        self.n_motions = n_motions
+        self._span = int(n_motions * _SPAN)
+        self._store, self._codec = store, codec
+        self._lengths = usable_clips(store, clips, self._span)
+        self._persons = list(group_by_person(self._lengths).items())
+        self._random = CropRandom(seed)
+
+    @property
+    def persons(self) -> list[str]:
+        """Name of each item's person."""
+        return [person for person, _ in self._persons]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the clips and crops of another epoch; workers that are already running follow."""
+        self._random.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self._persons)
+
+    def __getitem__(self, index: int) -> Tensor:
+        """(2, n, D) normalised motion."""
+        random, clips = self._random.generator(index), self._persons[index][1]
+        clip = clips[int(random.integers(len(clips)))]
+        return self.pair(clip, crop_start(random, self._lengths[clip], self._span))
+
+    def pair(self, clip: str, start: int) -> Tensor:
+        """The item whose crop starts at frame `start` of a clip: its first and its last n frames."""
+        coefs = self._store.read_coefs(clip, start, start + self._span)
+        motion = self._codec.encode(torch.from_numpy(coefs["exp"]), torch.from_numpy(coefs["pose"]))
+        return torch.stack([motion[: self.n_motions], motion[-self.n_motions :]])
