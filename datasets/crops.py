@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterable
 
 import numpy as np
-import torch
 
 from datasets.clip_store import ClipStore
 from utils.errors import UserError
@@ -37,21 +36,14 @@ def usable_clips(store: ClipStore, clips: Iterable[str], n_frames: int) -> dict[
     return usable
 
 
-class CropRandom:
-    """A random generator per item, from (seed, epoch, index): the same on every run and for any number of workers.
+def crop_random(seed: int, key: int | tuple[int, int]) -> tuple[int, np.random.Generator]:
+    """Item key -> (index, its random generator). The key is (epoch, index), or an index in epoch 0.
 
-    The epoch lies in shared memory, so that workers that outlive an epoch (`persistent_workers`) see it change.
+    The epoch travels with the key, so an item is the same on every run and for any number of workers, and workers
+    need not be told when an epoch ends.
     """
-
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
-
-    def set_epoch(self, epoch: int) -> None:
-        self._epoch.fill_(epoch)
-
-    def generator(self, index: int) -> np.random.Generator:
-        return np.random.default_rng([self._seed, int(self._epoch), index])
+    epoch, index = key if isinstance(key, tuple) else (0, key)
+    return index, np.random.default_rng([seed, epoch, index])
 
 
 def crop_start(random: np.random.Generator, length: int, n_frames: int) -> int:

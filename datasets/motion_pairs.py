@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from datasets.clip_store import ClipStore
-from datasets.crops import CropRandom, crop_start, usable_clips
+from datasets.crops import crop_random, crop_start, usable_clips
 from utils.audio import standardise
 from utils.coefs import MotionCodec
 
@@ -34,19 +34,16 @@ class MotionPairs(Dataset):
         self.n_motions = n_motions
         self._store, self._codec = store, codec
         self._clips = list(usable_clips(store, clips, 2 * n_motions).items())
-        self._random = CropRandom(seed)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the crops of another epoch; workers that are already running follow."""
-        self._random.set_epoch(epoch)
+        self._seed = seed
 
     def __len__(self) -> int:
         return len(self._clips)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """'audio' (2, 640 n) standardised over the pair; 'motion' (2, n, D) and 'shape' (2, n, 100) normalised."""
+    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Tensor]:
+        """Key: index, or (epoch, index). 'audio' (2, 640 n) standardised over the pair; 'motion' (2, n, D) and 'shape' (2, n, 100) normalised."""
+        index, random = crop_random(self._seed, key)
         clip, length = self._clips[index]
-        return self.pair(clip, crop_start(self._random.generator(index), length, 2 * self.n_motions))
+        return self.pair(clip, crop_start(random, length, 2 * self.n_motions))
 
     def pair(self, clip: str, start: int) -> dict[str, Tensor]:
         """The item for frames start .. start + 2 n - 1 of a clip."""

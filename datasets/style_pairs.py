@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from datasets.clip_store import ClipStore
-from datasets.crops import CropRandom, crop_start, usable_clips
+from datasets.crops import crop_random, crop_start, usable_clips
 from datasets.splits import group_by_person
 from utils.coefs import MotionCodec
 
@@ -39,23 +39,20 @@ class StylePairs(Dataset):
         self._store, self._codec = store, codec
         self._lengths = usable_clips(store, clips, self._span)
         self._persons = list(group_by_person(self._lengths).items())
-        self._random = CropRandom(seed)
+        self._seed = seed
 
     @property
     def persons(self) -> list[str]:
         """Name of each item's person."""
         return [person for person, _ in self._persons]
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the clips and crops of another epoch; workers that are already running follow."""
-        self._random.set_epoch(epoch)
-
     def __len__(self) -> int:
         return len(self._persons)
 
-    def __getitem__(self, index: int) -> Tensor:
-        """(2, n, D) normalised motion."""
-        random, clips = self._random.generator(index), self._persons[index][1]
+    def __getitem__(self, key: int | tuple[int, int]) -> Tensor:
+        """Key: index, or (epoch, index). (2, n, D) normalised motion."""
+        index, random = crop_random(self._seed, key)
+        clips = self._persons[index][1]
         clip = clips[int(random.integers(len(clips)))]
         return self.pair(clip, crop_start(random, self._lengths[clip], self._span))
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler
 
 from utils.errors import UserError
 
@@ -32,26 +32,14 @@ class EndlessBatches(Sampler):
             epoch, first = epoch + 1, 0
 
 
-class _ByEpoch(Dataset):
-    """Items addressed by (epoch, index)."""
-
-    def __init__(self, dataset: Any) -> None:
-        self.dataset = dataset
-
-    def __getitem__(self, key: tuple[int, int]) -> Any:
-        self.dataset.set_epoch(key[0])
-        return self.dataset[key[1]]
-
-
 def training_batches(dataset: Any, batch_size: int, seed: int, num_workers: int, start: int = 0) -> Iterator[Any]:
-    """Endless training batches. `dataset` has `set_epoch(epoch)`, `__len__` and `__getitem__`."""
+    """Endless training batches. `dataset` takes (epoch, index) as a key."""
     sampler = EndlessBatches(len(dataset), batch_size, seed, start)
-    return iter(_loader(_ByEpoch(dataset), num_workers, batch_sampler=sampler))
+    return iter(_loader(dataset, num_workers, batch_sampler=sampler))
 
 
 def evaluation_batches(dataset: Any, batch_size: int, num_workers: int) -> DataLoader:
     """Every item once, in order, with epoch 0's crops."""
-    dataset.set_epoch(0)
     return _loader(dataset, num_workers, batch_size=min(batch_size, len(dataset)))
 
 
