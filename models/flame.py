@@ -57,7 +57,19 @@ class Flame(nn.Module):
         global_rotation: bool = True,
     ) -> Tensor:
         """shape (B, <=100), exp (B, 50), pose (B, 6) global ++ jaw axis-angle, eye_pose (B, 6) left ++ right or None
-        -> vertices (B, V, 3) in metres. `global_rotation=False` ignores pose[:, :3], as if they were 0."""
+        -> vertices (B, V, 3) in metres. `global_rotation=False` ignores pose[:, :3], as if they were 0.
+
+        Runs in the buffers' precision even under autocast: bfloat16 resolves 0.4 mm at 0.1 m from the origin, and
+        the vertex losses work on smaller differences than that.
+        """
+        with torch.autocast(shape.device.type, enabled=False):
+            shape, exp, pose = (x.to(self.template.dtype) for x in (shape, exp, pose))
+            eyes = None if eye_pose is None else eye_pose.to(self.template.dtype)
+            return self._vertices(shape, exp, pose, eyes, global_rotation)
+
+    def _vertices(
+        self, shape: Tensor, exp: Tensor, pose: Tensor, eye_pose: Tensor | None, global_rotation: bool
+    ) -> Tensor:
         coefficients = torch.cat([self._padded(shape), exp], dim=1)
         joints = torch.addmm(self.joint_template, coefficients, self.joint_directions).unflatten(1, (-1, 3))
         angles = pose[:, None, 3:6] if eye_pose is None else torch.cat([pose[:, 3:6], eye_pose], 1).unflatten(1, (3, 3))

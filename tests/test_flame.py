@@ -107,6 +107,14 @@ def test_global_rotation_is_rigid_about_the_root(tiny):
     torch.testing.assert_close(turned, rotate_about(still, rotation_matrix(pose[:, :3]), root))
 
 
+def test_autocast_does_not_lower_the_precision(tiny):
+    inputs = _inputs(dtype=torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cast = tiny(*inputs)
+    assert cast.dtype == torch.float32
+    torch.testing.assert_close(cast, tiny(*inputs))
+
+
 def test_no_eye_pose_equals_zero_eye_pose(tiny):
     shape, exp, pose, _ = _inputs(dtype=torch.float32)
     torch.testing.assert_close(tiny(shape, exp, pose), tiny(shape, exp, pose, torch.zeros(3, 6)))
