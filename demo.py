@@ -6,6 +6,7 @@ python demo.py --exp_name NAME --iter 110000 -a speech.wav -c shape.npy -s style
 """
 
 import logging
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,16 +20,19 @@ from models.flame import Flame, load_flame
 from models.generation import GenerationConfig
 from models.guidance import CONDITIONS, MODES, DynamicThreshold, Guidance
 from models.sampling import SAMPLERS, SamplerConfig
+from utils.atomic import check_output
 from utils.audio import load_audio
 from utils.config import UserParser
 from utils.errors import UserError, cli
 from utils.motion_file import Motion, load_shape, load_style
 from utils.run_dir import DEFAULT_EXPERIMENT, ROOT, find_checkpoint, style_folder
 from utils.runtime import pick_device
+from utils.timebase import FPS, SAMPLE_RATE
 
 log = logging.getLogger(__name__)
 INPUT, OUTPUT = ROOT / "demo" / "input", ROOT / "demo" / "output"
 DEFAULT_AUDIO, DEFAULT_SHAPE, DEFAULT_STYLE = "librivox_sense_and_sensibility_01.flac", "neutral.npy", "normal.npy"
+BYTES_PER_FRAME = 10_000  # of a video with sound, to see in advance whether the disk has room
 CHUNK = 100  # frames decoded to vertices at a time, so that long videos need little memory
 
 
@@ -115,7 +119,8 @@ def find_input(name: str, folders: list[Path]) -> Path:
             return path
     if Path(name).is_dir():
         raise UserError(f"{name}: is a folder, not a file; give a file in it")
-    offered = [p.name for folder in folders if folder.is_dir() for p in sorted(folder.iterdir()) if p.is_file()]
+    files = [p for folder in folders if folder.is_dir() for p in sorted(folder.iterdir()) if p.is_file()]
+    offered = [p.name for p in files if p.suffix not in (".md", ".tsv", ".txt")]
     raise UserError(f"{name}: no such file; bundled ones: {', '.join(offered[:20]) or 'none'}")
 
 
@@ -143,16 +148,30 @@ def read_style(name: str | None, model: Model) -> np.ndarray | None:
     return load_style(path, model.animator.model.config.d_style)
 
 
+def check_numbers(args) -> None:
+    """Raises UserError for a number that no model can use."""
+    if args.n_repetitions < 1:
+        raise UserError(f"--n_repetitions {args.n_repetitions}: must be at least 1")
+    if not 0 <= args.dtr <= 1:
+        raise UserError(f"--dtr {args.dtr:g}: must lie between 0 (off) and 1")
+    if not 0 < args.dtmin <= args.dtmax:
+        raise UserError(f"--dynamic_threshold_min {args.dtmin:g}: must be above 0 and at most "
+                        f"--dynamic_threshold_max {args.dtmax:g}")  # fmt: skip
+    for flag in ("scale_style", "scale_audio"):
+        if not math.isfinite(getattr(args, flag)):
+            raise UserError(f"--{flag} {getattr(args, flag)}: must be a finite number; the default is "
+                            f"{make_parser().get_default(flag):g}")  # fmt: skip
+
+
 def generation_config(args, model: Model) -> GenerationConfig:
     """Guidance and sampler from the flags, with the model's own settings as defaults."""
     options = model.animator.model.config
-    conditions = options.conditions if args.cfg_cond is None else tuple(c for c in args.cfg_cond.split(",") if c)
+    names = ",".join(options.conditions) if args.cfg_cond is None else args.cfg_cond
+    conditions = tuple(name.strip() for name in names.split(",") if name.strip())
     for name in conditions:
         if name not in CONDITIONS or (name == "style" and not options.has_style):
             raise UserError(f"--cfg_cond {args.cfg_cond}: {name!r} is not a condition of this model; it has "
                             f"{'audio, style' if options.has_style else 'audio'}")  # fmt: skip
-    if not 0 <= args.dtr <= 1:
-        raise UserError(f"--dtr {args.dtr:g}: must lie between 0 (off) and 1")
     threshold = DynamicThreshold(args.dtr, args.dtmin, args.dtmax) if args.dtr > 0 else None
     guidance = Guidance(conditions, args.cfg_mode or options.cfg_mode, args.scale_audio, args.scale_style, threshold)
     name = args.sampler or ("ddpm" if model.published else "ddim")
@@ -160,7 +179,7 @@ def generation_config(args, model: Model) -> GenerationConfig:
         raise UserError(
             f"--steps {args.steps}: ddim takes 1 to {options.n_diff_steps} steps, ddpm always all; adjust --steps"
         )
-    sampler = SamplerConfig(name, (args.steps or 25) if name == "ddim" else None)
+    sampler = SamplerConfig(name, args.steps or min(25, options.n_diff_steps) if name == "ddim" else None)
     return GenerationConfig(guidance, sampler, whole_audio=not args.no_context_audio_feat, progress=True)
 
 
@@ -183,13 +202,27 @@ def vertices(flame: Flame, motion: Motion) -> Iterator[np.ndarray]:
             yield flame(shape.expand(len(e), -1), e, p).numpy()
 
 
-def render(path: Path, motion: Motion, audio: np.ndarray, flame: Flame, args) -> None:
-    """Write the video of one motion."""
-    from utils.media import write_video
+def make_renderer(flame: Flame, args):
+    """The renderer, its OpenGL tried out: a machine without OpenGL or a bad texture must show before generation.
+
+    Raises:
+        UserError: no OpenGL (with the packages to install), or an unusable texture.
+    """
+    from utils.gl_context import gl_renderer, on_gl_thread
     from utils.renderer import Renderer, RenderStyle
-    from utils.timebase import FPS, SAMPLE_RATE
 
     renderer = Renderer(flame.head, RenderStyle(black_bg=args.black_bg, texture=args.texture))
+    try:
+        on_gl_thread(gl_renderer).result()
+    except UserError as error:
+        raise UserError(f"{error}, or use --no_video for coefficients only") from error
+    return renderer
+
+
+def render(path: Path, motion: Motion, audio: np.ndarray, flame: Flame, renderer) -> None:
+    """Write the video of one motion."""
+    from utils.media import write_video
+
     frames = (frame for chunk in vertices(flame, motion) for frame in renderer.frames(chunk))
     shown = tqdm(frames, total=len(motion), desc=f"rendering {path.name}", unit="frame")
     write_video(path, shown, len(motion), FPS, audio, SAMPLE_RATE)
@@ -197,18 +230,19 @@ def render(path: Path, motion: Motion, audio: np.ndarray, flame: Flame, args) ->
 
 def run(args, model: Model, flame: Flame) -> None:
     """One utterance: read everything, generate, write."""
-    if args.n_repetitions < 1:
-        raise UserError(f"--n_repetitions {args.n_repetitions}: must be at least 1")
     paths, config = output_paths(args, model), generation_config(args, model)
     shape = load_shape(find_input(args.coef, [INPUT / "coef"]))
     style = read_style(args.style, model)
     audio = load_audio(find_input(args.audio, [INPUT / "audio"]))
+    renderer = None if args.no_video else make_renderer(flame, args)
+    for path in paths:
+        check_output(path, BYTES_PER_FRAME * (len(audio) * FPS // SAMPLE_RATE) * len(paths))
     motions = model.animator(audio, shape, style, config, [args.seed + i for i in range(args.n_repetitions)])
     for path, motion in zip(paths, motions):
         if args.no_head:
             motion = replace(motion, pose=motion.pose * np.array([0, 0, 0, 1, 1, 1], np.float32))
-        if not args.no_video:
-            render(path, motion, audio, flame, args)
+        if renderer is not None:
+            render(path, motion, audio, flame, renderer)
             log.info("wrote %s", path)
         if args.save_coef or args.no_video:
             motion.save(path.with_suffix(".npz"))
@@ -240,6 +274,7 @@ def interactive(args, model: Model, flame: Flame) -> None:
 @cli
 def main(argv: list[str] | None = None) -> None:
     args = make_parser().parse_args(argv)
+    check_numbers(args)
     model, flame = Model.load(args), load_flame(args.head)
     interactive(args, model, flame) if args.mode == "interactive" else run(args, model, flame)
 

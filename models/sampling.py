@@ -54,6 +54,8 @@ def ddpm(denoise: Denoise, x_T: Tensor, schedule: Schedule, target: str, noise: 
 @torch.no_grad()
 def ddim(denoise: Denoise, x_T: Tensor, schedule: Schedule, target: str, steps: int) -> Tensor:
     """Deterministic sampling on `steps` evenly spread diffusion steps (Song et al. 2021, eq. 12 with eta 0)."""
+    if not 1 <= steps <= schedule.n_steps:
+        raise ValueError(f"ddim with {steps} steps: the model has {schedule.n_steps}; use 1 to {schedule.n_steps}")
     times = torch.linspace(schedule.n_steps, 0, steps + 1).round().long().tolist()
     x = x_T
     for t, t_next in zip(times[:-1], times[1:]):

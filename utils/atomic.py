@@ -2,11 +2,12 @@
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from utils.errors import UserError
+from utils.errors import UserError, disk_full
 
 
 @contextlib.contextmanager
@@ -14,13 +15,14 @@ def atomic_path(final: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `final` (same suffix); rename it to `final` on success, remove it on any failure.
 
     Raises:
-        UserError: the folder cannot be created or written.
+        UserError: the folder cannot be created or written, or the disk is full.
     """
     final = Path(final)
     try:
+        check_output(final)
         final.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{final.stem}.", suffix=f".tmp{final.suffix}", dir=final.parent)
-    except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+    except OSError as error:  # no permission, a file where a folder should be, a read-only disk, a full one ...
         raise UserError(f"cannot write {final}: {error.strerror}; choose another output path") from error
     os.close(handle)
     temporary = Path(name)
@@ -28,8 +30,36 @@ def atomic_path(final: str | Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes files private; outputs are ordinary files
         temporary.replace(final)
+    except Exception as error:
+        if disk_full(error):
+            raise UserError(f"{final}: no disk space left; free some or choose another output folder") from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_output(final: str | Path, n_bytes: int = 0) -> None:
+    """Find out before long work whether `final` can be written; nothing is created.
+
+    Args:
+        final: the file to be written.
+        n_bytes: about how large it will be.
+
+    Raises:
+        UserError: it is a folder, lies under something that is not one or may not be written, or the disk is too full.
+    """
+    final = Path(final)
+    if final.is_dir():
+        raise UserError(f"cannot write {final}: it is a folder; choose another output path")
+    folder = next(parent for parent in final.absolute().parents if parent.exists())
+    if not folder.is_dir():
+        raise UserError(f"cannot write {final}: {folder} is not a folder; choose another output path")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"cannot write {final}: {folder} may not be written to; choose another output path")
+    free = shutil.disk_usage(folder).free
+    if free < n_bytes:
+        raise UserError(f"{final}: needs about {n_bytes / 1e6:.1f} MB, but the disk has only {free / 1e6:.1f} MB left; "
+                        "free some or choose another output folder")  # fmt: skip
 
 
 def _umask() -> int:

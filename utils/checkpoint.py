@@ -42,8 +42,9 @@ class Checkpoint:
             "audio_config": self.audio_config,
             "training": self.training,
         }
-        with atomic_path(path) as temporary:
-            torch.save(payload, temporary)
+        # Through an open file: given a path, torch does not say that the disk is full.
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            torch.save(payload, file)
 
 
 def load_checkpoint(path: str | Path, kind: str) -> Checkpoint:

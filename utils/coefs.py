@@ -6,6 +6,7 @@ axis-angle (3). Motion = expression ++ [global rotation] ++ jaw x, normalised pe
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,7 +85,7 @@ class CoefStats:
         try:
             with np.load(path, allow_pickle=False) as file:
                 values = {key: np.asarray(file[key], dtype=np.float32) for key in cls.names() if key in file.files}
-        except (ValueError, OSError, EOFError) as error:
+        except (ValueError, OSError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
             raise UserError(f"{path}: not a readable npz ({error}); recompute the statistics") from error
         return cls.from_dict(values, str(path))
 

@@ -21,16 +21,25 @@ def cli(main: Callable[..., None]) -> Callable[..., None]:
             main(*args, **kwargs)
         except UserError as error:
             _exit(" ".join(str(error).split()))
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            where = error.filename or "the output"
-            _exit(f"{where}: no disk space left; free some or choose another output folder")
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             sys.exit(130)
+        except Exception as error:
+            if not disk_full(error):
+                raise
+            where = getattr(error, "filename", None) or "the output"
+            _exit(f"{where}: no disk space left; free some or choose another output folder")
 
     return wrapped
+
+
+def disk_full(error: BaseException | None) -> bool:
+    """Whether a full disk or quota is behind an error; torch hides it behind a RuntimeError of its own."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _exit(message: str) -> None:

@@ -1,5 +1,7 @@
 """Motion and shape files: npz with `exp` (T, >=50), `pose` (T, 6), `shape`; npy with a shape."""
 
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +10,10 @@ import numpy as np
 from utils.atomic import atomic_path
 from utils.coefs import N_EXP, N_POSE, N_SHAPE
 from utils.errors import UserError
+
+# What numpy raises for a file that is damaged, of another kind, or claims a size that no memory holds.
+_UNREADABLE = (ValueError, OSError, EOFError, AttributeError, TypeError, KeyError, MemoryError,
+               zipfile.BadZipFile, zlib.error)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ def load_array(path: Path) -> np.ndarray:
     _must_exist(path)
     try:
         array = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except _UNREADABLE as error:
         raise UserError(f"{path}: not a readable npy of numbers; write it with numpy.save") from error
     if not isinstance(array, np.ndarray):
         raise UserError(f"{path}: is an npz archive, but an npy with one array is needed here")
@@ -96,7 +102,7 @@ def _load_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {key: file[key] for key in file.files}
-    except (ValueError, OSError, EOFError, AttributeError, TypeError) as error:
+    except _UNREADABLE as error:
         raise UserError(f"{path}: not a readable npz of numbers; write it with numpy.savez") from error
 
 
@@ -116,7 +122,7 @@ def _finite(array: np.ndarray, what: str) -> np.ndarray:
 
 def _as_shape(array: np.ndarray, what: str) -> np.ndarray:
     array = _finite(array, what)
-    first = array if array.ndim == 1 else array.reshape(-1, array.shape[-1])[:1].reshape(-1)
+    first = array[(0,) * (array.ndim - 1)] if array.ndim and array.size else array.reshape(-1)
     if len(first) < N_SHAPE:
         raise UserError(f"{what}: has {len(first)} shape coefficients; {N_SHAPE} are needed")
     return first[:N_SHAPE]

@@ -56,10 +56,12 @@ def find_checkpoint(kind: str, name: str, step: int | None, root: Path | None = 
     """
     run = find_run(kind, name, root)
     steps = sorted(saved_steps(run))
-    if step is None and steps:
+    if not steps:
+        raise UserError(f"--exp_name {name}: {run.name} has no checkpoints/iter_XXXXXXX.pt yet; choose another one")
+    if step is None:
         step = steps[-1]
     if step not in steps:
-        existing = ", ".join(map(str, steps)) or "none"
+        existing = ", ".join(map(str, steps))
         raise UserError(f"--iter {step}: {run.name} has no such checkpoint; existing iterations: {existing}")
     return run / "checkpoints" / f"{iter_name(step)}.pt"
 
