@@ -71,7 +71,7 @@ def align_phones(audio: np.ndarray, transcript: str) -> list[Phone]:
         alignment = decoder.get_alignment()  # its entries live no longer than this object
     except RuntimeError as error:
         raise UserError(f"transcript {transcript!r}: does not fit the recording ({error}); correct it") from error
-    return [_phone(entry) for word in alignment for entry in word]
+    return [_phone(entry, len(audio) / SAMPLE_RATE) for word in alignment for entry in word]
 
 
 def _decoder():
@@ -94,10 +94,11 @@ def _decode(decoder, pcm: bytes) -> None:
     decoder.end_utt()
 
 
-def _phone(entry) -> Phone:
+def _phone(entry, length: float) -> Phone:
+    """The recogniser's entry, with the padding's time taken off, within 0..length seconds."""
     name = entry.name.lower()
-    start = entry.start * TICK - PAD
-    return Phone("sil" if name.startswith("+") else name, start, start + entry.duration * TICK)
+    start, end = entry.start * TICK - PAD, (entry.start + entry.duration) * TICK - PAD
+    return Phone("sil" if name.startswith("+") else name, max(start, 0.0), min(end, length))
 
 
 def read_transcripts(path: Path) -> dict[str, str]:

@@ -61,7 +61,7 @@ def score(name: str, phones: list[Phone], opening: np.ndarray, rule: Rule) -> Mo
     """phones, opening (T,) in mm at 25 fps -> MouthScore. Phones beyond the end of the motion are not counted."""
     shut = [piece.min() for p in phones if p.name in CLOSED and len(piece := near(p, opening, rule.tolerance))]
     wide = [piece.mean() for p in phones if p.name in OPEN and len(piece := near(p, opening, 0))]
-    found = sum(value <= rule.closed_mm for value in shut)
+    found = sum(float(value) <= rule.closed_mm for value in shut)
     mean = [float(np.mean(values)) if values else math.nan for values in (shut, wide)]
     return MouthScore(name, len(shut), found, mean[0], len(wide), mean[1], _contrast(phones, opening))
 
@@ -82,8 +82,9 @@ def pool(scores: list[MouthScore]) -> MouthScore:
     """One score over all recordings: counts add up, openings are means over phones, correlations over recordings."""
 
     def mean(field: str, weight: str) -> float:
-        pairs = [(getattr(s, field), getattr(s, weight)) for s in scores if getattr(s, weight)]
-        return float(np.average(*zip(*pairs))) if pairs else math.nan
+        values = [getattr(s, field) for s in scores if getattr(s, weight)]
+        weights = [getattr(s, weight) for s in scores if getattr(s, weight)]
+        return float(np.average(values, weights=weights)) if values else math.nan
 
     known = [s.correlation for s in scores if not math.isnan(s.correlation)]
     return MouthScore(

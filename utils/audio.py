@@ -62,13 +62,25 @@ def _decoded(path: Path) -> Iterator[tuple[int, np.ndarray]]:
         with path.open("rb") as handle, av.open(handle) as container:
             if not container.streams.audio:
                 raise UserError(f"{path}: has no audio stream; give a file with sound")
-            for frame in container.decode(container.streams.audio[0]):
-                yield frame.sample_rate, _mono(frame.to_ndarray(), len(frame.layout.channels), frame.format.is_planar)
+            stream = container.streams.audio[0]
+            for frame in container.decode(stream):
+                mono = _mono(frame.to_ndarray(), len(frame.layout.channels), frame.format.is_planar)
+                yield frame.sample_rate, mono[: _kept(frame, stream, container.format.name)]
     except PermissionError as error:
         raise UserError(f"{path}: may not be read (permission denied); change its permissions") from error
     except av.FFmpegError as error:
         reason = error.strerror or type(error).__name__
         raise UserError(f"{path}: not readable as audio ({reason}); convert it to wav or flac") from error
+
+
+def _kept(frame, stream, container_format: str) -> int:
+    """Samples of a decoded frame that were recorded: AAC fills up its last frame (128 ms at 8 kHz), mp4 knows the end."""
+    if "mp4" in container_format and stream.duration and frame.pts is not None and frame.time_base:
+        end = (stream.start_time or 0) + stream.duration
+        left = round((end * stream.time_base - frame.pts * frame.time_base) * frame.sample_rate)
+        if 0 < left < frame.samples:  # a frame wholly beyond the end means that the duration is wrong: keep it
+            return left
+    return frame.samples
 
 
 def _mono(samples: np.ndarray, n_channels: int, planar: bool) -> np.ndarray:
