@@ -74,7 +74,7 @@ def _decoded(path: Path) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def _kept(frame, stream, container_format: str) -> int:
-    """Samples of a decoded frame that were recorded: AAC fills up its last frame (128 ms at 8 kHz), mp4 knows the end."""
+    """Samples of a frame that were recorded: AAC fills up its last frame (128 ms at 8 kHz), mp4 knows the end."""
     if "mp4" in container_format and stream.duration and frame.pts is not None and frame.time_base:
         end = (stream.start_time or 0) + stream.duration
         left = round((end * stream.time_base - frame.pts * frame.time_base) * frame.sample_rate)
