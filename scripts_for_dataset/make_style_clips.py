@@ -1,0 +1,113 @@
+"""Example inputs: a motion clip of every named style (for extract_style.py) and a few identities.
+
+    python -m scripts_for_dataset.make_style_clips --speech data/speech --voice flite-slt
+
+Writes `<output>/motion/<style>.npz` (exp (n, 50), pose (n, 6), shape (n, 100), at least 8 s) and
+`<output>/coef/<identity>.npy` (100,).
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from scripts_for_dataset.synthetic.clips import join_sentences
+from scripts_for_dataset.synthetic.corpus import Row, read_rows
+from scripts_for_dataset.synthetic.motion import Speech, speech_motion
+from scripts_for_dataset.synthetic.style import named_style, style_names
+from utils.atomic import atomic_path
+from utils.errors import UserError, cli
+from utils.timebase import SAMPLE_RATE
+
+log = logging.getLogger(__name__)
+MIN_SECONDS = 8.0
+# Seeds of `identity.sample_shape` and what the faces they give look like; None is the mean head.
+IDENTITIES = {
+    "average": None, "female_young": 24, "female_slender": 32, "female_round": 7, "male_young": 34, "male_broad": 25,
+    "male_narrow": 28, "male_older": 35,
+}  # fmt: skip
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--speech", type=Path, required=True, help="folder made by make_synthetic_speech")
+    parser.add_argument("--voice", help="whose sentences to use; default: the first voice")
+    parser.add_argument("--output", type=Path, default=Path("demo/input"), help="folder that gets motion/ and coef/")
+    parser.add_argument("--seconds", type=float, default=14.0, help="length of the motion clips, at least 8")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args(argv)
+    if args.seconds < MIN_SECONDS or args.seed < 0:
+        parser.error(f"--seconds must be at least {MIN_SECONDS:g}, --seed not negative")
+    return args
+
+
+def identities() -> dict[str, np.ndarray]:
+    """Name -> shape coefficients (100,) float32."""
+    from scripts_for_dataset.synthetic.identity import sample_shape
+    from utils.coefs import N_SHAPE
+
+    return {
+        name: np.zeros(N_SHAPE, np.float32) if seed is None else sample_shape(np.random.default_rng(seed))
+        for name, seed in IDENTITIES.items()
+    }
+
+
+def pick_speech(rows: list[Row], seconds: float, rng: np.random.Generator) -> Speech:
+    """Sentences from the start of `rows` joined to at least `seconds`.
+
+    Raises:
+        UserError: they are not long enough.
+    """
+    chosen, length = [], 0.0
+    for row in rows:
+        chosen.append(row)
+        length += row.n_samples / SAMPLE_RATE
+        if length >= seconds:
+            return join_sentences(tuple(chosen), rng)
+    raise UserError(f"--voice: has {length:.1f} s of speech, --seconds {seconds:g} need more; choose another voice")
+
+
+def style_clip(
+    speech: Speech, style: str, shape: np.ndarray, close_factor: float, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Motion of a named style on the given speech: exp (n, 50), pose (n, 6), shape (n, 100), float32.
+
+    The same seed gives all styles the same blinks and turns of the head, so that only the style differs.
+    """
+    motion = speech_motion(speech, named_style(style), np.random.default_rng(seed), close_factor)
+    return motion | {"shape": np.repeat(shape[None], speech.n_frames, axis=0)}
+
+
+def write_clips(args: argparse.Namespace) -> None:
+    from models.flame import Flame
+    from scripts_for_dataset.synthetic.identity import close_factors
+    from utils.head_file import load_head_file
+
+    rows = read_rows(args.speech)
+    voice = args.voice or sorted(rows)[0]
+    if voice not in rows:
+        raise UserError(f"--voice {voice}: not in {args.speech}; it has {', '.join(sorted(rows)[:5])} ...")
+    speech = pick_speech(rows[voice], args.seconds, np.random.default_rng(args.seed))
+    faces = identities()
+    factor = float(close_factors(Flame(load_head_file()), faces["average"][None])[0])
+    for style in style_names():
+        path = args.output / "motion" / f"{style}.npz"
+        with atomic_path(path) as temporary:
+            np.savez_compressed(temporary, **style_clip(speech, style, faces["average"], factor, args.seed))
+        log.info("%s: %.1f s", path, speech.n_frames / 25)
+    for name, shape in faces.items():
+        with atomic_path(args.output / "coef" / f"{name}.npy") as temporary:
+            np.save(temporary, shape)
+    log.info("%s: %d identities", args.output / "coef", len(faces))
+
+
+@cli
+def main(argv: list[str] | None = None) -> None:
+    write_clips(parse_args(argv))
+
+
+if __name__ == "__main__":
+    main()
