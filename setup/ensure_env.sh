@@ -31,7 +31,7 @@ if [ ! -x .venv/bin/python ]; then
 fi
 
 echo "installing $files into .venv (once; a few minutes)"
-.venv/bin/python -m pip install -q --disable-pip-version-check -r "${files##* }"
+.venv/bin/python -m pip install -qq --disable-pip-version-check -r "${files##* }"
 cat requirements.txt | cksum >.venv/.installed-run
 echo "$wanted" >".venv/.installed-$kind"
 

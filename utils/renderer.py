@@ -27,8 +27,10 @@ IN_FLIGHT = 3  # frames rendered ahead of the consumer, so that encoding and ren
 # Gloss by region (mask name); the rest is matte.
 GLOSS = {"teeth": 0.30, "tongue": 0.25, "lips": 0.10}
 EYE = 2.0  # "gloss" of eyeballs: EYE + angle from the gaze axis in radians; the shader paints iris and pupil from it
+GAZE_DOWN = 0.085  # tangent
+
 # Metres behind the lips in which the light in the mouth falls to 1/e: walls; parts that face the light reach deeper.
-MOUTH_DEPTH, SHADED_PARTS = 0.011, {"tongue": 0.017, "teeth": 0.022}
+MOUTH_DEPTH, SHADED_PARTS = 0.011, {"tongue": 0.017, "teeth": 0.032}
 
 # (direction towards the light, colour, intensity): key, fill, two rims, bounce from below.
 LIGHTS = (
@@ -187,7 +189,8 @@ def _textured(head: HeadFile, path: Path) -> _Skin:
 
 
 def _gloss(head: HeadFile) -> np.ndarray:
-    """(V,) gloss, or EYE + angle for eyeballs, which look along +z in the template."""
+    """(V,) gloss, or EYE + angle from the gaze axis for eyeballs. They look along +z in the template, and down a little
+    (GAZE_DOWN), into the middle of the open lids."""
     gloss = np.zeros(len(head.v_template), np.float32)
     for name, value in GLOSS.items():
         if name in head.masks:
@@ -196,7 +199,8 @@ def _gloss(head: HeadFile) -> np.ndarray:
         if head.masks.get(name, np.zeros(0)).any():
             ball = head.v_template[head.masks[name]]
             ray = ball - (ball.max(axis=0) + ball.min(axis=0)) / 2
-            gloss[head.masks[name]] = EYE + np.arctan2(np.hypot(ray[:, 0], ray[:, 1]), ray[:, 2])
+            across = np.hypot(ray[:, 0], ray[:, 1] + GAZE_DOWN * ray[:, 2])
+            gloss[head.masks[name]] = EYE + np.arctan2(across, ray[:, 2])
     return gloss
 
 
