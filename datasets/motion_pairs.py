@@ -40,7 +40,10 @@ class MotionPairs(Dataset):
         return len(self._clips)
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Tensor]:
-        """Key: index, or (epoch, index). 'audio' (2, 640 n) standardised over the pair; 'motion' (2, n, D) and 'shape' (2, n, 100) normalised."""
+        """Key: index, or (epoch, index).
+
+        'audio' (2, 640 n) standardised over the pair; 'motion' (2, n, D) and 'shape' (2, n, 100) normalised.
+        """
         index, random = crop_random(self._seed, key)
         clip, length = self._clips[index]
         return self.pair(clip, crop_start(random, length, 2 * self.n_motions))

@@ -1,7 +1,7 @@
 """Read the pickled values of published data sets without trusting them.
 
-The only globals a pickle may name are the four constructors of NumPy arrays and scalars, in NumPy 1's and 2's
-spelling, and each of them is answered by a stand-in of ours: no foreign code and none of NumPy's own unpickling
+The only globals a pickle may name are the constructors of NumPy arrays and scalars, in NumPy 1's and 2's spelling,
+and of bytes, and each of them is answered by a stand-in of ours: no foreign code and none of NumPy's own unpickling
 runs. Everything else is refused before it is called, and the result is checked to be a plain tree.
 """
 
@@ -138,6 +138,7 @@ _ALLOWED: dict[tuple[str, str], _Stand] = {
     ("numpy", "ndarray"): _NDARRAY,
     ("numpy", "dtype"): _Stand(lambda code, *_: _DType(code)),
     ("_codecs", "encode"): _Stand(_encode),
+    ("__builtin__", "bytes"): _Stand(lambda: b""),  # how protocols below 3 write no bytes at all
 }
 for _core in ("numpy.core", "numpy._core"):
     _ALLOWED[f"{_core}.multiarray", "_reconstruct"] = _Stand(_reconstruct)
