@@ -31,7 +31,7 @@ from utils.timebase import FPS, SAMPLE_RATE
 
 log = logging.getLogger(__name__)
 INPUT, OUTPUT = ROOT / "demo" / "input", ROOT / "demo" / "output"
-DEFAULT_AUDIO, DEFAULT_SHAPE, DEFAULT_STYLE = "librivox_sense_and_sensibility_01.flac", "neutral.npy", "normal.npy"
+DEFAULT_AUDIO, DEFAULT_SHAPE, DEFAULT_STYLE = "librivox_austen_0890.flac", "average.npy", "normal.npy"
 BYTES_PER_FRAME = 10_000  # of a video with sound, to see in advance whether the disk has room
 CHUNK = 100  # frames decoded to vertices at a time, so that long videos need little memory
 
@@ -152,6 +152,8 @@ def check_numbers(args) -> None:
     """Raises UserError for a number that no model can use."""
     if args.n_repetitions < 1:
         raise UserError(f"--n_repetitions {args.n_repetitions}: must be at least 1")
+    if not 0 <= args.seed < 2**63 - args.n_repetitions:
+        raise UserError(f"--seed {args.seed}: must lie between 0 and 2^63 - 1")
     if not 0 <= args.dtr <= 1:
         raise UserError(f"--dtr {args.dtr:g}: must lie between 0 (off) and 1")
     if not 0 < args.dtmin <= args.dtmax:
@@ -224,8 +226,8 @@ def render(path: Path, motion: Motion, audio: np.ndarray, flame: Flame, renderer
     from utils.media import write_video
 
     frames = (frame for chunk in vertices(flame, motion) for frame in renderer.frames(chunk))
-    shown = tqdm(frames, total=len(motion), desc=f"rendering {path.name}", unit="frame")
-    write_video(path, shown, len(motion), FPS, audio, SAMPLE_RATE)
+    with tqdm(frames, total=len(motion), desc=f"rendering {path.name}", unit="frame") as shown:
+        write_video(path, shown, len(motion), FPS, audio, SAMPLE_RATE)
 
 
 def run(args, model: Model, flame: Flame) -> None:
@@ -233,10 +235,14 @@ def run(args, model: Model, flame: Flame) -> None:
     paths, config = output_paths(args, model), generation_config(args, model)
     shape = load_shape(find_input(args.coef, [INPUT / "coef"]))
     style = read_style(args.style, model)
-    audio = load_audio(find_input(args.audio, [INPUT / "audio"]))
+    audio_path = find_input(args.audio, [INPUT / "audio"])
+    audio = load_audio(audio_path)
+    n_frames = len(audio) * FPS // SAMPLE_RATE
+    if n_frames < 1:
+        raise UserError(f"{audio_path}: {len(audio)} samples are less than one frame; give at least {1 / FPS} s")
     renderer = None if args.no_video else make_renderer(flame, args)
     for path in paths:
-        check_output(path, BYTES_PER_FRAME * (len(audio) * FPS // SAMPLE_RATE) * len(paths))
+        check_output(path, BYTES_PER_FRAME * n_frames * len(paths))
     motions = model.animator(audio, shape, style, config, [args.seed + i for i in range(args.n_repetitions)])
     for path, motion in zip(paths, motions):
         if args.no_head:
