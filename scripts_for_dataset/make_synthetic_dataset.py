@@ -12,7 +12,8 @@ import argparse
 import json
 import logging
 import multiprocessing
-import shutil
+import os
+import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -88,6 +89,7 @@ def rendered(jobs: list[Job], workers: int) -> Iterator[tuple[Job, list]]:
     if workers == 1:
         yield from ((job, render(job)) for job in jobs)
         return
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers' own: they fill the cores already
     with multiprocessing.get_context("spawn").Pool(min(workers, len(jobs))) as pool:
         yield from zip(jobs, pool.imap(render, jobs))
 
@@ -118,7 +120,15 @@ def _keys(speaker: Speaker) -> list[str]:
 
 def _check_plan(args: argparse.Namespace) -> None:
     """Remember what the folder is being made from; refuse to continue another plan's data set."""
-    plan = {"hours": args.hours, "seed": args.seed, "limit": args.limit, "augment": not args.no_augment}
+    tables = sorted(args.speech.glob("*/part_*.jsonl"))
+    speech = zlib.crc32("".join(f"{t.parent.name}/{t.name} {t.stat().st_size}\n" for t in tables).encode())
+    plan = {
+        "speech": speech,
+        "hours": args.hours,
+        "seed": args.seed,
+        "limit": args.limit,
+        "augment": not args.no_augment,
+    }
     record = args.output / "plan.json"
     if record.is_file() and json.loads(record.read_text()) != plan:
         raise UserError(
@@ -144,8 +154,7 @@ def _describe(output: Path, jobs: list[Job], train: list[dict]) -> None:
     (output / "speakers.json").write_text(json.dumps(table, indent=1) + "\n")
     hours = sum(len(clip["exp"]) for clip in train) / 25 / 3600
     counts = ", ".join(f"{sum(j.speaker.split == split for j in jobs)} {split}" for split in SPLITS)
-    free = shutil.disk_usage(output).free >> 30
-    log.info("%s: %.2f h for training, speakers: %s (%d GB free)", output, hours, counts, free)
+    log.info("%s: %.2f h for training, speakers: %s", output, hours, counts)
 
 
 @cli

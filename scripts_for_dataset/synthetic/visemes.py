@@ -179,12 +179,17 @@ def _coarticulate(time: np.ndarray, segs: Segments, style: SpeakerStyle) -> np.n
 
 def _dominance(time: np.ndarray, segs: Segments, table: np.ndarray, width: float) -> np.ndarray:
     """(T, S) dominance: full over the middle half of a segment, falling off on both sides; short phones count less."""
-    middle, half = (segs.start + segs.end) / 2, np.maximum((segs.end - segs.start) / 4, 0.005)
+    middle, half = (segs.start + segs.end) / 2, _full_half(segs.end - segs.start)
     offset = time[:, None] - middle
     scale = np.where(offset < 0, table[:, 1], table[:, 2]) * np.float32(width)
     distance = np.maximum(np.abs(offset) - half, 0) / scale
     strength = table[:, 0] * np.minimum(1, 0.35 + (segs.end - segs.start) / 0.08)
     return strength * np.exp(-2.3 * distance * np.sqrt(distance))
+
+
+def _full_half(duration: np.ndarray) -> np.ndarray:
+    """Half the time of full dominance: a quarter of the phone; long pauses keep theirs to 0.12 s from their ends."""
+    return np.maximum(np.maximum(duration / 4, duration / 2 - 0.12), 0.005)
 
 
 def _plateaus(time: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
