@@ -16,7 +16,7 @@ from utils.audio import standardise
 from utils.coefs import CoefStats, MotionCodec
 from utils.errors import UserError
 from utils.motion_file import Motion
-from utils.timebase import SAMPLE_RATE
+from utils.timebase import FPS, SAMPLE_RATE
 
 # Where the published data set keeps its statistics; published checkpoints do not carry them.
 PUBLISHED_STATS = Path("datasets/HDTF_TFHP/lmdb/stats_train.npz")
@@ -92,10 +92,10 @@ class StyleExtractor:
         window = self.encoder.config.n_motions
         if len(motion) < window:
             raise UserError(
-                f"motion: {len(motion)} frames are too few; a style needs {window} ({window / 25:g} s at 25 fps)"
+                f"{motion.source}: {len(motion)} frames are too few; a style needs {window} ({window / FPS:g} s)"
             )
         if not 0 <= start <= len(motion) - window:
-            raise UserError(f"--start {start}: out of range; this motion allows 0 to {len(motion) - window}")
+            raise UserError(f"--start {start}: out of range; {motion.source} allows 0 to {len(motion) - window}")
         device = next(self.encoder.parameters()).device
         exp, pose = (torch.from_numpy(x[start : start + window]).to(device) for x in (motion.exp, motion.pose))
         return self.encoder(self.codec.encode(exp, pose)[None])[0].cpu().numpy()

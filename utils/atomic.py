@@ -21,7 +21,7 @@ def atomic_path(final: str | Path) -> Iterator[Path]:
     try:
         check_output(final)
         final.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{final.stem}.", suffix=f".tmp{final.suffix}", dir=final.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{final.stem[:40]}.", suffix=f".tmp{final.suffix}", dir=final.parent)
     except OSError as error:  # no permission, a file where a folder should be, a read-only disk, a full one ...
         raise UserError(f"cannot write {final}: {error.strerror}; choose another output path") from error
     os.close(handle)
@@ -49,6 +49,8 @@ def check_output(final: str | Path, n_bytes: int = 0) -> None:
         UserError: it is a folder, lies under something that is not one or may not be written, or the disk is too full.
     """
     final = Path(final)
+    if len(os.fsencode(final.name)) > 255:
+        raise UserError(f"cannot write {final}: the name is too long; choose a shorter one")
     if final.is_dir():
         raise UserError(f"cannot write {final}: it is a folder; choose another output path")
     folder = next(parent for parent in final.absolute().parents if parent.exists())

@@ -23,6 +23,7 @@ class Motion:
     exp: np.ndarray  # (T, 50) float32
     pose: np.ndarray  # (T, 6) float32: global rotation ++ jaw, axis-angle in radians
     shape: np.ndarray | None = None  # (100,) float32
+    source: str = "motion"  # for messages
 
     def __len__(self) -> int:
         return len(self.exp)
@@ -53,7 +54,7 @@ def load_motion(path: str | Path) -> Motion:
     if pose.ndim != 2 or pose.shape[1] != N_POSE or len(pose) != len(exp):
         raise UserError(f"{path}: pose is {pose.shape}, not ({len(exp)}, {N_POSE}): global rotation and jaw per frame")
     shape = _as_shape(arrays["shape"], f"{path}: shape") if "shape" in arrays else None
-    return Motion(exp[:, :N_EXP], pose, shape)
+    return Motion(exp[:, :N_EXP], pose, shape, str(path))
 
 
 def load_shape(path: str | Path) -> np.ndarray:
@@ -114,7 +115,8 @@ def _must_exist(path: Path) -> None:
 def _finite(array: np.ndarray, what: str) -> np.ndarray:
     if array.dtype.kind not in "fiu":
         raise UserError(f"{what}: holds {array.dtype}, not numbers; store float32")
-    array = array.astype(np.float32)
+    with np.errstate(over="ignore"):  # too large for float32: infinite, and refused as such
+        array = array.astype(np.float32)
     if not np.isfinite(array).all():
         raise UserError(f"{what}: has NaN or infinite values; repair or cut the data")
     return array

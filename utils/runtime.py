@@ -98,7 +98,7 @@ def pick_device(name: str, tf32: bool = False) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"--device {name}: not available here; use cpu, or auto") from error
     if tf32:

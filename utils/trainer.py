@@ -87,8 +87,9 @@ class Trainer:
 
         config, pending = self.config, []
         recent: dict[str, deque] = {}
-        with SummaryWriter(self.run / "logs") as board:
-            for _ in tqdm(range(self.step, config.max_iter), initial=self.step, total=config.max_iter, desc="training"):
+        progress = tqdm(range(self.step, config.max_iter), initial=self.step, total=config.max_iter, desc="training")
+        with SummaryWriter(self.run / "logs") as board, progress:
+            for _ in progress:
                 pending.append(self._update(batches))
                 self.step += 1
                 if self.step % config.log_iter == 0 or self.step == config.max_iter:
