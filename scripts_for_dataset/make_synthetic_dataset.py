@@ -25,11 +25,13 @@ from scripts_for_dataset.synthetic.augment import AugmentConfig
 from scripts_for_dataset.synthetic.clips import make_clips
 from scripts_for_dataset.synthetic.corpus import read_rows
 from scripts_for_dataset.synthetic.plan import Speaker, plan_speakers
-from scripts_for_dataset.synthetic.statistics import crop_statistics, save_statistics
+from scripts_for_dataset.synthetic.statistics import widen
+from utils.atomic import atomic_path
 from utils.errors import UserError, cli
 
 log = logging.getLogger(__name__)
 SPLITS = ("train", "val", "test")
+CROP, STATISTICS_ROUNDS = 100, 8  # frames; crops per clip
 
 
 @dataclass(frozen=True)
@@ -97,21 +99,35 @@ def rendered(jobs: list[Job], workers: int) -> Iterator[tuple[Job, list]]:
 def build(args: argparse.Namespace) -> None:
     """Write clips, lists and statistics into args.output."""
     from datasets.clip_store import ClipStore
-    from datasets.clip_writer import ClipWriter
+    from datasets.statistics import random_crop_stats
 
     _check_plan(args)
     jobs = plan_jobs(args)
+    _write_clips(args, jobs)
+    _write_lists(args.output, [job.speaker for job in jobs])
+    store = ClipStore(args.output)
+    keys = [key for job in jobs if job.speaker.split == "train" for key in _keys(job.speaker)]
+    train = [store.read_coefs(key) for key in keys]
+    crops = random_crop_stats(store, keys, CROP, STATISTICS_ROUNDS, args.seed)
+    with atomic_path(args.output / "stats_train.npz") as temporary:
+        np.savez(temporary, **widen({name: value.numpy() for name, value in crops.to_dict().items()}, train))
+    _describe(args.output, jobs, train)
+
+
+def _write_clips(args: argparse.Namespace, jobs: list[Job]) -> None:
+    """Render what is not there yet."""
+    from datasets.clip_writer import ClipWriter
+    from datasets.splits import read_list
+
+    listed = args.output / "keys.txt"  # written last: the clips in it are complete
+    if listed.is_file() and set(read_list(listed)) == {key for job in jobs for key in _keys(job.speaker)}:
+        return
     with ClipWriter(args.output, resume=True) as writer:
         todo = [job for job in jobs if not all(key in writer for key in _keys(job.speaker))]
         for job, clips in tqdm(rendered(todo, args.workers), total=len(todo), desc="speakers", unit="speaker"):
             for key, (audio, coefs) in zip(_keys(job.speaker), clips):
                 if key not in writer:
                     writer.add_clip(key, audio, coefs)
-    _write_lists(args.output, [job.speaker for job in jobs])
-    store = ClipStore(args.output)
-    train = [store.read_coefs(key) for job in jobs if job.speaker.split == "train" for key in _keys(job.speaker)]
-    save_statistics(args.output / "stats_train.npz", crop_statistics(train, np.random.default_rng([args.seed, 2])))
-    _describe(args.output, jobs, train)
 
 
 def _keys(speaker: Speaker) -> list[str]:
