@@ -1,5 +1,7 @@
 """Checkpoint file -> network, for every script."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,7 +22,8 @@ def load_style_encoder(path: str | Path) -> tuple[StyleEncoder, Checkpoint]:
         UserError: see `load_checkpoint`; unknown or impossible configuration.
     """
     checkpoint = load_checkpoint(path, "style_encoder")
-    encoder = StyleEncoder(_config(StyleEncoderConfig, checkpoint, path))
+    with _fitting(path):
+        encoder = StyleEncoder(StyleEncoderConfig(**checkpoint.config))
     load_weights(encoder, checkpoint, str(path))
     return encoder.eval(), checkpoint
 
@@ -32,8 +35,9 @@ def load_talker(path: str | Path) -> tuple[Talker, Checkpoint]:
         UserError: see `load_checkpoint`; unknown or impossible configuration.
     """
     checkpoint = load_checkpoint(path, "talker")
-    config = _config(TalkerConfig, checkpoint, path)
-    talker = build_talker(config, checkpoint.audio_config or _sizes(config, checkpoint, path))
+    with _fitting(path):
+        config = TalkerConfig(**checkpoint.config)
+        talker = build_talker(config, checkpoint.audio_config or _sizes(config, checkpoint, path))
     load_weights(talker, checkpoint, str(path))
     return talker.eval(), checkpoint
 
@@ -58,10 +62,14 @@ def style_encoder_checkpoint(
     return Checkpoint("style_encoder", asdict(model.config), model.state_dict(), step, stats, training=training or {})
 
 
-def _config(config_class: type, checkpoint: Checkpoint, path: str | Path):
+@contextlib.contextmanager
+def _fitting(path: str | Path) -> Iterator[None]:
+    """Whatever goes wrong while a network is built from a checkpoint's configuration is that file's fault."""
     try:
-        return config_class(**checkpoint.config)
-    except TypeError as error:
+        yield
+    except UserError:
+        raise
+    except (TypeError, ValueError, LookupError, AssertionError, RuntimeError) as error:
         raise UserError(
             f"{path}: its configuration does not fit ({error}); it was written by another version"
         ) from error

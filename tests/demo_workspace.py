@@ -1,5 +1,6 @@
 """A small copy of what the two user commands work on: golden checkpoints in the published format, audio, a shape."""
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,10 @@ import soundfile
 
 import demo
 import extract_style
+import models.animator
 import utils.run_dir
+from models.flame import load_flame
+from models.loading import load_talker
 from tests.golden_weights import HERE, legacy_checkpoint
 from utils.timebase import SAMPLE_RATE
 
@@ -53,7 +57,20 @@ class Workspace:
         monkeypatch.setattr(demo, "INPUT", self.input)
         monkeypatch.setattr(demo, "OUTPUT", self.output)
         monkeypatch.setattr(extract_style, "ROOT", self.root)
+        monkeypatch.setattr(models.animator, "load_talker", read_talker)
+        monkeypatch.setattr(demo, "load_flame", read_flame)
         monkeypatch.chdir(self.root)
+
+
+@functools.cache
+def read_talker(path: Path):
+    """Every test loads the same few files; nobody changes the networks."""
+    return load_talker(path)
+
+
+@functools.cache
+def read_flame(path: Path | None):
+    return load_flame(path)
 
 
 def write_experiments(folder: Path) -> Path:
@@ -72,7 +89,7 @@ def write_workspace(root: Path, experiments: Path) -> Workspace:
     for folder in (space.input / "audio", space.input / "coef", space.styles, space.output):
         folder.mkdir(parents=True)
     soundfile.write(space.input / "audio" / "speech.wav", speech(0.3), SAMPLE_RATE)
-    np.save(space.input / "coef" / "neutral.npy", np.zeros(100, np.float32))
+    np.save(space.input / "coef" / demo.DEFAULT_SHAPE, np.zeros(100, np.float32))
     rng = np.random.default_rng(1)
     np.save(space.styles / "smile.npy", rng.standard_normal(128).astype(np.float32))
     motion = {"exp": rng.standard_normal((120, 50)), "pose": 0.1 * rng.standard_normal((120, 6))}

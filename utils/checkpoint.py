@@ -16,6 +16,9 @@ from utils.legacy_checkpoint import is_legacy, read_legacy, safe_classes
 FORMAT = "diffposetalk-1"
 KINDS = {"style_encoder": "style encoder (SE)", "talker": "denoising network (DPT)"}
 
+# What torch raises for a damaged file.
+_UNREADABLE = (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile)
+
 
 @dataclass
 class Checkpoint:
@@ -55,20 +58,33 @@ def load_checkpoint(path: str | Path, kind: str) -> Checkpoint:
             an argparse Namespace and paths in it.
     """
     payload = _read(Path(path))
-    if is_legacy(payload):
-        fields = read_legacy(payload, str(path))
-    elif payload.get("format") == FORMAT:
-        fields = {key: payload[key] for key in payload if key != "format"}
-        fields["stats"] = (
-            None if payload["stats"] is None else CoefStats.from_dict(payload["stats"], f"{path}: statistics")
-        )
-    else:
-        raise UserError(f"{path}: not a checkpoint of this project ({_summary(payload)}); give an iter_XXXXXXX.pt file")
-    if fields["kind"] != kind:
+    try:
+        checkpoint = Checkpoint(**_fields(payload, path))
+        held = KINDS[checkpoint.kind]
+        well_formed = isinstance(checkpoint.config, dict) and isinstance(checkpoint.model, dict)
+        if not well_formed or not all(isinstance(value, torch.Tensor) for value in checkpoint.model.values()):
+            raise TypeError("configuration or weights are of another type")
+    except UserError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
-            f"{path}: holds a {KINDS.get(fields['kind'], fields['kind'])}, but a {KINDS[kind]} is needed here"
-        )
-    return Checkpoint(**fields)
+            f"{path}: a checkpoint with malformed content ({error!r}); copy or download it again"
+        ) from error
+    if checkpoint.kind != kind:
+        raise UserError(f"{path}: holds a {held}, but a {KINDS[kind]} is needed here")
+    return checkpoint
+
+
+def _fields(payload: dict, path: str | Path) -> dict[str, Any]:
+    """Constructor arguments of `Checkpoint` from a file's content."""
+    if is_legacy(payload):
+        return read_legacy(payload, str(path))
+    if payload.get("format") != FORMAT:
+        raise UserError(f"{path}: not a checkpoint of this project ({_summary(payload)}); give an iter_XXXXXXX.pt file")
+    fields = {key: payload[key] for key in payload if key != "format"}
+    if fields["stats"] is not None:
+        fields["stats"] = CoefStats.from_dict(fields["stats"], f"{path}: statistics")
+    return fields
 
 
 def _read(path: Path) -> dict:
@@ -83,7 +99,7 @@ def _read(path: Path) -> dict:
         raise UserError(
             f"{path}: refused, it contains {what}, which could run code; use a checkpoint you trust"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise UserError(
