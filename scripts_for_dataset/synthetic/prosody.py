@@ -12,7 +12,7 @@ HOP = 160  # samples: prosody at 100 Hz
 RATE = SAMPLE_RATE / HOP
 _FRAME = 640  # samples per analysis window, 40 ms: more than two periods of 60 Hz at half the rate
 _F0_RANGE = (65.0, 400.0)  # Hz
-_VOICED = 0.45  # normalised autocorrelation above which a frame counts as voiced
+_VOICED = 0.55  # normalised autocorrelation above which a frame counts as voiced
 _VOWELS = frozenset({"aa", "ae", "ah", "ao", "aw", "ax", "ay", "eh", "er", "ey", "ih", "iy", "ow", "oy", "uh", "uw"})
 
 
