@@ -101,8 +101,8 @@ def build(args: argparse.Namespace) -> None:
     from datasets.clip_store import ClipStore
     from datasets.statistics import random_crop_stats
 
-    _check_plan(args)
     jobs = plan_jobs(args)
+    _check_plan(args)
     _write_clips(args, jobs)
     _write_lists(args.output, [job.speaker for job in jobs])
     store = ClipStore(args.output)

@@ -231,7 +231,8 @@ def test_style_clips_and_identities(corpus, tmp_path):
 
 def test_mistakes_are_named(corpus, tmp_path):
     with pytest.raises(UserError, match="--speech.*make_synthetic_speech"):
-        read_rows(tmp_path)
+        build(tmp_path / "nowhere", tmp_path / "set")
+    assert not (tmp_path / "set").exists()
     (tmp_path / "flite-x").mkdir()
     (tmp_path / "flite-x" / "part_000.jsonl").write_text('{"text": "no phones"}\n')
     with pytest.raises(UserError, match="missing beside"):
