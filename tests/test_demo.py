@@ -152,8 +152,8 @@ def test_three_names_of_dynamic_thresholding(flag):
 def test_every_published_flag_parses():
     line = (
         "--exp_name N --iter 110000 -a x.wav -c s.npy -s st.npy -o o.mp4 -n 3 -ss 3 -sa 1.15 "
-        "-dtr 0.9 -dtmin 1 -dtmax 4 --no_context_audio_feat --save_coef --black_bg --no_head -t t.png --cfg_mode incremental "
-        "--cfg_cond audio,style --coef_stats f.npz --device cpu --mode interactive"
+        "-dtr 0.9 -dtmin 1 -dtmax 4 --no_context_audio_feat --save_coef --black_bg --no_head -t t.png "
+        "--cfg_mode incremental --cfg_cond audio,style --coef_stats f.npz --device cpu --mode interactive"
     )
     args = demo.make_parser().parse_args(line.split())
     assert (args.exp_name, args.iter, args.n_repetitions, args.mode) == ("N", 110000, 3, "interactive")
