@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from datasets.clip_store import ClipStore
 from models.loading import load_style_encoder, style_encoder_checkpoint
 from models.losses import nt_xent
+from models.positional import POSITIONAL_ENCODINGS
 from models.style_encoder import StyleEncoder, StyleEncoderConfig
 from utils.coefs import CoefStats, MotionCodec
 from utils.config import UserParser, add_flags, check_choice, from_args, to_plain
@@ -20,7 +21,7 @@ from utils.data_order import evaluation_batches, to_device, training_batches
 from utils.errors import cli
 from utils.run_dir import find_checkpoint
 from utils.runtime import Randomness, RunConfig, open_run, pick_device
-from utils.trainer import Task, Trainer, TrainerConfig
+from utils.trainer import SCHEDULERS, Task, Trainer, TrainerConfig
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ def train(config: StyleRunConfig, options: StyleEncoderConfig) -> None:
     if resumed is not None:
         checkpoint = load_style_encoder(resumed)[1]
         trainer.restore(checkpoint.model, checkpoint.training, checkpoint.step)
-    trainer.fit(training_batches(train_set, config.batch_size, config.seed, config.num_workers, trainer.step))
+    start = trainer.step * config.gradient_accumulation_steps
+    trainer.fit(training_batches(train_set, config.batch_size, config.seed, config.num_workers, start))
 
 
 def test(config: StyleRunConfig) -> None:
@@ -118,6 +120,8 @@ def test(config: StyleRunConfig) -> None:
 def main(argv: list[str] | None = None) -> None:
     config, options = parse_args(argv)
     check_choice("--mode", config.mode, ("train", "test"))
+    check_choice("--scheduler", config.scheduler, SCHEDULERS)
+    check_choice("--positional_encoding", options.positional_encoding, POSITIONAL_ENCODINGS)
     train(config, options) if config.mode == "train" else test(config)
 
 
