@@ -1,6 +1,7 @@
 """Where runs live: `experiments/{SE,DPT}/<name>-<yymmdd_HHMMSS>/checkpoints/iter_XXXXXXX.pt`."""
 
 import re
+import time
 from datetime import datetime
 from pathlib import Path
 
@@ -25,9 +26,13 @@ def new_run(kind: str, name: str, root: Path | None = None) -> Path:
     """
     if not re.fullmatch(r"[\w.+=-]+", name):
         raise UserError(f"--exp_name {name!r}: use letters, digits and . _ + = - only")
-    run = (root or EXPERIMENTS) / kind / f"{name}-{datetime.now():%y%m%d_%H%M%S}"
-    (run / "checkpoints").mkdir(parents=True)
-    return run
+    while True:
+        run = (root or EXPERIMENTS) / kind / f"{name}-{datetime.now():%y%m%d_%H%M%S}"
+        try:
+            (run / "checkpoints").mkdir(parents=True)
+            return run
+        except FileExistsError:  # another run of this name began in the same second
+            time.sleep(0.1)
 
 
 def find_run(kind: str, name: str, root: Path | None = None) -> Path:

@@ -98,6 +98,8 @@ class Trainer:
                 if self.task.validate and (self.step % config.val_iter == 0 or self.step == config.max_iter):
                     self._log(board, {f"val/{k}": v for k, v in self._validate().items()})
                 if self.step % config.save_iter == 0 or self.step == config.max_iter:
+                    if pending:
+                        self._require_finite(pending[-1]["total"].item())
                     self.save()
 
     def _update(self, batches: Iterator[Any]) -> dict[str, Tensor]:
@@ -130,12 +132,15 @@ class Trainer:
             window = recent.setdefault(name, deque(maxlen=self.config.log_smooth_win))
             window.extend(torch.stack([terms[name] for terms in pending if name in terms]).tolist())
         means = {f"train/{name}": sum(window) / len(window) for name, window in sorted(recent.items())}
-        if not math.isfinite(means["train/total"]):
+        self._require_finite(means["train/total"])
+        means["train/lr"] = self.optimizer.param_groups[0]["lr"]
+        return means
+
+    def _require_finite(self, loss: float) -> None:
+        if not math.isfinite(loss):
             raise UserError(
                 f"{self.run.name}: the loss is not finite at step {self.step}; lower --lr or check the data"
             )
-        means["train/lr"] = self.optimizer.param_groups[0]["lr"]
-        return means
 
     def _validate(self) -> dict[str, float]:
         network = self.network_for_use
