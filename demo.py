@@ -32,7 +32,7 @@ from utils.timebase import FPS, SAMPLE_RATE
 log = logging.getLogger(__name__)
 INPUT, OUTPUT = ROOT / "demo" / "input", ROOT / "demo" / "output"
 DEFAULT_AUDIO, DEFAULT_SHAPE, DEFAULT_STYLE = "librivox_austen_0890.flac", "average.npy", "normal.npy"
-BYTES_PER_FRAME = 10_000  # of a video with sound, to see in advance whether the disk has room
+BYTES_PER_VIDEO_FRAME, BYTES_PER_MOTION_FRAME = 10_000, 250  # to see in advance whether the disk has room
 CHUNK = 100  # frames decoded to vertices at a time, so that long videos need little memory
 
 
@@ -241,8 +241,9 @@ def run(args, model: Model, flame: Flame) -> None:
     if n_frames < 1:
         raise UserError(f"{audio_path}: {len(audio)} samples are less than one frame; give at least {1 / FPS} s")
     renderer = None if args.no_video else make_renderer(flame, args)
+    suffix, per_frame = (".npz", BYTES_PER_MOTION_FRAME) if args.no_video else (".mp4", BYTES_PER_VIDEO_FRAME)
     for path in paths:
-        check_output(path, BYTES_PER_FRAME * n_frames * len(paths))
+        check_output(path.with_suffix(suffix), per_frame * n_frames * len(paths))
     motions = model.animator(audio, shape, style, config, [args.seed + i for i in range(args.n_repetitions)])
     for path, motion in zip(paths, motions):
         if args.no_head:

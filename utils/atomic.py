@@ -60,7 +60,7 @@ def check_output(final: str | Path, n_bytes: int = 0) -> None:
         raise UserError(f"cannot write {final}: {folder} may not be written to; choose another output path")
     free = shutil.disk_usage(folder).free
     if free < n_bytes:
-        raise UserError(f"{final}: needs about {n_bytes / 1e6:.1f} MB, but the disk has only {free / 1e6:.1f} MB left; "
+        raise UserError(f"{final}: needs about {n_bytes / 1e6:.3g} MB, but the disk has only {free / 1e6:.3g} MB left; "
                         "free some or choose another output folder")  # fmt: skip
 
 

@@ -7,6 +7,10 @@ import sys
 from collections.abc import Callable
 
 
+# Packages whose notes the user sees; other libraries' are shown from warnings on.
+OWN = ("utils", "models", "datasets", "scripts_for_dataset", "setup", "benchmarks")
+
+
 class UserError(ValueError):
     """A mistake the user can mend. The message names the file or flag, what is wrong and what to do, in one line."""
 
@@ -16,7 +20,9 @@ def cli(main: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(main)
     def wrapped(*args, **kwargs) -> None:
-        logging.basicConfig(level=logging.INFO, format="%(message)s")
+        logging.basicConfig(format="%(message)s")
+        for name in (main.__module__, *OWN):
+            logging.getLogger(name).setLevel(logging.INFO)
         try:
             main(*args, **kwargs)
         except UserError as error:
