@@ -6,7 +6,6 @@ import logging
 import sys
 from collections.abc import Callable
 
-
 # Packages whose notes the user sees; other libraries' are shown from warnings on.
 OWN = ("utils", "models", "datasets", "scripts_for_dataset", "setup", "benchmarks")
 
