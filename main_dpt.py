@@ -5,15 +5,15 @@ python main_dpt.py --exp_name NAME --data_root LMDB_FOLDER --use_indicator --sch
 python main_dpt.py --exp_name NAME --mode test --iter 200000
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from datasets.motion_pairs import MotionPairs
 from torch import Tensor, nn
 
 from datasets.clip_store import ClipStore
+from datasets.motion_pairs import MotionPairs
 from models.diffusion import SCHEDULES, Schedule
 from models.flame import load_flame
 from models.guidance import MODES
@@ -21,7 +21,7 @@ from models.loading import load_style_encoder, load_talker, talker_checkpoint
 from models.losses import LossConfig, MotionLoss
 from models.objective import ObjectiveConfig, TalkerObjective
 from models.style_encoder import StyleEncoder
-from models.talker import AUDIO_MODELS, TalkerConfig, build_talker
+from models.talker import AUDIO_MODELS, Talker, TalkerConfig, build_talker
 from utils.coefs import CoefStats, MotionCodec
 from utils.config import UserParser, add_flags, check_choice, from_args, to_plain
 from utils.data_order import evaluation_batches, to_device, training_batches
@@ -37,6 +37,8 @@ class TalkerRunConfig(RunConfig):
 
     audio_model_path: str | None = None
     """Local folder with the audio encoder's weights in Hugging Face format (for whisper: a safetensors file)."""
+    init_from: Path | None = None
+    """Checkpoint to start from instead of fresh weights (fine-tuning); the network's flags must be the same."""
     head: Path | None = None
     """Head model of the vertex losses: a FLAME pkl or npz; default: the open head."""
 
@@ -69,6 +71,12 @@ def parse_args(argv: list[str] | None = None) -> Configs:
     return configs
 
 
+# What decides the weights' shapes and meaning.
+NETWORK_FLAGS = (
+    *("target", "n_diff_steps", "diff_schedule", "no_head_pose", "d_style", "audio_model", "align_mask_width"),
+    *("no_use_learnable_pe", "use_indicator", "feature_dim", "n_heads", "n_layers", "mlp_ratio", "n_motions"),
+    *("n_prev_motions", "fps"),
+)
 CHOICES = {
     "mode": ("train", "test"),
     "target": ("sample", "noise"),
@@ -135,14 +143,32 @@ class Setup:
         return {name: value / count for name, value in sums.items()}
 
 
+def starting_model(configs: Configs, resumed: Path | None) -> Talker:
+    """Fresh weights around a pretrained audio encoder, or the weights of a checkpoint.
+
+    Raises:
+        UserError: the checkpoint's network has other sizes than the flags say.
+    """
+    source = resumed or configs.run.init_from
+    if source is None:
+        return build_talker(configs.model, pretrained=True, path=configs.run.audio_model_path)
+    model, _ = load_talker(source)
+    wanted, found = asdict(configs.model), asdict(model.config)
+    differing = [f"--{k} {found[k]}" for k in wanted if k in NETWORK_FLAGS and wanted[k] != found[k]]
+    if differing:
+        raise UserError(f"{source}: was trained with {', '.join(differing)}; give the same flags")
+    model.config = configs.model
+    return model
+
+
 def train(configs: Configs) -> None:
-    run_config, options = configs.run, configs.model
+    run_config = configs.run
     setup = Setup.make(configs, None)
     train_set, val_set = (pairs(run_config, setup.codec, split) for split in ("train", "val"))
-    torch.manual_seed(run_config.seed)
-    model = build_talker(options, pretrained=True, path=run_config.audio_model_path).to(setup.device).train()
-    random = Randomness(run_config.seed, setup.device)
     run, resumed = open_run("DPT", run_config, configs.resolved())
+    torch.manual_seed(run_config.seed)
+    model = starting_model(configs, resumed).to(setup.device).train()
+    random = Randomness(run_config.seed, setup.device)
 
     def loss(batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         terms = setup.objective(model, to_device(batch, setup.device), random)

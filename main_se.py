@@ -7,10 +7,10 @@ python main_se.py --exp_name NAME --mode test --iter 100000
 from dataclasses import dataclass
 
 import torch
-from datasets.style_pairs import StylePairs
 from torch import Tensor, nn
 
 from datasets.clip_store import ClipStore
+from datasets.style_pairs import StylePairs
 from models.loading import load_style_encoder, style_encoder_checkpoint
 from models.losses import nt_xent
 from models.positional import POSITIONAL_ENCODINGS

@@ -3,6 +3,7 @@
 All means are pooled over the valid elements of the batch. A difference of any order counts if its last frame is valid.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.flame import Flame
+from models.vertex_space import VertexSpace
 from utils.coefs import MotionCodec
 
 TERMS = ("noise", "vert", "vel", "smooth", "head_angle", "head_vel", "head_smooth", "head_trans")
@@ -47,12 +49,14 @@ class LossConfig:
         return sum(weights[name] * value for name, value in terms.items())
 
 
-def distance(kind: str, a: Tensor, b: Tensor, valid: Tensor) -> Tensor:
-    """Mean of |a - b|^2 or |a - b| over valid frames; a, b (B, L, ...), valid (B, L) bool."""
-    difference = (a - b).flatten(2)
-    difference = difference.square() if kind == "l2" else difference.abs()
-    mask = valid.to(difference.dtype)
-    return (difference.sum(2) * mask).sum() / (mask.sum() * difference.shape[2])
+Projection = Callable[[Tensor], Tensor] | None
+
+
+def magnitude(kind: str, error: Tensor, valid: Tensor) -> Tensor:
+    """Mean of error^2 (l2) or |error| (l1) over valid frames; error (B, L, C), valid (B, L) bool."""
+    size = error.square() if kind == "l2" else error.abs()
+    mask = valid.to(size.dtype)
+    return (size.sum(2) * mask).sum() / (mask.sum() * size.shape[2])
 
 
 def diff(x: Tensor, order: int = 1) -> Tensor:
@@ -97,10 +101,15 @@ def make_window(output: Tensor, truth: Tensor, prev: Tensor | None, ends: Tensor
 class MotionLoss:
     """Unweighted loss terms of one clip, by name; terms that do not apply are absent."""
 
-    def __init__(self, config: LossConfig, target: str, codec: MotionCodec, flame: Flame) -> None:
+    def __init__(
+        self, config: LossConfig, target: str, codec: MotionCodec, flame: Flame, compressed: bool = True
+    ) -> None:
+        """`compressed` (l2 only) measures vertices in their `VertexSpace`; False is the plain form it must equal."""
         if config.criterion not in ("l1", "l2"):
             raise ValueError(f"criterion {config.criterion!r} is unknown; use l1 or l2")
         self.config, self.target, self.codec, self.flame = config, target, codec, flame
+        squared = compressed and config.criterion == "l2" and target == "sample"
+        self.space = VertexSpace(flame).to(flame.template.device) if squared else None
 
     def __call__(
         self, output: Tensor, truth: Tensor, prev: Tensor | None, noise: Tensor, shape: Tensor, ends: Tensor | None
@@ -126,38 +135,45 @@ class MotionLoss:
                 terms["head_trans"] = self._transition(window, prev)
         return terms
 
-    def _compare(self, window: Window, predicted: Tensor, truth: Tensor, order: int = 0) -> Tensor:
+    def _compare(
+        self, window: Window, predicted: Tensor, truth: Tensor, order: int = 0, project: Projection = None
+    ) -> Tensor:
         """Distance of order-th differences, counting those that end on a counted, valid frame."""
         start = window.counted(order)
-        a, b = diff(predicted, order)[:, start:], diff(truth, order)[:, start:]
-        return distance(self.config.criterion, a, b, window.valid[:, start + order :])
+        error = diff(predicted - truth, order)[:, start:]
+        return self._size(error, window.valid[:, start + order :], project)
 
-    def _acceleration(self, window: Window, predicted: Tensor) -> Tensor:
+    def _acceleration(self, window: Window, predicted: Tensor, project: Projection = None) -> Tensor:
         """Size of the predicted acceleration: velocities of neighbouring frames against each other."""
-        acceleration = diff(predicted, 2)[:, window.counted(2) :]
-        return distance(
-            self.config.criterion, acceleration, torch.zeros_like(acceleration), window.valid[:, window.counted(2) + 2 :]
-        )
+        start = window.counted(2)
+        return self._size(diff(predicted, 2)[:, start:], window.valid[:, start + 2 :], project)
+
+    def _size(self, error: Tensor, valid: Tensor, project: Projection) -> Tensor:
+        """Pooled mean of a linear error, which is brought to vertex coordinates only now."""
+        error = error if project is None else project(error)
+        return magnitude(self.config.criterion, error, valid)
 
     def _vertex_terms(self, window: Window, shape: Tensor) -> dict[str, Tensor]:
         """Vertices, their velocity and acceleration, without global rotation (paper eqs. 6-8)."""
         config = self.config
         if not (config.l_vert > 0 or config.l_vel > 0 or config.l_smooth > 0):
             return {}
-        predicted = self.vertices(window.predicted, shape)
-        truth = self.vertices(window.truth, shape)
+        predicted, truth = self._geometry(window.predicted, shape), self._geometry(window.truth, shape)
+        project = None if self.space is None else self.space.project
         return {
-            "vert": self._compare(window, predicted, truth),
-            "vel": self._compare(window, predicted, truth, order=1),
-            "smooth": self._acceleration(window, predicted),
+            "vert": self._compare(window, predicted, truth, project=project),
+            "vel": self._compare(window, predicted, truth, order=1, project=project),
+            "smooth": self._acceleration(window, predicted, project),
         }
 
-    def vertices(self, motion: Tensor, shape: Tensor) -> Tensor:
-        """Normalised motion (B, L, D), shape (B, 100) -> vertices (B, L, V, 3), global rotation left out."""
+    def _geometry(self, motion: Tensor, shape: Tensor) -> Tensor:
+        """Normalised motion (B, L, D), shape (B, 100) -> vertices (B, L, 3V), or the features that stand for them."""
         exp, pose = self.codec.decode(motion)
         shape = self.codec.stats.denormalise("shape", shape)[:, None].expand(-1, motion.shape[1], -1)
+        if self.space is not None:
+            return self.space.features(shape, exp, pose)
         flat = self.flame(shape.flatten(0, 1), exp.flatten(0, 1), pose.flatten(0, 1), global_rotation=False)
-        return flat.unflatten(0, motion.shape[:2])
+        return flat.flatten(1).unflatten(0, motion.shape[:2])
 
     def _head_terms(self, window: Window) -> dict[str, Tensor]:
         """Normalised head rotation, its velocity and acceleration (paper eqs. 9-11)."""
@@ -179,9 +195,7 @@ class MotionLoss:
         valid = window.valid[:, first : first + 3]
         velocity, acceleration = diff(seam), diff(seam, 2)
         kind = self.config.criterion
-        return distance(kind, velocity[:, 2:4], velocity[:, 1:3], valid[:, :2]) + distance(
-            kind, acceleration[:, 1:4], acceleration[:, 0:3], valid
-        )
+        return magnitude(kind, diff(velocity[:, 1:4]), valid[:, :2]) + magnitude(kind, diff(acceleration), valid)
 
 
 def nt_xent(a: Tensor, b: Tensor, temperature: float) -> Tensor:

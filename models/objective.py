@@ -114,22 +114,15 @@ class TalkerObjective:
         unit, n_frames = samples_per_frame(options.fps), options.n_motions
         cut = [truncate(audio[:, i], ends[i], unit, options.pad_mode) for i in (0, 1)]
         if self.config.use_context_audio_feat:
-            features = self._joint_features(model, audio, cut, ends)
+            # One 8 s pass. Nothing follows a first clip that was cut short, so that one gets a pass of its own.
+            both = model.encode_audio(torch.cat([audio[:, 0], cut[1]], dim=1), 2 * n_frames)
+            whole, second = both.split(n_frames, dim=1)
+            first = whole if ends[0] is None else model.encode_audio(cut[0], n_frames)
         else:
-            features = model.encode_audio(torch.cat(cut), n_frames)
-        context = features[: len(audio)]
-        if ends[0] is not None:
+            first, second = model.encode_audio(torch.cat(cut), n_frames).chunk(2)
             with torch.no_grad():
-                context = model.encode_audio(audio[:, 0], n_frames)
-        return features, context[:, -options.n_prev_motions :].detach()
-
-    @staticmethod
-    def _joint_features(model: Talker, audio: Tensor, cut: list[Tensor], ends: list[Tensor | None]) -> Tensor:
-        """One 8 s pass for both clips. Nothing follows a first clip that was cut short: it gets its own pass."""
-        n_frames = model.config.n_motions
-        both = model.encode_audio(torch.cat([audio[:, 0], cut[1]], dim=1), 2 * n_frames)
-        first = both[:, :n_frames] if ends[0] is None else model.encode_audio(cut[0], n_frames)
-        return torch.cat([first, both[:, n_frames:]])
+                whole = first if ends[0] is None else model.encode_audio(audio[:, 0], n_frames)
+        return torch.cat([first, second]), whole[:, -options.n_prev_motions :].detach()
 
     def _person(self, model: Talker, shape: Tensor, motion: Tensor, dropped: Tensor) -> Tensor:
         """Person vectors (2B, ...): the pair's shape, and for each clip the style of the OTHER clip of the pair."""

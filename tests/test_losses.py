@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from models.flame import Flame
-from models.losses import TERMS, LossConfig, MotionLoss, distance, nt_xent
+from models.losses import TERMS, LossConfig, MotionLoss, magnitude, nt_xent
 from tests.golden_weights import HERE, array, flame_arrays
 from utils.coefs import DIMS, CoefLayout, CoefStats, MotionCodec
 from utils.head_file import load_head_file
@@ -31,7 +31,7 @@ def stats():
     return CoefStats.from_dict(values)
 
 
-def terms_for(key: str, flame: Flame, stats: CoefStats) -> dict[str, torch.Tensor]:
+def terms_for(key: str, flame: Flame, stats: CoefStats, compressed: bool) -> dict[str, torch.Tensor]:
     name = key.removeprefix("loss/")
     layout = CoefLayout(head_pose=name.startswith("head"))
     dim = layout.motion_dim
@@ -40,17 +40,22 @@ def terms_for(key: str, flame: Flame, stats: CoefStats) -> dict[str, torch.Tenso
         return torch.from_numpy(array(f"loss:{what}", shape))
 
     config = LossConfig(criterion="l1" if "_l1_" in name else "l2", no_constrain_prev=name.endswith("freeprev"))
-    loss = MotionLoss(config, "noise" if name.endswith("targetnoise") else "sample", MotionCodec(layout, stats), flame)
+    loss = MotionLoss(
+        config, "noise" if name.endswith("targetnoise") else "sample", MotionCodec(layout, stats), flame, compressed
+    )
     prev = load(f"prev{dim}", 2, 10, dim) if "_second_" in name else None
     ends = ENDS if "_trunc" in name else None
     output = load(f"target{dim}", 2, 110, dim)
-    return loss(output, load(f"gt{dim}", 2, 100, dim), prev, load(f"noise{dim}", 2, 100, dim), load("shape", 2, 100), ends)
+    return loss(
+        output, load(f"gt{dim}", 2, 100, dim), prev, load(f"noise{dim}", 2, 100, dim), load("shape", 2, 100), ends
+    )
 
 
+@pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("key", KEYS)
-def test_loss_terms(key, flame, stats):
+def test_loss_terms(key, compressed, flame, stats):
     expected = {name: value for name, value in zip(TERMS, GOLDEN[key]) if not np.isnan(value)}
-    terms = terms_for(key, flame, stats)
+    terms = terms_for(key, flame, stats, compressed)
     assert sorted(terms) == sorted(expected)
     for name, value in expected.items():
         assert terms[name].item() == pytest.approx(value, rel=1e-5), name
@@ -62,11 +67,11 @@ def test_nt_xent(temperature):
     assert nt_xent(a, b, temperature).item() == pytest.approx(float(GOLDEN[f"nt_xent/{temperature}"]), rel=1e-5)
 
 
-def test_distance_ignores_invalid_frames():
-    a, b = torch.zeros(2, 3, 4), torch.ones(2, 3, 4)
+def test_magnitude_ignores_invalid_frames():
+    error = torch.ones(2, 3, 4)
     valid = torch.tensor([[True, False, False], [True, True, False]])
-    b[~valid] = 1e6
-    assert distance("l2", a, b, valid) == 1.0
+    error[~valid] = 1e6
+    assert magnitude("l2", error, valid) == 1.0
 
 
 def test_total_uses_the_published_weights():
