@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 INPUT, OUTPUT = ROOT / "demo" / "input", ROOT / "demo" / "output"
 DEFAULT_AUDIO, DEFAULT_SHAPE, DEFAULT_STYLE = "librivox_austen_0890.flac", "average.npy", "normal.npy"
 BYTES_PER_VIDEO_FRAME, BYTES_PER_MOTION_FRAME = 10_000, 250  # to see in advance whether the disk has room
+FLAME_FILES = (ROOT / "models" / "data" / "flame.npz", ROOT / "models" / "data" / "generic_model.pkl")
 CHUNK = 100  # frames decoded to vertices at a time, so that long videos need little memory
 
 
@@ -45,7 +46,12 @@ def make_parser() -> UserParser:
     )
     model.add_argument("--iter", type=int, help="iteration of the checkpoint (default: the last)")
     model.add_argument("--coef_stats", type=Path, help="statistics npz, for published checkpoints")
-    model.add_argument("--head", type=Path, help="head model: FLAME pkl or npz (default: the open head)")
+    model.add_argument(
+        "--head",
+        type=Path,
+        help="FLAME pkl or npz (default: models/data/flame.npz or "
+        "generic_model.pkl for published models, the open head for ours)",
+    )
     model.add_argument("--device", default="auto", help="cuda, cpu or auto (default: auto)")
     inputs = parser.add_argument_group("input and output")
     inputs.add_argument("-a", "--audio", default=DEFAULT_AUDIO, help="speech: wav, flac, mp3, m4a, ogg, mp4, webm")
@@ -105,6 +111,20 @@ class Model:
         style_enc = animator.model.config.style_enc_ckpt
         styles = style_folder(style_enc) if style_enc else None
         return cls(animator, Path(checkpoint.parent.parent.name) / checkpoint.stem, styles, animator.published)
+
+
+def choose_head(path: Path | None, published: bool) -> Path | None:
+    """`--head`; else for published models the FLAME file in models/data, if there is one; else the open head (None)."""
+    if path is not None or not published:
+        return path
+    for candidate in FLAME_FILES:
+        if candidate.is_file():
+            return candidate
+    log.warning(
+        "this model moves FLAME, whose coefficients mean nothing on the open head: the video will look wrong; "
+        "give --head generic_model.pkl (setup/README.md tells how to get it)"
+    )
+    return None
 
 
 def find_input(name: str, folders: list[Path]) -> Path:
@@ -282,7 +302,8 @@ def interactive(args, model: Model, flame: Flame) -> None:
 def main(argv: list[str] | None = None) -> None:
     args = make_parser().parse_args(argv)
     check_numbers(args)
-    model, flame = Model.load(args), load_flame(args.head)
+    model = Model.load(args)
+    flame = load_flame(choose_head(args.head, model.published))
     interactive(args, model, flame) if args.mode == "interactive" else run(args, model, flame)
 
 

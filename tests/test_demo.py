@@ -267,3 +267,14 @@ def test_ten_minutes_are_planned_and_decoded_in_pieces(space, calls, monkeypatch
     chunks = list(demo.vertices(Tiny(), motion))
     assert sum(map(len, chunks)) == 15000
     assert speech(600).size // 640 == 15000
+
+
+def test_published_models_take_the_users_flame(tmp_path, monkeypatch, caplog):
+    flame = tmp_path / "flame.npz"
+    monkeypatch.setattr(demo, "FLAME_FILES", (flame,))
+    assert demo.choose_head(None, published=True) is None
+    assert "--head" in caplog.text
+    flame.touch()
+    assert demo.choose_head(None, published=True) == flame
+    assert demo.choose_head(None, published=False) is None
+    assert demo.choose_head(tmp_path / "mine.pkl", published=True) == tmp_path / "mine.pkl"
