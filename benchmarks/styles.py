@@ -109,9 +109,10 @@ def main(argv: list[str] | None = None) -> None:
         print(f"{s.style:22} {s.opening_p90_mm:14.1f} {s.head_std_deg:13.2f} {s.smile:6.2f} {s.brow_down:11.2f}")
     by_style = {s.style: s for s in scores}
     for field, large, small in PAIRS:
-        if large in by_style and small in by_style:
-            ratio = getattr(by_style[large], field) / max(getattr(by_style[small], field), 1e-6)
-            print(f"{field}: {large} / {small} = {ratio:.2f}")
+        if large in by_style and small in by_style and getattr(by_style[small], field) > 0:  # 0: no head motion at all
+            print(
+                f"{field}: {large} / {small} = {getattr(by_style[large], field) / getattr(by_style[small], field):.2f}"
+            )
     if args.json:
         with atomic_path(args.json) as path:
             path.write_text(json.dumps([asdict(s) for s in scores], indent=1))
