@@ -138,10 +138,11 @@ def shape_file(space, array, suffix=".npy"):
 
 
 BAD_SHAPES = {
-    "short": (np.zeros(50), "50 shape coefficients"),
-    "scalar": (np.float32(1), "shape coefficients"),
-    "no_columns": (np.zeros((5, 0)), "0 shape coefficients"),
-    "no_rows": (np.zeros((0, 100)), "0 shape coefficients"),
+    "short": (np.zeros(50), "50 numbers"),
+    "scalar": (np.float32(1), "1 numbers"),
+    "no_columns": (np.zeros((5, 0)), "0 numbers"),
+    "no_rows": (np.zeros((0, 100)), "0 numbers"),
+    "a_style": (np.zeros(128), "128 numbers"),
     "nan": (np.full(100, np.nan), "NaN"),
     "text": (np.array(["a"] * 100), "not numbers"),
     "huge": (np.full(100, 1e300), "infinite"),
@@ -163,7 +164,7 @@ def test_shape_npz_without_shape(space, refused, no_generation):
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])
 def test_damaged_numpy_file(space, refused, no_generation, suffix):
-    path = shape_file(space, np.zeros(1000) if suffix == ".npy" else {"shape": np.zeros(1000)}, suffix)
+    path = shape_file(space, np.zeros(300) if suffix == ".npy" else {"shape": np.zeros(300)}, suffix)
     path.write_bytes(path.read_bytes()[:-700])
     refused(demo.main, [*DEMO, "-c", str(path)], path, "not a readable")
 

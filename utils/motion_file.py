@@ -15,6 +15,12 @@ from utils.errors import UserError
 _UNREADABLE = (ValueError, OSError, EOFError, AttributeError, TypeError, KeyError, MemoryError,
                zipfile.BadZipFile, zlib.error)  # fmt: skip
 
+SHAPE_SIZES = (
+    N_SHAPE,
+    300,
+    400,
+)  # ours; all of FLAME 2020/2023's identity; identity ++ expression. The first 100 count.
+
 
 @dataclass(frozen=True)
 class Motion:
@@ -125,6 +131,7 @@ def _finite(array: np.ndarray, what: str) -> np.ndarray:
 def _as_shape(array: np.ndarray, what: str) -> np.ndarray:
     array = _finite(array, what)
     first = array[(0,) * (array.ndim - 1)] if array.ndim and array.size else array.reshape(-1)
-    if len(first) < N_SHAPE:
-        raise UserError(f"{what}: has {len(first)} shape coefficients; {N_SHAPE} are needed")
+    if len(first) not in SHAPE_SIZES:
+        sizes = ", ".join(map(str, SHAPE_SIZES))
+        raise UserError(f"{what}: has {len(first)} numbers, not the {sizes} shape coefficients of a FLAME head")
     return first[:N_SHAPE]
