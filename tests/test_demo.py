@@ -114,7 +114,7 @@ def test_prefix_of_the_experiment_and_last_iteration(space, calls):
 
 
 def test_shape_from_npz_takes_the_first_frame(space, calls):
-    shape = np.arange(300, dtype=np.float32).reshape(2, 300)
+    shape = np.arange(600, dtype=np.float32).reshape(2, 300)
     np.savez(space.root / "person.npz", shape=shape)
     demo.main([*ARGS, "--no_video", "-c", "person.npz"])
     np.testing.assert_array_equal(calls[0]["shape"], shape[0, :100])
