@@ -17,9 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.align import Phone, align_phones, read_transcripts
+from models.flame import Flame, load_flame
+from models.mouth import opening_mm
 from utils.atomic import atomic_path
 from utils.audio import load_audio
 from utils.errors import UserError, cli
+from utils.motion_file import load_motion
 
 CLOSED = frozenset(["p", "b", "m"])
 OPEN = frozenset(["aa", "ae", "ah", "ao", "aw", "ay"])
@@ -98,33 +101,16 @@ def pool(scores: list[MouthScore]) -> MouthScore:
     )
 
 
-def read_opening(path: Path, flame) -> np.ndarray:
-    """Coefficients npz (exp (T, >=50), pose (T, 6), shape (100,) or (T, 100)) -> mouth opening (T,) in mm, head still.
+def read_opening(path: Path, flame: Flame) -> np.ndarray:
+    """Coefficients npz with exp, pose and shape -> mouth opening (T,) in mm, head still.
 
     Raises:
         UserError: unreadable file, missing arrays or wrong sizes.
     """
-    import torch
-
-    from models.mouth import mouth_opening
-
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: np.asarray(file[key], np.float32) for key in ("exp", "pose", "shape")}
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise UserError(
-            f"{path}: not a coefficient npz with exp, pose, shape ({error}); use demo.py --save_coef"
-        ) from error
-    exp, pose, shape = arrays["exp"][:, :50], arrays["pose"], arrays["shape"].reshape(-1, arrays["shape"].shape[-1])
-    if exp.ndim != 2 or pose.shape != (len(exp), 6) or len(shape) not in (1, len(exp)):
-        raise UserError(
-            f"{path}: exp {exp.shape}, pose {pose.shape}, shape {shape.shape} do not fit; regenerate the file"
-        )
-    shape = np.broadcast_to(shape[:, :100], (len(exp), min(shape.shape[1], 100)))
-    pose = np.concatenate([np.zeros_like(pose[:, :3]), pose[:, 3:]], axis=1)  # head rotation is not mouth opening
-    with torch.no_grad():
-        vertices = flame(*(torch.from_numpy(np.array(x)) for x in (shape, exp, pose)))
-    return mouth_opening(vertices, flame.head).numpy() * 1000
+    motion = load_motion(path)
+    if motion.shape is None:
+        raise UserError(f"{path}: has no 'shape', which the mouth opening depends on; use demo.py --save_coef")
+    return opening_mm(flame, motion)
 
 
 def measure(coefs: Path, audio: Path, rule: Rule, head: Path | None = None) -> list[MouthScore]:
@@ -133,8 +119,6 @@ def measure(coefs: Path, audio: Path, rule: Rule, head: Path | None = None) -> l
     Raises:
         UserError: nothing to score, or a file at fault.
     """
-    from models.flame import load_flame
-
     transcripts = read_transcripts(audio / "transcripts.tsv")
     names = [name for name in transcripts if (coefs / f"{name}.npz").is_file()]
     if not names:

@@ -13,13 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from models.animator import Animator
 from models.flame import Flame, load_flame
 from models.generation import GenerationConfig
 from models.guidance import Guidance
-from models.mouth import mouth_opening
+from models.mouth import opening_mm
 from models.sampling import SamplerConfig
 from utils.atomic import atomic_path
 from utils.audio import load_audio
@@ -48,14 +47,6 @@ class StyleScore:
     """Mean of mouthSmileLeft and mouthSmileRight."""
     brow_down: float
     """Mean of browDownLeft and browDownRight."""
-
-
-def opening_mm(flame: Flame, motion: Motion) -> np.ndarray:
-    """Mouth opening (T,) in mm, head still."""
-    shape = torch.from_numpy(motion.shape).expand(len(motion), -1)
-    with torch.no_grad():
-        vertices = flame(shape, torch.from_numpy(motion.exp), torch.from_numpy(motion.pose), global_rotation=False)
-    return 1000 * mouth_opening(vertices, flame.head).numpy()
 
 
 def head_std_deg(motion: Motion) -> float:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from models.flame import Flame
 from utils.errors import UserError
 from utils.head_file import HeadFile
+from utils.motion_file import Motion
 
 UPPER, LOWER = "upper_inner_lip", "lower_inner_lip"
 CLOSE = "mouthClose"
@@ -20,6 +22,14 @@ def mouth_opening(vertices: Tensor, head: HeadFile) -> Tensor:
     at rest the inner lips of the open head touch with the lower one 2.3 mm in front.
     """
     return vertices[..., head.landmark(UPPER), 1] - vertices[..., head.landmark(LOWER), 1]
+
+
+@torch.no_grad()
+def opening_mm(flame: Flame, motion: Motion) -> np.ndarray:
+    """Mouth opening (T,) in mm of a motion that has a shape; its head rotation is left out."""
+    shape = torch.from_numpy(motion.shape).expand(len(motion), -1)
+    vertices = flame(shape, torch.from_numpy(motion.exp), torch.from_numpy(motion.pose), global_rotation=False)
+    return 1000 * mouth_opening(vertices, flame.head).numpy()
 
 
 @torch.no_grad()

@@ -8,10 +8,11 @@ import torch
 
 from benchmarks.align import align_phones, read_transcripts
 from benchmarks.mouth_at_phones import Rule, pool, score
-from benchmarks.styles import head_std_deg, opening_mm
+from benchmarks.styles import head_std_deg
 from models.animator import Animator, StyleExtractor
 from models.flame import load_flame
 from models.generation import GenerationConfig
+from models.mouth import opening_mm
 from models.sampling import SamplerConfig
 from utils.audio import load_audio
 from utils.motion_file import load_motion, load_shape, load_style
