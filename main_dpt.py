@@ -28,10 +28,10 @@ from utils.data_order import evaluation_batches, to_device, training_batches
 from utils.errors import UserError, cli
 from utils.run_dir import find_checkpoint
 from utils.runtime import Randomness, RunConfig, open_run, pick_device
-from utils.trainer import SCHEDULERS, Task, Trainer, TrainerConfig
+from utils.trainer import SCHEDULERS, Task, Trainer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TalkerRunConfig(RunConfig):
     """The run."""
 
@@ -181,7 +181,7 @@ def train(configs: Configs) -> None:
         checkpoint=lambda network, step, state: talker_checkpoint(network, setup.stats, step, state),
         random_state=random.state,
     )
-    trainer = Trainer(TrainerConfig(**run_config.loop_fields()), task, run)
+    trainer = Trainer(run_config, task, run)
     if resumed is not None:
         checkpoint = load_talker(resumed)[1]
         trainer.restore(checkpoint.model, checkpoint.training, checkpoint.step)

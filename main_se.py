@@ -21,10 +21,10 @@ from utils.data_order import evaluation_batches, to_device, training_batches
 from utils.errors import cli
 from utils.run_dir import find_checkpoint
 from utils.runtime import Randomness, RunConfig, open_run, pick_device
-from utils.trainer import SCHEDULERS, Task, Trainer, TrainerConfig
+from utils.trainer import SCHEDULERS, Task, Trainer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StyleRunConfig(RunConfig):
     """The run."""
 
@@ -97,7 +97,7 @@ def train(config: StyleRunConfig, options: StyleEncoderConfig) -> None:
         checkpoint=lambda network, step, state: style_encoder_checkpoint(network, stats, step, state),
         random_state=random.state,
     )
-    trainer = Trainer(TrainerConfig(**config.loop_fields()), task, run)
+    trainer = Trainer(config, task, run)
     if resumed is not None:
         checkpoint = load_style_encoder(resumed)[1]
         trainer.restore(checkpoint.model, checkpoint.training, checkpoint.step)

@@ -1,6 +1,5 @@
 """What every run needs: its flags, its device, its folder, its random numbers."""
 
-import dataclasses
 import json
 import logging
 from dataclasses import dataclass
@@ -17,9 +16,9 @@ from utils.trainer import TrainerConfig
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class RunConfig:
-    """Flags that both training scripts share."""
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(TrainerConfig):
+    """Flags that both training scripts share: the run's own, and the loop's."""
 
     exp_name: str
     """Name of the run; its folder gets a time stamp."""
@@ -35,30 +34,6 @@ class RunConfig:
     """Items per step."""
     num_workers: int = 4
     """Processes that read data."""
-    max_iter: int = 200_000
-    """Steps to train for."""
-    lr: float = 1e-4
-    """Learning rate (Adam)."""
-    save_iter: int = 10_000
-    """Steps between checkpoints."""
-    val_iter: int = 5000
-    """Steps between validations."""
-    log_iter: int = 50
-    """Steps between log entries."""
-    log_smooth_win: int = 50
-    """Steps that a log entry averages."""
-    gradient_accumulation_steps: int = 1
-    """Batches per step; their gradients are averaged."""
-    scheduler: str = "None"
-    """Learning rate: None (constant), Warmup, or WarmupThenDecay."""
-    warm_iter: int = 5000
-    """Steps of linear warm-up."""
-    cos_max_iter: int = 120_000
-    """Step at which WarmupThenDecay's cosine ends."""
-    min_lr_ratio: float = 0.02
-    """Where that cosine ends, relative to lr."""
-    ema_decay: float = 0.0
-    """Keep and save an exponential moving average of the weights with this decay; 0: off."""
     seed: int = 0
     """Seed of weights, data order and noise."""
     device: str = "auto"
@@ -67,10 +42,6 @@ class RunConfig:
     """Let the GPU multiply float32 matrices in TF32 (faster, about three digits)."""
     resume: bool = False
     """Continue the newest run of this name from its last checkpoint."""
-
-    def loop_fields(self) -> dict[str, Any]:
-        """The fields that are the training loop's hyper-parameters."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(TrainerConfig)}
 
 
 class Randomness:

@@ -21,22 +21,34 @@ log = logging.getLogger(__name__)
 SCHEDULERS = ("None", "Warmup", "WarmupThenDecay")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainerConfig:
-    """The loop's hyper-parameters; the scripts build it from their flags."""
+    """The loop's hyper-parameters; field names are flags of both training scripts."""
 
-    max_iter: int
-    lr: float
-    save_iter: int
-    val_iter: int
+    max_iter: int = 200_000
+    """Steps to train for."""
+    lr: float = 1e-4
+    """Learning rate (Adam)."""
+    save_iter: int = 10_000
+    """Steps between checkpoints."""
+    val_iter: int = 5000
+    """Steps between validations."""
     log_iter: int = 50
+    """Steps between log entries."""
     log_smooth_win: int = 50
+    """Steps that a log entry averages."""
     gradient_accumulation_steps: int = 1
+    """Batches per step; their gradients are averaged."""
     scheduler: str = "None"
+    """Learning rate: None (constant), Warmup, or WarmupThenDecay."""
     warm_iter: int = 5000
+    """Steps of linear warm-up."""
     cos_max_iter: int = 120_000
+    """Step at which WarmupThenDecay's cosine ends."""
     min_lr_ratio: float = 0.02
+    """Where that cosine ends, relative to lr."""
     ema_decay: float = 0.0
+    """Keep and save an exponential moving average of the weights with this decay; 0: off."""
 
 
 def lr_factor(config: TrainerConfig, step: int) -> float:
