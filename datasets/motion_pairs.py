@@ -32,7 +32,7 @@ class MotionPairs(Dataset):
             UserError: no clip is long enough.
         """
         self.n_motions = n_motions
-        self._store, self._codec = store, codec
+        self.store, self.codec = store, codec
         self._clips = list(usable_clips(store, clips, 2 * n_motions).items())
         self._seed = seed
 
@@ -44,17 +44,26 @@ class MotionPairs(Dataset):
 
         'audio' (2, 640 n) standardised over the pair; 'motion' (2, n, D) and 'shape' (2, n, 100) normalised.
         """
+        return self.pair(*self.locate(key))
+
+    def locate(self, key: int | tuple[int, int]) -> tuple[str, int]:
+        """Clip and first frame of an item's crop."""
         index, random = crop_random(self._seed, key)
         clip, length = self._clips[index]
-        return self.pair(clip, crop_start(random, length, 2 * self.n_motions))
+        return clip, crop_start(random, length, 2 * self.n_motions)
+
+    @property
+    def clips(self) -> list[str]:
+        """The clips that items come from."""
+        return [clip for clip, _ in self._clips]
 
     def pair(self, clip: str, start: int) -> dict[str, Tensor]:
         """The item for frames start .. start + 2 n - 1 of a clip."""
-        frames = self._store.read_frames(clip, start, start + 2 * self.n_motions)
+        frames = self.store.read_frames(clip, start, start + 2 * self.n_motions)
         exp, pose, shape = (torch.from_numpy(frames.coefs[name]) for name in ("exp", "pose", "shape"))
         halves = {
             "audio": torch.from_numpy(standardise(frames.audio)),
-            "motion": self._codec.encode(exp, pose),
-            "shape": self._codec.stats.normalise("shape", shape),
+            "motion": self.codec.encode(exp, pose),
+            "shape": self.codec.stats.normalise("shape", shape),
         }
         return {name: values.unflatten(0, (2, -1)) for name, values in halves.items()}

@@ -35,9 +35,9 @@ class StylePairs(Dataset):
             UserError: no clip is long enough.
         """
         self.n_motions = n_motions
-        self._span = int(n_motions * _SPAN)
-        self._store, self._codec = store, codec
-        self._lengths = usable_clips(store, clips, self._span)
+        self.span = int(n_motions * _SPAN)
+        self.store, self.codec = store, codec
+        self._lengths = usable_clips(store, clips, self.span)
         self._persons = list(group_by_person(self._lengths).items())
         self._seed = seed
 
@@ -51,13 +51,22 @@ class StylePairs(Dataset):
 
     def __getitem__(self, key: int | tuple[int, int]) -> Tensor:
         """Key: index, or (epoch, index). (2, n, D) normalised motion."""
+        return self.pair(*self.locate(key))
+
+    def locate(self, key: int | tuple[int, int]) -> tuple[str, int]:
+        """Clip and first frame of an item's crop."""
         index, random = crop_random(self._seed, key)
         clips = self._persons[index][1]
         clip = clips[int(random.integers(len(clips)))]
-        return self.pair(clip, crop_start(random, self._lengths[clip], self._span))
+        return clip, crop_start(random, self._lengths[clip], self.span)
+
+    @property
+    def clips(self) -> list[str]:
+        """The clips that items come from."""
+        return list(self._lengths)
 
     def pair(self, clip: str, start: int) -> Tensor:
         """The item whose crop starts at frame `start` of a clip: its first and its last n frames."""
-        coefs = self._store.read_coefs(clip, start, start + self._span)
-        motion = self._codec.encode(torch.from_numpy(coefs["exp"]), torch.from_numpy(coefs["pose"]))
+        coefs = self.store.read_coefs(clip, start, start + self.span)
+        motion = self.codec.encode(torch.from_numpy(coefs["exp"]), torch.from_numpy(coefs["pose"]))
         return torch.stack([motion[: self.n_motions], motion[-self.n_motions :]])

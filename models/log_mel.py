@@ -30,12 +30,17 @@ def mel_filters(n_mels: int) -> Tensor:
     return torch.from_numpy(filters.astype(np.float32))
 
 
+@cache
+def _filters_on(n_mels: int, device: torch.device) -> Tensor:
+    return mel_filters(n_mels).to(device)  # moved once: a copy from the host has no place in a captured CUDA graph
+
+
 def mel_power(audio: Tensor, n_mels: int = 80) -> Tensor:
     """log10 of the mel power (B, n_mels, n_samples // 160) of audio (B, n_samples), float32, not below 1e-10."""
     window = torch.hann_window(N_FFT, device=audio.device)
     spectrum = torch.stft(audio, N_FFT, HOP, window=window, return_complex=True)[..., :-1]
     power = spectrum.real.square() + spectrum.imag.square()
-    return (mel_filters(n_mels).to(audio.device) @ power).clamp(min=1e-10).log10()
+    return (_filters_on(n_mels, audio.device) @ power).clamp(min=1e-10).log10()
 
 
 def compress(log_power: Tensor) -> Tensor:

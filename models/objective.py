@@ -25,6 +25,10 @@ class ObjectiveConfig:
     """Probability that a batch's second clips are cut short."""
 
 
+# Per clip of the pair: None (whole), or a valid length in [1, L) for every sample (B,).
+Ends = list[Tensor | None]
+
+
 def dropped_conditions(conditions: tuple[str, ...], mode: str, u: Tensor) -> dict[str, Tensor]:
     """Which samples lose which condition, from u (B, 2) uniform in [0, 1): {'audio': (B,), 'style': (B,)} bool.
 
@@ -54,6 +58,10 @@ def truncate(x: Tensor, ends: Tensor | None, unit: int, mode: str) -> Tensor:
     return torch.where(keep, x, last)
 
 
+def to(end: Tensor | None, device: torch.device) -> Tensor | None:
+    return None if end is None else end.to(device, non_blocking=True)
+
+
 class TalkerObjective:
     """Batch of clip pairs -> unweighted loss terms.
 
@@ -66,14 +74,20 @@ class TalkerObjective:
     ) -> None:
         self.config, self.schedule, self.loss, self.style_encoder = config, schedule, loss, style_encoder
 
-    def __call__(self, model: Talker, batch: dict[str, Tensor], random: Randomness) -> dict[str, Tensor]:
-        """batch: audio (B, 2, n_samples), motion (B, 2, L, D), shape (B, 2, L, 100), standardised and normalised.
+    def __call__(
+        self, model: Talker, batch: dict[str, Tensor], random: Randomness, ends: Ends | None = None
+    ) -> dict[str, Tensor]:
+        """Unweighted loss terms: each one's mean over the two clips (the transition's exists for the second alone).
 
-        Returns each term's mean over the two clips (the transition exists for the second clip only, not halved).
+        Args:
+            model: in training or eval mode, possibly under autocast; the losses themselves are in single precision.
+            batch: audio (B, 2, n_samples), motion (B, 2, L, D), shape (B, 2, L, 100), standardised and normalised.
+            random: for steps, noise, dropped conditions, and `ends` if not given.
+            ends: where the clips end, from `draw_ends`, on the batch's device.
         """
         options, motion, device = model.config, batch["motion"], batch["motion"].device
         size = len(motion)
-        ends = self._draw_ends(size, options.n_motions, random, device)
+        ends = [to(end, device) for end in ends or self.draw_ends(size, options.n_motions, random)]
         truth = [truncate(motion[:, i], ends[i], 1, options.pad_mode) for i in (0, 1)]
         prev = motion[:, 0, -options.n_prev_motions :]  # from the untruncated first clip
         shape = batch["shape"][:, 0, 0]
@@ -94,21 +108,25 @@ class TalkerObjective:
             step,
             self._indicator(model, ends, truth),
         )
-        first, second = output.chunk(2)
-        return average_clips(
-            self.loss(first, truth[0], None, noise[:size], shape, ends[0]),
-            self.loss(second, truth[1], prev, noise[size:], shape, ends[1]),
-        )
+        first, second = output.float().chunk(2)
+        with torch.autocast(device.type, enabled=False):  # differences of vertices need every digit
+            return average_clips(
+                self.loss(first, truth[0], None, noise[:size], shape, ends[0]),
+                self.loss(second, truth[1], prev, noise[size:], shape, ends[1]),
+            )
 
-    def _draw_ends(self, size: int, n_frames: int, random: Randomness, device: torch.device) -> list[Tensor | None]:
-        """Per clip: None (whole), or a valid length in [1, n_frames) for every sample."""
-        ends: list[Tensor | None] = []
+    def draw_ends(self, size: int, n_frames: int, random: Randomness) -> Ends:
+        """Where the clips of a batch are cut short: the only random choice that changes which work is done.
+
+        Drawn on the host, ahead of the pass, so that the pass never waits for the device.
+        """
+        ends: Ends = []
         for probability in (self.config.trunc_prob1, self.config.trunc_prob2):
             cut = torch.rand((), generator=random.host).item() < probability
-            ends.append(torch.randint(1, n_frames, (size,), generator=random.host).to(device) if cut else None)
+            ends.append(torch.randint(1, n_frames, (size,), generator=random.host) if cut else None)
         return ends
 
-    def _audio_features(self, model: Talker, audio: Tensor, ends: list[Tensor | None]) -> tuple[Tensor, Tensor]:
+    def _audio_features(self, model: Talker, audio: Tensor, ends: Ends) -> tuple[Tensor, Tensor]:
         """Features of both clips (2B, L, F), and the second clip's context (B, P, F), detached and never truncated."""
         options = model.config
         unit, n_frames = samples_per_frame(options.fps), options.n_motions
@@ -134,7 +152,7 @@ class TalkerObjective:
         return model.person(shape, torch.where(dropped[:, None], model.null_style_feat[0], style))
 
     @staticmethod
-    def _indicator(model: Talker, ends: list[Tensor | None], truth: list[Tensor]) -> Tensor | None:
+    def _indicator(model: Talker, ends: Ends, truth: list[Tensor]) -> Tensor | None:
         if not model.config.use_indicator:
             return None
         ones = [x.new_ones(x.shape[:2]) for x in truth]

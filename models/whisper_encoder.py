@@ -127,7 +127,7 @@ class WhisperEncoder(nn.Module):
         """Input mel (B, n_mels, 2 L) -> the last block's output (B, L, width)."""
         x = F.gelu(F.conv1d(mel, self.conv1_weight, self.conv1_bias, padding=1))
         x = F.gelu(F.conv1d(x, self.conv2_weight, self.conv2_bias, stride=2, padding=1)).transpose(1, 2)
-        x = x + _positions(x.shape[1], x.shape[2]).to(x)
+        x = x + _positions(x.shape[1], x.shape[2], x.device).to(x.dtype)
         for i in range(self.size.n_blocks):
             x = x + self._attention(f"block{i}_", self._norm(f"block{i}_norm1", x))
             hidden = F.gelu(self._linear(f"block{i}_up", self._norm(f"block{i}_norm2", x)))
@@ -154,8 +154,8 @@ def _with_margins(audio: Tensor, n_frames: int, n_windows: int) -> Tensor:
 
 
 @cache
-def _positions(length: int, width: int) -> Tensor:
+def _positions(length: int, width: int, device: torch.device) -> Tensor:
     """Whisper's sinusoids (length, width): all sines, then all cosines, wavelengths 2 pi to 20000 pi."""
     rates = torch.exp(-math.log(10000) / (width // 2 - 1) * torch.arange(width // 2))
     angles = torch.arange(length)[:, None] * rates
-    return torch.cat([angles.sin(), angles.cos()], dim=1)
+    return torch.cat([angles.sin(), angles.cos()], dim=1).to(device)

@@ -211,7 +211,7 @@ def test_how_often_batches_are_truncated(flame):
     model = make_talker()
     objective = make_objective(model, flame)
     random = Randomness(0, "cpu")
-    draws = [objective._draw_ends(4, N, random, torch.device("cpu")) for _ in range(4000)]
+    draws = [objective.draw_ends(4, N, random) for _ in range(4000)]
     assert [sum(d[i] is not None for d in draws) / 4000 for i in (0, 1)] == pytest.approx([0.3, 0.4], abs=0.025)
     ends = torch.cat([end for d in draws for end in d if end is not None])
     assert (ends.min(), ends.max()) == (1, N - 1)
@@ -221,7 +221,7 @@ def test_padding_does_not_reach_the_loss(flame, style_encoder):
     """Only the valid frames of the truth matter, with the same truncation."""
     model, data = make_talker(guiding_conditions="", pad_mode="zero"), batch()
     objective = make_objective(model, flame, style_encoder, trunc_prob1=1.0, trunc_prob2=1.0)
-    ends = objective._draw_ends(B, N, Randomness(0, "cpu"), torch.device("cpu"))
+    ends = objective.draw_ends(B, N, Randomness(0, "cpu"))
     other = {name: value.clone() for name, value in data.items()}
     objective.style_encoder = None  # its input is the whole clip
     model.person = lambda shape, style: torch.zeros(len(shape), 228)

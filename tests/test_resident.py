@@ -1,0 +1,43 @@
+import pytest
+import torch
+from torch.utils.data import default_collate
+
+from datasets.clip_store import ClipStore
+from datasets.motion_pairs import MotionPairs
+from datasets.resident import ResidentBatches
+from datasets.style_pairs import StylePairs
+from tests.small_store import LEGACY
+from utils.coefs import CoefLayout, CoefStats, MotionCodec
+from utils.data_order import EndlessBatches
+
+CPU = torch.device("cpu")
+
+
+def pairs(kind, head_pose=True):
+    store, stats = ClipStore(LEGACY), CoefStats.load(LEGACY / "stats_train.npz")
+    return kind(store, store.clips(LEGACY / "train.txt"), MotionCodec(CoefLayout(head_pose), stats), seed=3)
+
+
+@pytest.mark.parametrize("head_pose", [True, False])
+def test_batches_of_clip_pairs_equal_the_collated_items(head_pose):
+    dataset = pairs(MotionPairs, head_pose)
+    keys = [(epoch, index) for epoch in (0, 5) for index in range(len(dataset))]
+    batch, items = ResidentBatches(dataset, CPU).batch(keys), default_collate([dataset[key] for key in keys])
+    assert batch.keys() == items.keys()
+    assert torch.equal(batch["motion"], items["motion"]) and torch.equal(batch["shape"], items["shape"])
+    torch.testing.assert_close(batch["audio"], items["audio"], atol=2e-4, rtol=0)  # half a 16 bit step, standardised
+
+
+def test_batches_of_style_pairs_equal_the_collated_items():
+    dataset = pairs(StylePairs)
+    keys = [(epoch, index) for epoch in range(4) for index in range(len(dataset))]
+    batch = ResidentBatches(dataset, CPU, num_workers=1).batch(keys)
+    assert torch.equal(batch, default_collate([dataset[key] for key in keys]))
+
+
+def test_it_follows_the_data_order():
+    dataset = pairs(MotionPairs)
+    order = EndlessBatches(len(dataset), 2, seed=1, start=3)
+    batches = ResidentBatches(dataset, CPU)(order)
+    for keys, batch, _ in zip(order, batches, range(3)):
+        assert torch.equal(batch["motion"][1], dataset[keys[1]]["motion"])

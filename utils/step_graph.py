@@ -1,0 +1,86 @@
+"""A training step replayed as one CUDA graph.
+
+A small network's step is a few thousand kernels that the GPU finishes faster than Python can launch them. Captured
+once and replayed, they cost one launch. What a step does must then be the same every time: no waiting for the device,
+no choice on the host. Steps that differ in kind (here: which clips of the batch are cut short) get a graph each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+_WARM_UP = 3  # eager steps of a kind before its capture: they create optimiser state, workspaces and cached tables
+
+Step = Callable[[Any], dict[str, Tensor]]
+
+
+@dataclass
+class _Captured:
+    graph: torch.cuda.CUDAGraph
+    inputs: list[Tensor]
+    outputs: dict[str, Tensor]
+
+
+class GraphedStep:
+    """`step(inputs)` with the same results, replayed from a graph from the fourth call of each kind on.
+
+    `inputs` is any nesting of dicts, lists and tuples with tensors and None in its places; where the Nones are, and
+    the tensors' shapes, tell the kind. Everything that changes from step to step must be a tensor: in the inputs, in
+    the weights and optimiser state, or drawn from `generators`.
+    """
+
+    def __init__(self, step: Step, parameters: Iterable[Tensor], generators: Iterable[torch.Generator] = ()) -> None:
+        """
+        Args:
+            step: forward, backward and optimiser; starts by clearing the gradients.
+            parameters: those that get gradients.
+            generators: CUDA generators that `step` draws from, besides the default one.
+        """
+        self._step, self._parameters, self._generators = step, list(parameters), list(generators)
+        self._seen: dict[Any, int] = {}
+        self._graphs: dict[Any, _Captured] = {}
+        self._stream = torch.cuda.Stream()
+
+    def __call__(self, inputs: Any) -> dict[str, Tensor]:
+        leaves, structure = tree_flatten(inputs)
+        tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+        kind = (str(structure), tuple(None if leaf is None else tuple(leaf.shape) for leaf in leaves))
+        if kind not in self._graphs:
+            if self._seen.get(kind, 0) < _WARM_UP:
+                self._seen[kind] = self._seen.get(kind, 0) + 1
+                return self._eager(inputs)
+            self._graphs[kind] = self._capture(leaves, structure)
+        captured = self._graphs[kind]
+        for static, tensor in zip(captured.inputs, tensors):
+            static.copy_(tensor, non_blocking=True)
+        captured.graph.replay()
+        return {name: value.clone() for name, value in captured.outputs.items()}
+
+    def _eager(self, inputs: Any) -> dict[str, Tensor]:
+        """On a side stream, as capturing will be: what is allocated here must not belong to the default stream."""
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            outputs = self._step(inputs)
+        torch.cuda.current_stream().wait_stream(self._stream)
+        return outputs
+
+    def _capture(self, leaves: list[Any], structure: Any) -> _Captured:
+        device = next(leaf.device for leaf in leaves if isinstance(leaf, Tensor))
+        static = [torch.empty_like(x, device=device) if isinstance(x, Tensor) else None for x in leaves]
+        for parameter in self._parameters:
+            parameter.grad = None  # the graph's gradients live in the graph's memory
+        graph = torch.cuda.CUDAGraph()
+        for generator in self._generators:
+            graph.register_generator_state(generator)
+        torch.cuda.synchronize()
+        with torch.cuda.graph(graph, stream=self._stream):
+            outputs = self._step(tree_unflatten(static, structure))
+        for parameter in self._parameters:
+            parameter.grad = None
+        return _Captured(graph, [x for x in static if x is not None], outputs)
