@@ -90,7 +90,114 @@ def encode_speech(model: Talker, audio: Tensor, plan: WindowPlan, whole: bool) -
     return [model.encode_audio(window, plan.window) for window in padded.split(plan.window * unit, dim=1)]
 
 
+@dataclass(frozen=True)
+class Speech:
+    """Encoded audio of one utterance, in whole windows."""
+
+    windows: Tensor  # (n_windows, L, F)
+    n_frames: int  # real frames; the rest of the last window is padding
+
+    @classmethod
+    @torch.no_grad()
+    def encode(cls, model: Talker, audio: Tensor, whole: bool = True) -> "Speech":
+        """Standardised 16 kHz audio (n,); whole: the file at once, else window by window."""
+        plan = plan_windows(len(audio), model.config.n_motions, model.config.fps)
+        return cls(torch.cat(encode_speech(model, audio[None], plan, whole)), plan.n_frames)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One sample to draw. Items of any lengths share batches; none depends on the items beside it."""
+
+    speech: Speech
+    shape: Tensor  # (100,) normalised
+    style: Tensor | None  # (d_style,); None: the null style
+    seed: int
+    start: tuple[Tensor, Tensor] | None = None  # motion (P, D) and audio features (P, F) before it; None: learnt start
+
+
+class _Running:
+    """An item between two windows."""
+
+    def __init__(self, model: Talker, item: Item) -> None:
+        options = model.config
+        self.item, self.windows = item, []
+        self.generator = torch.Generator(model.device).manual_seed(item.seed)
+        like = item.shape.new_empty(1, options.n_motions, options.layout.motion_dim)
+        self.x_T = gaussian_noise([self.generator], model.device)(options.n_diff_steps, like)[0]
+        start_motion, start_audio = model.start(1)
+        self.motion, self.audio = item.start or (start_motion[0], start_audio[0])
+
+    @property
+    def left(self) -> int:
+        """Windows still to generate."""
+        return len(self.item.speech.windows) - len(self.windows)
+
+    @property
+    def window(self) -> Tensor:
+        """Audio features (L, F) of the next window."""
+        return self.item.speech.windows[len(self.windows)]
+
+    def advance(self, motion: Tensor, n_prev: int) -> None:
+        """Take up the next window's motion (L, D)."""
+        self.motion, self.audio = motion[-n_prev:], self.window[-n_prev:]
+        self.windows.append(motion)
+
+    @property
+    def motion_so_far(self) -> Tensor:
+        return torch.cat(self.windows)[: self.item.speech.n_frames]
+
+
+def _conditions(model: Talker, running: list[_Running]) -> Conditions:
+    """The next window of every running item as one batch."""
+    items = [r.item for r in running]
+    style = None
+    if model.config.has_style and any(item.style is not None for item in items):
+        null = model.null_style_feat[0, 0]
+        style = torch.stack([null if item.style is None else item.style for item in items])
+    valid = [r.item.speech.n_frames - len(r.windows) * model.config.n_motions for r in running]
+    return Conditions(
+        audio=torch.stack([r.window for r in running]),
+        prev_audio=torch.stack([r.audio for r in running]),
+        prev_motion=torch.stack([r.motion for r in running]),
+        shape=torch.stack([item.shape for item in items]),
+        style=style,
+        indicator=indicator(model, valid),
+    )
+
+
 @torch.no_grad()
+def generate_batch(model: Talker, items: list[Item], config: GenerationConfig, batch_size: int = 32) -> list[Tensor]:
+    """Motion of many items, windows of different items in one batch.
+
+    Each round generates the next window of the `batch_size` items with the most windows left, so that batches stay
+    full. An item's result is that of `generate` for it alone, up to rounding.
+
+    Args:
+        model: in eval mode.
+        items: what to generate; samples of one utterance may share its `Speech`.
+        config: guidance and sampler (`whole_audio` was decided when the speech was encoded).
+        batch_size: items at once; the network sees them once per guidance branch.
+
+    Returns:
+        Per item, in the order given, normalised motion (n_frames, D).
+    """
+    options = model.config
+    schedule = Schedule.make(options.diff_schedule, options.n_diff_steps).to(model.device)
+    running = [_Running(model, item) for item in items]
+    total = sum(r.left for r in running)
+    with tqdm(total=total, desc="generating", unit="window", disable=not config.progress) as shown:
+        while any(r.left for r in running):
+            batch = sorted((r for r in running if r.left), key=lambda r: -r.left)[:batch_size]
+            noise = gaussian_noise([r.generator for r in batch], model.device)
+            x_T = torch.stack([r.x_T for r in batch])
+            motion = generate_window(model, _conditions(model, batch), config, schedule, x_T, noise)
+            for r, window in zip(batch, motion):
+                r.advance(window, options.n_prev_motions)
+            shown.update(len(batch))
+    return [r.motion_so_far for r in running]
+
+
 def generate(
     model: Talker,
     audio: Tensor,
@@ -113,27 +220,15 @@ def generate(
     Returns:
         Normalised motion (B, n_frames, D).
     """
-    options, batch = model.config, len(shape)
-    plan = plan_windows(len(audio), options.n_motions, options.fps)
-    features = encode_speech(model, audio[None], plan, config.whole_audio)
-    schedule = Schedule.make(options.diff_schedule, options.n_diff_steps).to(model.device)
-    noise = gaussian_noise(seeds, model.device)
-    prev_motion, prev_audio = model.start(batch)
-    x_T = noise(options.n_diff_steps, shape.new_empty(batch, options.n_motions, options.layout.motion_dim))
-    windows = []
-    for i, window in enumerate(tqdm(features, desc="generating", unit="window", disable=not config.progress)):
-        current = window.expand(batch, -1, -1)
-        valid = plan.last_valid if i == plan.n_windows - 1 else plan.window
-        given = Conditions(current, prev_audio, prev_motion, shape, style, indicator(model, batch, valid))
-        windows.append(generate_window(model, given, config, schedule, x_T, noise))
-        prev_motion = windows[-1][:, -options.n_prev_motions :]
-        prev_audio = current[:, -options.n_prev_motions :]
-    return torch.cat(windows, dim=1)[:, : plan.n_frames]
+    speech = Speech.encode(model, audio, config.whole_audio)
+    styles = [None] * len(shape) if style is None else style
+    items = [Item(speech, *each) for each in zip(shape, styles, seeds)]
+    return torch.stack(generate_batch(model, items, config, len(items)))
 
 
-def indicator(model: Talker, batch: int, valid: int) -> Tensor | None:
-    """(B, L): 1 for the first `valid` frames; None for a model without indicator."""
+def indicator(model: Talker, valid: list[int]) -> Tensor | None:
+    """(B, L): 1 for the first `valid` frames of each item; None for a model without indicator."""
     if not model.config.use_indicator:
         return None
     frames = torch.arange(model.config.n_motions, device=model.device)
-    return (frames < valid).float().expand(batch, -1)
+    return (frames < torch.tensor(valid, device=model.device)[:, None]).float()

@@ -28,9 +28,9 @@ class SamplerConfig:
             raise ValueError("ddpm takes all diffusion steps; for fewer use --sampler ddim --steps N")
 
 
-def gaussian_noise(seeds: list[int], device: torch.device) -> Noise:
-    """z ~ N(0, I) for a batch of len(seeds) samples, each from its own seeded generator."""
-    generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+def gaussian_noise(sources: list[int | torch.Generator], device: torch.device) -> Noise:
+    """z ~ N(0, I) for a batch of len(sources) samples, each from its own generator, or from a new one of that seed."""
+    generators = [s if isinstance(s, torch.Generator) else torch.Generator(device).manual_seed(s) for s in sources]
 
     def noise(t: int, like: Tensor) -> Tensor:
         options = {"device": like.device, "dtype": like.dtype}
