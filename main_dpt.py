@@ -28,7 +28,8 @@ from utils.data_order import evaluation_batches, to_device, training_batches
 from utils.errors import UserError, cli
 from utils.run_dir import find_checkpoint
 from utils.runtime import Randomness, RunConfig, open_run, pick_device
-from utils.trainer import SCHEDULERS, Task, Trainer
+from utils.train_step import SCHEDULERS
+from utils.trainer import Task, Trainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,11 +172,12 @@ def train(configs: Configs) -> None:
     random = Randomness(run_config.seed, setup.device)
 
     def loss(batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        terms = setup.objective(model, to_device(batch, setup.device), random)
+        terms = setup.objective(model, batch, random)
         return configs.loss.total(terms), terms
 
     task = Task(
         network=model,
+        prepare=lambda batch: to_device(batch, setup.device),
         loss=loss,
         validate=lambda network: setup.evaluate(network, val_set, run_config),
         checkpoint=lambda network, step, state: talker_checkpoint(network, setup.stats, step, state),

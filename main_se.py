@@ -21,7 +21,8 @@ from utils.data_order import evaluation_batches, to_device, training_batches
 from utils.errors import cli
 from utils.run_dir import find_checkpoint
 from utils.runtime import Randomness, RunConfig, open_run, pick_device
-from utils.trainer import SCHEDULERS, Task, Trainer
+from utils.train_step import SCHEDULERS
+from utils.trainer import Task, Trainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,12 +87,12 @@ def train(config: StyleRunConfig, options: StyleEncoderConfig) -> None:
     random = Randomness(config.seed, device)
 
     def loss(batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        batch = to_device(batch, device)
         features = encoder(batch.flatten(0, 1)).unflatten(0, (-1, 2))
         return nt_xent(features[:, 0], features[:, 1], config.temperature), {}
 
     task = Task(
         network=encoder,
+        prepare=lambda batch: to_device(batch, device),
         loss=loss,
         validate=lambda network: evaluate(network, val_set, config, device),
         checkpoint=lambda network, step, state: style_encoder_checkpoint(network, stats, step, state),

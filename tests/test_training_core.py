@@ -24,7 +24,8 @@ from utils.data_order import EndlessBatches, evaluation_batches, training_batche
 from utils.errors import UserError
 from utils.run_dir import find_checkpoint, find_run, new_run, saved_steps, style_folder
 from utils.runtime import Randomness, RunConfig, open_run, pick_device
-from utils.trainer import Task, Trainer, TrainerConfig, lr_factor
+from utils.train_step import lr_factor
+from utils.trainer import Task, Trainer, TrainerConfig
 
 CONFIGS = [
     main_se.StyleRunConfig, StyleEncoderConfig, main_dpt.TalkerRunConfig, TalkerConfig, ObjectiveConfig, LossConfig,
@@ -219,7 +220,12 @@ def make_trainer(run, config=LOOP, seed=0, loss=None):
         return Checkpoint("style_encoder", {}, net.state_dict(), step, CoefStats.identity(), training=state)
 
     task = Task(
-        network, loss or error, lambda net: {"weight": weights(net).abs().sum().item()}, checkpoint, random.state
+        network,
+        lambda batch: batch,
+        loss or error,
+        lambda net: {"weight": weights(net).abs().sum().item()},
+        checkpoint,
+        random.state,
     )
     return Trainer(config, task, run), random
 

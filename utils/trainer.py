@@ -1,6 +1,5 @@
 """The training loop of both scripts: optimiser, schedule, averaging, logs, validation, checkpoints, resume."""
 
-import copy
 import json
 import logging
 import math
@@ -16,19 +15,17 @@ from tqdm import tqdm
 
 from utils.errors import UserError
 from utils.run_dir import iter_name
+from utils.train_step import Learner, Loss, Step, StepConfig, eager_step
 
 log = logging.getLogger(__name__)
-SCHEDULERS = ("None", "Warmup", "WarmupThenDecay")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainerConfig:
+class TrainerConfig(StepConfig):
     """The loop's hyper-parameters; field names are flags of both training scripts."""
 
     max_iter: int = 200_000
     """Steps to train for."""
-    lr: float = 1e-4
-    """Learning rate (Adam)."""
     save_iter: int = 10_000
     """Steps between checkpoints."""
     val_iter: int = 5000
@@ -37,30 +34,6 @@ class TrainerConfig:
     """Steps between log entries."""
     log_smooth_win: int = 50
     """Steps that a log entry averages."""
-    gradient_accumulation_steps: int = 1
-    """Batches per step; their gradients are averaged."""
-    scheduler: str = "None"
-    """Learning rate: None (constant), Warmup, or WarmupThenDecay."""
-    warm_iter: int = 5000
-    """Steps of linear warm-up."""
-    cos_max_iter: int = 120_000
-    """Step at which WarmupThenDecay's cosine ends."""
-    min_lr_ratio: float = 0.02
-    """Where that cosine ends, relative to lr."""
-    ema_decay: float = 0.0
-    """Keep and save an exponential moving average of the weights with this decay; 0: off."""
-
-
-def lr_factor(config: TrainerConfig, step: int) -> float:
-    """Learning rate of `step` (from 0) relative to `lr`: linear warm-up, then constant or a cosine down."""
-    if config.scheduler == "None":
-        return 1.0
-    if step < config.warm_iter:
-        return (step + 1) / config.warm_iter
-    if config.scheduler == "Warmup":
-        return 1.0
-    progress = min(1.0, (step - config.warm_iter) / max(1, config.cos_max_iter - config.warm_iter))
-    return config.min_lr_ratio + (1 - config.min_lr_ratio) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 @dataclass(frozen=True)
@@ -68,7 +41,8 @@ class Task:
     """What a script gives the loop."""
 
     network: nn.Module
-    loss: Callable[[Any], tuple[Tensor, dict[str, Tensor]]]  # batch -> (total, terms)
+    prepare: Callable[[Any], Any]  # batch -> on the device, with whatever the host decides at random
+    loss: Loss
     validate: Callable[[nn.Module], dict[str, float]] | None  # network -> scalars
     checkpoint: Callable[[nn.Module, int, dict], Any]  # (network, step, training state) -> object with .save(path)
     random_state: Callable[[], dict[str, Tensor]]
@@ -77,17 +51,20 @@ class Task:
 class Trainer:
     """Trains `task.network` in place. `network_for_use` is the averaged copy when averaging is on."""
 
-    def __init__(self, config: TrainerConfig, task: Task, run: Path) -> None:
-        self.config, self.task, self.run = config, task, run
-        self.parameters = [p for p in task.network.parameters() if p.requires_grad]
-        on_gpu = next(task.network.parameters()).is_cuda
-        self.optimizer = torch.optim.Adam(self.parameters, lr=config.lr, fused=on_gpu)
-        self.average = copy.deepcopy(task.network).requires_grad_(False) if config.ema_decay > 0 else None
-        self.step = 0
+    def __init__(
+        self, config: TrainerConfig, task: Task, run: Path, make_step: Callable[[Learner, Loss], Step] = eager_step
+    ) -> None:
+        self.config, self.task, self.run, self.make_step = config, task, run, make_step
+        self.learner = Learner(task.network, config)
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return self.learner.step
 
     @property
     def network_for_use(self) -> nn.Module:
-        return self.task.network if self.average is None else self.average
+        return self.learner.network if self.learner.average is None else self.learner.average
 
     def fit(self, batches: Iterator[Any]) -> None:
         """Train up to `max_iter`.
@@ -98,12 +75,14 @@ class Trainer:
         from torch.utils.tensorboard import SummaryWriter
 
         config, pending = self.config, []
+        update = self.make_step(self.learner, self.task.loss)
         recent: dict[str, deque] = {}
         progress = tqdm(range(self.step, config.max_iter), initial=self.step, total=config.max_iter, desc="training")
         with SummaryWriter(self.run / "logs") as board, progress:
             for _ in progress:
-                pending.append(self._update(batches))
-                self.step += 1
+                prepared = [self.task.prepare(next(batches)) for _ in range(config.gradient_accumulation_steps)]
+                pending.append(update(prepared))
+                self.learner.step += 1
                 if self.step % config.log_iter == 0 or self.step == config.max_iter:
                     self._log(board, self._smooth(pending, recent))
                     pending.clear()
@@ -114,30 +93,6 @@ class Trainer:
                         self._require_finite(pending[-1]["total"].item())
                     self.save()
 
-    def _update(self, batches: Iterator[Any]) -> dict[str, Tensor]:
-        """One optimiser step over `gradient_accumulation_steps` batches, whose gradients are averaged."""
-        config = self.config
-        for group in self.optimizer.param_groups:
-            group["lr"] = config.lr * lr_factor(config, self.step)
-        self.optimizer.zero_grad(set_to_none=True)
-        sums: dict[str, Tensor] = {}
-        for _ in range(config.gradient_accumulation_steps):
-            total, terms = self.task.loss(next(batches))
-            (total / config.gradient_accumulation_steps).backward()
-            for name, value in {"total": total, **terms}.items():
-                sums[name] = sums.get(name, 0) + value.detach() / config.gradient_accumulation_steps
-        self.optimizer.step()
-        self._update_average()
-        return sums
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        if self.average is None:
-            return
-        decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))  # follows closely at first
-        pairs = [(a, p) for a, p in zip(self.average.parameters(), self.task.network.parameters())]
-        torch._foreach_lerp_([a for a, _ in pairs], [p for _, p in pairs], 1 - decay)
-
     def _smooth(self, pending: list[dict[str, Tensor]], recent: dict[str, deque]) -> dict[str, float]:
         """Means of the last `log_smooth_win` steps; the only place that waits for the GPU."""
         for name in {name for terms in pending for name in terms}:
@@ -145,7 +100,7 @@ class Trainer:
             window.extend(torch.stack([terms[name] for terms in pending if name in terms]).tolist())
         means = {f"train/{name}": sum(window) / len(window) for name, window in sorted(recent.items())}
         self._require_finite(means["train/total"])
-        means["train/lr"] = self.optimizer.param_groups[0]["lr"]
+        means["train/lr"] = self.learner.optimizer.param_groups[0]["lr"]
         return means
 
     def _require_finite(self, loss: float) -> None:
@@ -173,8 +128,8 @@ class Trainer:
 
     def save(self) -> Path:
         """Write `checkpoints/iter_XXXXXXX.pt` with everything that resuming needs."""
-        state = {"optimizer": self.optimizer.state_dict(), "random": self.task.random_state()}
-        if self.average is not None:
+        state = {"optimizer": self.learner.optimizer.state_dict(), "random": self.task.random_state()}
+        if self.learner.average is not None:
             state["raw_model"] = self.task.network.state_dict()
         path = self.run / "checkpoints" / f"{iter_name(self.step)}.pt"
         self.task.checkpoint(self.network_for_use, self.step, state).save(path)
@@ -189,7 +144,7 @@ class Trainer:
         if "optimizer" not in training:
             raise UserError(f"{self.run.name}: its checkpoint has no optimiser state; it cannot be resumed")
         self.task.network.load_state_dict(training.get("raw_model", model))
-        if self.average is not None:
-            self.average.load_state_dict(model)
-        self.optimizer.load_state_dict(training["optimizer"])
-        self.step = step
+        if self.learner.average is not None:
+            self.learner.average.load_state_dict(model)
+        self.learner.optimizer.load_state_dict(training["optimizer"])
+        self.learner.step = step
