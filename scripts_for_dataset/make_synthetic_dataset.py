@@ -14,9 +14,10 @@ import logging
 import multiprocessing
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from tqdm import tqdm
@@ -25,13 +26,17 @@ from scripts_for_dataset.synthetic.augment import AugmentConfig
 from scripts_for_dataset.synthetic.clips import make_clips
 from scripts_for_dataset.synthetic.corpus import read_rows
 from scripts_for_dataset.synthetic.plan import Speaker, plan_speakers
+from scripts_for_dataset.synthetic.sidecars import second_takes, speaker_phones, take_path
 from scripts_for_dataset.synthetic.statistics import widen
 from utils.atomic import atomic_path
 from utils.errors import UserError, cli
+from utils.motion_file import Motion
+from utils.phones import PHONES_FILE, Phone, write_phones
 
 log = logging.getLogger(__name__)
 SPLITS = ("train", "val", "test")
 CROP, STATISTICS_ROUNDS = 100, 8  # frames; crops per clip
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count(), help="processes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no_augment", action="store_true", help="leave the speech clean")
+    parser.add_argument(
+        "--with_resample", action="store_true", help="also write second takes of the test clips, for evaluate.py"
+    )
     args = parser.parse_args(argv)
     for name, low in (("hours", 0.001), ("workers", 1), ("seed", 0), ("limit", 1)):
         if getattr(args, name) is not None and getattr(args, name) < low:
@@ -86,14 +94,24 @@ def render(job: Job) -> list[tuple[np.ndarray, dict[str, np.ndarray]]]:
     return list(make_clips(job.speaker, job.shape, job.close_factor, job.augment))
 
 
-def rendered(jobs: list[Job], workers: int) -> Iterator[tuple[Job, list]]:
-    """Jobs with their clips, in the order of the jobs whatever the number of workers."""
-    if workers == 1:
-        yield from ((job, render(job)) for job in jobs)
+def phones_of(job: Job) -> list[list[Phone]]:
+    """Phones of all clips of one speaker (runs in a worker)."""
+    return speaker_phones(job.speaker, job.augment)
+
+
+def retake(job: Job) -> list[Motion]:
+    """Second takes of all clips of one speaker (runs in a worker)."""
+    return list(second_takes(job.speaker, job.shape, job.close_factor, job.augment))
+
+
+def done(task: Callable[[Job], Result], jobs: list[Job], workers: int) -> Iterator[tuple[Job, Result]]:
+    """Jobs with what a task made of them, in the order of the jobs whatever the number of workers."""
+    if workers == 1 or not jobs:
+        yield from ((job, task(job)) for job in jobs)
         return
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers' own: they fill the cores already
     with multiprocessing.get_context("spawn").Pool(min(workers, len(jobs))) as pool:
-        yield from zip(jobs, pool.imap(render, jobs))
+        yield from zip(jobs, pool.imap(task, jobs))
 
 
 def build(args: argparse.Namespace) -> None:
@@ -112,6 +130,7 @@ def build(args: argparse.Namespace) -> None:
     with atomic_path(args.output / "stats_train.npz") as temporary:
         np.savez(temporary, **widen({name: value.numpy() for name, value in crops.to_dict().items()}, train))
     _describe(args.output, jobs, train)
+    _write_sidecars(args, [job for job in jobs if job.speaker.split != "train"])
 
 
 def _write_clips(args: argparse.Namespace, jobs: list[Job]) -> None:
@@ -124,10 +143,27 @@ def _write_clips(args: argparse.Namespace, jobs: list[Job]) -> None:
         return
     with ClipWriter(args.output, resume=True) as writer:
         todo = [job for job in jobs if not all(key in writer for key in _keys(job.speaker))]
-        for job, clips in tqdm(rendered(todo, args.workers), total=len(todo), desc="speakers", unit="speaker"):
+        for job, clips in _bar(done(render, todo, args.workers), todo, "speakers"):
             for key, (audio, coefs) in zip(_keys(job.speaker), clips):
                 if key not in writer:
                     writer.add_clip(key, audio, coefs)
+
+
+def _write_sidecars(args: argparse.Namespace, jobs: list[Job]) -> None:
+    """Phone times of the validation and test clips; with --with_resample second takes of the test clips' motion."""
+    phones = args.output / PHONES_FILE
+    if not phones.is_file():
+        found = _bar(done(phones_of, jobs, args.workers), jobs, "phones")
+        write_phones(phones, {key: clip for job, clips in found for key, clip in zip(_keys(job.speaker), clips)})
+    test = [job for job in jobs if job.speaker.split == "test"] if args.with_resample else []
+    todo = [job for job in test if not all(take_path(args.output, key).is_file() for key in _keys(job.speaker))]
+    for job, motions in _bar(done(retake, todo, args.workers), todo, "second takes"):
+        for key, motion in zip(_keys(job.speaker), motions):
+            motion.save(take_path(args.output, key))
+
+
+def _bar(results: Iterator[tuple[Job, Result]], jobs: list[Job], what: str) -> Iterator[tuple[Job, Result]]:
+    return tqdm(results, total=len(jobs), desc=what, unit="speaker", disable=not jobs)
 
 
 def _keys(speaker: Speaker) -> list[str]:

@@ -51,16 +51,19 @@ def make_clips(
 
     Deterministic for `speaker.seed`; `config` None leaves the audio clean.
     """
-    for number, rows in enumerate(speaker.clips):
-        rng = np.random.default_rng([speaker.seed, number])
-        speech = join_sentences(rows, rng)
-        if config is not None:
-            factor = draw_factor(config, rng)
-            if factor != 1.0:
-                speech = Speech(*resample_speech(speech.audio, speech.phones, factor))
+    for number in range(len(speaker.clips)):
+        speech, rng = clip_speech(speaker, number, config)
         motion = speech_motion(speech, vary_style(speaker.style, rng), rng, close_factor)
         n_samples = speech.n_frames * samples_per_frame()
         audio = speech.audio[:n_samples]
         audio = set_peak(audio, -3.0) if config is None else augment(audio, config, rng)
         motion["shape"] = np.broadcast_to(shape, (speech.n_frames, len(shape)))
         yield audio, motion
+
+
+def clip_speech(speaker: Speaker, number: int, config: AugmentConfig | None) -> tuple[Speech, np.random.Generator]:
+    """Speech of a clip at its final speed, before rooms and noise, and the generator that its motion is drawn from."""
+    rng = np.random.default_rng([speaker.seed, number])
+    speech = join_sentences(speaker.clips[number], rng)
+    factor = 1.0 if config is None else draw_factor(config, rng)
+    return (speech if factor == 1.0 else Speech(*resample_speech(speech.audio, speech.phones, factor))), rng
