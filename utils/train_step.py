@@ -1,13 +1,17 @@
 """One optimiser step: rate, gradients of one or more batches, clipping, update, averaged weights."""
 
+from __future__ import annotations
+
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from utils.step_graph import GraphedStep
 
 SCHEDULERS = ("None", "Warmup", "WarmupThenDecay")
 
@@ -55,15 +59,23 @@ class Learner:
     def __init__(self, network: nn.Module, config: StepConfig) -> None:
         self.network, self.config = network, config
         self.parameters = [p for p in network.parameters() if p.requires_grad]
-        on_gpu = next(network.parameters()).is_cuda
-        self.optimizer = torch.optim.Adam(self.parameters, lr=config.lr, fused=on_gpu)
+        device = self.parameters[0].device
+        # On the device, so that a captured step finds the current values in the same place.
+        self.rate, self.follow = torch.tensor(config.lr, device=device), torch.tensor(1.0, device=device)
+        self.optimizer = torch.optim.Adam(
+            self.parameters, self.rate, fused=device.type == "cuda", capturable=device.type == "cuda"
+        )
+        self.optimizer._warned_capturable_if_run_uncaptured = True  # running it eagerly, too, is meant
         self.average = copy.deepcopy(network).requires_grad_(False) if config.ema_decay > 0 else None
         self.step = 0
 
-    def set_rate(self) -> None:
-        """This step's learning rate."""
+    def set_rates(self) -> None:
+        """This step's learning rate, and how closely the average follows."""
+        self.rate.fill_(self.config.lr * lr_factor(self.config, self.step))
+        # The average follows closely at first.
+        self.follow.fill_(1 - min(self.config.ema_decay, (1 + self.step) / (10 + self.step)))
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.lr * lr_factor(self.config, self.step)
+            group["lr"] = self.rate  # a restored optimiser has its own
 
     def clip(self) -> None:
         if self.config.grad_clip > 0:
@@ -73,17 +85,17 @@ class Learner:
     def update_average(self) -> None:
         if self.average is None:
             return
-        decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))  # follows closely at first
         pairs = zip(self.average.parameters(), self.network.parameters())
         ours, new = zip(*((a, p) for a, p in pairs if p.requires_grad))
-        torch._foreach_lerp_(list(ours), list(new), 1 - decay)
+        change = torch._foreach_sub(new, ours)
+        torch._foreach_mul_(change, self.follow)
+        torch._foreach_add_(ours, change)
 
 
-def eager_step(learner: Learner, loss: Loss) -> Step:
-    """The step as plain PyTorch. Everything that the host decides must already be in the prepared batches."""
+def make_update(learner: Learner, loss: Loss) -> Step:
+    """The part of a step that runs on the device. The host's decisions must already be in the prepared batches."""
 
-    def step(batches: list[Any]) -> dict[str, Tensor]:
-        learner.set_rate()
+    def update(batches: list[Any]) -> dict[str, Tensor]:
         learner.optimizer.zero_grad(set_to_none=True)
         means: dict[str, Tensor] = {}
         for batch in batches:
@@ -95,5 +107,27 @@ def eager_step(learner: Learner, loss: Loss) -> Step:
         learner.optimizer.step()
         learner.update_average()
         return means
+
+    return update
+
+
+def eager_step(learner: Learner, loss: Loss) -> Step:
+    """The step as plain PyTorch."""
+    update = make_update(learner, loss)
+
+    def step(batches: list[Any]) -> dict[str, Tensor]:
+        learner.set_rates()
+        return update(batches)
+
+    return step
+
+
+def graphed_step(learner: Learner, loss: Loss, generators: Iterable[torch.Generator] = ()) -> Step:
+    """The same step replayed from CUDA graphs; `generators`: CUDA generators that `loss` draws from."""
+    update = GraphedStep(make_update(learner, loss), learner.parameters, generators)
+
+    def step(batches: list[Any]) -> dict[str, Tensor]:
+        learner.set_rates()
+        return update(batches)
 
     return step

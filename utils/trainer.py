@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from utils.errors import UserError
 from utils.run_dir import iter_name
-from utils.train_step import Learner, Loss, Step, StepConfig, eager_step
+from utils.train_step import Learner, Loss, Step, StepConfig, eager_step, lr_factor
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class Trainer:
             window.extend(torch.stack([terms[name] for terms in pending if name in terms]).tolist())
         means = {f"train/{name}": sum(window) / len(window) for name, window in sorted(recent.items())}
         self._require_finite(means["train/total"])
-        means["train/lr"] = self.learner.optimizer.param_groups[0]["lr"]
+        means["train/lr"] = self.config.lr * lr_factor(self.config, self.step - 1)  # of the last step
         return means
 
     def _require_finite(self, loss: float) -> None:
