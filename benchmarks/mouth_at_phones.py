@@ -1,7 +1,8 @@
 """Does the mouth do what the words need? Lips shut at p, b, m; open at open vowels. On real recordings.
 
-The phones come from forced alignment of the recordings with their transcripts (align.py), the mouth from generated
-coefficients posed on the neutral-identity head. One npz per recording, named like it, as `demo.py --save_coef` writes:
+For coefficients that exist already, of this system or another: one npz per recording, named like it, as
+`demo.py --save_coef` writes. The phones come from forced alignment of the recordings with their transcripts (align.py).
+real_speech.py generates several samples and measures more.
 
     python -m benchmarks.mouth_at_phones --coefs FOLDER [--audio demo/input/audio] [--json out.json]
 """
@@ -9,7 +10,6 @@ coefficients posed on the neutral-identity head. One npz per recording, named li
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.align import Phone, align_phones, read_transcripts
+from benchmarks.report import text_table, write_json
 from models.flame import Flame, load_flame
 from models.mouth import opening_mm
-from utils.atomic import atomic_path
 from utils.audio import load_audio
 from utils.errors import UserError, cli
 from utils.motion_file import load_motion
@@ -34,7 +34,7 @@ class Rule:
 
     closed_mm: float = 1.0
     """Largest opening that passes for shut lips, mm."""
-    tolerance: int = 2
+    tolerance: int = 1
     """Video frames before and after the phone in which the closure may lie."""
 
 
@@ -153,10 +153,7 @@ def table(scores: list[MouthScore]) -> str:
         )
         for s in scores
     ]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths))) for row in rows
-    )
+    return text_table(rows)
 
 
 @cli
@@ -175,9 +172,8 @@ def main(argv: list[str] | None = None) -> None:
     print(f"closure: opening <= {args.closed_mm} mm within {args.tolerance} frames of the phone")
     print(table(scores))
     if args.json:
-        rows = [{k: None if v != v else v for k, v in asdict(s).items()} for s in scores]
-        with atomic_path(args.json) as path:
-            path.write_text(json.dumps({"rule": vars(Rule(args.closed_mm, args.tolerance)), "scores": rows}, indent=1))
+        rule = vars(Rule(args.closed_mm, args.tolerance))
+        write_json(args.json, {"rule": rule, "scores": [asdict(s) for s in scores]})
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def test_near_stays_within_the_clip():
 
 
 def test_closures_and_vowels_are_counted():
-    result = score("x", PHONES, opening_track(), Rule())
+    result = score("x", PHONES, opening_track(), Rule(1.0, 2))
     assert (result.closures_expected, result.closures_found, result.open_vowels) == (2, 1, 1)
     assert result.opening_at_closures_mm == pytest.approx((0.6 + 1.5) / 2)
     assert result.opening_at_vowels_mm == pytest.approx(10)
