@@ -60,6 +60,30 @@ def align_phones(audio: np.ndarray, transcript: str) -> list[Phone]:
         raise UserError(
             f"transcript {transcript!r}: not in the dictionary: {', '.join(unknown) or '(empty)'}; respell it"
         )
+    return _align(decoder, audio, words, f"transcript {transcript!r}")
+
+
+def align_pronunciations(audio: np.ndarray, pronunciations: list[str]) -> list[Phone]:
+    """Phones of a recording in another language, spelt with the English phones that come closest.
+
+    Args:
+        audio: float (n,), 16 kHz mono, some seconds.
+        pronunciations: of each word, ARPAbet with spaces.
+
+    Raises:
+        UserError: pocketsphinx missing, unknown phones, or words that do not fit the sound.
+    """
+    decoder = _decoder()
+    words = [f"w{number}" for number in range(len(pronunciations))]
+    for word, phones in zip(words, pronunciations):
+        try:
+            decoder.add_word(word, phones.upper(), update=word == words[-1])
+        except RuntimeError as error:
+            raise UserError(f"pronunciation {phones!r}: not ARPAbet phones; respell it") from error
+    return _align(decoder, audio, words, f"pronunciation {' | '.join(pronunciations)!r}")
+
+
+def _align(decoder, audio: np.ndarray, words: list[str], what: str) -> list[Phone]:
     pcm = _pcm(audio)
     try:
         decoder.set_align_text(" ".join(words))
@@ -70,7 +94,7 @@ def align_phones(audio: np.ndarray, transcript: str) -> list[Phone]:
         _decode(decoder, pcm)
         alignment = decoder.get_alignment()  # its entries live no longer than this object
     except RuntimeError as error:
-        raise UserError(f"transcript {transcript!r}: does not fit the recording ({error}); correct it") from error
+        raise UserError(f"{what}: does not fit the recording ({error}); correct it") from error
     return [_phone(entry, len(audio) / SAMPLE_RATE) for word in alignment for entry in word]
 
 
@@ -98,7 +122,7 @@ def _phone(entry, length: float) -> Phone:
     """The recogniser's entry, with the padding's time taken off, within 0..length seconds."""
     name = entry.name.lower()
     start, end = entry.start * TICK - PAD, (entry.start + entry.duration) * TICK - PAD
-    return Phone("sil" if name.startswith("+") else name, max(start, 0.0), min(end, length))
+    return Phone("sil" if name.startswith("+") else name, max(start, 0.0), min(max(end, 0.0), length))
 
 
 def read_transcripts(path: Path) -> dict[str, str]:
