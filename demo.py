@@ -79,7 +79,9 @@ def make_parser() -> UserParser:
         "-dtmax", "--dynamic_threshold_max", dest="dtmax", type=float, default=4.0, help="(default: 4)"
     )
     sampling.add_argument("--sampler", choices=SAMPLERS, help="(default: ddpm for published models, else ddim)")
-    sampling.add_argument("--steps", type=int, help="network evaluations of ddim (default: 25)")
+    sampling.add_argument(
+        "--steps", type=int, help="network evaluations per window (default: all of the model's for ddpm, else 25)"
+    )
     sampling.add_argument("--no_context_audio_feat", action="store_true", help="encode audio window by window")
     picture = parser.add_argument_group("picture")
     picture.add_argument("--black_bg", action="store_true", help="black background")
@@ -197,11 +199,10 @@ def generation_config(args, model: Model) -> GenerationConfig:
     threshold = DynamicThreshold(args.dtr, args.dtmin, args.dtmax) if args.dtr > 0 else None
     guidance = Guidance(conditions, args.cfg_mode or options.cfg_mode, args.scale_audio, args.scale_style, threshold)
     name = args.sampler or ("ddpm" if model.published else "ddim")
-    if args.steps is not None and (name == "ddpm" or not 1 <= args.steps <= options.n_diff_steps):
-        raise UserError(
-            f"--steps {args.steps}: ddim takes 1 to {options.n_diff_steps} steps, ddpm always all; adjust --steps"
-        )
-    sampler = SamplerConfig(name, args.steps or min(25, options.n_diff_steps) if name == "ddim" else None)
+    if args.steps is not None and not 1 <= args.steps <= options.n_diff_steps:
+        raise UserError(f"--steps {args.steps}: this model has {options.n_diff_steps} diffusion steps; use 1 to that")
+    default = None if name == "ddpm" else min(25, options.n_diff_steps)
+    sampler = SamplerConfig(name, args.steps or default)
     return GenerationConfig(guidance, sampler, whole_audio=not args.no_context_audio_feat, progress=True)
 
 
