@@ -5,7 +5,15 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from scripts_for_dataset.synthetic import arkit
-from scripts_for_dataset.synthetic.head_motion import euler_to_axis_angle, head_motion, min_jerk, nods, smooth_noise
+from scripts_for_dataset.synthetic.gaze import gaze_angles
+from scripts_for_dataset.synthetic.head_motion import (
+    breathing,
+    euler_to_axis_angle,
+    head_motion,
+    min_jerk,
+    nods,
+    smooth_noise,
+)
 from scripts_for_dataset.synthetic.motion import find_phrases
 from scripts_for_dataset.synthetic.nonverbal import (
     add_brows,
@@ -13,7 +21,6 @@ from scripts_for_dataset.synthetic.nonverbal import (
     blink_curve,
     blink_times,
     brow_curve,
-    gaze_angles,
 )
 from scripts_for_dataset.synthetic.prosody import Accents, Prosody, analyse, find_accents, smooth
 from scripts_for_dataset.synthetic.style import SpeakerStyle
@@ -85,7 +92,8 @@ def test_nods_peak_after_their_accent_and_come_back():
     peak = (track.argmax() + 0.5) / 25
     assert 1.05 < peak < 1.35
     assert 1.5 < track.max() < 5
-    assert abs(track[:20]).max() < 1e-9 and abs(track[-20:]).max() < 1e-6
+    assert abs(track[:17]).max() < 1e-9 and abs(track[-20:]).max() < 1e-6
+    assert -0.3 * track.max() < track[17:25].min() < -0.1  # a small lift first
     assert nods(75, accents(1.0), SpeakerStyle(nod_rate=0.0)).max() == 0
 
 
@@ -105,6 +113,25 @@ def test_head_motion_is_smooth_sized_and_seeded():
     assert np.abs(np.diff(tracks, 2, axis=1)).max() * 625 < 700
     np.testing.assert_array_equal(head(STYLE, 4), head(STYLE, 4))
     assert np.abs(head(STYLE, 4) - head(STYLE, 5)).max() > 0.5
+
+
+def test_every_few_seconds_show_the_heads_amplitude():
+    windows = np.concatenate([head(STYLE, seed)[i : i + 100] for seed in range(12) for i in (0, 100, 200, 300)])
+    deviation = windows.reshape(-1, 100, 3).std(1)
+    assert np.all(deviation.mean(0) > [1.2, 1.7, 0.9])
+    assert np.all(deviation.std(0) / deviation.mean(0) < 0.42)
+
+
+def test_smooth_heads_have_less_high_frequency_motion():
+    abrupt, flowing = (np.stack([head(SpeakerStyle(head_smoothness=s), seed) for seed in range(6)]) for s in (0.0, 1.0))
+    assert np.abs(np.diff(flowing, 2, axis=1)).mean() < 0.6 * np.abs(np.diff(abrupt, 2, axis=1)).mean()
+    assert flowing.std() > 0.75 * abrupt.std()
+
+
+def test_head_sinks_after_a_phrase_and_rises_for_the_breath():
+    track = breathing(200, [(0.5, 3.0), (5.0, 7.0)])
+    assert track[int(4.2 * 25)] > 0.8 > 0 > track[int(5.02 * 25)]
+    assert abs(track[int(2.9 * 25)]) < 1e-6
 
 
 def test_head_amplitude_scales_motion_and_bias_moves_it():
@@ -142,7 +169,7 @@ def test_brows_rise_before_the_accent():
 def test_eyes_hold_against_the_head_and_units_are_exclusive():
     rotation = np.zeros((100, 3))
     rotation[:, 1] = np.linspace(-0.2, 0.2, 100)  # turning to the speaker's left
-    gaze = gaze_angles(100, rotation, SpeakerStyle(gaze_activity=0.0), np.random.default_rng(0))
+    gaze = gaze_angles(100, rotation, [], SpeakerStyle(gaze_activity=0.0), np.random.default_rng(0))
     assert gaze[0, 1] > 5 and gaze[-1, 1] < -5
     exp = arkit.neutral(100)["exp"]
     add_eyes(exp, gaze, np.zeros(100), STYLE)

@@ -30,12 +30,15 @@ def test_tables_cover_arpabet_and_channels_are_arkit_units():
     assert len(EXP_NAMES) == 50 and list(EXP_NAMES) == sorted(EXP_NAMES)
 
 
+@pytest.mark.parametrize("smoothness", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("duration", [0.02, 0.06, 0.12])
 @pytest.mark.parametrize("phone", ["p", "b", "m"])
-def test_every_bilabial_has_a_shut_frame_at_any_phase(phone, duration):
+def test_every_bilabial_has_a_shut_frame_at_any_phase(phone, duration, smoothness):
+    style = SpeakerStyle(mouth_smoothness=smoothness)
     for phase in np.linspace(0, 0.04, 9):
         start = 0.8 + phase
-        shape, closure = curves([("aa", 0.3, start), (phone, start, start + duration), ("aa", start + duration, 1.6)])
+        phones = [("aa", 0.3, start), (phone, start, start + duration), ("aa", start + duration, 1.6)]
+        shape, closure = curves(phones, style=style)
         near = slice(int((start - 0.05) * 25), int((start + duration + 0.02) * 25) + 1)
         frame = near.start + closure[near].argmax()
         assert closure[frame] == 1.0
@@ -72,6 +75,14 @@ def test_style_gains_scale_their_channels_only():
     assert b[k, CHANNEL["jawOpen"]] / a[k, CHANNEL["jawOpen"]] == pytest.approx(2, rel=0.05)
     assert b[k, CHANNEL["mouthFunnel"]] / a[k, CHANNEL["mouthFunnel"]] == pytest.approx(0.5, rel=0.01)
     assert b[k, CHANNEL["mouthLowerDown"]] == pytest.approx(a[k, CHANNEL["mouthLowerDown"]], rel=1e-5)
+
+
+def test_a_soft_mouth_moves_less_abruptly():
+    phones = [("t" if k % 2 else "aa", 0.1 * k, 0.1 * k + 0.1) for k in range(20)]
+    crisp, soft = (curves(phones, style=SpeakerStyle(mouth_smoothness=s))[0] for s in (0.0, 1.0))
+    jerk = [np.abs(np.diff(c[:, CHANNEL["jawOpen"]], 2)).mean() for c in (crisp, soft)]
+    assert jerk[1] < 0.8 * jerk[0]
+    assert soft[5:45, 0].mean() == pytest.approx(crisp[5:45, 0].mean(), rel=0.02)
 
 
 def test_shifting_the_phones_by_frames_shifts_the_curves():

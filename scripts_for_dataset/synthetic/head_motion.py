@@ -1,4 +1,4 @@
-"""Head rotation while talking: slow drift, turns at phrase starts, and nods on accents.
+"""Head rotation while talking: slow drift, turns at phrase starts, swings and nods on accents, breathing in pauses.
 
 Assumed sizes: SD 3 degrees pitch, 4 yaw, 2 roll; drift below 1 Hz; nods of 2 to 5 degrees that begin on an accent and
 peak after it. Head motion goes with F0 and loudness (Munhall et al. 2004).
@@ -12,9 +12,17 @@ from scripts_for_dataset.synthetic.prosody import RATE, Accents, Prosody, smooth
 from scripts_for_dataset.synthetic.style import SpeakerStyle
 from utils.timebase import FPS
 
-_DRIFT = np.array([1.2, 1.7, 1.0])  # degrees SD of pitch, yaw, roll
-_TURN = np.array([1.3, 2.6, 1.3])  # degrees SD of the pose taken at a phrase start
+_DRIFT = np.array([1.0, 1.4, 0.8])  # degrees SD of pitch, yaw, roll
+_TURN = np.array([1.0, 2.4, 1.1])  # degrees SD of the pose taken at a phrase start
+_BEAT = np.array([0.9, 2.3, 1.4])  # degrees from the middle to the side that a stressed syllable moves to
+_BEAT_SHARE = 0.75  # of the accents
+_AWAY = 0.8  # chance that a beat goes to the other side: heads swing about their pose
 _PROSODIC = np.array([-1.5, 0.0, 0.0])  # degrees per SD of slow loudness and F0: raised voice, raised head
+_LIFT = -0.2  # of a nod: the head comes up a little before it goes down
+_INHALE, _SETTLE = -1.1, 0.9  # degrees of pitch: chin up before a phrase, head sinking when one is over
+_TYPICAL = np.array([1.7, 2.5, 1.35])  # degrees SD within a few seconds at amplitude 1, nods not counted
+_STRETCH, _EVEN = 1.3, 0.8  # seconds SD of a stretch; 1 would make all stretches alike
+_LOW_PASS = 0.08  # seconds SD of the low-pass at smoothness 1
 
 
 def head_motion(
@@ -25,20 +33,44 @@ def head_motion(
 
     Args:
         phrases: (start, end) in seconds of the stretches of speech between pauses.
-        style: amplitude, speed, nod rate and mean pose.
+        style: amplitude, speed, smoothness, nod rate and mean pose.
         rng: draws the parts that speech does not determine (drift, where to turn).
     """
-    amplitude = style.head_amplitude
-    degrees = amplitude * _DRIFT * np.stack(
-        [smooth_noise(n_frames, 0.22 * style.head_speed, rng) for _ in range(3)], axis=1
-    )  # fmt: skip
-    degrees += amplitude * _turns(n_frames, phrases, style, rng)
+    drift = np.stack([smooth_noise(n_frames, 0.2 * style.head_speed, rng) for _ in range(3)], axis=1)
+    degrees = _DRIFT * drift + _turns(n_frames, phrases, style, rng) + _beats(n_frames, accents, style, rng)
     follow = _slow_effort(prosody, n_frames)
     tilt = np.array([0.0, rng.normal(0, 0.6), rng.normal(0, 0.5)])  # some heads turn or tilt along
-    degrees += amplitude * follow[:, None] * (_PROSODIC + tilt)
+    degrees += follow[:, None] * (_PROSODIC + tilt)
+    degrees[:, 0] += breathing(n_frames, phrases)
+    degrees = style.head_amplitude * steady(degrees)
     degrees[:, 0] += nods(n_frames, accents, style)
+    degrees = low_pass(degrees, _LOW_PASS * style.head_smoothness)
     degrees += np.array([style.head_pitch, style.head_yaw, style.head_roll])
     return euler_to_axis_angle(np.radians(degrees)).astype(np.float32)
+
+
+def low_pass(track: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian smoothing of (n, k) at 25 fps, sigma in seconds; nothing below a tenth of a frame."""
+    if sigma * FPS < 0.1:
+        return track
+    return np.stack([smooth(column, sigma * FPS) for column in track.T], axis=1)
+
+
+def steady(degrees: np.ndarray) -> np.ndarray:
+    """Even out how much the head moves from one stretch of about 4 s to the next; degrees (n, 3) -> (n, 3).
+
+    Chance leaves some stretches nearly still; the amplitude of a speaker must show in each of them. The wandering
+    of the mean pose stays as it is.
+    """
+    slow = low_pass(degrees, _STRETCH)
+    fast = degrees - slow
+    size = np.sqrt(np.maximum(low_pass(fast**2, _STRETCH), 0))
+    return slow + fast * (_TYPICAL / np.maximum(size, 0.4 * _TYPICAL)) ** _EVEN
+
+
+def pace(style: SpeakerStyle) -> float:
+    """Factor of the durations of head movements: slow and smooth heads take longer."""
+    return (0.85 + 0.5 * style.head_smoothness) / style.head_speed**0.7
 
 
 def smooth_noise(n_frames: int, cutoff: float, rng: np.random.Generator) -> np.ndarray:
@@ -61,14 +93,36 @@ def _turns(
     n_frames: int, phrases: list[tuple[float, float]], style: SpeakerStyle, rng: np.random.Generator
 ) -> np.ndarray:
     """(n, 3) degrees: at every phrase start the head moves to a new pose, beginning a little before the voice."""
-    track, pose = np.zeros((n_frames, 3)), rng.normal(0, 1, 3) * _TURN * 0.5
-    track += pose
+    pose = rng.normal(0, 1, 3) * _TURN * 0.5
+    track = np.tile(pose, (n_frames, 1))
     for start, _ in phrases:
-        target = 0.3 * pose + rng.normal(0, 1, 3) * _TURN * 0.9
-        duration = rng.uniform(0.6, 1.0) / style.head_speed**0.5
-        track += min_jerk(n_frames, start - 0.2, duration)[:, None] * (target - pose)
+        target = rng.normal(0, 1, 3) * _TURN - 0.2 * pose
+        track += min_jerk(n_frames, start - 0.2, rng.uniform(0.6, 0.9) * pace(style))[:, None] * (target - pose)
         pose = target
     return track
+
+
+def _beats(n_frames: int, accents: Accents, style: SpeakerStyle, rng: np.random.Generator) -> np.ndarray:
+    """(n, 3) degrees: with most stressed syllables the head swings to another side of its pose.
+
+    These movements of half a second to a second show a speaker's amplitude within any few seconds.
+    """
+    track, pose = np.zeros((n_frames, 3)), np.zeros(3)
+    for time in accents.time[rng.random(len(accents.time)) < _BEAT_SHARE]:
+        sign = np.where(rng.random(3) < _AWAY, -1.0, 1.0) * np.where(pose == 0, rng.choice([-1, 1], 3), np.sign(pose))
+        target = sign * rng.uniform(0.5, 1.5, 3) * _BEAT
+        track += min_jerk(n_frames, time - 0.2, rng.uniform(0.45, 0.75) * pace(style))[:, None] * (target - pose)
+        pose = target
+    return track
+
+
+def breathing(n_frames: int, phrases: list[tuple[float, float]]) -> np.ndarray:
+    """(n,) degrees of pitch: the head sinks a little after a phrase and comes up with the breath before the next."""
+    track = np.zeros(n_frames)
+    for start, end in phrases:
+        track += _SETTLE * (min_jerk(n_frames, end + 0.05, 0.7) - min_jerk(n_frames, start - 0.45, 0.4))
+        track += _INHALE * (min_jerk(n_frames, start - 0.45, 0.4) - min_jerk(n_frames, start, 0.8))
+    return track + _SETTLE * bool(phrases)  # as if a phrase had ended before the clip
 
 
 def _slow_effort(prosody: Prosody, n_frames: int) -> np.ndarray:
@@ -82,18 +136,20 @@ def _slow_effort(prosody: Prosody, n_frames: int) -> np.ndarray:
 def nods(n_frames: int, accents: Accents, style: SpeakerStyle) -> np.ndarray:
     """(n,) degrees of pitch, positive down: the strongest share `nod_rate` of the accents each pull the head down.
 
-    A nod starts on the accent, peaks about 0.2 s later and comes back in 0.4 s; which accents nod depends on the
-    speech alone.
+    A nod starts on the accent after a small lift, peaks about 0.2 s later and comes back in 0.4 s; which accents nod
+    depends on the speech alone.
     """
     track = np.zeros(n_frames)
     if not len(accents.time) or style.nod_rate <= 0:
         return track
     threshold = np.quantile(accents.strength, 1 - min(style.nod_rate, 1.0))
-    size = style.head_amplitude**0.8 * (1.2 + 0.9 * accents.strength)
+    size, slow = style.head_amplitude**0.9 * (1.5 + 1.1 * accents.strength), pace(style)
     for time, degrees, strength in zip(accents.time, size, accents.strength):
         if strength >= threshold:
             begin = time - 0.06
-            track += degrees * (min_jerk(n_frames, begin, 0.3) - min_jerk(n_frames, begin + 0.24, 0.44))
+            lift = min_jerk(n_frames, begin - 0.22 * slow, 0.22 * slow)
+            down, back = min_jerk(n_frames, begin, 0.3 * slow), min_jerk(n_frames, begin + 0.24 * slow, 0.44 * slow)
+            track += degrees * (_LIFT * (lift - down) + down - back)
     return track
 
 

@@ -7,21 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from scripts_for_dataset.synthetic import arkit
-from scripts_for_dataset.synthetic.head_motion import head_motion, min_jerk, smooth_noise
-from scripts_for_dataset.synthetic.nonverbal import (
-    add_brows,
-    add_eyes,
-    blink_curve,
-    blink_times,
-    brow_curve,
-    gaze_angles,
-)
-from scripts_for_dataset.synthetic.prosody import analyse, find_accents, vowel_loudness
+from scripts_for_dataset.synthetic.gaze import aversions, gaze_angles
+from scripts_for_dataset.synthetic.head_motion import head_motion, smooth_noise
+from scripts_for_dataset.synthetic.nonverbal import add_brows, add_eyes, blink_curve, blink_times, brow_curve
+from scripts_for_dataset.synthetic.pauses import breaths, presses
+from scripts_for_dataset.synthetic.prosody import Accents, analyse, find_accents, vowel_loudness
 from scripts_for_dataset.synthetic.style import SpeakerStyle
 from scripts_for_dataset.synthetic.visemes import CHANNEL, CHANNELS, mouth_curves, segments
 from utils.timebase import FPS, samples_per_frame
 
 _PAUSE = 0.25  # seconds of silence that end a phrase
+_BREATH_JAW = 0.07  # jawOpen of a full breath
 _ONE_SIDED = (
     "jawForward",
     "mouthFunnel",
@@ -80,24 +76,37 @@ def speech_motion(
 
     motion = arkit.neutral(n)
     motion["pose"][:, :3] = head_motion(n, prosody, accents, phrases, style, rng)
-    blinks = blink_curve(n, blink_times(phrases, n / FPS, style, rng))
-    add_eyes(motion["exp"], gaze_angles(n, motion["pose"][:, :3], style, rng), blinks, style)
-    add_brows(motion["exp"], brow_curve(n, accents, style), style, rng)
-    jaw = curves[:, CHANNEL["jawOpen"]] + 0.035 * _breaths(n, phrases)
-    mood = _mood(curves, style, rng)
-    _add_mouth(motion["exp"], curves, closure, mood, style)
+    _add_upper_face(motion, accents, phrases, style, rng)
+    breath, press = breaths(n, phrases), presses(n, phrases, rng)
+    jaw = curves[:, CHANNEL["jawOpen"]] + _BREATH_JAW * breath
+    closure = np.maximum(closure, press)
+    _add_mouth(motion["exp"], curves, closure, _mood(curves, style, rng), style)
+    _add_pauses(motion["exp"], breath * (1 - closure), press)
     motion["exp"][:, arkit.unit("mouthClose")] = close_factor * closure * jaw
     motion["pose"][:, 3] = jaw * arkit.JAW_OPEN_RADIANS
     np.clip(motion["exp"], 0, 1, out=motion["exp"])
     return motion
 
 
-def _breaths(n_frames: int, phrases: list[tuple[float, float]]) -> np.ndarray:
-    """(n,) 0..1: lips part for a breath just before a phrase that follows a pause."""
-    track = np.zeros(n_frames)
-    for start, _ in phrases:
-        track = np.maximum(track, min_jerk(n_frames, start - 0.42, 0.25) - min_jerk(n_frames, start - 0.12, 0.22))
-    return track
+def _add_upper_face(
+    motion: dict[str, np.ndarray], accents: Accents, phrases: list[tuple[float, float]], style: SpeakerStyle,
+    rng: np.random.Generator,
+) -> None:  # fmt: skip
+    """Gaze, lids and brows into motion["exp"] in place; the head is there already."""
+    n = len(motion["exp"])
+    looks = aversions(phrases, style, rng)
+    gaze = gaze_angles(n, motion["pose"][:, :3], looks, style, rng)
+    shifts = np.array([edge for look in looks for edge in (look.start, look.end)])
+    add_eyes(motion["exp"], gaze, blink_curve(n, blink_times(phrases, n / FPS, style, rng, shifts)), style)
+    add_brows(motion["exp"], brow_curve(n, accents, style), style, rng)
+
+
+def _add_pauses(exp: np.ndarray, breath: np.ndarray, press: np.ndarray) -> None:
+    """Write breaths (lips part, brows and nostrils lift a little) and pressed lips, both (n,), into exp in place."""
+    for name, size in (("mouthLowerDown", 0.07), ("mouthUpperUp", 0.05), ("browInnerUp", 0.05), ("noseSneer", 0.04)):
+        arkit.add(exp, name, size * breath)
+    for name, size in (("mouthPress", 0.3), ("mouthRollLower", 0.14), ("mouthRollUpper", 0.08), ("mouthDimple", 0.06)):
+        arkit.add(exp, name, size * press)
 
 
 def _mood(curves: np.ndarray, style: SpeakerStyle, rng: np.random.Generator) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""Eyes and brows while talking: blinks, gaze, brow raises on F0 rises.
+"""Eyelids and brows while talking: blinks, lids that follow the gaze, brow raises on F0 rises.
 
 Sources: blinks 26 a minute while talking, 17 at rest, log-normal gaps, about 100 ms to close and more to open
 (Bentivoglio 1997); 71 % of fast brow raises go with F0 rises and start before the word.
-Sizes of raises and saccades are assumed.
+Sizes of raises are assumed. Gaze is in `gaze`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,17 @@ _UNIT_DEGREES = 30.0  # rotation of the eye at eyeLook = 1
 
 
 def blink_times(
-    phrases: list[tuple[float, float]], duration: float, style: SpeakerStyle, rng: np.random.Generator
-) -> np.ndarray:
-    """Times in seconds of the shut eye: log-normal gaps, some drawn to the ends of phrases, fewer in pauses."""
+    phrases: list[tuple[float, float]], duration: float, style: SpeakerStyle, rng: np.random.Generator,
+    shifts: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Times in seconds of the shut eye: log-normal gaps, fewer in pauses, many drawn to where people blink.
+
+    Args:
+        shifts: (k,) times of large gaze shifts; blinks come with them as they come at the ends of phrases.
+    """
     mean_gap = 60 / style.blink_rate
     ends = np.array([end for _, end in phrases if end < duration - 0.3])
+    ends = ends if shifts is None else np.concatenate([ends, shifts - 0.08])
     times, now = [], rng.uniform(0.1, mean_gap)
     while now < duration - 0.2:
         at = now
@@ -67,27 +73,6 @@ def brow_curve(n_frames: int, accents: Accents, style: SpeakerStyle) -> np.ndarr
             pulse = min_jerk(n_frames, time - 0.22, 0.24) - min_jerk(n_frames, time + 0.15, 0.45)
             curve = np.maximum(curve, height * pulse)
     return np.clip(curve, 0, 0.55)
-
-
-def gaze_angles(n_frames: int, head: np.ndarray, style: SpeakerStyle, rng: np.random.Generator) -> np.ndarray:
-    """Eye rotation (n, 2) in degrees: up and to the speaker's left positive.
-
-    The eyes hold the listener's face against the head's motion (0.6 of the rotation is compensated) and make small
-    saccades of about 2 degrees every second or two.
-
-    Args:
-        head: (n, 3) head rotation in radians, as from `head_motion`.
-    """
-    moving = head - head.mean(axis=0)
-    held = 0.6 * np.degrees(np.stack([moving[:, 0], -moving[:, 1]], axis=1))
-    target = np.zeros((n_frames, 2))
-    now, place = rng.uniform(0.2, 1.0), np.zeros(2)
-    while now < n_frames / FPS:
-        fresh = rng.normal(0, 1, 2) * (1.1, 2.0) * style.gaze_activity
-        target += min_jerk(n_frames, now, 0.12)[:, None] * (fresh - place)
-        place = fresh
-        now += np.exp(rng.normal(0.35, 0.5))
-    return np.clip(held + target, -14, 14)
 
 
 def add_eyes(exp: np.ndarray, gaze: np.ndarray, blinks: np.ndarray, style: SpeakerStyle) -> None:

@@ -40,7 +40,7 @@ class SpeakerStyle:
     blink_rate: float = 24.0
     """Blinks per minute while talking."""
     gaze_activity: float = 1.0
-    """Gain of eye movements."""
+    """Gain of eye movements: size of saccades, and how often the eyes leave the listener."""
     head_pitch: float = 0.0
     """Mean head pose in degrees, positive looks down."""
     head_yaw: float = 0.0
@@ -53,6 +53,10 @@ class SpeakerStyle:
     """Gain of the drift's frequencies."""
     nod_rate: float = 0.4
     """Share of the accents that carry a nod."""
+    mouth_smoothness: float = 0.3
+    """0 (crisp) to 1 (soft): low-pass of the articulation and slower ways into and out of closures."""
+    head_smoothness: float = 0.3
+    """0 (abrupt) to 1 (flowing): low-pass of the head and longer movements."""
 
 
 def style_names() -> list[str]:
@@ -73,8 +77,12 @@ def named_style(name: str) -> SpeakerStyle:
 
 _NAMED = {
     "normal": SpeakerStyle(),
-    "big_mouth": SpeakerStyle(jaw=1.6, lips=1.35, rounding=1.25, spread=1.15, expressiveness=0.35, brow_activity=1.2),
-    "small_mouth": SpeakerStyle(jaw=0.45, lips=0.6, rounding=0.75, spread=0.75, expressiveness=0.1, coarticulation=1.1),
+    "big_mouth": SpeakerStyle(
+        jaw=1.6, lips=1.35, rounding=1.25, spread=1.15, expressiveness=0.35, brow_activity=1.2, mouth_smoothness=0.15
+    ),
+    "small_mouth": SpeakerStyle(
+        jaw=0.45, lips=0.6, rounding=0.75, spread=0.75, expressiveness=0.1, coarticulation=1.1, mouth_smoothness=0.5
+    ),
     "smile": SpeakerStyle(smile=0.5, spread=1.1, brow_bias=0.06, squint=0.12, brow_activity=1.2),
     "serious": SpeakerStyle(
         smile=-0.2,
@@ -84,10 +92,11 @@ _NAMED = {
         squint=0.2,
         brow_activity=0.4,
         head_amplitude=0.7,
+        head_smoothness=0.5,
         nod_rate=0.3,
     ),
-    "large_head_movements": SpeakerStyle(head_amplitude=2.1, head_speed=1.2, nod_rate=0.6, brow_activity=1.3),
-    "small_head_movements": SpeakerStyle(head_amplitude=0.35, head_speed=0.85, nod_rate=0.2, brow_activity=0.8),
+    "large_head_movements": SpeakerStyle(head_amplitude=1.8, head_speed=1.15, nod_rate=0.6, brow_activity=1.3),
+    "small_head_movements": SpeakerStyle(head_amplitude=0.3, head_speed=0.9, nod_rate=0.2, brow_activity=0.8),
 }
 
 
@@ -95,6 +104,7 @@ def sample_style(rng: np.random.Generator) -> SpeakerStyle:
     """A random speaker. The ranges reach a little past every named style, so that those are interpolations."""
     effort = rng.normal(0, 0.28)  # jaw and lips mostly go together; some speakers favour one of them
     balance = rng.normal(0, 0.14)
+    softness = rng.uniform(0, 1)  # a soft mouth mostly goes with a flowing head
     smile = rng.choice([rng.normal(0.05, 0.06), rng.uniform(0.15, 0.55), rng.uniform(-0.24, 0.0)], p=[0.5, 0.33, 0.17])
     return SpeakerStyle(
         jaw=_gain(rng, effort + balance, 0.18, 0.4, 1.75),
@@ -114,9 +124,11 @@ def sample_style(rng: np.random.Generator) -> SpeakerStyle:
         head_pitch=float(np.clip(rng.normal(0, 2.5), -6, 6)),
         head_yaw=float(np.clip(rng.normal(0, 3), -8, 8)),
         head_roll=float(np.clip(rng.normal(0, 1.5), -4, 4)),
-        head_amplitude=_gain(rng, -0.05, 0.5, 0.3, 2.3),
+        head_amplitude=_gain(rng, -0.1, 0.55, 0.27, 2.0),
         head_speed=_gain(rng, 0, 0.18, 0.65, 1.5),
         nod_rate=rng.uniform(0.1, 0.7),
+        mouth_smoothness=0.6 * softness + rng.uniform(0, 0.4),
+        head_smoothness=0.6 * softness + rng.uniform(0, 0.4),
     )
 
 

@@ -18,6 +18,7 @@ from utils.timebase import FPS
 OVERSAMPLING = 8  # 200 Hz
 _TUCK_CLOSURE = 0.6  # share of the jaw's opening that the lower lip makes up to reach the teeth in f, v
 VISUAL_LEAD = 0.02  # seconds: lips move before they are heard (Schwartz and Savariaux 2014: -20 to +70 ms)
+_LOW_PASS = 0.035  # seconds SD of the low-pass at smoothness 1
 CHANNELS = (
     "jawOpen", "jawForward", "mouthFunnel", "mouthPucker", "mouthSmile", "mouthStretch", "mouthRollLower",
     "mouthRollUpper", "mouthPress", "mouthShrugUpper", "mouthShrugLower", "mouthUpperUp", "mouthLowerDown",
@@ -139,9 +140,10 @@ def mouth_curves(segs: Segments, n_frames: int, style: SpeakerStyle) -> tuple[np
     rate = FPS * OVERSAMPLING
     time = ((np.arange(n_frames * OVERSAMPLING) + 0.5) / rate).astype(np.float32)
     shifted = Segments(segs.viseme, segs.start - VISUAL_LEAD, segs.end - VISUAL_LEAD, segs.jaw)
-    curves = _coarticulate(time, shifted, style) * _gains(style)
-    close = _plateaus(time, segs.start[segs.of("PP")], segs.end[segs.of("PP")])
-    tuck = _plateaus(time, segs.start[segs.of("FF")], segs.end[segs.of("FF")])
+    curves = _soften(_coarticulate(time, shifted, style) * _gains(style), style.mouth_smoothness)
+    ramp = 0.8 + 0.7 * style.mouth_smoothness
+    close = _plateaus(time, segs.start[segs.of("PP")], segs.end[segs.of("PP")], ramp)
+    tuck = _plateaus(time, segs.start[segs.of("FF")], segs.end[segs.of("FF")], ramp)
     _constrain(curves, close, tuck)
     frames, closure = _to_frames(curves, close, n_frames)
     tucked = tuck.reshape(n_frames, OVERSAMPLING).mean(1)
@@ -192,17 +194,30 @@ def _full_half(duration: np.ndarray) -> np.ndarray:
     return np.maximum(np.maximum(duration / 4, duration / 2 - 0.12), 0.005)
 
 
-def _plateaus(time: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """(T,) 1 during every interval (10 ms early, at least 45 ms long), smooth ramps of 45 and 40 ms around it."""
+def _soften(curves: np.ndarray, smoothness: float) -> np.ndarray:
+    """Low-pass of (T, channels) at 200 Hz: Gaussian, up to 35 ms SD."""
+    sigma = _LOW_PASS * smoothness * FPS * OVERSAMPLING  # samples
+    radius = int(np.ceil(2.5 * sigma))
+    if radius < 1 or not len(curves):
+        return curves
+    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    kernel = (kernel / kernel.sum()).astype(np.float32)
+    padded = np.pad(curves, ((radius, radius), (0, 0)), mode="edge")
+    return np.stack([np.convolve(column, kernel, mode="valid") for column in padded.T], axis=1)
+
+
+def _plateaus(time: np.ndarray, start: np.ndarray, end: np.ndarray, ramp: float = 1.0) -> np.ndarray:
+    """(T,) 1 during every interval (10 ms early, at least 45 ms long), smooth ramps of 45 and 40 ms * ramp around."""
     level = np.zeros(len(time), np.float32)
     rate = FPS * OVERSAMPLING
+    rise, fall = 0.045 * ramp, 0.040 * ramp
     for a, b in zip(start - 0.010, end - 0.005):
         if b - a < 0.045:
             a, b = (a + b) / 2 - 0.0225, (a + b) / 2 + 0.0225
-        window = slice(max(0, int((a - 0.05) * rate)), max(0, int((b + 0.05) * rate) + 1))
+        window = slice(max(0, int((a - rise) * rate) - 1), max(0, int((b + fall) * rate) + 1))
         t = time[window]
-        ramp = np.clip(np.minimum((t - a + 0.045) / 0.045, (b + 0.040 - t) / 0.040), 0, 1)
-        level[window] = np.maximum(level[window], ramp * ramp * (3 - 2 * ramp))
+        x = np.clip(np.minimum((t - a + rise) / rise, (b + fall - t) / fall), 0, 1)
+        level[window] = np.maximum(level[window], x * x * (3 - 2 * x))
     return level
 
 
