@@ -64,9 +64,11 @@ class Subject:
             raise UserError(f"--style {name}: no such style; bundled ones: {known}")
         return StyleExtractor.load(encoder, None, torch.device("cpu"))(load_motion(motion))
 
-    def motions(self, audio: np.ndarray, style: np.ndarray | None, config: GenerationConfig, n: int) -> list[Motion]:
-        """n samples (seeds 0 to n - 1), drawn as one batch."""
-        return self.animator(audio, self.shape, style, config, list(range(n)))
+    def motions(
+        self, audio: np.ndarray, style: np.ndarray | None, config: GenerationConfig, n: int, seed: int = 0
+    ) -> list[Motion]:
+        """n samples (seeds `seed` to seed + n - 1), drawn as one batch."""
+        return self.animator(audio, self.shape, style, config, list(range(seed, seed + n)))
 
     def openings(self, motions: list[Motion]) -> np.ndarray:
         """Mouth opening (n, T) in mm, head still."""
