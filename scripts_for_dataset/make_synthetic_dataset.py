@@ -26,7 +26,7 @@ from scripts_for_dataset.synthetic.augment import AugmentConfig
 from scripts_for_dataset.synthetic.clips import make_clips
 from scripts_for_dataset.synthetic.corpus import read_rows
 from scripts_for_dataset.synthetic.plan import Speaker, plan_speakers
-from scripts_for_dataset.synthetic.sidecars import second_takes, speaker_phones, take_path
+from scripts_for_dataset.synthetic.sidecars import second_takes, speaker_phones
 from scripts_for_dataset.synthetic.statistics import widen
 from utils.atomic import atomic_path
 from utils.errors import UserError, cli
@@ -151,15 +151,17 @@ def _write_clips(args: argparse.Namespace, jobs: list[Job]) -> None:
 
 def _write_sidecars(args: argparse.Namespace, jobs: list[Job]) -> None:
     """Phone times of the validation and test clips; with --with_resample second takes of the test clips' motion."""
+    from datasets.spoken_clips import second_take
+
     phones = args.output / PHONES_FILE
     if not phones.is_file():
         found = _bar(done(phones_of, jobs, args.workers), jobs, "phones")
         write_phones(phones, {key: clip for job, clips in found for key, clip in zip(_keys(job.speaker), clips)})
     test = [job for job in jobs if job.speaker.split == "test"] if args.with_resample else []
-    todo = [job for job in test if not all(take_path(args.output, key).is_file() for key in _keys(job.speaker))]
+    todo = [job for job in test if not all(second_take(args.output, key).is_file() for key in _keys(job.speaker))]
     for job, motions in _bar(done(retake, todo, args.workers), todo, "second takes"):
         for key, motion in zip(_keys(job.speaker), motions):
-            motion.save(take_path(args.output, key))
+            motion.save(second_take(args.output, key))
 
 
 def _bar(results: Iterator[tuple[Job, Result]], jobs: list[Job], what: str) -> Iterator[tuple[Job, Result]]:

@@ -6,7 +6,6 @@ Both are derived anew from the plan, so they can be added to a data set that exi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
@@ -18,7 +17,6 @@ from scripts_for_dataset.synthetic.style import vary_style
 from utils.motion_file import Motion
 from utils.phones import Phone
 
-RESAMPLED = "resampled"  # folder of the second takes: <person>/<video>.npz
 _SECOND_TAKE = 1
 
 
@@ -40,8 +38,3 @@ def second_takes(
         rng = np.random.default_rng([speaker.seed, number, _SECOND_TAKE])
         motion = speech_motion(speech, vary_style(speaker.style, rng), rng, close_factor)
         yield Motion(motion["exp"], motion["pose"], shape)
-
-
-def take_path(data_root: Path, clip: str) -> Path:
-    """Where the second take of `<person>/<video>` lies."""
-    return data_root / RESAMPLED / f"{clip}.npz"

@@ -1,0 +1,103 @@
+"""Lips: vertex errors, mouth opening, synchrony, closures, jitter. Head rotation is always removed beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from utils.phones import BILABIALS, SILENCE, Phone
+
+
+def largest_distance(predicted: Tensor, truth: Tensor) -> Tensor:
+    """Vertices (..., T, V, 3) metres against (T, V, 3) -> the largest L2 distance of every frame (..., T), metres.
+
+    LVE is its mean over frames; `lve_sq` (CodeTalker, and torchmetrics' LipVertexError) the mean of its square;
+    `lve_rms` (ARTalk) the root of that.
+    """
+    return (predicted - truth).square().sum(-1).amax(-1).sqrt()
+
+
+def acceleration(vertices: Tensor) -> Tensor:
+    """Vertices (..., T, V, 3) -> |x[t+1] - 2 x[t] + x[t-1]|, mean over V: (..., T - 2)."""
+    return torch.linalg.vector_norm(vertices.diff(n=2, dim=-3), dim=-1).mean(-1)
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Pearson correlation of two tracks (n,); NaN if one is constant or shorter than 3."""
+    if len(a) < 3:
+        return float("nan")
+    a, b = a - a.mean(), b - b.mean()
+    size = np.sqrt((a * a).sum() * (b * b).sum())
+    return float((a * b).sum() / size) if size > 1e-12 else float("nan")
+
+
+def best_lag(predicted: np.ndarray, truth: np.ndarray, reach: int = 12) -> int | None:
+    """Frames by which a track (T,) comes later than the true one: the lag with the highest correlation.
+
+    Each lag from -reach to reach correlates the stretches that overlap; of equals the smallest lag counts. None if no
+    lag has a correlation (a constant track, or fewer than 25 frames left at the ends).
+    """
+    n, found = len(truth), []
+    for lag in range(-min(reach, max(n - 25, 0)), min(reach, max(n - 25, 0)) + 1):
+        late, early = (predicted[lag:], truth[: n - lag]) if lag >= 0 else (predicted[:lag], truth[-lag:])
+        found.append((correlation(late, early), lag))
+    known = [(value, -abs(lag), lag) for value, lag in found if not np.isnan(value)]
+    return max(known)[2] if known else None
+
+
+@dataclass(frozen=True)
+class ClosureRule:
+    """What counts as shut lips."""
+
+    closed_mm: float = 1.0
+    """Largest opening that passes for shut, mm."""
+    tolerance: int = 1
+    """Frames before and after the phone in which the closure may lie."""
+
+
+@dataclass(frozen=True)
+class Closures:
+    """Closures of one clip."""
+
+    found: int
+    expected: int
+    by_chance: float
+    """How many would be found at a random time of speech (expected number)."""
+
+
+def closures(opening_mm: np.ndarray, phones: Sequence[Phone], rule: ClosureRule) -> Closures:
+    """Are the lips shut at p, b and m? opening (T,) mm; phones beyond its end do not count.
+
+    By chance: for every such phone, the share of windows as long as its own (with the tolerance) that hold a closure,
+    among those centred on a frame of speech (pauses left out, where the mouth rests shut).
+    """
+    shut, n = opening_mm <= rule.closed_mm, len(opening_mm)
+    spoken = np.zeros(n, bool)
+    for phone in phones:
+        if phone.name != SILENCE:
+            spoken[max(phone.frames().start, 0) : max(phone.frames().stop, 0)] = True
+    found, expected, chance, shares = 0, 0, 0.0, {}
+    for phone in phones:
+        frames = phone.frames()
+        start, stop = max(frames.start - rule.tolerance, 0), min(frames.stop + rule.tolerance, n)
+        if phone.name not in BILABIALS or frames.start >= n or stop <= start:
+            continue
+        width = stop - start
+        if width not in shares:
+            shares[width] = _share_with_closure(shut, spoken, width)
+        found, expected, chance = found + bool(shut[start:stop].any()), expected + 1, chance + shares[width]
+    return Closures(found, expected, chance)
+
+
+def _share_with_closure(shut: np.ndarray, spoken: np.ndarray, width: int) -> float:
+    """Share of windows of `width` frames, centred on spoken frames, with at least one shut frame."""
+    counts = np.concatenate([[0], np.cumsum(shut)])
+    centres = np.flatnonzero(spoken)
+    starts = np.clip(centres - width // 2, 0, max(len(shut) - width, 0))
+    if not len(starts):
+        return 0.0
+    return float((counts[np.minimum(starts + width, len(shut))] > counts[starts]).mean())

@@ -1,0 +1,163 @@
+"""Coefficients -> the tracks that the metrics need, through vertices that are never held all at once."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.flame import Flame
+from models.metrics.lips import acceleration, largest_distance
+from models.metrics.regions import Regions
+from models.metrics.upper_face import dynamics
+
+_BUDGET = {"cpu": 96 << 20, "cuda": 2 << 30}  # bytes of vertices worked on at once (temporaries are some times that)
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """S motions of one clip, raw coefficients on the device that measures them."""
+
+    exp: Tensor  # (S, T, 50)
+    pose: Tensor  # (S, T, 6)
+
+    @property
+    def n_frames(self) -> int:
+        return self.exp.shape[1]
+
+    def cut(self, n_frames: int) -> Sampled:
+        return Sampled(self.exp[:, :n_frames], self.pose[:, :n_frames])
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """What is measured on S motions of one clip; arrays on the CPU."""
+
+    opening_mm: np.ndarray  # (S, T)
+    lid_aperture: np.ndarray | None  # (S, T) metres
+    jitter: np.ndarray  # (S,) mean acceleration of lip vertices, metres per frame^2
+    dynamics: np.ndarray  # (S,) upper face, m^2
+    lip_distance: np.ndarray | None  # (S, T) metres, to the truth
+    mean_distance: np.ndarray | None  # (S,) metres, to the truth, all vertices
+    diversity: float | None  # metres, between samples, all vertices; None for one sample
+
+
+class HeadMeasure:
+    """A head with its measured regions."""
+
+    def __init__(self, flame: Flame, regions: Regions) -> None:
+        """flame on the device that is to be used."""
+        self.flame, self.regions, self.device = flame, regions, flame.template.device
+        lids = np.zeros((0, 2), np.int64) if regions.lids is None else regions.lids
+        parts = [regions.lips, regions.upper_face, [regions.upper_lip, regions.lower_lip], lids.ravel()]
+        self.kept = np.unique(np.concatenate([np.asarray(part, np.int64) for part in parts]))
+        self.part = restricted(flame, torch.from_numpy(self.kept).to(self.device))
+
+    def __call__(self, motion: Sampled, shape: Tensor, truth: Sampled | None = None, whole: bool = True) -> Tracks:
+        """Measure S motions of one head.
+
+        Args:
+            motion: what to measure.
+            shape: (100,) raw.
+            truth: one motion of at least as many frames to compare with, or None.
+            whole: also the measures over all vertices (several times the work).
+        """
+        flame = self.flame if whole else self.part
+        samples, n_frames = motion.exp.shape[:2]
+        budget = _BUDGET.get(self.device.type, _BUDGET["cpu"])
+        step = max(8, budget // (12 * flame.n_vertices * (samples + 1)))
+        sums = _Sums(self, flame, shape, n_frames)
+        for start in range(0, n_frames, step):
+            first = max(start - 2, 0)  # accelerations reach two frames back
+            frames = slice(first, min(start + step, n_frames))
+            moved = posed(flame, shape, motion.exp[:, frames], motion.pose[:, frames])
+            true = None if truth is None else posed(flame, shape, truth.exp[:, frames], truth.pose[:, frames])[0]
+            sums.add(moved, true, start - first)
+        return sums.tracks()
+
+    def ids(self, flame: Flame, which: np.ndarray) -> Tensor:
+        """Vertex numbers of the whole head -> those in `flame`, which is it or its restriction."""
+        ids = which if flame is self.flame else np.searchsorted(self.kept, which)
+        return torch.from_numpy(np.asarray(ids, np.int64)).to(self.device)
+
+
+class _Sums:
+    """Tracks and running sums of one clip."""
+
+    def __init__(self, head: HeadMeasure, flame: Flame, shape: Tensor, n_frames: int) -> None:
+        regions, self.n_frames, self.whole = head.regions, n_frames, flame is head.flame
+        self.lips, self.upper_face = head.ids(flame, regions.lips), head.ids(flame, regions.upper_face)
+        self.opening = head.ids(flame, np.array([regions.upper_lip, regions.lower_lip]))
+        self.lids = None if regions.lids is None else head.ids(flame, regions.lids)
+        still = posed(flame, shape, shape.new_zeros(1, 1, flame.n_exp), shape.new_zeros(1, 1, 6))
+        self.neutral = still[0, 0, self.upper_face]
+        self.lists: dict[str, list[Tensor]] = {"opening": [], "lids": [], "lip": [], "acceleration": []}
+        self.square = self.fourth = self.distance = self.spread = 0.0
+
+    def add(self, moved: Tensor, true: Tensor | None, n_before: int) -> None:
+        """moved (S, t, V, 3); true (t, V, 3) or None; the first `n_before` frames were seen before."""
+        lips = moved[:, :, self.lips]
+        self.lists["acceleration"].append(acceleration(lips))
+        new, count = moved[:, n_before:], moved.shape[1] - n_before
+        self.lists["opening"].append(new[:, :, self.opening[0], 1] - new[:, :, self.opening[1], 1])
+        if self.lids is not None:
+            gap = new[:, :, self.lids[:, 0]] - new[:, :, self.lids[:, 1]]
+            self.lists["lids"].append(torch.linalg.vector_norm(gap, dim=-1).mean(-1))
+        square = (new[:, :, self.upper_face] - self.neutral).square().sum(-1).double()
+        self.square, self.fourth = self.square + square.sum(1), self.fourth + square.square().sum(1)
+        if true is not None:
+            self.lists["lip"].append(largest_distance(lips[:, n_before:], true[n_before:, self.lips]))
+            if self.whole:
+                self.distance = self.distance + _mean_distance(new, true[n_before:]) * count
+        if self.whole and len(moved) > 1:
+            self.spread = self.spread + mean_spread(new) * count
+
+    def tracks(self) -> Tracks:
+        joined = {k: torch.cat(v, dim=1).cpu().numpy() for k, v in self.lists.items() if v}
+        compared = "lip" in joined
+        acceleration = joined["acceleration"]
+        return Tracks(
+            opening_mm=1000 * joined["opening"],
+            lid_aperture=joined.get("lids"),
+            jitter=acceleration.mean(1) if acceleration.shape[1] else np.full(len(acceleration), np.nan),
+            dynamics=dynamics(self.square, self.fourth, self.n_frames).cpu().numpy(),
+            lip_distance=joined.get("lip"),
+            mean_distance=(self.distance / self.n_frames).cpu().numpy() if compared and self.whole else None,
+            diversity=float(self.spread / self.n_frames) if isinstance(self.spread, Tensor) else None,
+        )
+
+
+def posed(flame: Flame, shape: Tensor, exp: Tensor, pose: Tensor) -> Tensor:
+    """Raw exp (S, t, 50), pose (S, t, 6) -> vertices (S, t, V, 3) metres, head rotation removed."""
+    size = exp.shape[:2]
+    with torch.no_grad():
+        rows = shape.expand(exp.shape[0] * exp.shape[1], -1)
+        return flame(rows, exp.flatten(0, 1), pose.flatten(0, 1), global_rotation=False).unflatten(0, size)
+
+
+def _mean_distance(moved: Tensor, true: Tensor) -> Tensor:
+    """(S, t, V, 3) against (t, V, 3) -> mean L2 distance over frames and vertices (S,), float64."""
+    return torch.linalg.vector_norm(moved - true, dim=-1).mean((1, 2)).double()
+
+
+def mean_spread(moved: Tensor) -> Tensor:
+    """Mean L2 distance over all pairs of samples, frames and vertices: (S, t, V, 3), S > 1 -> scalar, float64."""
+    total = sum(
+        torch.linalg.vector_norm(moved[k:] - moved[:-k], dim=-1).mean((1, 2)).double().sum()
+        for k in range(1, len(moved))
+    )
+    return total / (len(moved) * (len(moved) - 1) / 2)
+
+
+def restricted(flame: Flame, ids: Tensor) -> Flame:
+    """The same head with some of its vertices only: ids (n,) increasing. Joints stay those of the whole head."""
+    part = copy.copy(flame)
+    part._buffers = dict(flame._buffers)
+    pick = lambda flat: flat.unflatten(-1, (-1, 3))[..., ids, :].flatten(-2).contiguous()  # noqa: E731
+    part._buffers["template"], part._buffers["directions"] = pick(flame.template), pick(flame.directions)
+    part._buffers["weights"] = flame.weights[:, ids].contiguous()
+    part.n_vertices = len(ids)
+    return part

@@ -1,0 +1,83 @@
+"""Clips -> samples of a talker, windows of many clips in one batch, and style vectors of motion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.generation import GenerationConfig, Item, Speech, generate_batch
+from models.metrics.measure import Sampled
+from models.metrics.style import style_of
+from models.style_encoder import StyleEncoder
+from models.talker import Talker
+from utils.audio import standardise
+from utils.coefs import MotionCodec
+from utils.motion_file import Motion
+from utils.spoken_clip import SpokenClip
+
+_SEED_STRIDE = 1000  # seeds of neighbouring clips lie this far apart, so that no two samples share their noise
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How samples are drawn."""
+
+    config: GenerationConfig = field(default_factory=GenerationConfig)
+    n_samples: int = 10
+    seed: int = 0
+    batch_size: int = 32
+
+    def seeds(self, index: int) -> list[int]:
+        """Seeds of the samples of clip number `index`; sample i of clip 0 is demo.py's `--seed seed+i`."""
+        return [self.seed + _SEED_STRIDE * index + i for i in range(self.n_samples)]
+
+
+@torch.no_grad()
+def predict(
+    model: Talker,
+    codec: MotionCodec,
+    clips: Sequence[SpokenClip],
+    styles: Sequence[Tensor | None],
+    indices: Sequence[int],
+    draw: Draw,
+) -> list[Sampled]:
+    """`draw.n_samples` motions of every clip's speech on its own head.
+
+    Args:
+        model: in eval mode.
+        codec: of the model's motion, on its device.
+        clips: what to speak; their audio is encoded whole (or as draw.config says) and once for all samples.
+        styles: per clip the requested style (d_style,), or None for the null style.
+        indices: per clip its number in the split, which decides the seeds.
+        draw: samples, seeds, guidance, sampler.
+    """
+    items = []
+    for clip, style, index in zip(clips, styles, indices):
+        audio = torch.from_numpy(standardise(clip.audio)).to(model.device)
+        shape = torch.from_numpy(np.ascontiguousarray(clip.truth.shape)).to(model.device)
+        speech, person = Speech.encode(model, audio, draw.config.whole_audio), codec.stats.normalise("shape", shape)
+        items += [Item(speech, person, style, seed) for seed in draw.seeds(index)]
+    motions = generate_batch(model, items, draw.config, draw.batch_size)
+    groups = [torch.stack(motions[i : i + draw.n_samples]) for i in range(0, len(motions), draw.n_samples)]
+    return [Sampled(*codec.decode(group)) for group in groups]
+
+
+@torch.no_grad()
+def style_vectors(
+    encoder: StyleEncoder, codec: MotionCodec, motions: Sequence[Motion], batch_size: int = 256
+) -> Tensor:
+    """Style of each motion's first window: (N, d) on the codec's device. All must be one window long, or longer."""
+    device, window = codec.stats.exp_mean.device, encoder.config.n_motions
+    parts = []
+    for start in range(0, len(motions), batch_size):
+        batch = motions[start : start + batch_size]
+        exp, pose = (
+            torch.from_numpy(np.stack([getattr(m, name)[:window] for m in batch])).to(device)
+            for name in ("exp", "pose")
+        )
+        parts.append(style_of(encoder, codec, exp, pose))
+    return torch.cat(parts)

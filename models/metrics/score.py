@@ -1,0 +1,148 @@
+"""One clip's samples against the truth -> shares of every metric."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.metrics import head as heads
+from models.metrics.lips import ClosureRule, best_lag, closures, correlation
+from models.metrics.measure import HeadMeasure, Sampled, Tracks
+from models.metrics.upper_face import count_blinks, lids_shut
+from utils.spoken_clip import SpokenClip
+from utils.timebase import FPS
+
+
+@dataclass(frozen=True)
+class Share:
+    """A clip's part of a pooled quotient: per sample what is divided, and by what (0: says nothing here)."""
+
+    numerator: np.ndarray  # (S,)
+    denominator: np.ndarray  # (S,)
+
+    @classmethod
+    def of(cls, numerator: object, denominator: object = 1.0) -> Share:
+        """Broadcast; where the numerator or denominator is not finite, both become 0."""
+        pair = np.broadcast_arrays(np.atleast_1d(np.asarray(numerator, float)), np.asarray(denominator, float))
+        known = np.isfinite(pair[0]) & np.isfinite(pair[1])
+        return cls(*(np.where(known, x, 0.0) for x in pair))
+
+
+Shares = dict[str, Share]
+
+
+class ClipTruth:
+    """A clip's true motion, measured once for all methods that are compared with it."""
+
+    def __init__(self, clip: SpokenClip, measure: HeadMeasure, whole: bool = True) -> None:
+        self.clip, self.measure, self.whole = clip, measure, whole
+        self.shape = torch.from_numpy(np.ascontiguousarray(clip.truth.shape)).to(measure.device)
+        self.motion = sampled(clip.truth.exp[None], clip.truth.pose[None], measure.device)
+        self.tracks = measure(self.motion, self.shape, whole=False)
+
+    def score(self, motion: Sampled, rule: ClosureRule) -> tuple[Shares, Tracks]:
+        """Shares of all metrics but style's, and the tracks behind them, of S motions of the clip's speech.
+
+        A motion that ends earlier is compared up to its end.
+        """
+        n = min(motion.n_frames, self.motion.n_frames)
+        motion, truth, true = motion.cut(n), self.motion.cut(n), self.tracks
+        if n < self.motion.n_frames:
+            true = self.measure(truth, self.shape, whole=False)
+        tracks = self.measure(motion, self.shape, truth, self.whole)
+        shares = _vertices(tracks, true, n) | _opening(tracks, true, n)
+        if self.clip.phones is not None:
+            found = [closures(track, self.clip.phones, rule) for track in tracks.opening_mm]
+            expected = [c.expected for c in found]
+            shares["closure_recall"] = Share.of([c.found for c in found], expected)
+            shares["closure_chance"] = Share.of([c.by_chance for c in found], expected)
+        blinks = _blinks(motion, tracks, self.measure.regions.blink_units)
+        if blinks is not None:
+            shares["blink_rate"] = Share.of(blinks, n / FPS / 60)
+        return shares | _head(motion.pose[..., :3].cpu().numpy(), truth.pose[0, :, :3].cpu().numpy()), tracks
+
+
+def sampled(exp: np.ndarray, pose: np.ndarray, device: torch.device) -> Sampled:
+    """Raw exp (S, T, 50), pose (S, T, 6) on a device."""
+    return Sampled(*(torch.from_numpy(np.ascontiguousarray(x, np.float32)).to(device) for x in (exp, pose)))
+
+
+def _vertices(tracks: Tracks, true: Tracks, n: int) -> Shares:
+    distance = tracks.lip_distance.astype(np.float64)
+    square = (distance**2).sum(1)
+    shares = {
+        "lve": Share.of(1000 * distance.sum(1), n),
+        "lve_sq": Share.of(square, n),
+        "lve_rms": Share.of(1e6 * square, n),
+        "fdd": Share.of(true.dynamics - tracks.dynamics),
+        "jitter": Share.of(tracks.jitter * (n - 2), true.jitter * (n - 2)),
+    }
+    if tracks.mean_distance is not None:
+        shares["mhd"] = Share.of(1000 * tracks.mean_distance * n, n)
+    if tracks.diversity is not None:
+        shares["diversity"] = Share.of(1000 * tracks.diversity)
+    return shares
+
+
+def _opening(tracks: Tracks, true: Tracks, n: int) -> Shares:
+    predicted, truth = tracks.opening_mm.astype(np.float64), true.opening_mm[0].astype(np.float64)
+    lags = [best_lag(track, truth) for track in predicted]
+    lag = np.array([np.nan if each is None else each for each in lags], float)
+    return {
+        "mod": Share.of(np.abs(predicted - truth).sum(1), n),
+        "opening_correlation": Share.of([correlation(track, truth) for track in predicted]),
+        "sync_lag": Share.of(lag),
+        "sync_lag_abs": Share.of(np.abs(lag)),
+        "opening_ratio": Share.of(predicted.var(1) * n, truth.var() * n),
+    }
+
+
+def _blinks(motion: Sampled, tracks: Tracks, units: tuple[int, ...]) -> list[int] | None:
+    """Blinks of every sample; None if the head tells nothing about its lids."""
+    if units:
+        return [count_blinks(track) for track in motion.exp[..., list(units)].mean(-1).cpu().numpy()]
+    if tracks.lid_aperture is None:
+        return None
+    return [count_blinks(lids_shut(track)) for track in tracks.lid_aperture]
+
+
+def _head(rotation: np.ndarray, truth: np.ndarray) -> Shares:
+    """rotation (S, T, 3), truth (T, 3). A prediction without any head rotation (exactly 0) is not scored."""
+    if not rotation.any() or not truth.any():
+        return {}
+    true_beats, n = heads.beats(truth), len(truth)
+    found = [heads.beats(track) for track in rotation]
+    shares = {
+        "ba": Share.of([heads.alignment(each, true_beats).sum() for each in found], len(true_beats)),
+        "beat_ratio": Share.of([len(each) for each in found], len(true_beats)),
+    }
+    for i, axis in enumerate(heads.AXES):
+        shares[f"head_std_{axis}"] = Share.of(rotation[..., i].var(1) * n, truth[:, i].var() * n)
+        centroids = [heads.spectral_centroid(track) for track in rotation[..., i]]
+        shares[f"head_centroid_{axis}"] = Share.of(centroids, heads.spectral_centroid(truth[:, i]))
+    if len(rotation) > 1:
+        shares["diversity_head"] = Share.of(np.degrees(_mean_angle(rotation)))
+    return shares
+
+
+def _mean_angle(rotation: np.ndarray) -> float:
+    """Mean angle between the rotations of all pairs of samples (S, T, 3), radians."""
+    from scipy.spatial.transform import Rotation
+
+    turns = [Rotation.from_rotvec(track.astype(np.float64)) for track in rotation]
+    pairs = [(a.inv() * b).magnitude().mean() for i, a in enumerate(turns) for b in turns[i + 1 :]]
+    return float(np.mean(pairs))
+
+
+def mean_pose(exp: Tensor, pose: Tensor, n_frames: int) -> Sampled:
+    """Baseline: the training data's mean exp (50,) and pose (6,), held still for n frames."""
+    return Sampled(exp.expand(1, n_frames, -1), pose.expand(1, n_frames, -1))
+
+
+def other_clip(exp: np.ndarray, pose: np.ndarray, n_frames: int, device: torch.device) -> Sampled:
+    """Baseline: another clip's motion exp (T, 50), pose (T, 6), cut to n frames or repeated from its start."""
+    rows = np.arange(n_frames) % len(exp)
+    return sampled(exp[rows][None], pose[rows][None], device)

@@ -1,0 +1,62 @@
+"""All metrics of one clip for all methods that compete on it: the model, the truth, and the baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from models.metrics.lips import ClosureRule
+from models.metrics.measure import HeadMeasure, Sampled
+from models.metrics.obedience import StyleJudge
+from models.metrics.results import Results
+from models.metrics.score import ClipTruth
+from utils.spoken_clip import SpokenClip
+
+MODEL, TRUTH, RESAMPLED, OTHER_CLIP, MEAN_POSE = "model", "truth", "resampled", "other clip", "mean pose"
+
+
+@dataclass(frozen=True)
+class Example:
+    """A clip whose curves and frames the report shows."""
+
+    clip: SpokenClip
+    motion: Sampled  # the model's samples, on the CPU
+    opening_mm: np.ndarray  # (S, T)
+    true_opening_mm: np.ndarray  # (T,)
+
+
+@dataclass
+class Suite:
+    """Scores clips one after the other and gathers results."""
+
+    measure: HeadMeasure
+    rule: ClosureRule = field(default_factory=ClosureRule)
+    judge: StyleJudge | None = None
+    whole: bool = True  # with the measures over all vertices
+    show: frozenset[str] = frozenset()  # clips whose curves are kept
+    results: Results = field(default_factory=Results)
+    examples: list[Example] = field(default_factory=list)
+    styles: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)  # method -> clip -> (S, d)
+
+    def score(self, clip: SpokenClip, methods: Mapping[str, Sampled]) -> None:
+        """Score a clip's motions by method; the truth itself is always one of the methods."""
+        truth = ClipTruth(clip, self.measure, self.whole)
+        for method, motion in {TRUTH: truth.motion, **methods}.items():
+            shares, tracks = truth.score(motion, self.rule)
+            self.results.add(method, clip.name, shares)
+            if method == MODEL and clip.name in self.show:
+                kept = Sampled(motion.exp.cpu(), motion.pose.cpu())
+                self.examples.append(Example(clip, kept, tracks.opening_mm, truth.tracks.opening_mm[0]))
+            if self.judge is not None and method != OTHER_CLIP:  # which is the very clip that the style is asked from
+                self._score_style(method, clip, motion)
+
+    def _score_style(self, method: str, clip: SpokenClip, motion: Sampled) -> None:
+        judge = self.judge
+        # The truth of a speaker's only clip is judged after the 4 s that its reference was taken from.
+        own = method == TRUTH and clip.style_motion.source == clip.name
+        styles = judge.styles(motion, judge.encoder.config.n_motions if own else 0)
+        self.results.add(method, clip.name, judge.score(styles, clip.name, clip.speaker))
+        if styles is not None:
+            self.styles.setdefault(method, {})[clip.name] = styles

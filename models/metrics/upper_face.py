@@ -1,0 +1,44 @@
+"""Upper face: dynamics deviation (FDD) and blinks."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+BLINK, RELEASE = 0.5, 0.25  # a blink begins above the one and ends below the other (1: lids shut)
+
+
+def dynamics(square_sum: Tensor, fourth_sum: Tensor, n_frames: int) -> Tensor:
+    """Mean over vertices of the standard deviation over time of the squared displacement from neutral, m^2.
+
+    Args:
+        square_sum: (..., V) sum over frames of |v - neutral|^2.
+        fourth_sum: (..., V) sum over frames of |v - neutral|^4.
+        n_frames: how many frames were summed.
+
+    Returns:
+        (...,). FDD is that of the truth minus that of the prediction (CodeTalker; population deviation).
+    """
+    mean = square_sum / n_frames
+    return (fourth_sum / n_frames - mean.square()).clamp(min=0).sqrt().mean(-1)
+
+
+def count_blinks(closed: np.ndarray) -> int:
+    """Blinks of a track (T,) of how far the lids are shut: 0 open, 1 shut.
+
+    A blink begins where the track rises above 0.5 and is over once it has fallen below 0.25; one under way at the
+    first frame does not count.
+    """
+    count, shut = 0, bool(len(closed)) and bool(closed[0] > BLINK)
+    for value in closed:
+        if not shut and value > BLINK:
+            count, shut = count + 1, True
+        elif shut and value < RELEASE:
+            shut = False
+    return count
+
+
+def lids_shut(aperture: np.ndarray) -> np.ndarray:
+    """Lid distances (T,), any unit -> how far they are shut, 0 to 1, against the clip's own 90th percentile."""
+    wide = np.percentile(aperture, 90)
+    return np.clip(1 - aperture / wide, 0, 1) if wide > 0 else np.zeros_like(aperture)

@@ -1,0 +1,75 @@
+"""The main metrics on a handful of clips, cheap enough to run during training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from models.flame import Flame
+from models.generation import GenerationConfig
+from models.metrics.lips import ClosureRule
+from models.metrics.measure import HeadMeasure
+from models.metrics.predict import Draw, predict, style_vectors
+from models.metrics.regions import find_regions
+from models.metrics.results import Results
+from models.metrics.score import ClipTruth
+from models.sampling import SamplerConfig
+from models.style_encoder import StyleEncoder
+from models.talker import Talker
+from utils.coefs import MotionCodec
+from utils.spoken_clip import SpokenClip
+
+QUICK = GenerationConfig(sampler=SamplerConfig("ddim", 10))
+SCALARS = (
+    "lve", "opening_correlation", "sync_lag", "opening_ratio", "closure_recall", "jitter", "head_std_pitch",
+    "head_std_yaw", "head_std_roll",
+)  # fmt: skip
+
+
+class Validator:
+    """Scores a talker on the same clips again and again; what does not depend on it is computed once."""
+
+    def __init__(
+        self,
+        clips: Sequence[SpokenClip],
+        flame: Flame,
+        codec: MotionCodec,
+        style: tuple[StyleEncoder, MotionCodec] | None,
+        draw: Draw | None = None,
+    ) -> None:
+        """
+        Args:
+            clips: some validation clips (10 s each of 4 to 8 speakers are enough), see `datasets.spoken_clips`.
+            flame: the head, on the device of the training.
+            codec: layout and statistics of the talker's motion, on that device.
+            style: the style encoder with its codec; None for a talker without style input.
+            draw: samples, guidance and sampler; default: one sample, ddim with 10 steps.
+        """
+        self.clips, self.codec = list(clips), codec
+        self.draw = draw or Draw(QUICK, n_samples=1, batch_size=64)
+        measure = HeadMeasure(flame, find_regions(flame.head))
+        self.truths = [ClipTruth(clip, measure, whole=False) for clip in self.clips]
+        motions = [clip.style_motion for clip in self.clips]
+        self.styles: Sequence[Tensor | None] = (
+            [None] * len(motions) if style is None else style_vectors(*style, motions)
+        )
+
+    @torch.no_grad()
+    def __call__(self, model: Talker) -> dict[str, float]:
+        """Metric -> value pooled over clips, mean over samples; those without a value are left out.
+
+        The model is put into eval mode for the while. No random state but the samples' own is touched.
+        """
+        training = model.training
+        model.eval()
+        try:
+            drawn = predict(model, self.codec, self.clips, self.styles, range(len(self.clips)), self.draw)
+        finally:
+            model.train(training)
+        results = Results()
+        for clip, truth, motion in zip(self.clips, self.truths, drawn):
+            results.add("model", clip.name, truth.score(motion, ClosureRule())[0])
+        pooled = results.pooled("model")
+        return {name: pooled[name]["mean"] for name in SCALARS if pooled.get(name, {}).get("mean") is not None}

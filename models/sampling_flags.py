@@ -1,0 +1,66 @@
+"""Command-line flags of sampling, and what they mean for a model."""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+from models.generation import GenerationConfig
+from models.guidance import CONDITIONS, MODES, DynamicThreshold, Guidance
+from models.sampling import SAMPLERS, SamplerConfig
+from models.talker import TalkerConfig
+from utils.errors import UserError
+
+DDIM_STEPS = 25
+_SCALES = {"scale_style": 3.0, "scale_audio": 1.15}
+
+
+def add_sampling_flags(parser: argparse.ArgumentParser) -> None:
+    """-ss -sa --cfg_mode --cfg_cond -dtr -dtmin -dtmax --sampler --steps --no_context_audio_feat."""
+    add = parser.add_argument_group("sampling").add_argument
+    add("-ss", "--scale_style", type=float, default=_SCALES["scale_style"], help="style guidance (default: 3)")
+    add("-sa", "--scale_audio", type=float, default=_SCALES["scale_audio"], help="audio guidance (default: 1.15)")
+    add("--cfg_mode", choices=MODES, help="how guidance combines conditions (default: the model's)")
+    add("--cfg_cond", help="guided conditions: audio, style or audio,style (default: the model's)")
+    add("-dtr", "--dtr", "--dynamic_threshold_ratio", dest="dtr", type=float, default=0.0,
+        help="dynamic thresholding quantile, 0: off (default: 0)")  # fmt: skip
+    add("-dtmin", "--dynamic_threshold_min", dest="dtmin", type=float, default=1.0, help="(default: 1)")
+    add("-dtmax", "--dynamic_threshold_max", dest="dtmax", type=float, default=4.0, help="(default: 4)")
+    add("--sampler", choices=SAMPLERS, help="(default: ddpm for published models, else ddim)")
+    add("--steps", type=int, help=f"network evaluations of ddim (default: {DDIM_STEPS})")
+    add("--no_context_audio_feat", action="store_true", help="encode audio window by window")
+
+
+def check_sampling_flags(args: argparse.Namespace) -> None:
+    """Raises UserError for a number that no model can use."""
+    if not 0 <= args.dtr <= 1:
+        raise UserError(f"--dtr {args.dtr:g}: must lie between 0 (off) and 1")
+    if not 0 < args.dtmin <= args.dtmax:
+        raise UserError(f"--dynamic_threshold_min {args.dtmin:g}: must be above 0 and at most "
+                        f"--dynamic_threshold_max {args.dtmax:g}")  # fmt: skip
+    for flag, default in _SCALES.items():
+        if not math.isfinite(getattr(args, flag)):
+            raise UserError(f"--{flag} {getattr(args, flag)}: must be a finite number; the default is {default:g}")
+
+
+def generation_config(args: argparse.Namespace, options: TalkerConfig, published: bool) -> GenerationConfig:
+    """Guidance and sampler from the flags, with the model's own settings as defaults.
+
+    Raises:
+        UserError: a condition that the model does not have, or a number of steps that it cannot take.
+    """
+    names = ",".join(options.conditions) if args.cfg_cond is None else args.cfg_cond
+    conditions = tuple(name.strip() for name in names.split(",") if name.strip())
+    for name in conditions:
+        if name not in CONDITIONS or (name == "style" and not options.has_style):
+            has = "audio, style" if options.has_style else "audio"
+            raise UserError(f"--cfg_cond {args.cfg_cond}: {name!r} is not a condition of this model; it has {has}")
+    threshold = DynamicThreshold(args.dtr, args.dtmin, args.dtmax) if args.dtr > 0 else None
+    guidance = Guidance(conditions, args.cfg_mode or options.cfg_mode, args.scale_audio, args.scale_style, threshold)
+    name = args.sampler or ("ddpm" if published else "ddim")
+    if args.steps is not None and (name == "ddpm" or not 1 <= args.steps <= options.n_diff_steps):
+        raise UserError(
+            f"--steps {args.steps}: ddim takes 1 to {options.n_diff_steps} steps, ddpm always all; adjust --steps"
+        )
+    sampler = SamplerConfig(name, args.steps or min(DDIM_STEPS, options.n_diff_steps) if name == "ddim" else None)
+    return GenerationConfig(guidance, sampler, whole_audio=not args.no_context_audio_feat, progress=True)
