@@ -5,9 +5,10 @@ python main_dpt.py --exp_name NAME --data_root LMDB_FOLDER --use_indicator --sch
 python main_dpt.py --exp_name NAME --mode test --iter 200000
 """
 
+import contextlib
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,17 +20,21 @@ from models.flame import load_flame
 from models.guidance import MODES
 from models.loading import load_style_encoder, load_talker, talker_checkpoint
 from models.losses import LossConfig, MotionLoss
-from models.objective import ObjectiveConfig, TalkerObjective
+from models.objective import Ends, ObjectiveConfig, TalkerObjective
 from models.style_encoder import StyleEncoder
 from models.talker import AUDIO_MODELS, Talker, TalkerConfig, build_talker
 from utils.coefs import CoefStats, MotionCodec
 from utils.config import UserParser, add_flags, check_choice, from_args, to_plain
-from utils.data_order import evaluation_batches, to_device, training_batches
+from utils.data_order import Share, evaluation_batches, to_device, training_batches
 from utils.errors import UserError, cli
+from utils.processes import PRECISIONS, on_first, pick_device, start_processes
 from utils.run_dir import find_checkpoint
-from utils.runtime import Randomness, RunConfig, open_run, pick_device
+from utils.runtime import Randomness, RunConfig, open_run
 from utils.train_step import SCHEDULERS
 from utils.trainer import Task, Trainer
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +85,7 @@ NETWORK_FLAGS = (
 )
 CHOICES = {
     "mode": ("train", "test"),
+    "precision": PRECISIONS,
     "target": ("sample", "noise"),
     "cfg_mode": MODES,
     "diff_schedule": SCHEDULES,
@@ -122,9 +128,8 @@ class Setup:
     device: torch.device
 
     @classmethod
-    def make(cls, configs: Configs, stats: CoefStats | None) -> "Setup":
+    def make(cls, configs: Configs, stats: CoefStats | None, device: torch.device) -> "Setup":
         run, options = configs.run, configs.model
-        device = pick_device(run.device, run.tf32)
         stats = stats or CoefStats.load(run.data_root / run.stats_file)
         codec = MotionCodec(options.layout, stats)
         loss = MotionLoss(configs.loss, options.target, codec.to(device), load_flame(run.head).to(device))
@@ -163,39 +168,55 @@ def starting_model(configs: Configs, resumed: Path | None) -> Talker:
 
 
 def train(configs: Configs) -> None:
-    run_config = configs.run
-    setup = Setup.make(configs, None)
-    train_set, val_set = (pairs(run_config, setup.codec, split) for split in ("train", "val"))
-    run, resumed = open_run("DPT", run_config, configs.resolved())
-    torch.manual_seed(run_config.seed)
-    model = starting_model(configs, resumed).to(setup.device).train()
-    random = Randomness(run_config.seed, setup.device)
+    config = configs.run
+    accelerator = start_processes(config.device, config.matmul_precision)
+    setup = Setup.make(configs, None, accelerator.device)
+    train_set, val_set = (pairs(config, setup.codec, split) for split in ("train", "val"))
+    with contextlib.ExitStack() as stack:
+        run = on_first(accelerator, lambda: stack.enter_context(open_run("DPT", config, configs.resolved())))
+        torch.manual_seed(config.seed)
+        model = starting_model(configs, run.resumed).to(setup.device).train()
+        trainer = Trainer(config, make_task(configs, setup, model, val_set, accelerator), run.folder, accelerator)
+        if config.compile:
+            compile_blocks(model)
+        if run.resumed is not None:
+            checkpoint = load_talker(run.resumed)[1]
+            trainer.restore(checkpoint.model, checkpoint.training, checkpoint.step)
+        share = Share(accelerator.process_index, accelerator.num_processes)
+        trainer.fit(
+            lambda start: training_batches(train_set, config.batch_size, config.seed, config.num_workers, start, share)
+        )
 
-    def loss(batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        terms = setup.objective(model, batch, random)
+
+def make_task(configs: Configs, setup: Setup, model: Talker, val_set: MotionPairs, accelerator: "Accelerator") -> Task:
+    random = Randomness(configs.run.seed, setup.device, accelerator.process_index)
+
+    def prepare(batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Ends]:
+        ends = setup.objective.draw_ends(len(batch["motion"]), configs.model.n_motions, random)
+        return to_device(batch, setup.device), [to_device(end, setup.device) for end in ends]
+
+    def loss(prepared: tuple[dict[str, Tensor], Ends]) -> tuple[Tensor, dict[str, Tensor]]:
+        batch, ends = prepared
+        terms = setup.objective(model, batch, random, ends)
         return configs.loss.total(terms), terms
 
-    task = Task(
+    return Task(
         network=model,
-        prepare=lambda batch: to_device(batch, setup.device),
+        begin_step=random.begin,
+        prepare=prepare,
         loss=loss,
-        validate=lambda network: setup.evaluate(network, val_set, run_config),
+        validate=lambda network: setup.evaluate(network, val_set, configs.run),
         checkpoint=lambda network, step, state: talker_checkpoint(network, setup.stats, step, state),
-        random_state=random.state,
     )
-    trainer = Trainer(run_config, task, run)
-    if resumed is not None:
-        checkpoint = load_talker(resumed)[1]
-        trainer.restore(checkpoint.model, checkpoint.training, checkpoint.step)
-        random.restore(checkpoint.training["random"])
-    batches = training_batches(
-        train_set,
-        run_config.batch_size,
-        run_config.seed,
-        run_config.num_workers,
-        trainer.step * run_config.gradient_accumulation_steps,
-    )
-    trainer.fit(batches)
+
+
+def compile_blocks(model: Talker) -> None:
+    """torch.compile: the denoiser whole, the audio encoder layer by layer, because training drops some at random."""
+    model.denoising_net.compile()
+    for name, module in model.audio_encoder.named_modules():
+        if name.endswith("encoder.layers"):
+            for layer in module:
+                layer.compile()
 
 
 def test(configs: Configs) -> None:
@@ -203,7 +224,7 @@ def test(configs: Configs) -> None:
     # The published files name their style encoder by a path of the authors' machine; a flag overrides it.
     ours = configs.model.style_enc_ckpt or model.config.style_enc_ckpt
     configs = replace(configs, model=replace(model.config, style_enc_ckpt=ours))
-    setup = Setup.make(configs, checkpoint.stats)
+    setup = Setup.make(configs, checkpoint.stats, pick_device(configs.run.device))
     with torch.no_grad():
         result = setup.evaluate(model.to(setup.device), pairs(configs.run, setup.codec, "test"), configs.run)
     print(", ".join(f"{name} {value:.6g}" for name, value in result.items()))

@@ -4,7 +4,9 @@ python main_se.py --exp_name NAME --data_root LMDB_FOLDER [--no_head_pose]
 python main_se.py --exp_name NAME --mode test --iter 100000
 """
 
+import contextlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -17,12 +19,16 @@ from models.positional import POSITIONAL_ENCODINGS
 from models.style_encoder import StyleEncoder, StyleEncoderConfig
 from utils.coefs import CoefStats, MotionCodec
 from utils.config import UserParser, add_flags, check_choice, from_args, to_plain
-from utils.data_order import evaluation_batches, to_device, training_batches
+from utils.data_order import Share, evaluation_batches, to_device, training_batches
 from utils.errors import cli
+from utils.processes import PRECISIONS, on_first, pick_device, start_processes
 from utils.run_dir import find_checkpoint
-from utils.runtime import Randomness, RunConfig, open_run, pick_device
+from utils.runtime import Randomness, RunConfig, open_run
 from utils.train_step import SCHEDULERS
 from utils.trainer import Task, Trainer
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,33 +83,48 @@ def retrieval_top1(a: Tensor, b: Tensor) -> float:
 
 
 def train(config: StyleRunConfig, options: StyleEncoderConfig) -> None:
-    device = pick_device(config.device)
+    accelerator = start_processes(config.device, config.matmul_precision)
     stats = CoefStats.load(config.data_root / config.stats_file)
     codec = MotionCodec(options.layout, stats)
     train_set, val_set = pairs(config, codec, "train"), pairs(config, codec, "val")
-    run, resumed = open_run("SE", config, {"run": to_plain(config), "style_encoder": to_plain(options)})
     torch.manual_seed(config.seed)
-    encoder = StyleEncoder(options).to(device).train()
-    random = Randomness(config.seed, device)
+    encoder = StyleEncoder(options).to(accelerator.device).train()
+    task = make_task(config, encoder, stats, val_set, accelerator)
+    resolved = {"run": to_plain(config), "style_encoder": to_plain(options)}
+    with contextlib.ExitStack() as stack:
+        run = on_first(accelerator, lambda: stack.enter_context(open_run("SE", config, resolved)))
+        trainer = Trainer(config, task, run.folder, accelerator)
+        if config.compile:
+            encoder.compile()
+        if run.resumed is not None:
+            checkpoint = load_style_encoder(run.resumed)[1]
+            trainer.restore(checkpoint.model, checkpoint.training, checkpoint.step)
+        share = Share(accelerator.process_index, accelerator.num_processes)
+        trainer.fit(
+            lambda start: training_batches(train_set, config.batch_size, config.seed, config.num_workers, start, share)
+        )
+
+
+def make_task(
+    config: StyleRunConfig, encoder: StyleEncoder, stats: CoefStats, val_set: StylePairs, accelerator: "Accelerator"
+) -> Task:
+    device = accelerator.device
+    random = Randomness(config.seed, device, accelerator.process_index)
 
     def loss(batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        features = encoder(batch.flatten(0, 1)).unflatten(0, (-1, 2))
-        return nt_xent(features[:, 0], features[:, 1], config.temperature), {}
+        features = encoder(batch.flatten(0, 1)).float().unflatten(0, (-1, 2))
+        with torch.autocast(device.type, enabled=False):
+            return nt_xent(features[:, 0], features[:, 1], config.temperature), {}
 
-    task = Task(
+    return Task(
         network=encoder,
+        begin_step=random.begin,
         prepare=lambda batch: to_device(batch, device),
         loss=loss,
         validate=lambda network: evaluate(network, val_set, config, device),
         checkpoint=lambda network, step, state: style_encoder_checkpoint(network, stats, step, state),
-        random_state=random.state,
+        best_by="nt_xent",
     )
-    trainer = Trainer(config, task, run)
-    if resumed is not None:
-        checkpoint = load_style_encoder(resumed)[1]
-        trainer.restore(checkpoint.model, checkpoint.training, checkpoint.step)
-    start = trainer.step * config.gradient_accumulation_steps
-    trainer.fit(training_batches(train_set, config.batch_size, config.seed, config.num_workers, start))
 
 
 def test(config: StyleRunConfig) -> None:
@@ -121,6 +142,7 @@ def test(config: StyleRunConfig) -> None:
 def main(argv: list[str] | None = None) -> None:
     config, options = parse_args(argv)
     check_choice("--mode", config.mode, ("train", "test"))
+    check_choice("--precision", config.precision, PRECISIONS)
     check_choice("--scheduler", config.scheduler, SCHEDULERS)
     check_choice("--positional_encoding", options.positional_encoding, POSITIONAL_ENCODINGS)
     train(config, options) if config.mode == "train" else test(config)

@@ -22,8 +22,9 @@ from utils.coefs import CoefStats
 from utils.config import UserParser, add_flags, check_choice, field_docs, from_args, to_plain
 from utils.data_order import EndlessBatches, evaluation_batches, training_batches
 from utils.errors import UserError
+from utils.processes import pick_device, start_processes
 from utils.run_dir import find_checkpoint, find_run, new_run, saved_steps, style_folder
-from utils.runtime import Randomness, RunConfig, open_run, pick_device
+from utils.runtime import Randomness, RunConfig, open_run
 from utils.train_step import lr_factor
 from utils.trainer import Task, Trainer, TrainerConfig
 
@@ -206,7 +207,8 @@ def data(start=0, size=8):
         yield torch.randn(size, 4, generator=torch.Generator().manual_seed(step))
 
 
-def make_trainer(run, config=LOOP, seed=0, loss=None):
+def make_trainer(run, config=LOOP, seed=0, loss=None, precision="fp32"):
+    accelerator = start_processes("cpu", precision)
     torch.manual_seed(seed)
     network = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 1)).train()
     random = Randomness(0, "cpu")
@@ -221,13 +223,13 @@ def make_trainer(run, config=LOOP, seed=0, loss=None):
 
     task = Task(
         network,
+        random.begin,
         lambda batch: batch,
         loss or error,
         lambda net: {"weight": weights(net).abs().sum().item()},
         checkpoint,
-        random.state,
     )
-    return Trainer(config, task, run), random
+    return Trainer(config, task, run, accelerator)
 
 
 def weights(network):
@@ -235,8 +237,8 @@ def weights(network):
 
 
 def test_files_of_a_run(tmp_path):
-    trainer, _ = make_trainer(tmp_path)
-    trainer.fit(data())
+    trainer = make_trainer(tmp_path)
+    trainer.fit(data)
     assert sorted(saved_steps(tmp_path)) == [3, 6]
     lines = [json.loads(line) for line in (tmp_path / "logs" / "metrics.jsonl").read_text().splitlines()]
     trained = [line for line in lines if "train/total" in line]
@@ -256,8 +258,8 @@ def test_log_averages_the_last_steps(tmp_path):
     def loss(batch):
         return parameter.weight.sum() * 0 + next(values), {}
 
-    trainer, _ = make_trainer(tmp_path, dataclasses.replace(LOOP, log_smooth_win=3), loss=loss)
-    trainer.fit(data())
+    trainer = make_trainer(tmp_path, dataclasses.replace(LOOP, log_smooth_win=3), loss=loss)
+    trainer.fit(data)
     lines = [json.loads(line) for line in (tmp_path / "logs" / "metrics.jsonl").read_text().splitlines()]
     assert [line["train/total"] for line in lines if "train/total" in line] == [1.5, 3.0, 5.0]
 
@@ -268,14 +270,17 @@ def test_accumulated_gradients_average(tmp_path):
     def loss_of(network):
         return lambda x: ((network(x) - 1).square().mean(), {})
 
+    def halves_from(start):
+        return (half for batch in data(start // 2) for half in batch.chunk(2))
+
     steps = []
     for accumulate in (1, 2):
         config = dataclasses.replace(
             LOOP, max_iter=3, gradient_accumulation_steps=accumulate, save_iter=100, val_iter=100
         )
-        trainer, _ = make_trainer(tmp_path / str(accumulate), config)
+        trainer = make_trainer(tmp_path / str(accumulate), config)
         trainer.task = dataclasses.replace(trainer.task, loss=loss_of(trainer.task.network))
-        trainer.fit(part for batch in data() for part in batch.chunk(accumulate))
+        trainer.fit(halves_from if accumulate == 2 else data)
         steps.append(weights(trainer.task.network))
     torch.testing.assert_close(steps[0], steps[1], atol=1e-6, rtol=1e-5)
 
@@ -284,15 +289,14 @@ def test_accumulated_gradients_average(tmp_path):
 @pytest.mark.parametrize("scheduler", ["None", "WarmupThenDecay"])
 def test_resumed_equals_uninterrupted(tmp_path, ema, scheduler):
     config = dataclasses.replace(LOOP, ema_decay=ema, scheduler=scheduler, warm_iter=2, cos_max_iter=6)
-    whole, _ = make_trainer(tmp_path / "whole", config)
-    whole.fit(data())
-    part, _ = make_trainer(tmp_path / "part", dataclasses.replace(config, max_iter=3))
-    part.fit(data())
+    whole = make_trainer(tmp_path / "whole", config)
+    whole.fit(data)
+    part = make_trainer(tmp_path / "part", dataclasses.replace(config, max_iter=3))
+    part.fit(data)
     checkpoint = load_checkpoint(tmp_path / "part" / "checkpoints" / "iter_0000003.pt", "style_encoder")
-    resumed, random = make_trainer(tmp_path / "part", config, seed=99)
+    resumed = make_trainer(tmp_path / "part", config, seed=99)
     resumed.restore(checkpoint.model, checkpoint.training, checkpoint.step)
-    random.restore(checkpoint.training["random"])
-    resumed.fit(data(3))
+    resumed.fit(data)
     assert resumed.step == 6
     torch.testing.assert_close(weights(resumed.task.network), weights(whole.task.network), atol=1e-6, rtol=0)
     torch.testing.assert_close(weights(resumed.network_for_use), weights(whole.network_for_use), atol=1e-6, rtol=0)
@@ -301,11 +305,11 @@ def test_resumed_equals_uninterrupted(tmp_path, ema, scheduler):
 def test_moving_average(tmp_path):
     """The saved weights follow the definition, with the quicker decay of the first steps."""
     config = dataclasses.replace(LOOP, ema_decay=0.5, max_iter=1)
-    trainer, _ = make_trainer(tmp_path, config)
+    trainer = make_trainer(tmp_path, config)
     expected = weights(trainer.task.network)
     for step in range(6):
         trainer.config = dataclasses.replace(config, max_iter=step + 1)
-        trainer.fit(data(step))
+        trainer.fit(data)
         decay = min(0.5, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * weights(trainer.task.network)
         torch.testing.assert_close(weights(trainer.network_for_use), expected, atol=1e-6, rtol=1e-5)
@@ -316,7 +320,7 @@ def test_moving_average(tmp_path):
 
 
 def test_resume_needs_the_optimiser(tmp_path):
-    trainer, _ = make_trainer(tmp_path)
+    trainer = make_trainer(tmp_path)
     with pytest.raises(UserError, match="no optimiser state"):
         trainer.restore({}, {}, 3)
 
@@ -329,17 +333,17 @@ def test_a_loss_that_is_not_finite_stops_before_it_is_saved(tmp_path, value):
     def loss(batch):
         return parameter.weight.sum() * (value if next(counter) > 2 else 1), {}
 
-    trainer, _ = make_trainer(tmp_path, dataclasses.replace(LOOP, log_iter=50), loss=loss)
+    trainer = make_trainer(tmp_path, dataclasses.replace(LOOP, log_iter=50), loss=loss)
     with pytest.raises(UserError, match="not finite at step 3.*lower --lr"):
-        trainer.fit(data())
+        trainer.fit(data)
     assert saved_steps(tmp_path) == []
 
 
 def test_validation_leaves_the_network_in_training_mode(tmp_path):
-    trainer, _ = make_trainer(tmp_path)
+    trainer = make_trainer(tmp_path)
     modes = []
     trainer.task = dataclasses.replace(trainer.task, validate=lambda net: modes.append(net.training) or {"x": 0.0})
-    trainer.fit(data())
+    trainer.fit(data)
     assert modes == [False, False]
     assert trainer.task.network.training
 
@@ -439,14 +443,78 @@ def test_style_folder():
         assert str(style_folder(path)) == expected
 
 
-def test_open_run(root):
-    config = RunConfig(exp_name="fresh")
-    run, resumed = open_run("SE", config, {"run": to_plain(config)})
+# Which run a command continues
+
+
+def saved(folder, step, damaged=False):
+    path = folder / "checkpoints" / f"iter_{step:07d}.pt"
+    Checkpoint("style_encoder", {}, {"w": torch.ones(3)}, step).save(path)
+    if damaged:
+        path.write_bytes(path.read_bytes()[:500])
+    return path
+
+
+def opened(config, **changes):
+    """What a command with these flags would train: (folder, checkpoint)."""
+    config = dataclasses.replace(config, **changes)
+    with open_run("SE", config, {"run": to_plain(config)}) as run:
+        return run.folder, run.resumed
+
+
+RUN = RunConfig(exp_name="study", max_iter=100)
+
+
+def test_a_new_run_has_its_configuration(root):
+    folder, resumed = opened(RUN)
     assert resumed is None
-    assert json.loads((run / "config.json").read_text())["run"]["exp_name"] == "fresh"
-    again = dataclasses.replace(config, resume=True)
+    assert json.loads((folder / "config.json").read_text())["run"]["exp_name"] == "study"
+
+
+def test_the_same_command_continues_an_unfinished_run(root):
+    folder, _ = opened(RUN)
+    assert opened(RUN) == (folder, None)  # killed before its first checkpoint
+    saved(folder, 5), saved(folder, 40)
+    (folder / "checkpoints" / ".iter_0000050.abc.tmp.pt").touch()  # killed while saving
+    assert opened(RUN, num_workers=0) == (folder, folder / "checkpoints" / "iter_0000040.pt")
+    assert [p.name for p in (folder / "checkpoints").glob(".*")] == []
+    saved(folder, 100)
+    assert opened(RUN)[0] != folder  # finished
+
+
+@pytest.mark.parametrize("changes", [{"lr": 1e-3}, {"fresh": True}, {"exp_name": "stud"}, {"batch_size": 3}])
+def test_another_command_begins_another_run(root, changes):
+    folder, _ = opened(RUN)
+    saved(folder, 40)
+    assert opened(RUN, **changes)[0] != folder
+
+
+def test_resume_insists(root, caplog):
+    with pytest.raises(UserError, match="no such SE experiment"):
+        opened(RUN, resume=True)
+    folder, _ = opened(RUN)
     with pytest.raises(UserError, match="--resume: .* no checkpoint yet"):
-        open_run("SE", again, {})
-    (run / "checkpoints" / "iter_0000040.pt").touch()
-    (run / "checkpoints" / "iter_0000005.pt").touch()
-    assert open_run("SE", again, {}) == (run, run / "checkpoints" / "iter_0000040.pt")
+        opened(RUN, resume=True)
+    last = saved(folder, 100)
+    with caplog.at_level("INFO"):
+        assert opened(RUN, resume=True, max_iter=200, lr=1e-3) == (folder, last)
+    assert "--lr was 0.0001, is now 0.001" in caplog.text
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(root, caplog):
+    folder, _ = opened(RUN)
+    good = saved(folder, 5)
+    saved(folder, 40, damaged=True)
+    saved(folder, 60).write_bytes(b"")
+    assert opened(RUN) == (folder, good)
+    assert caplog.text.count("going back to the checkpoint before") == 2
+    good.unlink()
+    assert opened(RUN) == (folder, None)
+
+
+def test_a_running_run_is_left_alone(root):
+    with open_run("SE", RUN, {"run": to_plain(RUN)}) as first:
+        saved(first.folder, 5)
+        assert opened(RUN)[0] != first.folder
+        with pytest.raises(UserError, match="another process is training it"):
+            opened(RUN, exp_name=first.folder.name, resume=True)
+    assert opened(RUN, exp_name=first.folder.name, resume=True)[0] == first.folder

@@ -53,6 +53,12 @@ def find_run(kind: str, name: str, root: Path | None = None) -> Path:
     raise UserError(f"--exp_name {name}: no such {kind} experiment in {_show(folder)}; existing: {existing}")
 
 
+def find_runs(kind: str, name: str, root: Path | None = None) -> list[Path]:
+    """All runs called `name` by their command, the newest first; runs without a configuration are left out."""
+    found = (root or EXPERIMENTS).joinpath(kind).glob("*/config.json")
+    return sorted((p.parent for p in found if _STAMP.sub("", p.parent.name) == name), key=_stamp, reverse=True)
+
+
 def find_checkpoint(kind: str, name: str, step: int | None, root: Path | None = None) -> Path:
     """The checkpoint of an iteration; None: the last one.
 

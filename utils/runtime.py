@@ -1,19 +1,34 @@
-"""What every run needs: its flags, its device, its folder, its random numbers."""
+"""What every run needs: its flags, its folder, its random numbers."""
 
+from __future__ import annotations
+
+import contextlib
+import fcntl
 import json
 import logging
+import random as python_random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from utils.atomic import atomic_path
+from utils.checkpoint import load_checkpoint
 from utils.errors import UserError
-from utils.run_dir import find_run, iter_name, new_run, saved_steps
+from utils.processes import pick_device
+from utils.run_dir import find_run, find_runs, iter_name, new_run, saved_steps
 from utils.trainer import TrainerConfig
 
+__all__ = ["OpenedRun", "Randomness", "RunConfig", "open_run", "pick_device"]
+
 log = logging.getLogger(__name__)
+# Flags that may differ between a run and its continuation by the same command.
+_PRACTICAL = ("resume", "fresh", "dry_run", "num_workers", "device", "mode", "iter")
+_KINDS = {"SE": "style_encoder", "DPT": "talker"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,25 +46,49 @@ class RunConfig(TrainerConfig):
     iter: int = 100_000
     """Iteration to test."""
     batch_size: int = 16
-    """Items per step."""
+    """Items per batch and process."""
     num_workers: int = 4
     """Processes that read data."""
     seed: int = 0
-    """Seed of weights, data order and noise."""
+    """Seed of weights, data order, noise and dropout."""
     device: str = "auto"
     """cuda, cpu, or auto."""
+    precision: str = "fp32"
+    """Of matrix products: fp32, tf32 (about three digits), bf16 or fp16 (autocast; losses stay in single precision)."""
     tf32: bool = False
-    """Let the GPU multiply float32 matrices in TF32 (faster, about three digits)."""
+    """The same as --precision tf32."""
+    compile: bool = False
+    """Compile the network with torch.compile."""
     resume: bool = False
-    """Continue the newest run of this name from its last checkpoint."""
+    """Continue the newest run of this name even if other flags have changed. The same command continues without it."""
+    fresh: bool = False
+    """Begin a new run although the same command left an unfinished one."""
+
+    @property
+    def matmul_precision(self) -> str:
+        return "tf32" if self.tf32 and self.precision == "fp32" else self.precision
 
 
 class Randomness:
-    """Two seeded generators: `host` for decisions the CPU takes, `device` for noise, drawn where it is used."""
+    """All random numbers of a run. `host`: decisions the CPU takes; `device`: noise, drawn where it is used.
 
-    def __init__(self, seed: int, device: torch.device | str) -> None:
+    `begin(step)` seeds these two, and the global ones (dropout; layer drop and SpecAugment in the audio encoder), from
+    (seed, step, process). So a resumed step draws what it would have drawn, whatever happened between.
+    """
+
+    def __init__(self, seed: int, device: torch.device | str, process: int = 0) -> None:
+        self.seed, self.process = seed, process
         self.host = torch.Generator().manual_seed(seed)
         self.device = torch.Generator(device).manual_seed(seed)
+
+    def begin(self, step: int) -> None:
+        """Seed everything for a training step."""
+        mixed = _mix(_mix(_mix(self.seed) + step) + self.process)
+        self.host.manual_seed(mixed)
+        self.device.manual_seed(mixed)
+        torch.manual_seed(mixed + 1)
+        np.random.seed(mixed % 2**32)  # noqa: NPY002 (SpecAugment in transformers draws from here)
+        python_random.seed(mixed)
 
     def state(self) -> dict[str, Tensor]:
         return {"host": self.host.get_state(), "device": self.device.get_state()}
@@ -59,38 +98,110 @@ class Randomness:
         self.device.set_state(state["device"].cpu())
 
 
-def pick_device(name: str, tf32: bool = False) -> torch.device:
-    """'auto' takes the GPU when there is one.
+def _mix(x: int) -> int:
+    """A well-spread 63 bit number (the finaliser of splitmix64)."""
+    mask = 2**64 - 1
+    x = (x + 0x9E3779B97F4A7C15) & mask
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & mask
+    return (x ^ (x >> 31)) >> 1
+
+
+@dataclass(frozen=True)
+class OpenedRun:
+    """A run's folder, and the checkpoint to continue from, if any."""
+
+    folder: Path
+    resumed: Path | None
+
+
+@contextlib.contextmanager
+def open_run(kind: str, config: RunConfig, resolved: dict[str, Any]) -> Iterator[OpenedRun]:
+    """The run to continue, or a new one, held until the end: no other process can train in its folder meanwhile.
+
+    The newest unfinished run of this name with the same configuration is continued; with `--resume` the newest of this
+    name, with whatever configuration. `config.json` says what a run was started with.
 
     Raises:
-        UserError: the device is unknown or absent.
+        UserError: `--resume` without a run or a checkpoint of that name, or while it is running.
     """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device {name}: not available here; use cpu, or auto") from error
-    if tf32:
-        torch.set_float32_matmul_precision("high")
-    return device
+    folder = _run_to_continue(kind, config, resolved)
+    resumed = None
+    if folder is None:
+        folder = new_run(kind, config.exp_name)
+        log.info("writing to %s", folder)
+    lock = _lock(folder)
+    if lock is None:
+        raise UserError(f"{folder.name}: another process is training it; end that one, or use another --exp_name")
+    with lock:
+        for leftover in (folder / "checkpoints").glob(".*.tmp*"):
+            leftover.unlink()
+        resumed = _last_usable(folder, _KINDS[kind])
+        with atomic_path(folder / "config.json") as temporary:
+            temporary.write_text(json.dumps(resolved, indent=2) + "\n")
+        yield OpenedRun(folder, resumed)
 
 
-def open_run(kind: str, config: RunConfig, resolved: dict[str, Any]) -> tuple[Path, Path | None]:
-    """The run's folder (with its configuration written to config.json) and the checkpoint to resume from, if any.
-
-    Raises:
-        UserError: `--resume` without a run or a checkpoint of that name.
-    """
+def _run_to_continue(kind: str, config: RunConfig, resolved: dict[str, Any]) -> Path | None:
     if config.resume:
         run = find_run(kind, config.exp_name)
-        steps = saved_steps(run)
-        if not steps:
+        if not saved_steps(run):
             raise UserError(f"--resume: {run.name} has no checkpoint yet; start it without --resume")
-        log.info("resuming %s from step %d", run.name, max(steps))
-        return run, run / "checkpoints" / f"{iter_name(max(steps))}.pt"
-    run = new_run(kind, config.exp_name)
-    (run / "config.json").write_text(json.dumps(resolved, indent=2) + "\n")
-    log.info("writing to %s", run)
-    return run, None
+        for flag, (then, now) in _differences(run, resolved).items():
+            log.info("--resume: %s was %s, is now %s", flag, then, now)
+        return run
+    for run in [] if config.fresh else find_runs(kind, config.exp_name):
+        unfinished = max(saved_steps(run), default=0) < config.max_iter
+        differing = _differences(run, resolved)
+        if unfinished and not differing and not _is_locked(run):
+            return run
+        if unfinished and differing:
+            log.info("%s is unfinished but not continued: %s differ; --resume would", run.name, ", ".join(differing))
+    return None
+
+
+def _differences(run: Path, resolved: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Flags whose values were others when the run was started -> (then, now)."""
+    try:
+        saved = json.loads((run / "config.json").read_text())
+    except (OSError, ValueError):
+        return {"config.json": ("unreadable", "")}
+    then, now = ({k: v for part in parts.values() for k, v in part.items()} for parts in (saved, _plain(resolved)))
+    names = [name for name in {**then, **now} if name not in _PRACTICAL]
+    return {f"--{n}": (then.get(n), now.get(n)) for n in names if then.get(n) != now.get(n)}
+
+
+def _plain(resolved: dict[str, Any]) -> dict[str, Any]:
+    return json.loads(json.dumps(resolved))
+
+
+def _last_usable(run: Path, kind: str) -> Path | None:
+    """The newest checkpoint that can be read."""
+    for step in sorted(saved_steps(run), reverse=True):
+        path = run / "checkpoints" / f"{iter_name(step)}.pt"
+        try:
+            load_checkpoint(path, kind)
+        except UserError as error:
+            log.warning("%s; going back to the checkpoint before", error)
+            continue
+        log.info("continuing %s from step %d", run.name, step)
+        return path
+    return None
+
+
+def _lock(run: Path) -> IO | None:
+    """Hold the run's lock file; the system lets go of it however the process ends. None: somebody else holds it."""
+    file = (run / "lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
+def _is_locked(run: Path) -> bool:
+    lock = _lock(run)
+    if lock is not None:
+        lock.close()
+    return lock is None

@@ -6,12 +6,16 @@ import copy
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from utils.errors import UserError
 from utils.step_graph import GraphedStep
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 SCHEDULERS = ("None", "Warmup", "WarmupThenDecay")
 
@@ -56,40 +60,110 @@ def lr_factor(config: StepConfig, step: int) -> float:
 class Learner:
     """What a step changes: the network, its optimiser, its average, and the number of steps done."""
 
-    def __init__(self, network: nn.Module, config: StepConfig) -> None:
-        self.network, self.config = network, config
-        self.parameters = [p for p in network.parameters() if p.requires_grad]
+    def __init__(self, network: nn.Module, config: StepConfig, accelerator: Accelerator) -> None:
+        self.network, self.config, self.accelerator = network, config, accelerator
+        trained = [name for name, p in network.named_parameters() if p.requires_grad]
+        self.parameters = [network.get_parameter(name) for name in trained]
         device = self.parameters[0].device
+        on_gpu = device.type == "cuda"
         # On the device, so that a captured step finds the current values in the same place.
         self.rate, self.follow = torch.tensor(config.lr, device=device), torch.tensor(1.0, device=device)
-        self.optimizer = torch.optim.Adam(
-            self.parameters, self.rate, fused=device.type == "cuda", capturable=device.type == "cuda"
-        )
+        self.optimizer = torch.optim.Adam(self.parameters, self.rate, fused=on_gpu, capturable=on_gpu)
         self.optimizer._warned_capturable_if_run_uncaptured = True  # running it eagerly, too, is meant
         self.average = copy.deepcopy(network).requires_grad_(False) if config.ema_decay > 0 else None
+        self.averaged = [] if self.average is None else [self.average.get_parameter(name) for name in trained]
         self.step = 0
+
+    @property
+    def lr(self) -> float:
+        """The coming step's learning rate."""
+        return self.config.lr * lr_factor(self.config, self.step)
 
     def set_rates(self) -> None:
         """This step's learning rate, and how closely the average follows."""
-        self.rate.fill_(self.config.lr * lr_factor(self.config, self.step))
+        self.rate.fill_(self.lr)
         # The average follows closely at first.
         self.follow.fill_(1 - min(self.config.ema_decay, (1 + self.step) / (10 + self.step)))
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate  # a restored optimiser has its own
 
-    def clip(self) -> None:
+    def add_gradients(self, loss: Loss, batch: Any, share: float) -> dict[str, Tensor]:
+        """Backward pass of `share` of a batch's loss; the loss and its terms."""
+        with self.accelerator.autocast():
+            total, terms = loss(batch)
+        self.accelerator.backward(total * share)
+        return {name: value.detach() for name, value in {"total": total, **terms}.items()}
+
+    def apply_gradients(self) -> dict[str, Tensor]:
+        """Average them over processes, clip them, update the weights and their average; {'grad_norm'} if clipped."""
+        self._share_gradients()
+        scaler, measured = self.accelerator.scaler, {}  # fp16 scales the loss up, lest small gradients vanish
+        if scaler is not None:
+            scaler.unscale_(self.optimizer)
         if self.config.grad_clip > 0:
-            torch.nn.utils.clip_grad_norm_(self.parameters, self.config.grad_clip)
+            measured["grad_norm"] = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.grad_clip)
+        if scaler is None:
+            self.optimizer.step()
+        else:
+            scaler.step(self.optimizer)
+            scaler.update()
+        self._update_average()
+        return measured
 
     @torch.no_grad()
-    def update_average(self) -> None:
-        if self.average is None:
+    def _share_gradients(self) -> None:
+        """Average the gradients over the processes, in one piece.
+
+        Not by DistributedDataParallel: HuBERT's layer drop leaves out other layers on every process, and a captured
+        step wants one plain collective. A parameter without a gradient here counts as zero.
+        """
+        if self.accelerator.num_processes == 1:
             return
-        pairs = zip(self.average.parameters(), self.network.parameters())
-        ours, new = zip(*((a, p) for a, p in pairs if p.requires_grad))
-        change = torch._foreach_sub(new, ours)
-        torch._foreach_mul_(change, self.follow)
-        torch._foreach_add_(ours, change)
+        for parameter in self.parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        gradients = [parameter.grad for parameter in self.parameters]
+        flat = self.accelerator.reduce(torch.cat([g.flatten() for g in gradients]), "mean")
+        pieces = flat.split([g.numel() for g in gradients])
+        torch._foreach_copy_(gradients, [piece.view_as(g) for piece, g in zip(pieces, gradients)])
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        if self.averaged:
+            change = torch._foreach_sub(self.parameters, self.averaged)
+            torch._foreach_mul_(change, self.follow)
+            torch._foreach_add_(self.averaged, change)
+
+    def state(self) -> dict[str, Any]:
+        """What resuming needs beside the weights for use."""
+        state = {"optimizer": self.optimizer.state_dict()}
+        if self.average is not None:
+            state["raw_model"] = self.network.state_dict()
+        if self.accelerator.scaler is not None:
+            state["scaler"] = self.accelerator.scaler.state_dict()
+        return state
+
+    def restore(self, model: dict[str, Tensor], state: dict[str, Any], step: int, source: str) -> None:
+        """Continue from a checkpoint's weights and `state()`.
+
+        Raises:
+            UserError: the checkpoint was stripped of its state, or other parts of the network were trained.
+        """
+        if "optimizer" not in state:
+            raise UserError(f"{source}: its checkpoint has no optimiser state; it cannot be resumed")
+        self.network.load_state_dict(state.get("raw_model", model))
+        if self.average is not None:
+            self.average.load_state_dict(model)
+        ours = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
+        saved = state["optimizer"]
+        groups = [{**group, **flags} for group, flags in zip(saved["param_groups"], ours)]  # of this device
+        try:
+            self.optimizer.load_state_dict({**saved, "param_groups": groups})
+        except ValueError as error:
+            raise UserError(f"{source}: other parts were trained ({error}); give the same --freeze") from error
+        if self.accelerator.scaler is not None and "scaler" in state:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.step = step
 
 
 def make_update(learner: Learner, loss: Loss) -> Step:
@@ -97,16 +171,11 @@ def make_update(learner: Learner, loss: Loss) -> Step:
 
     def update(batches: list[Any]) -> dict[str, Tensor]:
         learner.optimizer.zero_grad(set_to_none=True)
-        means: dict[str, Tensor] = {}
+        share, means = 1 / len(batches), {}
         for batch in batches:
-            total, terms = loss(batch)
-            (total / len(batches)).backward()
-            for name, value in {"total": total, **terms}.items():
-                means[name] = means.get(name, 0) + value.detach() / len(batches)
-        learner.clip()
-        learner.optimizer.step()
-        learner.update_average()
-        return means
+            for name, value in learner.add_gradients(loss, batch, share).items():
+                means[name] = means.get(name, 0) + value * share
+        return means | learner.apply_gradients()
 
     return update
 

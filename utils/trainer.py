@@ -1,21 +1,28 @@
-"""The training loop of both scripts: optimiser, schedule, averaging, logs, validation, checkpoints, resume."""
+"""The training loop of both scripts: logs, validation, checkpoints, resume around one replaceable step."""
 
-import json
+from __future__ import annotations
+
 import logging
 import math
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from utils.atomic import atomic_path
 from utils.errors import UserError
-from utils.run_dir import iter_name
+from utils.kept_checkpoints import KeptCheckpoints
+from utils.run_log import RunLog
 from utils.train_step import Learner, Loss, Step, StepConfig, eager_step, lr_factor
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +41,8 @@ class TrainerConfig(StepConfig):
     """Steps between log entries."""
     log_smooth_win: int = 50
     """Steps that a log entry averages."""
+    keep_last: int = 0
+    """Checkpoints to keep, besides the best by validation; 0: all."""
 
 
 @dataclass(frozen=True)
@@ -41,21 +50,31 @@ class Task:
     """What a script gives the loop."""
 
     network: nn.Module
+    begin_step: Callable[[int], None]  # seed every random number of a step
     prepare: Callable[[Any], Any]  # batch -> on the device, with whatever the host decides at random
     loss: Loss
     validate: Callable[[nn.Module], dict[str, float]] | None  # network -> scalars
     checkpoint: Callable[[nn.Module, int, dict], Any]  # (network, step, training state) -> object with .save(path)
-    random_state: Callable[[], dict[str, Tensor]]
+    best_by: str = "total"  # which validation scalar the best checkpoint has lowest
 
 
 class Trainer:
     """Trains `task.network` in place. `network_for_use` is the averaged copy when averaging is on."""
 
     def __init__(
-        self, config: TrainerConfig, task: Task, run: Path, make_step: Callable[[Learner, Loss], Step] = eager_step
+        self,
+        config: TrainerConfig,
+        task: Task,
+        run: Path,
+        accelerator: Accelerator,
+        make_step: Callable[[Learner, Loss], Step] = eager_step,
     ) -> None:
-        self.config, self.task, self.run, self.make_step = config, task, run, make_step
-        self.learner = Learner(task.network, config)
+        self.config, self.task, self.run, self.accelerator, self.make_step = config, task, run, accelerator, make_step
+        self.learner = Learner(task.network, config, accelerator)
+        self.kept = KeptCheckpoints(run, config.keep_last)
+        self._pending: list[dict[str, Tensor]] = []  # losses still on the device
+        self._recent: dict[str, deque] = {}  # the last ones, which a log entry averages
+        self._clock = _Clock()
 
     @property
     def step(self) -> int:
@@ -66,73 +85,107 @@ class Trainer:
     def network_for_use(self) -> nn.Module:
         return self.learner.network if self.learner.average is None else self.learner.average
 
-    def fit(self, batches: Iterator[Any]) -> None:
-        """Train up to `max_iter`.
+    def fit(self, batches_from: Callable[[int], Iterator[Any]]) -> None:
+        """Train up to `max_iter`. `batches_from(n)` are this process's batches from number n on.
 
         Raises:
-            UserError: the loss is not finite.
+            UserError: the loss is not finite; the batch is saved in the run's folder.
         """
-        from torch.utils.tensorboard import SummaryWriter
-
-        config, pending = self.config, []
+        config, first = self.config, self.accelerator.is_main_process
         update = self.make_step(self.learner, self.task.loss)
-        recent: dict[str, deque] = {}
-        progress = tqdm(range(self.step, config.max_iter), initial=self.step, total=config.max_iter, desc="training")
-        with SummaryWriter(self.run / "logs") as board, progress:
+        batches = batches_from(self.step * config.gradient_accumulation_steps)
+        steps = range(self.step, config.max_iter)
+        progress = tqdm(steps, initial=self.step, total=config.max_iter, desc="training", disable=not first)
+        self._clock.restart(self.step)
+        with RunLog(self.run / "logs", self.step, first) as self.log, progress:
             for _ in progress:
-                prepared = [self.task.prepare(next(batches)) for _ in range(config.gradient_accumulation_steps)]
-                pending.append(update(prepared))
+                self.task.begin_step(self.step)
+                fetched = [self._clock.wait(batches) for _ in range(config.gradient_accumulation_steps)]
+                prepared = [self.task.prepare(batch) for batch in fetched]
+                self._pending.append(update(prepared))
                 self.learner.step += 1
-                if self.step % config.log_iter == 0 or self.step == config.max_iter:
-                    self._log(board, self._smooth(pending, recent))
-                    pending.clear()
-                if self.task.validate and (self.step % config.val_iter == 0 or self.step == config.max_iter):
-                    self._log(board, {f"val/{k}": v for k, v in self._validate().items()})
-                if self.step % config.save_iter == 0 or self.step == config.max_iter:
-                    if pending:
-                        self._require_finite(pending[-1]["total"].item())
+                if self._due(config.log_iter):
+                    self._collect(batches_from)
+                    self.log.write(self.step, self._training_scalars(prepared))
+                if self._due(config.val_iter) and self.task.validate is not None:
+                    self._collect(batches_from)
+                    self._validate()
+                if self._due(config.save_iter):
+                    self._collect(batches_from)
                     self.save()
 
-    def _smooth(self, pending: list[dict[str, Tensor]], recent: dict[str, deque]) -> dict[str, float]:
-        """Means of the last `log_smooth_win` steps; the only place that waits for the GPU."""
-        for name in {name for terms in pending for name in terms}:
-            window = recent.setdefault(name, deque(maxlen=self.config.log_smooth_win))
-            window.extend(torch.stack([terms[name] for terms in pending if name in terms]).tolist())
-        means = {f"train/{name}": sum(window) / len(window) for name, window in sorted(recent.items())}
-        self._require_finite(means["train/total"])
-        means["train/lr"] = self.config.lr * lr_factor(self.config, self.step - 1)  # of the last step
-        return means
+    def _due(self, interval: int) -> bool:
+        return self.step == self.config.max_iter or (interval > 0 and self.step % interval == 0)
 
-    def _require_finite(self, loss: float) -> None:
-        if not math.isfinite(loss):
-            raise UserError(
-                f"{self.run.name}: the loss is not finite at step {self.step}; lower --lr or check the data"
-            )
+    def _collect(self, batches_from: Callable[[int], Iterator[Any]]) -> None:
+        """Fetch the losses of the steps since the last time, averaged over processes: the only wait for the device.
 
-    def _validate(self) -> dict[str, float]:
-        network = self.network_for_use
-        training = network.training
-        network.eval()
-        with torch.no_grad():
-            scalars = self.task.validate(network)
-        network.train(training)
-        log.info("step %d: %s", self.step, ", ".join(f"{k} {v:.4g}" for k, v in scalars.items()))
+        Raises:
+            UserError: one is not finite.
+        """
+        if not self._pending:
+            return
+        names = sorted(self._pending[0])
+        local = torch.stack([losses[name].float() for losses in self._pending for name in names])
+        rows = self.accelerator.reduce(local, "mean").view(-1, len(names)).tolist()
+        first_step = self.step - len(rows) + 1
+        self._pending.clear()
+        for step, row in enumerate(rows, first_step):
+            if not math.isfinite(row[names.index("total")]):
+                self._stop(step, batches_from)
+            for name, value in zip(names, row):
+                self._recent.setdefault(name, deque(maxlen=self.config.log_smooth_win)).append(value)
+
+    def _stop(self, step: int, batches_from: Callable[[int], Iterator[Any]]) -> None:
+        """End the run at a loss that is not finite, with the batch that gave it in a file."""
+        number = self.config.gradient_accumulation_steps
+        batches = batches_from((step - 1) * number)  # the same again: their order is a function of the step
+        path = self.run / f"not_finite_{step:07d}_{self.accelerator.process_index}.pt"
+        with atomic_path(path) as temporary:
+            torch.save({"step": step, "batches": [next(batches) for _ in range(number)]}, temporary)
+        raise UserError(
+            f"{self.run.name}: the loss is not finite at step {step}; its batch is in {path}; "
+            "lower --lr, set --grad_clip 1, or check the data"
+        )
+
+    def _training_scalars(self, prepared: list[Any]) -> dict[str, float]:
+        """Means of the last `log_smooth_win` steps, the rate, and how fast it goes."""
+        scalars = {f"train/{name}": sum(values) / len(values) for name, values in sorted(self._recent.items())}
+        scalars["train/lr"] = self.config.lr * lr_factor(self.config, self.step - 1)  # of the last step
+        items = len(prepared) * _batch_size(prepared[0]) * self.accelerator.num_processes
+        scalars |= self._clock.scalars(self.step, items)
+        if torch.cuda.is_available() and self.accelerator.device.type == "cuda":
+            scalars["speed/memory_gb"] = torch.cuda.max_memory_allocated() / 1e9
         return scalars
 
-    def _log(self, board: Any, scalars: dict[str, float]) -> None:
-        """TensorBoard, and one JSON line for everybody else."""
-        for name, value in scalars.items():
-            board.add_scalar(name, value, self.step)
-        with (self.run / "logs" / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps({"step": self.step, **scalars}) + "\n")
+    def _validate(self) -> None:
+        """On the first process; the others wait."""
+        if self.accelerator.is_main_process:
+            network = self.network_for_use
+            training = network.training
+            network.eval()
+            with torch.no_grad():
+                scalars = self.task.validate(network)
+            network.train(training)
+            log.info("step %d: %s", self.step, ", ".join(f"{k} {v:.4g}" for k, v in scalars.items()))
+            self.log.write(self.step, {f"val/{k}": v for k, v in scalars.items()})
+            value = scalars.get(self.task.best_by, math.nan)
+            if self.kept.is_best(value):
+                regular = self._due(self.config.save_iter)  # then it is saved right after this
+                if not regular:
+                    self.save()
+                self.kept.set_best(self.step, value, regular)
+        self.accelerator.wait_for_everyone()
+        self._clock.restart(self.step)
 
     def save(self) -> Path:
-        """Write `checkpoints/iter_XXXXXXX.pt` with everything that resuming needs."""
-        state = {"optimizer": self.learner.optimizer.state_dict(), "random": self.task.random_state()}
-        if self.learner.average is not None:
-            state["raw_model"] = self.task.network.state_dict()
-        path = self.run / "checkpoints" / f"{iter_name(self.step)}.pt"
-        self.task.checkpoint(self.network_for_use, self.step, state).save(path)
+        """Write `checkpoints/iter_XXXXXXX.pt` with everything that resuming needs (the first process does)."""
+        path = self.kept.path(self.step)
+        if self.accelerator.is_main_process:
+            state = self.learner.state() | {"recent": {name: list(values) for name, values in self._recent.items()}}
+            self.task.checkpoint(self.network_for_use, self.step, state).save(path)
+            self.kept.prune()
+        self._clock.restart(self.step)
         return path
 
     def restore(self, model: dict[str, Tensor], training: dict[str, Any], step: int) -> None:
@@ -141,10 +194,39 @@ class Trainer:
         Raises:
             UserError: the checkpoint was stripped of its training state.
         """
-        if "optimizer" not in training:
-            raise UserError(f"{self.run.name}: its checkpoint has no optimiser state; it cannot be resumed")
-        self.task.network.load_state_dict(training.get("raw_model", model))
-        if self.learner.average is not None:
-            self.learner.average.load_state_dict(model)
-        self.learner.optimizer.load_state_dict(training["optimizer"])
-        self.learner.step = step
+        self.learner.restore(model, training, step, self.run.name)
+        window = self.config.log_smooth_win
+        self._recent = {name: deque(values, window) for name, values in training.get("recent", {}).items()}
+
+
+def _batch_size(batch: Any) -> int:
+    """Items in a prepared batch: the length of its first tensor."""
+    while not isinstance(batch, Tensor):
+        batch = next(iter(batch.values())) if isinstance(batch, dict) else batch[0]
+    return len(batch)
+
+
+class _Clock:
+    """Throughput since the last log entry, without the time that validating and saving took."""
+
+    def __init__(self) -> None:
+        self.restart(0)
+
+    def restart(self, step: int) -> None:
+        self._start, self._step, self._waited = time.perf_counter(), step, 0.0
+
+    def wait(self, batches: Iterator[Any]) -> Any:
+        before = time.perf_counter()
+        batch = next(batches)
+        self._waited += time.perf_counter() - before
+        return batch
+
+    def scalars(self, step: int, items_per_step: int) -> dict[str, float]:
+        seconds, steps = time.perf_counter() - self._start, max(1, step - self._step)
+        share = self._waited / seconds
+        self.restart(step)
+        return {
+            "speed/step_ms": 1000 * seconds / steps,
+            "speed/items_per_s": steps * items_per_step / seconds,
+            "speed/waiting_for_data": share,
+        }

@@ -1,0 +1,61 @@
+"""A run's scalars and pictures: TensorBoard, and one JSON line per entry for everybody else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from utils.atomic import atomic_path
+
+
+class RunLog:
+    """Writes to `folder`. Entries after `step`, left by a run that was killed, are dropped: they come again."""
+
+    def __init__(self, folder: Path, step: int = 0, enabled: bool = True) -> None:
+        """`enabled` False (every process but the first): nothing is written."""
+        self._lines = folder / "metrics.jsonl"
+        self._board = None
+        if enabled:
+            from torch.utils.tensorboard import SummaryWriter
+
+            folder.mkdir(parents=True, exist_ok=True)
+            drop_later_lines(self._lines, step)
+            self._board = SummaryWriter(folder, purge_step=step + 1 if step else None)
+
+    def write(self, step: int, scalars: dict[str, float]) -> None:
+        if self._board is None:
+            return
+        for name, value in scalars.items():
+            self._board.add_scalar(name, value, step)
+        with self._lines.open("a") as file:
+            file.write(json.dumps({"step": step, **scalars}) + "\n")
+
+    def picture(self, step: int, name: str, pixels: np.ndarray) -> None:
+        """pixels: uint8 (H, W, 3)."""
+        if self._board is not None:
+            self._board.add_image(name, pixels, step, dataformats="HWC")
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(self, *error) -> None:
+        if self._board is not None:
+            self._board.close()
+
+
+def drop_later_lines(path: Path, step: int) -> None:
+    """Keep the JSON lines up to `step`; a line cut off by a kill goes too."""
+    if not path.exists():
+        return
+    kept = [line for line in path.read_text().splitlines() if _step_of(line) <= step]
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(line + "\n" for line in kept))
+
+
+def _step_of(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
