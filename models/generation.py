@@ -8,8 +8,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from models.diffusion import Schedule
+from models.engine import Engine, EngineConfig
 from models.guidance import Guidance
-from models.sampling import Denoise, Noise, SamplerConfig, gaussian_noise, sample
+from models.guided import Conditions
+from models.sampling import Noise, SamplerConfig, gaussian_noise, solver_steps
 from models.talker import Talker
 from utils.timebase import WindowPlan, plan_windows, samples_per_frame
 
@@ -20,53 +22,17 @@ class GenerationConfig:
 
     guidance: Guidance = field(default_factory=Guidance)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
     whole_audio: bool = True  # encode the whole file at once; False: window by window (`--no_context_audio_feat`)
     progress: bool = False
 
 
-@dataclass(frozen=True)
-class Conditions:
-    """What one batch of windows is generated for."""
-
-    audio: Tensor  # (B, L, F) features of the window
-    prev_audio: Tensor  # (B, P, F)
-    prev_motion: Tensor  # (B, P, D)
-    shape: Tensor  # (B, 100) normalised
-    style: Tensor | None  # (B, d_style); None: the null style
-    indicator: Tensor | None  # (B, L)
-
-
-def guided_denoiser(model: Talker, given: Conditions, guidance: Guidance) -> Denoise:
-    """The guided prediction of the window's frames as a function of (x_t, t); all branches run as one batch.
-
-    Null audio stands in for the current window's features only; the previous ones stay in every branch.
-    """
-    branches = guidance.branches()
-    n_branches, batch = len(branches), len(given.audio)
-    null_audio = model.null_audio_feat.expand_as(given.audio)
-    audio = torch.cat([given.audio if "audio" in seen else null_audio for seen in branches])
-    memory = torch.cat([given.prev_audio.repeat(n_branches, 1, 1), audio], dim=1)
-    person = torch.cat([model.person(given.shape, given.style if "style" in seen else None) for seen in branches])
-    prev_motion = given.prev_motion.repeat(n_branches, 1, 1)
-    indicator = None if given.indicator is None else given.indicator.repeat(n_branches, 1)
-
-    def denoise(x_t: Tensor, t: int) -> Tensor:
-        motion = torch.cat([prev_motion, x_t.repeat(n_branches, 1, 1)], dim=1)
-        step = torch.full((n_branches * batch,), t, dtype=torch.long, device=x_t.device)
-        prediction = model.denoising_net(motion, memory, person, step, indicator)
-        window = prediction[:, model.config.n_prev_motions :]
-        return guidance.combine(list(window.chunk(n_branches)))
-
-    return denoise
-
-
-@torch.no_grad()
 def generate_window(
     model: Talker, given: Conditions, config: GenerationConfig, schedule: Schedule, x_T: Tensor, noise: Noise
 ) -> Tensor:
-    """One window: x_T (B, L, D) noise -> normalised motion (B, L, D)."""
-    denoise = guided_denoiser(model, given, config.guidance)
-    return sample(config.sampler, denoise, x_T, schedule, model.config.target, noise)
+    """One window: x_T (B, L, D) noise -> normalised motion (B, L, D). For many windows keep an `Engine`."""
+    steps = solver_steps(config.sampler, schedule, model.config.target)
+    return Engine(model, config.guidance, config.engine).run(given, steps, x_T, noise)
 
 
 def pad_to_windows(audio: Tensor, plan: WindowPlan, unit: int, mode: str) -> Tensor:
@@ -123,8 +89,8 @@ class _Running:
         options = model.config
         self.item, self.windows = item, []
         self.generator = torch.Generator(model.device).manual_seed(item.seed)
-        like = item.shape.new_empty(1, options.n_motions, options.layout.motion_dim)
-        self.x_T = gaussian_noise([self.generator], model.device)(options.n_diff_steps, like)[0]
+        size = (options.n_motions, options.layout.motion_dim)
+        self.x_T = torch.randn(size, generator=self.generator, device=model.device)
         start_motion, start_audio = model.start(1)
         self.motion, self.audio = item.start or (start_motion[0], start_audio[0])
 
@@ -167,7 +133,9 @@ def _conditions(model: Talker, running: list[_Running]) -> Conditions:
 
 
 @torch.no_grad()
-def generate_batch(model: Talker, items: list[Item], config: GenerationConfig, batch_size: int = 32) -> list[Tensor]:
+def generate_batch(
+    model: Talker, items: list[Item], config: GenerationConfig, batch_size: int = 32, engine: Engine | None = None
+) -> list[Tensor]:
     """Motion of many items, windows of different items in one batch.
 
     Each round generates the next window of the `batch_size` items with the most windows left, so that batches stay
@@ -178,20 +146,21 @@ def generate_batch(model: Talker, items: list[Item], config: GenerationConfig, b
         items: what to generate; samples of one utterance may share its `Speech`.
         config: guidance and sampler (`whole_audio` was decided when the speech was encoded).
         batch_size: items at once; the network sees them once per guidance branch.
+        engine: of this model and guidance, to be used again (None: a new one).
 
     Returns:
         Per item, in the order given, normalised motion (n_frames, D).
     """
     options = model.config
-    schedule = Schedule.make(options.diff_schedule, options.n_diff_steps).to(model.device)
+    engine = engine or Engine(model, config.guidance, config.engine)
+    steps = solver_steps(config.sampler, Schedule.make(options.diff_schedule, options.n_diff_steps), options.target)
     running = [_Running(model, item) for item in items]
     total = sum(r.left for r in running)
     with tqdm(total=total, desc="generating", unit="window", disable=not config.progress) as shown:
         while any(r.left for r in running):
             batch = sorted((r for r in running if r.left), key=lambda r: -r.left)[:batch_size]
             noise = gaussian_noise([r.generator for r in batch], model.device)
-            x_T = torch.stack([r.x_T for r in batch])
-            motion = generate_window(model, _conditions(model, batch), config, schedule, x_T, noise)
+            motion = engine.run(_conditions(model, batch), steps, torch.stack([r.x_T for r in batch]), noise)
             for r, window in zip(batch, motion):
                 r.advance(window, options.n_prev_motions)
             shown.update(len(batch))

@@ -68,5 +68,5 @@ class Guidance:
         guided = predictions[0]
         for i, name in enumerate(self.guided, start=1):
             base = predictions[i - 1] if self.mode == "incremental" else predictions[0]
-            guided = guided + scales[name] * (predictions[i] - base)
+            guided = torch.add(guided, predictions[i] - base, alpha=scales[name])
         return guided

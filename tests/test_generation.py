@@ -6,8 +6,10 @@ import torch
 
 from models.denoiser import alignment_mask
 from models.diffusion import SCHEDULES, Schedule, make_betas
-from models.generation import Conditions, GenerationConfig, encode_speech, generate, guided_denoiser, pad_to_windows
+from models.engine import Engine, EngineConfig
+from models.generation import Conditions, GenerationConfig, encode_speech, generate, pad_to_windows
 from models.guidance import CONDITIONS, DynamicThreshold, Guidance
+from models.guided import guided_denoiser
 from models.positional import SinusoidalEncoding, sinusoidal_rows
 from models.sampling import SamplerConfig, ddim, ddpm, gaussian_noise
 from tests.golden_weights import array
@@ -15,6 +17,7 @@ from tests.tiny_talker import make_talker
 from utils.timebase import plan_windows
 
 FAST = GenerationConfig(sampler=SamplerConfig("ddim", 2))
+PLAIN = GenerationConfig(sampler=SamplerConfig("ddim", 2), engine=EngineConfig(cached=False))
 
 
 def double(kind: str, n_steps: int) -> Schedule:
@@ -300,24 +303,22 @@ def test_long_audio_costs_one_window_of_network_at_a_time(monkeypatch):
     monkeypatch.setattr(
         model.denoising_net, "forward", lambda m, *rest: sizes.append(tuple(m.shape)) or forward(m, *rest)
     )
-    assert run(model, 60 * 16000).shape[1] == 1500
+    assert run(model, 60 * 16000, config=PLAIN).shape[1] == 1500
     assert set(sizes) == {(3, 110, 54)}
     assert len(sizes) == 15 * 2
 
 
 def test_windows_are_joined_by_their_context(monkeypatch):
     """Window 2 sees the last 10 frames and features of window 1; x_T is the same for both."""
-    import models.generation
-
     seen = []
-    inner = models.generation.generate_window
+    inner = Engine.run
 
-    def record(model, given, config, schedule, x_T, noise):
-        motion = inner(model, given, config, schedule, x_T, noise)
+    def record(self, given, steps, x_T, noise):
+        motion = inner(self, given, steps, x_T, noise)
         seen.append((given, x_T, motion))
         return motion
 
-    monkeypatch.setattr(models.generation, "generate_window", record)
+    monkeypatch.setattr(Engine, "run", record)
     model = make_talker()
     motion = run(model, 640 * 230)
     assert len(seen) == 3

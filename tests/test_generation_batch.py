@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from models.engine import EngineConfig
 from models.generation import GenerationConfig, Item, Speech, generate, generate_batch
 from models.sampling import SamplerConfig
 from tests.golden_weights import array
@@ -62,7 +63,8 @@ def test_batches_stay_full(monkeypatch):
     model, sizes = make_talker(), []
     forward = model.denoising_net.forward
     monkeypatch.setattr(model.denoising_net, "forward", lambda m, *rest: sizes.append(len(m)) or forward(m, *rest))
-    generate_batch(model, mixed_items(model), GenerationConfig(sampler=SamplerConfig("ddim", 1)), 3)
+    plain = GenerationConfig(sampler=SamplerConfig("ddim", 1), engine=EngineConfig(cached=False))
+    generate_batch(model, mixed_items(model), plain, 3)
     assert sizes == [9, 9, 9, 3]
 
 

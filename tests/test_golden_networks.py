@@ -6,6 +6,7 @@ import torch
 
 from models.audio_encoder import pad_audio
 from models.diffusion import Schedule
+from models.engine import EngineConfig
 from models.generation import Conditions, GenerationConfig, generate_window
 from models.guidance import DynamicThreshold, Guidance
 from models.loading import load_style_encoder, load_talker
@@ -92,11 +93,12 @@ def test_denoiser(talkers, case):
     assert_close(out, GOLDEN[f"{case}/denoise"])
 
 
+@pytest.mark.parametrize("cached", [False, True], ids=["plain", "cached"])
 @pytest.mark.parametrize("key", SAMPLES)
-def test_samples(talkers, key):
+def test_samples(talkers, key, cached):
     """The whole reverse process; for two-window samples the second window continues the first."""
     case, kind = key.split("/")[0], key.split("/sample_")[1]
-    sampler = GoldenSampler(talkers[case], case, kind)
+    sampler = GoldenSampler(talkers[case], case, kind, EngineConfig(cached=cached))
     first, features = sampler.first()
     assert_close(first, GOLDEN[key], sampler.tolerance)
     if kind.endswith("window1"):
@@ -107,8 +109,8 @@ def test_samples(talkers, key):
 class GoldenSampler:
     """Sets up the two windows of golden/README.md."""
 
-    def __init__(self, model, case, kind):
-        self.model, self.case, self.kind = model, case, kind
+    def __init__(self, model, case, kind, engine):
+        self.model, self.case, self.kind, self.engine = model, case, kind, engine
         config = model.config
         self.n, self.p, self.dim = config.n_motions, config.n_prev_motions, config.layout.motion_dim
         self.tolerance = 2e-4 if case == "dpt_open" else 1e-5
@@ -131,7 +133,8 @@ class GoldenSampler:
         )
         x_T = inputs(self.case, "x_T", (2, self.n, self.dim))
         schedule = Schedule.make(config.diff_schedule, config.n_diff_steps)
-        return generate_window(self.model, given, GenerationConfig(guidance=guidance), schedule, x_T, self.noise)
+        settings = GenerationConfig(guidance=guidance, engine=self.engine)
+        return generate_window(self.model, given, settings, schedule, x_T, self.noise)
 
     def noise(self, t, like):
         if self.kind == "noisy":

@@ -1,0 +1,206 @@
+"""The denoiser, evaluated many times on one window: everything that does not change between steps is kept.
+
+Exact up to rounding; `Denoiser` is the plain twin. What stays constant over the steps of a window:
+
+- The audio memory, so every layer's keys and values. With alignment width 1 each frame token attends a single memory
+  token, whose weight is then 1: its cross-attention is that token's value, a constant. Only the person token attends.
+- Previous motion, indicator, positions and biases of the input tokens. The step enters through the person token alone.
+- Guidance branches differ in memory and person only, so the noisy motion is projected once for all of them.
+
+The last layer is evaluated for the window's frames alone. Biases that end in a residual sum are moved into the norm
+before it (and taken out of the matrix that reads the norm), so that sums are accumulated inside the matrix products.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.denoiser import Denoiser
+from models.linear import FrozenLinear
+
+
+@dataclass(frozen=True)
+class WindowCache:
+    """The constants of a window; N samples, R guidance branches (B = R N, branch by branch), P + L frames."""
+
+    person: Tensor  # (B, d): person tokens without the step
+    frames: Tensor  # (N, P + L, d): frame tokens without the noisy motion
+    keys: list[Tensor]  # per layer (B, heads, P + L, d / heads)
+    values: list[Tensor]  # the same
+    cross: list[Tensor]  # per layer what is known of the cross-attention: (B, 1 + P + L, d), or its bias (d,) alone
+
+    def tensors(self) -> list[Tensor]:
+        return [self.person, self.frames, *self.keys, *self.values, *self.cross]
+
+    def copy_(self, other: "WindowCache") -> None:
+        """Take over another window's constants, keeping the memory."""
+        for mine, theirs in zip(self.tensors(), other.tensors(), strict=True):
+            mine.copy_(theirs)
+
+    def clone(self) -> "WindowCache":
+        return WindowCache(
+            self.person.clone(),
+            self.frames.clone(),
+            *([tensor.clone() for tensor in tensors] for tensors in (self.keys, self.values, self.cross)),
+        )
+
+
+@dataclass(frozen=True)
+class BranchInputs:
+    """What the guidance branches of a window see."""
+
+    memories: list[Tensor]  # distinct audio memories (N, P + L, F)
+    memory_of: list[int]  # per branch, which of them
+    person: Tensor  # (B, person_dim)
+    prev_motion: Tensor  # (N, P, D)
+    indicator: Tensor | None  # (N, L)
+
+
+class _Norm:
+    """LayerNorm whose output has a later bias added already."""
+
+    def __init__(self, norm: nn.LayerNorm, shift: Tensor | None, dtype: torch.dtype) -> None:
+        bias = norm.bias if shift is None else norm.bias + shift
+        self.shape, self.eps = norm.normalized_shape, norm.eps
+        self.weight, self.bias = norm.weight.to(dtype), bias.to(dtype)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, self.shape, self.weight, self.bias, self.eps)
+
+
+class _Layer:
+    """One decoder layer (post-norm). Its input already contains the bias of its self-attention's output."""
+
+    def __init__(self, layer: nn.TransformerDecoderLayer, following: Tensor | None, dtype: torch.dtype) -> None:
+        """following: the self-attention output bias of the next layer; None for the last one."""
+
+        def frozen(weight: Tensor, bias: Tensor | None) -> FrozenLinear:
+            return FrozenLinear(weight.to(dtype), None if bias is None else bias.to(dtype))
+
+        own, cross = layer.self_attn, layer.multihead_attn
+        self.heads, dim = own.num_heads, own.embed_dim
+        self.qkv = frozen(own.in_proj_weight, own.in_proj_bias - own.in_proj_weight @ own.out_proj.bias)
+        self.out = frozen(own.out_proj.weight, None)
+        self.norm1 = _Norm(layer.norm1, None, dtype)
+        self.query = frozen(cross.in_proj_weight[:dim], cross.in_proj_bias[:dim])
+        self.key_value = frozen(cross.in_proj_weight[dim:], cross.in_proj_bias[dim:])
+        self.cross_out = frozen(cross.out_proj.weight, None)
+        self.cross_bias = cross.out_proj.bias.to(dtype)
+        self.norm2 = _Norm(layer.norm2, layer.linear2.bias, dtype)
+        self.up = frozen(layer.linear1.weight, layer.linear1.bias - layer.linear1.weight @ layer.linear2.bias)
+        self.down = frozen(layer.linear2.weight, None)
+        self.norm3 = _Norm(layer.norm3, following, dtype)
+
+    def split(self, x: Tensor) -> Tensor:
+        """(B, T, k d) -> (k, B, heads, T, d / heads)."""
+        return x.unflatten(2, (-1, self.heads, self.query.weight.shape[0] // self.heads)).permute(2, 0, 3, 1, 4)
+
+    def self_attention(self, x: Tensor, first: int) -> Tensor:
+        """Tokens (B, T, d) -> sum of the tokens from `first` on and their self-attention."""
+        q, k, v = self.split(self.qkv(x)).unbind(0)
+        attended = F.scaled_dot_product_attention(q[:, :, first:], k, v)
+        total = x[:, first:].contiguous() if first else x
+        self.out.add_to(total.flatten(0, 1), attended.transpose(1, 2).flatten(2).flatten(0, 1))
+        return total
+
+    def cross_attention(self, x: Tensor, window: list[Tensor], mask: Tensor | None, n: int) -> Tensor:
+        """Tokens plus cross-attention, which is looked up but for the first `n` tokens; window: keys, values, known."""
+        keys, values, known = window
+        total = x + known
+        if n:
+            (q,) = self.split(self.query(x[:, :n])).unbind(0)
+            attended = F.scaled_dot_product_attention(q, keys, values, attn_mask=mask)
+            attended = attended.transpose(1, 2).flatten(2)
+            rows = total[:, 0] if n == 1 else total.flatten(0, 1)
+            self.cross_out.add_to(rows, attended.flatten(0, 1))
+        return total
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """Tokens plus feed-forward; overwrites x."""
+        hidden = self.up.gelu(x)
+        self.down.add_to(x.flatten(0, 1), hidden.flatten(0, 1))
+        return x
+
+
+class CachedDenoiser:
+    """A denoiser in eval mode, prepared for inference; make a new one after its weights have changed.
+
+    `dtype` is that of weights and tokens (float32, bfloat16 or float16). The last matrix product, and everything
+    outside the network, stay in float32.
+    """
+
+    @torch.no_grad()
+    def __init__(self, net: Denoiser, dtype: torch.dtype = torch.float32) -> None:
+        assert not net.training, "dropout would be left out silently"
+        self.net, self.config, self.dtype = net, net.config, dtype
+        layers = list(net.transformer.layers)
+        self.shifts = [layer.self_attn.out_proj.bias for layer in layers]
+        self.layers = [_Layer(*each, dtype) for each in zip(layers, [*self.shifts[1:], None])]
+        self.lookup = self.config.align_mask_width == 1  # cross-attention of frames is known beforehand
+        # True = allowed here, blocked there.
+        self.mask = None if self.lookup or net.mask is None else ~net.mask
+        self.steps = net.diff_step_map(net.step_table)  # (T + 1, d): what a step adds to the person token
+        self.motion_in = FrozenLinear(net.feature_proj.weight[:, : self.config.motion_dim].to(dtype), None)
+        hidden, _, motion = net.motion_dec
+        self.hidden_out = FrozenLinear(hidden.weight.to(dtype), hidden.bias.to(dtype))
+        self.motion_out = FrozenLinear(motion.weight.detach(), motion.bias.detach())
+
+    @torch.no_grad()
+    def window(self, given: BranchInputs) -> WindowCache:
+        """The constants of a window."""
+        n, n_last = len(given.prev_motion), self.config.n_motions
+        memory = torch.cat(given.memories).to(self.dtype)
+        branch = torch.arange(len(memory), device=memory.device).view(-1, n)[given.memory_of].flatten()
+        keys, values, cross = [], [], []
+        for layer in self.layers:
+            key, value = layer.key_value(memory).chunk(2, dim=-1)
+            known = layer.cross_bias
+            if self.lookup:
+                known = F.pad(layer.cross_out(value), (0, 0, 1, 0)) + known  # person: to be added
+                known = known[branch] if layer is not self.layers[-1] else known[branch, -n_last:]
+            keys.append(layer.split(key)[0][branch])
+            values.append(layer.split(value)[0][branch])
+            cross.append(known)
+        return WindowCache(*self._tokens(given), keys, values, cross)
+
+    def _tokens(self, given: BranchInputs) -> tuple[Tensor, Tensor]:
+        """Constant parts of the person tokens (B, d) and of the frame tokens (N, P + L, d)."""
+        net, config = self.net, self.config
+        n, device = len(given.prev_motion), given.prev_motion.device
+        motion = F.pad(given.prev_motion, (0, 0, 0, config.n_motions))
+        if given.indicator is not None:
+            motion = torch.cat([motion, F.pad(given.indicator, (config.n_prev_motions, 0))[..., None]], dim=-1)
+        empty = torch.zeros(1, 1 + config.n_frames, config.feature_dim, device=device)
+        offset = (net.PE if config.learnable_positions else net.positions(empty)) + self.shifts[0]
+        person = net.person_proj(given.person) + offset[:, 0]
+        frames = net.feature_proj(motion) + offset[:, 1:]
+        assert frames.shape == (n, config.n_frames, config.feature_dim)
+        return person, frames.to(self.dtype)
+
+    def __call__(self, x: Tensor, step: Tensor, cache: WindowCache) -> Tensor:
+        """The clean motion (or the noise) of the window's frames, branch by branch.
+
+        Args:
+            x: (N, L, D) noisy window, float32.
+            step: (d,) row of `steps`.
+            cache: of the window.
+
+        Returns:
+            (B, L, D) float32.
+        """
+        n, n_prev, last = len(x), self.config.n_prev_motions, self.layers[-1]
+        shape = (len(cache.person) // n, n, -1, self.config.feature_dim)
+        current = cache.frames[:, n_prev:] + self.motion_in(x.to(self.dtype))
+        person = (cache.person + step).to(self.dtype).view(shape)
+        tokens = torch.cat([person, *(t.expand(shape) for t in (cache.frames[:, :n_prev], current))], dim=2)
+        tokens = tokens.flatten(0, 1)
+        for layer, *window in zip(self.layers, cache.keys, cache.values, cache.cross):
+            first = 1 + n_prev if layer is last else 0
+            asking = int(layer is not last) if self.lookup else tokens.shape[1] - first
+            mask = None if self.mask is None else self.mask[first:]
+            tokens = layer.norm1(layer.self_attention(tokens, first))
+            tokens = layer.norm2(layer.cross_attention(tokens, window, mask, asking))
+            tokens = layer.norm3(layer.feed_forward(tokens))
+        return self.motion_out(self.hidden_out.gelu(tokens).float())
