@@ -1,0 +1,266 @@
+"""The fast ways of computing a window against the plain twin."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import models.linear
+from models.cached_denoiser import BranchInputs, CachedDenoiser
+from models.diffusion import Schedule
+from models.engine import Engine, EngineConfig, _StepGraph, graph_size
+from models.generation import GenerationConfig, Item, Speech, generate_batch
+from models.guidance import DynamicThreshold, Guidance
+from models.guided import Conditions, branch_inputs, guided_denoiser
+from models.linear import FrozenLinear
+from models.sampling import SamplerConfig, gaussian_noise, run_steps, solver_steps
+from tests.golden_weights import array
+from tests.tiny_talker import make_talker
+
+CPU = torch.device("cpu")
+SIZES = {"feature_dim": 32, "n_heads": 4, "n_layers": 3}
+KINDS = {
+    "width 1": {},
+    "width 3": {"align_mask_width": 3},
+    "no mask": {"align_mask_width": 0},
+    "sinusoidal": {"no_use_learnable_pe": True},
+    "published sinusoidal": {"no_use_learnable_pe": True, "positional_encoding": "sequence_length_row"},
+    "no indicator": {"use_indicator": False},
+    "no style": {"style_enc_ckpt": None},
+    "no head": {"no_head_pose": True},
+    "one layer": {"n_layers": 1},
+}
+GUIDANCES = {
+    "incremental": Guidance(),
+    "independent": Guidance(mode="independent", style_scale=1.5),
+    "audio": Guidance(("audio",)),
+    "style": Guidance(("style",)),
+    "none": Guidance(()),
+    "threshold": Guidance(threshold=DynamicThreshold(0.9, 0.1, 4.0)),
+}
+
+
+def draw(name: str, *shape: int) -> torch.Tensor:
+    return torch.from_numpy(array(f"cached:{name}", shape))
+
+
+def talker(**changes):
+    """All parameters drawn anew, biases and norms too, so that none of them is 0 or 1 by chance."""
+    model = make_talker(**{**SIZES, **changes})
+    with torch.no_grad():
+        for i, parameter in enumerate(model.denoising_net.parameters()):
+            size = parameter.shape[-1] ** -0.5 if parameter.dim() > 1 else 0.3
+            parameter.copy_(size * draw(f"weight{i}", *parameter.shape))
+    return model
+
+
+def conditions(model, n: int) -> Conditions:
+    config = model.config
+    width, dim = config.feature_dim, config.layout.motion_dim
+    flags = torch.ones(n, 100)
+    flags[-1, 40:] = 0
+    return Conditions(
+        draw("audio", n, 100, width),
+        draw("prev_audio", n, 10, width),
+        draw("prev_motion", n, 10, dim),
+        draw("shape", n, 100),
+        draw("style", n, 128) if config.has_style else None,
+        flags if config.use_indicator else None,
+    )
+
+
+def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
+    assert found.shape == expected.shape
+    return ((found - expected).norm() / expected.norm()).item()
+
+
+@pytest.fixture(params=["packed", "plain weights"])
+def weights(request, monkeypatch):
+    """Both ways of multiplying: oneDNN's packed weights, and the way of GPUs."""
+    if request.param == "plain weights":
+        monkeypatch.setattr(models.linear, "_pack", lambda weight: None)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_denoiser(kind, weights):
+    model = talker(**KINDS[kind])
+    given = conditions(model, 2)
+    x = draw("x", 2, 100, model.config.layout.motion_dim)
+    plain = guided_denoiser(model, given, Guidance(model.config.conditions))
+    engine = Engine(model, Guidance(model.config.conditions))
+    cache = engine.net.window(branch_inputs(model, given, engine.guidance))
+    with torch.no_grad():
+        for t in (1, 6):
+            assert relative(engine.predict(x, engine.net.steps[t], cache), plain(x, t)) < 3e-6
+
+
+@pytest.mark.parametrize("name", GUIDANCES)
+@pytest.mark.parametrize("target", ["sample", "noise"])
+def test_every_guidance_over_a_whole_window(name, target):
+    model = talker(target=target)
+    given, guidance = conditions(model, 2), GUIDANCES[name]
+    schedule = Schedule.make("cosine", 6)
+    x_T = draw("x", 2, 100, 54)
+    for config in (SamplerConfig(), SamplerConfig("ddim", 3), SamplerConfig("dpmpp_2m", 4)):
+        steps = solver_steps(config, schedule, target)
+        found = Engine(model, guidance).run(given, steps, x_T, gaussian_noise([1, 2], CPU))
+        twin = run_steps(steps, guided_denoiser(model, given, guidance), x_T, gaussian_noise([1, 2], CPU))
+        assert relative(found, twin) < 2e-5
+
+
+def test_the_network_is_evaluated_for_each_distinct_memory_once():
+    model = talker()
+    inputs = branch_inputs(model, conditions(model, 2), Guidance())
+    assert (len(inputs.memories), inputs.memory_of) == (2, [0, 1, 1])
+    assert torch.equal(inputs.memories[0][:, :10], inputs.memories[1][:, :10])
+    assert branch_inputs(model, conditions(model, 2), Guidance(("style",))).memory_of == [0, 0]
+
+
+def test_a_changed_window_changes_its_constants():
+    """Nothing of one window is left over in the next one of the same engine."""
+    model = talker()
+    engine, schedule = Engine(model, Guidance()), Schedule.make("cosine", 6)
+    steps, x_T = solver_steps(SamplerConfig("ddim", 2), schedule, "sample"), draw("x", 2, 100, 54)
+    first = conditions(model, 2)
+    second = first[torch.tensor([1, 0])]
+    a, b = (engine.run(given, steps, x_T, gaussian_noise([1, 2], CPU)) for given in (first, second))
+    assert relative(a, b) > 0.01
+    assert torch.equal(engine.run(first, steps, x_T, gaussian_noise([1, 2], CPU)), a)
+
+
+def test_bf16_is_close():
+    model = talker()
+    given, x_T = conditions(model, 2), draw("x", 2, 100, 54)
+    steps = solver_steps(SamplerConfig("ddim", 3), Schedule.make("cosine", 6), "sample")
+    exact, rounded = (
+        Engine(model, Guidance(), EngineConfig(p)).run(given, steps, x_T, None) for p in ("float32", "bf16")
+    )
+    assert rounded.dtype == torch.float32
+    assert 1e-5 < relative(rounded, exact) < 5e-2
+
+
+def test_training_mode_is_refused():
+    with pytest.raises(AssertionError, match="dropout"):
+        CachedDenoiser(make_talker().denoising_net.train())
+
+
+def test_precisions(caplog):
+    with pytest.raises(ValueError, match="'fp8' is unknown; use one of float32"):
+        EngineConfig("fp8")
+    with pytest.raises(ValueError, match="needs the cached network"):
+        EngineConfig("bf16", cached=False)
+    for name in ("tf32", "fp16"):
+        assert EngineConfig(name, compile=True).on(CPU) == EngineConfig(graph=False)
+        assert f"{name} is for GPUs" in caplog.text
+    assert EngineConfig("bf16").on(CPU) == EngineConfig("bf16", graph=False)
+    assert EngineConfig("tf32").on(torch.device("cuda")) == EngineConfig("tf32")
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_frozen_linear(weights):
+    weight, bias, x = draw("w", 7, 5), draw("b", 7), draw("in", 3, 4, 5)
+    layer = FrozenLinear(weight, bias)
+    torch.testing.assert_close(layer(x), torch.nn.functional.linear(x, weight, bias))
+    torch.testing.assert_close(layer(x[:, 1:3]), torch.nn.functional.linear(x[:, 1:3], weight, bias))
+    expected = torch.nn.functional.gelu(torch.nn.functional.linear(x, weight, bias))
+    torch.testing.assert_close(layer.gelu(x), expected, atol=1e-6, rtol=1e-5)
+    total = draw("total", 3, 6, 7)
+    expected = total[:, 0] + x[:, 1] @ weight.T
+    rest = total[:, 1:].clone()
+    FrozenLinear(weight, None).add_to(total[:, 0], x[:, 1])  # rows that do not lie side by side
+    torch.testing.assert_close(total[:, 0], expected)
+    assert torch.equal(total[:, 1:], rest)
+
+
+def test_packing_can_be_absent(monkeypatch):
+    """An internal operator of PyTorch: a version without it, or with another one, must do."""
+
+    class Other:
+        @staticmethod
+        def _reorder_linear_weight(weight):
+            return 2 * weight
+
+        @staticmethod
+        def _linear_pointwise(x, weight, bias, *_):
+            return torch.nn.functional.linear(x, weight, bias)
+
+    for ops in (SimpleNamespace(), SimpleNamespace(mkldnn=Other)):
+        monkeypatch.setattr(torch, "ops", ops)
+        assert FrozenLinear(draw("w", 7, 5), None).packed is None
+
+
+# CUDA graphs, with the recording left out: what is replayed is the step itself
+
+
+@pytest.fixture
+def without_recording(monkeypatch):
+    captured = []
+
+    def capture(self):
+        captured.append(len(self.x))
+        self.line.zero_()
+        self.step()  # a recording leaves its marks in the buffers; a run must not see them
+        return SimpleNamespace(replay=self.step)
+
+    monkeypatch.setattr(_StepGraph, "_capture", capture)
+    monkeypatch.setattr(EngineConfig, "on", lambda self, device: self)
+    return captured
+
+
+@pytest.mark.parametrize("target", ["sample", "noise"])
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_graphed_steps_are_the_solver(without_recording, n, target):
+    model = talker(target=target)
+    given, x_T = conditions(model, n), draw("x", n, 100, 54)
+    engine = Engine(model, Guidance())
+    for config in (SamplerConfig(), SamplerConfig("ddpm", 4), SamplerConfig("ddim", 3), SamplerConfig("dpmpp_2m", 5)):
+        steps = solver_steps(config, Schedule.make("cosine", 6), target)
+        seeds = list(range(n))
+        twin = run_steps(steps, guided_denoiser(model, given, Guidance()), x_T, gaussian_noise(seeds, CPU))
+        for _ in range(2):
+            found = engine.run(given, steps, x_T, gaussian_noise(seeds, CPU))
+            assert relative(found, twin) < 2e-5
+    assert without_recording == [graph_size(n)] * 4  # one capture for each solver
+
+
+def test_graphs_serve_other_windows_and_batches(without_recording):
+    """The window loop on graphs: sizes between two captured ones are filled up, results stay those of the twin."""
+    model = talker()
+    speeches = [Speech.encode(model, draw(f"speech{i}", 640 * n)) for i, n in enumerate((230, 90, 101))]
+    items = [Item(s, draw("shape", 100), draw(f"style{i}", 128), i) for i, s in enumerate(speeches)]
+    config = GenerationConfig(sampler=SamplerConfig("ddpm", 3))
+    found = generate_batch(model, items, config)
+    assert without_recording == [4, 2, 1]  # 3 windows filled up to 4, then 2, then 1
+    plain = replace(config, engine=EngineConfig(cached=False))
+    for motion, twin in zip(found, generate_batch(model, items, plain)):
+        assert relative(motion, twin) < 2e-5
+
+
+def test_few_graphs_are_kept(without_recording):
+    model = talker(n_layers=1)
+    engine, schedule = Engine(model, Guidance()), Schedule.make("cosine", 60)
+    for k in [*range(1, 12), 11, 1]:
+        steps = solver_steps(SamplerConfig("ddim", k), schedule, "sample")
+        engine.net.steps = engine.net.steps[:1].expand(61, -1)  # this model has 6 steps; its answers do not matter
+        engine.run(conditions(model, 1), steps, draw("x", 1, 100, 54), None)
+    assert len(without_recording) == 12  # 11 was still there, 1 was not
+    assert len(engine._graphs) == 8
+
+
+def test_graph_sizes():
+    assert [graph_size(n) for n in (1, 2, 3, 4, 5, 8, 9, 16, 17, 32)] == [1, 2, 4, 4, 8, 8, 16, 16, 24, 32]
+
+
+def test_cached_denoiser_takes_inputs_without_guidance():
+    model = talker()
+    given = conditions(model, 2)
+    net = CachedDenoiser(model.denoising_net)
+    memory, person = torch.cat([given.prev_audio, given.audio], 1), model.person(given.shape, given.style)
+    cache = net.window(BranchInputs([memory], [0], person, given.prev_motion, given.indicator))
+    x = draw("x", 2, 100, 54)
+    with torch.no_grad():
+        twin = model.denoising_net(
+            torch.cat([given.prev_motion, x], 1), memory, person, torch.full((2,), 5), given.indicator
+        )
+        assert relative(net(x, net.steps[5], cache), twin[:, 10:]) < 1e-6
