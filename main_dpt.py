@@ -5,10 +5,9 @@ python main_dpt.py --exp_name NAME --data_root LMDB_FOLDER --use_indicator --sch
 python main_dpt.py --exp_name NAME --mode test --iter 200000
 """
 
-import contextlib
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,25 +15,25 @@ from torch import Tensor, nn
 from datasets.clip_store import ClipStore
 from datasets.motion_pairs import MotionPairs
 from models.diffusion import SCHEDULES, Schedule
-from models.flame import load_flame
+from models.flame import Flame, load_flame
 from models.guidance import MODES
 from models.loading import load_style_encoder, load_talker, talker_checkpoint
 from models.losses import LossConfig, MotionLoss
 from models.objective import Ends, ObjectiveConfig, TalkerObjective
 from models.style_encoder import StyleEncoder
 from models.talker import AUDIO_MODELS, Talker, TalkerConfig, build_talker
+from utils import training_run
 from utils.coefs import CoefStats, MotionCodec
 from utils.config import UserParser, add_flags, check_choice, from_args, to_plain
-from utils.data_order import Share, evaluation_batches, to_device, training_batches
+from utils.data_order import EndlessBatches, Share, evaluation_batches, to_device, training_batches
 from utils.errors import UserError, cli
-from utils.processes import PRECISIONS, on_first, pick_device, start_processes
+from utils.preflight import Problems, freeze
+from utils.processes import PRECISIONS, pick_device, start_processes
 from utils.run_dir import find_checkpoint
-from utils.runtime import Randomness, RunConfig, open_run
+from utils.runtime import Randomness, RunConfig
 from utils.train_step import SCHEDULERS
-from utils.trainer import Task, Trainer
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
+from utils.trainer import Task
+from utils.training_run import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +95,11 @@ CHOICES = {
 }
 
 
-def pairs(config: TalkerRunConfig, codec: MotionCodec, split: str) -> MotionPairs:
+def pairs(configs: Configs, codec: MotionCodec, split: str) -> MotionPairs:
+    config = configs.run
     store = ClipStore(config.data_root)
-    return MotionPairs(store, store.clips(config.data_root / f"{split}.txt"), codec, seed=config.seed)
+    clips = store.clips(config.data_root / f"{split}.txt")
+    return MotionPairs(store, clips, codec, configs.model.n_motions, config.seed)
 
 
 def frozen_style_encoder(options: TalkerConfig, device: torch.device) -> StyleEncoder | None:
@@ -125,17 +126,20 @@ class Setup:
     objective: TalkerObjective
     stats: CoefStats
     codec: MotionCodec
+    flame: Flame
     device: torch.device
 
     @classmethod
-    def make(cls, configs: Configs, stats: CoefStats | None, device: torch.device) -> "Setup":
-        run, options = configs.run, configs.model
-        stats = stats or CoefStats.load(run.data_root / run.stats_file)
+    def make(cls, configs: Configs, stats: CoefStats | None, device: torch.device, problems: Problems) -> "Setup":
+        """Mistakes are noted in `problems`; do not use the result then."""
+        run, options, check = configs.run, configs.model, problems.check
+        stats = stats or check(CoefStats.load, run.data_root / run.stats_file) or CoefStats.identity()
+        flame = (check(load_flame, run.head) or load_flame(None)).to(device)
+        style_encoder = check(frozen_style_encoder, options, device)
         codec = MotionCodec(options.layout, stats)
-        loss = MotionLoss(configs.loss, options.target, codec.to(device), load_flame(run.head).to(device))
+        loss = MotionLoss(configs.loss, options.target, codec.to(device), flame)
         schedule = Schedule.make(options.diff_schedule, options.n_diff_steps).to(device)
-        objective = TalkerObjective(configs.objective, schedule, loss, frozen_style_encoder(options, device))
-        return cls(objective, stats, codec, device)
+        return cls(TalkerObjective(configs.objective, schedule, loss, style_encoder), stats, codec, flame, device)
 
     def evaluate(self, model: nn.Module, dataset: MotionPairs, config: TalkerRunConfig) -> dict[str, float]:
         """Mean loss terms over a data set, with the same crops, steps and noise every time."""
@@ -170,30 +174,36 @@ def starting_model(configs: Configs, resumed: Path | None) -> Talker:
 def train(configs: Configs) -> None:
     config = configs.run
     accelerator = start_processes(config.device, config.matmul_precision)
-    setup = Setup.make(configs, None, accelerator.device)
-    train_set, val_set = (pairs(config, setup.codec, split) for split in ("train", "val"))
-    with contextlib.ExitStack() as stack:
-        run = on_first(accelerator, lambda: stack.enter_context(open_run("DPT", config, configs.resolved())))
-        torch.manual_seed(config.seed)
-        model = starting_model(configs, run.resumed).to(setup.device).train()
-        trainer = Trainer(config, make_task(configs, setup, model, val_set, accelerator), run.folder, accelerator)
-        if config.compile:
-            compile_blocks(model)
-        if run.resumed is not None:
-            checkpoint = load_talker(run.resumed)[1]
-            trainer.restore(checkpoint.model, checkpoint.training, checkpoint.step)
+
+    def make_plan(resumed: Path | None, problems: Problems) -> Plan | None:
+        check = problems.check
+        setup = Setup.make(configs, None, accelerator.device, problems)
+        train_set, val_set = (check(pairs, configs, setup.codec, split) for split in ("train", "val"))
         share = Share(accelerator.process_index, accelerator.num_processes)
-        trainer.fit(
-            lambda start: training_batches(train_set, config.batch_size, config.seed, config.num_workers, start, share)
+        if train_set is not None:
+            check(EndlessBatches, len(train_set), config.batch_size, config.seed, 0, share)
+        torch.manual_seed(config.seed)
+        model = check(starting_model, configs, resumed)
+        if model is not None:
+            check(freeze, model, config.freeze)
+        if problems.found:
+            return None
+        model = model.to(setup.device).train()
+        return Plan(
+            make_task(configs, setup, model, val_set, accelerator),
+            lambda start: training_batches(train_set, config.batch_size, config.seed, config.num_workers, start, share),
+            {"clips, training": len(train_set), "clips, validation": len(val_set)},
+            load_talker(resumed)[1] if resumed else None,
+            lambda: compile_blocks(model),
         )
 
+    training_run.train("DPT", config, configs.resolved(), accelerator, make_plan)
 
-def make_task(configs: Configs, setup: Setup, model: Talker, val_set: MotionPairs, accelerator: "Accelerator") -> Task:
-    random = Randomness(configs.run.seed, setup.device, accelerator.process_index)
 
+def make_task(configs: Configs, setup: Setup, model: Talker, val_set: MotionPairs, random: Randomness) -> Task:
     def prepare(batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Ends]:
         ends = setup.objective.draw_ends(len(batch["motion"]), configs.model.n_motions, random)
-        return to_device(batch, setup.device), [to_device(end, setup.device) for end in ends]
+        return to_device(batch, setup.device), to_device(ends, setup.device)
 
     def loss(prepared: tuple[dict[str, Tensor], Ends]) -> tuple[Tensor, dict[str, Tensor]]:
         batch, ends = prepared
@@ -224,9 +234,11 @@ def test(configs: Configs) -> None:
     # The published files name their style encoder by a path of the authors' machine; a flag overrides it.
     ours = configs.model.style_enc_ckpt or model.config.style_enc_ckpt
     configs = replace(configs, model=replace(model.config, style_enc_ckpt=ours))
-    setup = Setup.make(configs, checkpoint.stats, pick_device(configs.run.device))
+    problems = Problems()
+    setup = Setup.make(configs, checkpoint.stats, pick_device(configs.run.device), problems)
+    problems.report()
     with torch.no_grad():
-        result = setup.evaluate(model.to(setup.device), pairs(configs.run, setup.codec, "test"), configs.run)
+        result = setup.evaluate(model.to(setup.device), pairs(configs, setup.codec, "test"), configs.run)
     print(", ".join(f"{name} {value:.6g}" for name, value in result.items()))
 
 

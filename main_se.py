@@ -4,8 +4,8 @@ python main_se.py --exp_name NAME --data_root LMDB_FOLDER [--no_head_pose]
 python main_se.py --exp_name NAME --mode test --iter 100000
 """
 
-import contextlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,15 +17,18 @@ from models.loading import load_style_encoder, style_encoder_checkpoint
 from models.losses import nt_xent
 from models.positional import POSITIONAL_ENCODINGS
 from models.style_encoder import StyleEncoder, StyleEncoderConfig
+from utils import training_run
 from utils.coefs import CoefStats, MotionCodec
 from utils.config import UserParser, add_flags, check_choice, from_args, to_plain
-from utils.data_order import Share, evaluation_batches, to_device, training_batches
+from utils.data_order import EndlessBatches, Share, evaluation_batches, to_device, training_batches
 from utils.errors import cli
-from utils.processes import PRECISIONS, on_first, pick_device, start_processes
+from utils.preflight import Problems, freeze
+from utils.processes import PRECISIONS, pick_device, start_processes
 from utils.run_dir import find_checkpoint
-from utils.runtime import Randomness, RunConfig, open_run
+from utils.runtime import Randomness, RunConfig
 from utils.train_step import SCHEDULERS
-from utils.trainer import Task, Trainer
+from utils.trainer import Task
+from utils.training_run import Plan
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -56,9 +59,9 @@ def parse_args(argv: list[str] | None = None):
     return from_args(StyleRunConfig, args), from_args(StyleEncoderConfig, args)
 
 
-def pairs(config: StyleRunConfig, codec: MotionCodec, split: str) -> StylePairs:
+def pairs(config: StyleRunConfig, codec: MotionCodec, split: str, n_motions: int) -> StylePairs:
     store = ClipStore(config.data_root)
-    return StylePairs(store, store.clips(config.data_root / f"{split}.txt"), codec, seed=config.seed)
+    return StylePairs(store, store.clips(config.data_root / f"{split}.txt"), codec, n_motions, config.seed)
 
 
 def evaluate(encoder: nn.Module, dataset: StylePairs, config: StyleRunConfig, device: torch.device) -> dict[str, float]:
@@ -84,25 +87,30 @@ def retrieval_top1(a: Tensor, b: Tensor) -> float:
 
 def train(config: StyleRunConfig, options: StyleEncoderConfig) -> None:
     accelerator = start_processes(config.device, config.matmul_precision)
-    stats = CoefStats.load(config.data_root / config.stats_file)
-    codec = MotionCodec(options.layout, stats)
-    train_set, val_set = pairs(config, codec, "train"), pairs(config, codec, "val")
-    torch.manual_seed(config.seed)
-    encoder = StyleEncoder(options).to(accelerator.device).train()
-    task = make_task(config, encoder, stats, val_set, accelerator)
     resolved = {"run": to_plain(config), "style_encoder": to_plain(options)}
-    with contextlib.ExitStack() as stack:
-        run = on_first(accelerator, lambda: stack.enter_context(open_run("SE", config, resolved)))
-        trainer = Trainer(config, task, run.folder, accelerator)
-        if config.compile:
-            encoder.compile()
-        if run.resumed is not None:
-            checkpoint = load_style_encoder(run.resumed)[1]
-            trainer.restore(checkpoint.model, checkpoint.training, checkpoint.step)
+
+    def make_plan(resumed: Path | None, problems: Problems) -> Plan | None:
+        check = problems.check
+        stats = check(CoefStats.load, config.data_root / config.stats_file)
+        codec = MotionCodec(options.layout, stats or CoefStats.identity())
+        train_set, val_set = (check(pairs, config, codec, split, options.n_motions) for split in ("train", "val"))
         share = Share(accelerator.process_index, accelerator.num_processes)
-        trainer.fit(
-            lambda start: training_batches(train_set, config.batch_size, config.seed, config.num_workers, start, share)
+        if train_set is not None:
+            check(EndlessBatches, len(train_set), config.batch_size, config.seed, 0, share)
+        torch.manual_seed(config.seed)
+        encoder = StyleEncoder(options).to(accelerator.device).train()
+        check(freeze, encoder, config.freeze)
+        if problems.found:
+            return None
+        return Plan(
+            make_task(config, encoder, stats, val_set, accelerator),
+            lambda start: training_batches(train_set, config.batch_size, config.seed, config.num_workers, start, share),
+            {"persons, training": len(train_set), "persons, validation": len(val_set)},
+            load_style_encoder(resumed)[1] if resumed else None,
+            encoder.compile,
         )
+
+    training_run.train("SE", config, resolved, accelerator, make_plan)
 
 
 def make_task(
@@ -132,7 +140,7 @@ def test(config: StyleRunConfig) -> None:
     path = find_checkpoint("SE", config.exp_name, config.iter)
     encoder, checkpoint = load_style_encoder(path)
     stats = checkpoint.stats or CoefStats.load(config.data_root / config.stats_file)
-    dataset = pairs(config, MotionCodec(encoder.config.layout, stats), "test")
+    dataset = pairs(config, MotionCodec(encoder.config.layout, stats), "test", encoder.config.n_motions)
     with torch.no_grad():
         result = evaluate(encoder.to(device), dataset, config, device)
     print(", ".join(f"{name} {value:.4f}" for name, value in result.items()))

@@ -8,7 +8,7 @@ GPU waits for that. Here everything is decoded once; a batch is then one gather 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ from tqdm import tqdm
 
 from datasets.motion_pairs import MotionPairs
 from datasets.style_pairs import StylePairs
+from utils.data_order import EndlessBatches, Share, training_batches
+from utils.runtime import RunConfig
 from utils.timebase import samples_per_frame
 
 log = logging.getLogger(__name__)
@@ -99,3 +101,13 @@ def standardise(pcm: Tensor) -> Tensor:
     x = pcm.float() / _FULL_SCALE
     x = x - x.mean(dim=1, keepdim=True)
     return x / (x.std(dim=1, keepdim=True) + 1e-5)
+
+
+def batches_from(
+    pairs: MotionPairs | StylePairs, config: RunConfig, device: torch.device, share: Share
+) -> Callable[[int], Iterator[Any]]:
+    """Batch number -> this process's endless batches from there on, as `--preload` says."""
+    if not config.preload:
+        return lambda start: training_batches(pairs, config.batch_size, config.seed, config.num_workers, start, share)
+    resident = ResidentBatches(pairs, device, config.num_workers)
+    return lambda start: resident(EndlessBatches(len(pairs), config.batch_size, config.seed, start, share))

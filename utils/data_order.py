@@ -75,7 +75,9 @@ def _loader(dataset: Any, num_workers: int, **options: Any) -> DataLoader:
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
-    """Move a tensor, or a dict of tensors, without waiting; None stays."""
+    """Move a tensor, or a dict or list of them, without waiting; None stays."""
     if isinstance(batch, dict):
-        return {key: value.to(device, non_blocking=True) for key, value in batch.items()}
+        return {key: to_device(value, device) for key, value in batch.items()}
+    if isinstance(batch, list):
+        return [to_device(value, device) for value in batch]
     return None if batch is None else batch.to(device, non_blocking=True)

@@ -191,6 +191,23 @@ def eager_step(learner: Learner, loss: Loss) -> Step:
     return step
 
 
+def step_maker(
+    cuda_graph: bool, accelerator: Accelerator, generators: Iterable[torch.Generator] = ()
+) -> Callable[[Learner, Loss], Step]:
+    """`eager_step` or `graphed_step`, as `--cuda_graph` says.
+
+    Raises:
+        UserError: graphs are wanted where there are none.
+    """
+    if not cuda_graph:
+        return eager_step
+    if accelerator.device.type != "cuda":
+        raise UserError(f"--cuda_graph: needs an NVIDIA GPU, this runs on {accelerator.device.type}; leave it out")
+    if accelerator.scaler is not None:
+        raise UserError("--cuda_graph: fp16's loss scaling waits for the device in every step; use --precision bf16")
+    return lambda learner, loss: graphed_step(learner, loss, generators)
+
+
 def graphed_step(learner: Learner, loss: Loss, generators: Iterable[torch.Generator] = ()) -> Step:
     """The same step replayed from CUDA graphs; `generators`: CUDA generators that `loss` draws from."""
     update = GraphedStep(make_update(learner, loss), learner.parameters, generators)
