@@ -1,13 +1,15 @@
 """Speech synthesis without the engines: what they print, the phone alphabets, texts and the plan of a corpus."""
 
 import json
+import multiprocessing.dummy
+import types
 
 import numpy as np
 import pytest
 import soundfile
 
 from scripts_for_dataset import make_synthetic_speech
-from scripts_for_dataset.synthetic import engines, texts, voices
+from scripts_for_dataset.synthetic import engines, speech_plan, texts, voices
 from scripts_for_dataset.synthetic.corpus import HELD_VOICES, load_sentence, read_rows
 from scripts_for_dataset.synthetic.espeak import closures_from_sound, give_time_to_swallowed
 from scripts_for_dataset.synthetic.ipa import from_espeak, merge_ipa
@@ -82,7 +84,7 @@ def test_padding_keeps_phones_with_the_sound():
 
 
 def test_voices_by_name_and_engine():
-    assert {v.engine for v in voices.find_voices(None)} == {"flite", "festival", "hibari", "espeak"}
+    assert {v.engine for v in voices.find_voices(None)} == {"flite", "festival", "hibari", "espeak", "kokoro"}
     assert [v.label for v in voices.find_voices(["flite-awb", "hibari"])] == ["flite-awb", "hibari-heart"]
     assert "espeak-gmw_en-029+f2" in {v.label for v in voices.VOICES}
     assert "festival-kal_diphone" in HELD_VOICES & {v.label for v in voices.VOICES}
@@ -106,24 +108,95 @@ def test_sentences_are_plain_and_shuffled_by_seed(tmp_path):
     assert 0.02 < held < 0.09
 
 
-def test_parts_follow_the_shares_and_are_kept(tmp_path, monkeypatch):
+def test_things_have_their_plural():
+    own = " ".join(texts.template_sentences())
+    assert "five cheap watches to" in own and "five wooden fish to" in own and "five big maps to" in own
+    assert "watchs" not in own and "fishs" not in own
+
+
+def tone(voice, text, rng):
+    """A sentence of one vowel, one to two seconds long."""
+    audio = 0.3 * np.sin(np.arange(16000 + 100 * len(text)) / 20).astype(np.float32)
+    return audio, [("sil", 0.0, 0.1), ("aa", 0.1, len(audio) / 16000)], 1.0
+
+
+def counts(parts):
+    total = {}
+    for part in parts:
+        total[part.voice.label] = total.get(part.voice.label, 0) + len(part.texts)
+    return total
+
+
+def test_parts_follow_the_shares(tmp_path):
     chosen = voices.find_voices(["flite", "espeak-en-us"])
-    parts = make_synthetic_speech.plan_parts(chosen, 0.2, tmp_path, 0)
-    count = {
-        label: sum(len(p.texts) for p in parts if p.voice.label == label) for label in {p.voice.label for p in parts}
-    }
-    assert count["flite-rms"] == count["flite-awb"] > 3 * count["espeak-en-us"]
-    assert parts == make_synthetic_speech.plan_parts(chosen, 0.2, tmp_path, 0)
+    parts = speech_plan.plan_parts(chosen, 0.2, tmp_path, 0)
+    count = counts(parts)
+    assert sum(count.values()) == pytest.approx(0.2 * 3600 / 3.0, abs=3)
+    assert count["flite-rms"] == count["flite-awb"] == pytest.approx(10 * count["espeak-en-us"], abs=5)
+    assert parts == speech_plan.plan_parts(chosen, 0.2, tmp_path, 0)
+    said = [text for part in parts for text in part.texts]
+    assert len(set(said)) == len(said)
+    # the first parts of all voices come before any second part: a run that is cut off leaves them balanced
+    assert [part.path.name for part in parts[:4]] == ["part_000"] * 4
 
-    def tone(voice, text, rng):
-        audio = 0.3 * np.sin(np.arange(16000 + 100 * len(text)) / 20).astype(np.float32)
-        return audio, [("sil", 0.0, 0.1), ("aa", 0.1, len(audio) / 16000)], 1.0
 
+def test_a_part_on_disk(tmp_path, monkeypatch):
+    part = speech_plan.plan_parts(voices.find_voices(["flite-rms"]), 0.05, tmp_path, 0)[0]
     monkeypatch.setattr(make_synthetic_speech, "say", tone)
-    assert make_synthetic_speech.make_part(parts[0]) == len(parts[0].texts)
+    assert make_synthetic_speech.make_part(part) == len(part.texts) == speech_plan.SENTENCES_PER_PART
     rows = read_rows(tmp_path)["flite-rms"]
     assert sum(row.n_samples for row in rows) == soundfile.info(rows[0].part).frames
     audio, phones = load_sentence(rows[3])
     assert len(audio) == rows[3].n_samples and phones[1][0] == "aa"
     table = [json.loads(line) for line in rows[0].part.with_suffix(".jsonl").read_text().splitlines()]
-    assert [row["text"] for row in table] == list(parts[0].texts)
+    assert [row["text"] for row in table] == list(part.texts)
+    assert [row["split"] == "held" for row in table] == [texts.held_out(text) for text in part.texts]
+
+
+def test_speech_that_is_there_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(make_synthetic_speech, "say", tone)
+    chosen = voices.find_voices(["flite-rms", "hibari"])
+    for part in speech_plan.plan_parts(chosen, 0.1, tmp_path, 0)[1:]:  # as if the run had been cut off
+        make_synthetic_speech.make_part(part)
+    said = {text for spoken in speech_plan.read_spoken(tmp_path)[0].values() for text in spoken.texts}
+    more = speech_plan.plan_parts(chosen, 0.1, tmp_path, 0)
+    assert more[0].path.name == "part_000" and more[0].path.parent.name == "flite-rms"
+    assert not said & {text for part in more for text in part.texts}
+    while more := speech_plan.plan_parts(chosen, 0.1, tmp_path, 0):  # until the measured hours are reached
+        for part in more:
+            assert not part.path.with_suffix(".jsonl").exists()
+            make_synthetic_speech.make_part(part)
+    seconds = {label: spoken.seconds for label, spoken in speech_plan.read_spoken(tmp_path)[0].items()}
+    assert sum(seconds.values()) == pytest.approx(360, abs=12)
+    assert seconds["hibari-heart"] / seconds["flite-rms"] == pytest.approx(0.20 / (0.25 / 3), rel=0.06)
+
+
+def test_a_sentence_keeps_its_split_in_every_voice(tmp_path, monkeypatch):
+    monkeypatch.setattr(speech_plan, "sentences", lambda seed: ["A train.", "B held.", "C both.", "D new."])
+    monkeypatch.setattr(speech_plan, "held_out", lambda text: False)
+    (tmp_path / "flite-rms").mkdir()
+    rows = [("A train.", "train"), ("B held.", "held"), ("C both.", "train")]
+    lines = [json.dumps({"text": text, "split": split, "n_samples": 48000}) for text, split in rows]
+    (tmp_path / "flite-rms" / "part_000.jsonl").write_text("\n".join(lines))
+    (tmp_path / "flite-slt").mkdir()
+    (tmp_path / "flite-slt" / "part_004.jsonl").write_text(lines[2])
+    parts = speech_plan.plan_parts(voices.find_voices(["flite-awb"]), 0.01, tmp_path, 0)
+    # unspoken sentences first; B stays with the test voices although its text would be in train by itself
+    assert [part.texts for part in parts] == [("D new.", "A train.", "C both.")]
+    parts = speech_plan.plan_parts(voices.find_voices(["flite-slt"]), 0.01, tmp_path, 0)
+    assert [(part.path.name, part.texts) for part in parts] == [("part_000", ("D new.", "A train."))]
+    (tmp_path / "flite-slt" / "part_004.jsonl").write_text("{}\n")
+    with pytest.raises(UserError, match="part_004.jsonl: not a table of sentences"):
+        speech_plan.read_spoken(tmp_path)
+
+
+def test_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(make_synthetic_speech, "say", tone)
+    threads = types.SimpleNamespace(get_context=lambda kind: multiprocessing.dummy, cpu_count=lambda: 1)
+    monkeypatch.setattr(make_synthetic_speech, "multiprocessing", threads)
+    flags = ["--output", str(tmp_path), "--hours", "0.02", "--voices", "flite-awb", "--kokoro", str(tmp_path / "none")]
+    make_synthetic_speech.main(flags)
+    assert len(read_rows(tmp_path)["flite-awb"]) == 24
+    with pytest.raises(SystemExit, match="2"):
+        make_synthetic_speech.main(["--output", str(tmp_path), "--hours", "0"])
+    assert "--hours" in capsys.readouterr().err

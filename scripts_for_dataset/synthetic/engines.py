@@ -1,4 +1,5 @@
-"""Offline speech engines that also tell when each phone sounds: flite, festival, hibari; espeak-ng is in espeak.py.
+"""Offline speech engines that also tell when each phone sounds: flite, festival, hibari; espeak-ng is in
+espeak.py, Kokoro in kokoro.py.
 
 Every engine is optional and is looked for when it is used. All return audio at 16 kHz and ARPAbet phones.
 """
@@ -19,7 +20,7 @@ from scripts_for_dataset.synthetic.ipa import Timed, join_silence, merge_ipa
 from utils.errors import UserError
 from utils.timebase import SAMPLE_RATE
 
-_NEURAL_RATE, _NEURAL_FRAME = 24_000, 0.025  # Hz, seconds per unit of the predicted durations
+NEURAL_RATE, _NEURAL_FRAME = 24_000, 0.025  # Hz, seconds per unit of the predicted durations
 _HIBARI_SHIFT = -0.045  # measured: its durations run late against the sound
 _TIMEOUT = 60  # seconds per sentence
 
@@ -141,7 +142,7 @@ def hibari(voice: str, text: str, speed: float = 1.0) -> tuple[np.ndarray, Timed
     *tracks, durations = model.sess.run(None, inputs)
     audio = dsp.synth(*(track[0] for track in tracks[:5]), tracks[5][0], np.random.default_rng(0))
     phones = neural_phones(["^", *spoken, "$"], durations.ravel(), _HIBARI_SHIFT)
-    return to_16k(audio, _NEURAL_RATE), phones
+    return to_16k(audio, NEURAL_RATE), phones
 
 
 def neural_phones(symbols: list[str], durations: np.ndarray, shift: float) -> Timed:

@@ -23,7 +23,7 @@ _BLOCKED = re.compile(
 _TEMPLATES = (
     "{who} usually measured the {thing} with {feel}.",
     "The {thing} above the {place} belongs to {who}.",
-    "Maybe {who} will bring five {thing}s to the {place}.",
+    "Maybe {who} will bring five {things} to the {place}.",
     "Why would {who} choose a {feel} {thing}?",
     "{who} and my mother both laughed at the {thing}.",
     "Please move the {thing} further from the {place}.",
@@ -45,6 +45,16 @@ _FILLERS = {
         "wooden fish",
     ),
     "place": ("beach", "garage", "theatre", "village", "bathroom", "oyster bar", "warm office", "church"),
+    "things": (
+        "pumps",
+        "big maps",
+        "toy boats",
+        "televisions",
+        "yellow bowls",
+        "leather gloves",
+        "cheap watches",
+        "wooden fish",
+    ),
     "feel": ("rough", "smooth", "pleasure", "vague", "thoughtful", "joyful", "wonderful", "beige"),
 }
 

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from scripts_for_dataset.synthetic.engines import festival, flite, hibari
 from scripts_for_dataset.synthetic.espeak import espeak
 from scripts_for_dataset.synthetic.ipa import Timed, join_silence
+from scripts_for_dataset.synthetic.kokoro import DEFAULT_FOLDER as KOKORO_FOLDER
+from scripts_for_dataset.synthetic.kokoro import kokoro
 from utils.errors import UserError
 from utils.timebase import SAMPLE_RATE
 
-_ENGINES = {"flite": flite, "festival": festival, "hibari": hibari, "espeak": espeak}
+_ENGINES = {"flite": flite, "festival": festival, "hibari": hibari, "espeak": espeak, "kokoro": kokoro}
 
 
 @dataclass(frozen=True)
 class Voice:
-    """`<engine>-<name>`, the share of the corpus it gets, and its range of speaking rates."""
+    """`<engine>-<name>`, its share of the speech (1 for all training voices), and its range of speaking rates."""
 
     engine: str
     name: str
     share: float
     speed: tuple[float, float] = (1.0, 1.0)
+    folder: Path | None = None  # of the engine's own files, where it has some
 
     @property
     def label(self) -> str:
@@ -33,23 +37,35 @@ _ESPEAK_NAMES = (
     "en-us", "en-us+f1", "en-us+f2", "en-us+f4", "en-us+m1", "en-us+m3", "en-us+m7", "gmw/en-029+f2", "gmw/en-029+m5",
     "gmw/en-GB-x-rp", "gmw/en-GB-x-rp+f5", "gmw/en-GB-x-rp+m2",
 )  # fmt: skip
+_KOKORO_NAMES = (
+    "af_alloy", "af_aoede", "af_bella", "af_heart", "af_jessica", "af_kore", "af_nicole", "af_nova", "af_river",
+    "af_sky", "am_adam", "am_echo", "am_eric", "am_fenrir", "am_michael", "am_puck", "am_santa", "bf_alice", "bf_emma",
+    "bf_isabella", "bf_lily", "bm_daniel", "bm_fable", "bm_george",
+)  # fmt: skip
+_KOKORO_HELD = ("af_sarah", "am_liam", "am_onyx", "bm_lewis")
+# The voices kept for testing come on top of the training voices' mix: enough for a few clips of each.
+_HELD_SHARE = 0.008
 VOICES: tuple[Voice, ...] = (
-    *(Voice("flite", name, 0.12, (0.9, 1.15)) for name in ("rms", "slt", "awb")),
-    Voice("hibari", "heart", 0.26, (0.85, 1.2)),
-    *(Voice("festival", name, 0.08, (0.9, 1.15)) for name in ("cmu_us_slt_arctic_hts", "ked_diphone", "kal_diphone")),
-    *(Voice("espeak", name, 0.14 / len(_ESPEAK_NAMES), (0.85, 1.15)) for name in _ESPEAK_NAMES),
+    *(Voice("kokoro", name, 0.35 / len(_KOKORO_NAMES), (0.85, 1.2)) for name in _KOKORO_NAMES),
+    *(Voice("kokoro", name, _HELD_SHARE, (0.85, 1.2)) for name in _KOKORO_HELD),
+    *(Voice("flite", name, 0.25 / 3, (0.9, 1.15)) for name in ("rms", "slt", "awb")),
+    Voice("hibari", "heart", 0.20, (0.85, 1.2)),
+    *(Voice("festival", name, 0.05, (0.9, 1.15)) for name in ("cmu_us_slt_arctic_hts", "ked_diphone")),
+    Voice("festival", "kal_diphone", 2 * _HELD_SHARE, (0.9, 1.15)),
+    *(Voice("espeak", name, 0.10 / len(_ESPEAK_NAMES), (0.85, 1.15)) for name in _ESPEAK_NAMES),
 )
 
 
-def find_voices(labels: list[str] | None) -> list[Voice]:
-    """Voices by label or by engine; all of them for None.
+def find_voices(labels: list[str] | None, kokoro_folder: Path = KOKORO_FOLDER) -> list[Voice]:
+    """Voices by label or by engine; all of them for None. `kokoro_folder` holds the model of the Kokoro voices.
 
     Raises:
         UserError: an unknown label.
     """
+    voices = [replace(voice, folder=kokoro_folder) if voice.engine == "kokoro" else voice for voice in VOICES]
     if not labels:
-        return list(VOICES)
-    chosen = [voice for voice in VOICES if voice.label in labels or voice.engine in labels]
+        return voices
+    chosen = [voice for voice in voices if voice.label in labels or voice.engine in labels]
     unknown = set(labels) - {v.label for v in chosen} - {v.engine for v in chosen}
     if unknown:
         raise UserError(f"--voices {', '.join(sorted(unknown))}: unknown; engines: {', '.join(_ENGINES)}")
@@ -63,7 +79,8 @@ def say(voice: Voice, text: str, rng: np.random.Generator) -> tuple[np.ndarray, 
         UserError: the engine is not installed, or fails.
     """
     speed = round(float(rng.uniform(*voice.speed)), 3)
-    audio, phones = _ENGINES[voice.engine](voice.name, text, speed)
+    files = {} if voice.folder is None else {"folder": voice.folder}
+    audio, phones = _ENGINES[voice.engine](voice.name, text, speed, **files)
     return *pad(audio, phones, rng.uniform(0.2, 0.4), rng.uniform(0.2, 0.4)), speed
 
 

@@ -1,0 +1,96 @@
+"""What is still to be said: compares the speech that is there with the hours and the mix that are wanted."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from scripts_for_dataset.synthetic.texts import held_out, sentences
+from scripts_for_dataset.synthetic.voices import Voice
+from utils.errors import UserError
+from utils.timebase import SAMPLE_RATE
+
+SENTENCES_PER_PART = 20  # about a minute: little is lost when a run is cut off
+_MOST_MISSING = 5  # fewer sentences than this are not worth a part: the hours are reached
+_SECONDS_PER_SENTENCE = 3.0  # with its silence; until a voice has enough sentences to tell
+
+
+@dataclass(frozen=True)
+class Part:
+    """One pair of files to make."""
+
+    voice: Voice
+    path: Path  # without suffix
+    texts: tuple[str, ...]
+    seed: int
+
+
+@dataclass
+class Spoken:
+    """What a voice has said already."""
+
+    texts: set[str] = field(default_factory=set)
+    numbers: set[int] = field(default_factory=set)  # of its parts
+    seconds: float = 0.0
+
+    def missing(self, wanted: float) -> int:
+        """Number of sentences up to `wanted` seconds of speech."""
+        enough = len(self.texts) >= SENTENCES_PER_PART
+        mean = self.seconds / len(self.texts) if enough else _SECONDS_PER_SENTENCE
+        count = round((wanted - self.seconds) / mean)
+        return count if count >= _MOST_MISSING or (count > 0 and not self.texts) else 0
+
+    def free_numbers(self, count: int) -> list[int]:
+        """The first `count` part numbers that are not taken."""
+        return [k for k in range(count + len(self.numbers)) if k not in self.numbers][:count]
+
+
+def read_spoken(output: Path) -> tuple[dict[str, Spoken], dict[str, bool]]:
+    """Speech in a corpus folder by voice label, and for every text whether it is kept for testing there.
+
+    Raises:
+        UserError: a table that cannot be read.
+    """
+    spoken: dict[str, Spoken] = {}
+    held: dict[str, bool] = {}
+    for table in sorted(output.glob("*/part_*.jsonl")):
+        voice = spoken.setdefault(table.parent.name, Spoken())
+        try:
+            voice.numbers.add(int(table.stem.removeprefix("part_")))
+            for line in table.read_text(encoding="utf-8").splitlines():
+                row = json.loads(line)
+                voice.texts.add(row["text"])
+                voice.seconds += row["n_samples"] / SAMPLE_RATE
+                held[row["text"]] = held.get(row["text"], False) or row["split"] == "held"
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{table}: not a table of sentences ({error}); delete it and make it again") from error
+    return spoken, held
+
+
+def plan_parts(voices: list[Voice], hours: float, output: Path, seed: int) -> list[Part]:
+    """Parts that bring every voice up to its share of `hours`, first parts of all voices first.
+
+    Sentences that nobody has said yet come first; then those that the voice itself has not said and that are in the
+    same split everywhere, so that no test sentence gets into training by way of another voice.
+    """
+    spoken, held = read_spoken(output)
+    texts = sentences(seed)
+    fresh = [text for text in texts if text not in held]
+    shared = [text for text in texts if text in held and held[text] == held_out(text)]
+    shares = sum(voice.share for voice in voices)
+    parts: list[tuple[int, Part]] = []
+    position = 0
+    for voice in voices:
+        own = spoken.get(voice.label, Spoken())
+        count = own.missing(hours * 3600 * voice.share / shares)
+        pool = fresh[position:] + [text for text in shared + fresh[:position] if text not in own.texts]
+        chosen = pool[:count]
+        position += min(count, len(fresh) - position)
+        starts = range(0, len(chosen), SENTENCES_PER_PART)
+        for first, number in zip(starts, own.free_numbers(len(starts))):
+            path = output / voice.label / f"part_{number:03d}"
+            part_seed = zlib.crc32(f"{seed}/{voice.label}/{number}".encode())
+            parts.append((first, Part(voice, path, tuple(chosen[first : first + SENTENCES_PER_PART]), part_seed)))
+    return [part for _, part in sorted(parts, key=lambda pair: pair[0])]
