@@ -458,6 +458,8 @@ def opened(config, **changes):
     """What a command with these flags would train: (folder, checkpoint)."""
     config = dataclasses.replace(config, **changes)
     with open_run("SE", config, {"run": to_plain(config)}) as run:
+        (run.folder / "logs").mkdir(exist_ok=True)
+        (run.folder / "logs" / "metrics.jsonl").touch()
         return run.folder, run.resumed
 
 
@@ -479,6 +481,13 @@ def test_the_same_command_continues_an_unfinished_run(root):
     assert [p.name for p in (folder / "checkpoints").glob(".*")] == []
     saved(folder, 100)
     assert opened(RUN)[0] != folder  # finished
+
+
+def test_a_run_that_got_nowhere_leaves_nothing(root):
+    with pytest.raises(UserError), open_run("SE", RUN, {"run": to_plain(RUN)}) as run:
+        assert run.folder.is_dir()
+        raise UserError("the data set is missing")
+    assert not run.folder.exists()
 
 
 @pytest.mark.parametrize("changes", [{"lr": 1e-3}, {"fresh": True}, {"exp_name": "stud"}, {"batch_size": 3}])
