@@ -3,14 +3,13 @@
 import math
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.fast_audio import can_convolve, convolve, encode, mask_hidden
 from utils.errors import UserError
 
 HUB_NAMES = {"hubert": "facebook/hubert-base-ls960", "wav2vec2": "facebook/wav2vec2-base-960h"}
-LONG, PIECE = 60 * 16_000, 10 * 16_000  # outside training, audio of more samples is convolved in pieces
 _UNIT, _THRESHOLD = 320, 80  # the encoder's hop, and the samples its first frame needs beyond a hop
 
 
@@ -33,59 +32,30 @@ def pad_audio(audio: Tensor) -> Tensor:
 class AudioEncoder(nn.Module):
     """One class for both backbones: (B, n_samples) standardised audio -> (B, n_frames, hidden_size)."""
 
-    def __init__(self, backbone: nn.Module) -> None:
+    def __init__(self, backbone: nn.Module, fast: bool = True) -> None:
+        """`fast` takes the forms of `models.fast_audio`; False is the library's own, which they must equal."""
         super().__init__()
-        self.backbone = backbone
+        self.backbone, self.fast = backbone, fast
         self.hidden_size: int = backbone.config.hidden_size
         self._freeze()
 
     def forward(self, audio: Tensor, n_frames: int) -> Tensor:
         """Encode `n_frames` motion frames' worth of audio (B, n_samples), at least 640 samples a frame at 25 fps."""
-        net = self.backbone
-        audio = pad_audio(audio)
-        convolve = net.feature_extractor if audio.shape[1] <= LONG or self.training else self.convolve_in_pieces
-        features = convolve(audio).transpose(1, 2)  # (B, ~2 n_frames, conv_dim)
-        hidden = net.feature_projection(_resample(features, 2 * n_frames))
+        net, resample = self.backbone, _resample if self.fast else _interpolate
+        hidden = net.feature_projection(resample(self._convolve(pad_audio(audio)), 2 * n_frames))
         if isinstance(hidden, tuple):  # wav2vec 2.0 also returns the normalised features
             hidden = hidden[0]
-        hidden = net._mask_hidden_states(hidden)  # SpecAugment; the identity outside training
-        return _resample(net.encoder(hidden).last_hidden_state, n_frames)
+        hidden = mask_hidden(net, hidden) if self.fast else net._mask_hidden_states(hidden)
+        post_norm = not net.config.do_stable_layer_norm
+        encoded = encode(net.encoder, hidden) if self.fast and post_norm else net.encoder(hidden).last_hidden_state
+        return resample(encoded, n_frames)
 
-    def convolve_in_pieces(self, audio: Tensor, piece: int = PIECE) -> Tensor:
-        """`feature_extractor(audio)` for long audio (B, n): the same up to rounding, at the memory of `piece` samples.
-
-        The first layer's output is 6.5 MB per second of audio. Its group norm takes statistics over all time, which
-        are gathered first; everything after it is local.
-        """
-        first, *rest = self.backbone.feature_extractor.conv_layers
-        if not isinstance(first.layer_norm, nn.GroupNorm):
-            return self.backbone.feature_extractor(audio)
-        hop, reach = first.conv.stride[0], first.conv.kernel_size[0]
-        step, window = 1, 1  # of the later layers, in frames of the first one
-        for layer in reversed(rest):
-            step, window = step * layer.conv.stride[0], (window - 1) * layer.conv.stride[0] + layer.conv.kernel_size[0]
-        n_first = (audio.shape[1] - reach) // hop + 1
-        n_out, size = (n_first - window) // step + 1, max(1, piece // (hop * step))
-
-        def first_layer(start: int, stop: int) -> Tensor:
-            return first.conv(audio[:, None, hop * start : hop * (stop - 1) + reach])
-
-        total, squares = 0.0, 0.0
-        for start in range(0, n_first, size * step):
-            block = first_layer(start, min(start + size * step, n_first)).double()
-            total, squares = total + block.sum(2, keepdim=True), squares + block.square().sum(2, keepdim=True)
-        mean, norm = total / n_first, first.layer_norm
-        scale = (squares / n_first - mean.square() + norm.eps).rsqrt() * norm.weight[:, None]
-        shift = (norm.bias[:, None] - mean * scale).to(audio.dtype)
-        blocks = []
-        for start in range(0, n_out, size):
-            stop = min(start + size, n_out)
-            hidden = first_layer(start * step, (stop - 1) * step + window)
-            hidden = first.activation(hidden * scale.to(audio.dtype) + shift)
-            for layer in rest:
-                hidden = layer(hidden)
-            blocks.append(hidden)
-        return torch.cat(blocks, dim=2)
+    def _convolve(self, audio: Tensor) -> Tensor:
+        """Samples (B, n) -> features (B, ~n / 320, conv_dim)."""
+        extractor = self.backbone.feature_extractor
+        if self.fast and can_convolve(extractor):
+            return convolve(extractor, audio)
+        return extractor(audio).transpose(1, 2)
 
     def _freeze(self) -> None:
         """The convolutions are frozen; HuBERT's feature projection and first two layers as well."""
@@ -96,9 +66,18 @@ class AudioEncoder(nn.Module):
             module.requires_grad_(False)
 
 
-def _resample(x: Tensor, n_frames: int) -> Tensor:
+def _interpolate(x: Tensor, n_frames: int) -> Tensor:
     """Linear interpolation over time: (B, L, C) -> (B, n_frames, C)."""
     return F.interpolate(x.transpose(1, 2), size=n_frames, mode="linear", align_corners=False).transpose(1, 2)
+
+
+def _resample(x: Tensor, n_frames: int) -> Tensor:
+    """The same. A frame of 25 fps lies midway between two of 50 fps, and to equal rates nothing changes."""
+    if x.shape[1] == n_frames:
+        return x
+    if x.shape[1] == 2 * n_frames:
+        return x.unflatten(1, (n_frames, 2)).mean(dim=2)
+    return _interpolate(x, n_frames)
 
 
 def build_audio_encoder(kind: str, config: dict[str, Any] | None = None) -> AudioEncoder:
