@@ -118,19 +118,24 @@ def main(argv: list[str] | None = None) -> None:
     add_flags(parser, samples=4)
     parser.add_argument("--recordings", default=",".join(RECORDINGS), help="English ones to disturb, comma separated")
     parser.add_argument("--style", default="normal", help="bundled style (default: normal)")
+    parser.add_argument("--only", default="", help="only conditions with this in their name, such as noise or fast")
     args = parser.parse_args(argv)
     subject = Subject.load(args.exp_name, args.iter, args.device)
     config = generation_config(subject, args.steps, args.scale_style, args.scale_audio)
     clips, languages = read_clips(INPUT / "audio", args.recordings.split(",")), read_languages(INPUT / "audio")
     todo = {**conditions(clips, [c.audio for c in languages.values()]), **{k: [c] for k, c in languages.items()}}
+    todo = {name: group for name, group in todo.items() if args.only in name}
+    if not todo:
+        raise UserError(f"--only {args.only}: no condition has this in its name; leave it out for all")
     rows = {}
     for name, group in tqdm(todo.items(), desc=subject.name, unit="condition"):
         by_clip = [run_clip(subject, clip, args.style, config, args.samples) for clip in group]
         rows[name] = summary([list(scores) for scores in zip(*by_clip)])
-    rest = controls(subject, clips, args.style, config, args.samples)
+    rest = {} if args.only else controls(subject, clips, args.style, config, args.samples)
     print(f"{subject.name}: {len(clips)} English recordings, {args.samples} samples, {args.style}")
     print(table(rows, COLUMNS))
-    print(control_table(rest))
+    if rest:
+        print(control_table(rest))
     if args.json:
         content = {"model": subject.name, "samples": args.samples, "style": args.style, "definitions": MEASURES}
         write_json(args.json, {**content, "conditions": rows, "controls": rest})
