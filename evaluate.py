@@ -11,7 +11,6 @@ from dataclasses import asdict as plain
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -20,6 +19,7 @@ from datasets.clip_store import ClipStore
 from datasets.splits import person_of
 from datasets.spoken_clips import long_enough, read_clip, read_motion, references, second_take, spread
 from models.animator import Animator, StyleExtractor
+from models.engine import PRECISIONS, EngineConfig
 from models.flame import Flame, load_flame
 from models.loading import load_talker
 from models.metrics import suite as methods
@@ -27,8 +27,9 @@ from models.metrics.lips import ClosureRule
 from models.metrics.measure import HeadMeasure, Sampled
 from models.metrics.obedience import StyleJudge
 from models.metrics.output import text_table, write_results
-from models.metrics.predict import Draw, predict
+from models.metrics.predict import Draw, Predictor
 from models.metrics.regions import find_regions, with_masks
+from models.metrics.sample_files import read_samples, save_samples
 from models.metrics.score import mean_pose, other_clip, sampled
 from models.metrics.suite import Suite
 from models.sampling_flags import add_sampling_flags, check_sampling_flags, generation_config
@@ -36,17 +37,18 @@ from utils.atomic import check_output
 from utils.coefs import CoefStats
 from utils.config import UserParser
 from utils.errors import UserError, cli
-from utils.motion_file import Motion, load_motion
+from utils.motion_file import load_motion
 from utils.phones import PHONES_FILE, Phone, read_phones
 from utils.result_files import match_results
-from utils.run_dir import DEFAULT_EXPERIMENT, ROOT, find_checkpoint, style_folder
+from utils.run_dir import DEFAULT_EXPERIMENT, find_checkpoint, style_folder
 from utils.runtime import pick_device
 from utils.spoken_clip import SpokenClip
 from utils.timebase import FPS
 
 log = logging.getLogger(__name__)
-BATCH = {"cpu": 32, "cuda": 512}
+BATCH = {"cpu": 32, "cuda": 256}
 EXAMPLES = 3
+GROUP = 2  # batches of clips generated before they are scored
 
 
 def make_parser() -> UserParser:
@@ -70,7 +72,7 @@ def make_parser() -> UserParser:
     run.add_argument("-n", "--n_samples", type=int, default=10, help="samples per clip (default: 10)")
     run.add_argument("--seed", type=int, default=0, help="seed of the first sample (default: 0)")
     run.add_argument("--device", default="auto", help="cuda, cpu or auto (default: auto)")
-    run.add_argument("--tf32", action="store_true", help="let the GPU multiply in TF32")
+    run.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the network (default: float32)")
     run.add_argument("--batch_size", type=int, help=f"windows at once (default: {BATCH['cuda']} on a GPU, else 32)")
     run.add_argument("--closed_mm", type=float, default=ClosureRule.closed_mm, help="opening of shut lips (default: 1)")
     run.add_argument("--tolerance", type=int, default=ClosureRule.tolerance, help="frames around a phone (default: 1)")
@@ -144,10 +146,10 @@ def style_checkpoint(args, animator: Animator | None) -> Path | None:
     if not model.config.has_style:
         return None
     folder = style_folder(model.config.style_enc_ckpt)  # the path itself may be one of another machine
-    path = ROOT / "experiments" / "SE" / folder.parent / "checkpoints" / f"{folder.name}.pt"
-    if not path.is_file():
-        raise UserError(f"{path}: the model's style encoder is not there; give it with --style_enc_ckpt")
-    return path
+    try:
+        return find_checkpoint("SE", folder.parent.name, int(folder.name.removeprefix("iter_")))
+    except ValueError as error:
+        raise UserError(f"--style_enc_ckpt: the model's, {folder}, is not there ({error}); give its file") from error
 
 
 def make_judge(args, data: Data, animator: Animator | None, device: torch.device) -> StyleJudge | None:
@@ -168,8 +170,7 @@ class Contest:
 
     data: Data
     suite: Suite
-    animator: Animator | None
-    draw: Draw
+    predictor: Predictor | None  # None: scored are the results of --coef_dir
     results: dict[str, list[Path]]  # of --coef_dir
 
     @property
@@ -177,8 +178,9 @@ class Contest:
         return self.suite.measure.device
 
     def groups(self) -> Iterator[list[tuple[int, SpokenClip]]]:
-        """Clips with their numbers in the split, as many as fill a batch with their samples."""
-        size = max(1, self.draw.batch_size // self.draw.n_samples) if self.animator else 1
+        """Clips with their numbers in the split, as many as keep batches full with their samples."""
+        draw = None if self.predictor is None else self.predictor.draw
+        size = 1 if draw is None else max(1, GROUP * draw.batch_size // draw.n_samples)
         for start in range(0, len(self.data.clips), size):
             chosen = self.data.clips[start : start + size]
             yield [(self.data.usable.index(clip), self.data.read(clip)) for clip in chosen]
@@ -186,24 +188,15 @@ class Contest:
     def entries(self, group: list[tuple[int, SpokenClip]]) -> list[Sampled]:
         """The scored motions of a group of clips: generated, or read."""
         clips = [clip for _, clip in group]
-        if self.animator is None:
-            return [self._read(clip.name) for clip in clips]
-        indices = [index for index, _ in group]
-        return predict(self.animator.model, self.animator.codec, clips, self._styles(clips), indices, self.draw)
+        if self.predictor is None:
+            return [read_samples(self.results[clip.name], clip, self.device) for clip in clips]
+        return self.predictor(clips, self._styles(clips), [index for index, _ in group])
 
     def _styles(self, clips: list[SpokenClip]) -> list[Tensor | None]:
         judge = self.suite.judge
-        if judge is None or not self.animator.model.config.has_style:
+        if judge is None or not self.predictor.model.config.has_style:
             return [None] * len(clips)
         return [torch.from_numpy(judge.requested[clip.name]).to(self.device) for clip in clips]
-
-    def _read(self, clip: str) -> Sampled:
-        motions = [load_motion(path) for path in self.results[clip]]
-        n = min(len(motion) for motion in motions)
-        missing = self.data.store.n_frames(clip) - n
-        if missing > 25:
-            log.warning("%s: ends %d frames before its clip; scored up to there", motions[0].source, missing)
-        return sampled(np.stack([m.exp[:n] for m in motions]), np.stack([m.pose[:n] for m in motions]), self.device)
 
     def baselines(self, clip: SpokenClip) -> dict[str, Sampled]:
         found = {}
@@ -227,14 +220,8 @@ class Contest:
                 for (_, clip), motion in zip(group, self.entries(group)):
                     self.suite.score(clip, {methods.MODEL: motion, **self.baselines(clip)})
                     if keep is not None:
-                        save_motions(keep, clip, motion)
+                        save_samples(keep, clip, motion)
                     shown.update()
-
-
-def save_motions(folder: Path, clip: SpokenClip, motion: Sampled) -> None:
-    """Samples as <person>_<video>_000.npz ..., which --coef_dir reads."""
-    for i, (exp, pose) in enumerate(zip(motion.exp.cpu().numpy(), motion.pose.cpu().numpy())):
-        Motion(exp, pose, clip.truth.shape).save(folder / f"{clip.name.replace('/', '_')}_{i:03d}.npz")
 
 
 def load_head(args, animator: Animator | None) -> Flame:
@@ -264,12 +251,16 @@ def prepare(args, checkpoint: Path | None, device: torch.device) -> Contest:
         make_judge(args, data, animator, device),
         show=frozenset(spread(data.clips, EXAMPLES)),
     )
-    batch = args.batch_size or BATCH.get(device.type, BATCH["cpu"])
-    draw = Draw(n_samples=args.n_samples, seed=args.seed, batch_size=batch)
-    if animator is not None:
-        draw = replace(draw, config=generation_config(args, animator.model.config, animator.published))
     results = {} if args.coef_dir is None else match_results(args.coef_dir, data.clips)
-    return Contest(data, suite, animator, draw, results)
+    return Contest(data, suite, None if animator is None else make_predictor(args, animator), results)
+
+
+def make_predictor(args, animator: Animator) -> Predictor:
+    """The model with its samples and sampling; without CUDA graphs, which full batches do not need."""
+    config = generation_config(args, animator.model.config, animator.published)
+    config = replace(config, engine=EngineConfig(args.precision, graph=False))
+    batch = args.batch_size or BATCH.get(animator.model.device.type, BATCH["cpu"])
+    return Predictor(animator.model, animator.codec, Draw(config, args.n_samples, args.seed, batch))
 
 
 def settings(args, contest: Contest, checkpoint: Path | None) -> dict:
@@ -282,7 +273,7 @@ def settings(args, contest: Contest, checkpoint: Path | None) -> dict:
             "data_root": str(args.data_root), "split": args.split, "clips": len(data.clips), "of": len(data.usable),
             "speakers": len({person_of(clip) for clip in data.clips}), "minutes": round(frames / FPS / 60, 2),
         },
-        "sampling": None if contest.animator is None else plain(contest.draw),
+        "sampling": None if contest.predictor is None else plain(contest.predictor.draw),
         "closures": plain(suite.rule),
         "head": suite.measure.flame.head.name,
         "regions": suite.measure.regions.sources,
@@ -298,8 +289,6 @@ def main(argv: list[str] | None = None) -> None:
     checkpoint = None if args.coef_dir else find_checkpoint("DPT", args.exp_name, args.iter)
     output = output_folder(args, checkpoint)
     check_output(output / "metrics.json")
-    if args.tf32:
-        torch.set_float32_matmul_precision("high")
     contest = prepare(args, checkpoint, pick_device(args.device))
     contest.run(output / "coef" if args.save_coef else None)
     write_results(output, contest.suite, settings(args, contest, checkpoint), pictures=not args.no_pictures)

@@ -11,7 +11,7 @@ from models.sampling import SAMPLERS, SamplerConfig
 from models.talker import TalkerConfig
 from utils.errors import UserError
 
-DDIM_STEPS = 25
+FEW_STEPS = 25
 _SCALES = {"scale_style": 3.0, "scale_audio": 1.15}
 
 
@@ -27,7 +27,7 @@ def add_sampling_flags(parser: argparse.ArgumentParser) -> None:
     add("-dtmin", "--dynamic_threshold_min", dest="dtmin", type=float, default=1.0, help="(default: 1)")
     add("-dtmax", "--dynamic_threshold_max", dest="dtmax", type=float, default=4.0, help="(default: 4)")
     add("--sampler", choices=SAMPLERS, help="(default: ddpm for published models, else ddim)")
-    add("--steps", type=int, help=f"network evaluations of ddim (default: {DDIM_STEPS})")
+    add("--steps", type=int, help=f"network evaluations per window (default: all for ddpm, else {FEW_STEPS})")
     add("--no_context_audio_feat", action="store_true", help="encode audio window by window")
 
 
@@ -58,9 +58,8 @@ def generation_config(args: argparse.Namespace, options: TalkerConfig, published
     threshold = DynamicThreshold(args.dtr, args.dtmin, args.dtmax) if args.dtr > 0 else None
     guidance = Guidance(conditions, args.cfg_mode or options.cfg_mode, args.scale_audio, args.scale_style, threshold)
     name = args.sampler or ("ddpm" if published else "ddim")
-    if args.steps is not None and (name == "ddpm" or not 1 <= args.steps <= options.n_diff_steps):
-        raise UserError(
-            f"--steps {args.steps}: ddim takes 1 to {options.n_diff_steps} steps, ddpm always all; adjust --steps"
-        )
-    sampler = SamplerConfig(name, args.steps or min(DDIM_STEPS, options.n_diff_steps) if name == "ddim" else None)
+    if args.steps is not None and not 1 <= args.steps <= options.n_diff_steps:
+        raise UserError(f"--steps {args.steps}: this model has {options.n_diff_steps} diffusion steps; use 1 to that")
+    default = None if name == "ddpm" else min(FEW_STEPS, options.n_diff_steps)
+    sampler = SamplerConfig(name, args.steps or default)
     return GenerationConfig(guidance, sampler, whole_audio=not args.no_context_audio_feat, progress=True)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.engine import Engine
 from models.generation import GenerationConfig, Item, Speech, generate_batch
 from models.metrics.measure import Sampled
 from models.metrics.style import style_of
@@ -36,34 +37,40 @@ class Draw:
         return [self.seed + _SEED_STRIDE * index + i for i in range(self.n_samples)]
 
 
-@torch.no_grad()
-def predict(
-    model: Talker,
-    codec: MotionCodec,
-    clips: Sequence[SpokenClip],
-    styles: Sequence[Tensor | None],
-    indices: Sequence[int],
-    draw: Draw,
-) -> list[Sampled]:
-    """`draw.n_samples` motions of every clip's speech on its own head.
+class Predictor:
+    """Draws samples of one talker. Make a new one after its weights have changed."""
 
-    Args:
-        model: in eval mode.
-        codec: of the model's motion, on its device.
-        clips: what to speak; their audio is encoded whole (or as draw.config says) and once for all samples.
-        styles: per clip the requested style (d_style,), or None for the null style.
-        indices: per clip its number in the split, which decides the seeds.
-        draw: samples, seeds, guidance, sampler.
-    """
-    items = []
-    for clip, style, index in zip(clips, styles, indices):
-        audio = torch.from_numpy(standardise(clip.audio)).to(model.device)
-        shape = torch.from_numpy(np.ascontiguousarray(clip.truth.shape)).to(model.device)
-        speech, person = Speech.encode(model, audio, draw.config.whole_audio), codec.stats.normalise("shape", shape)
-        items += [Item(speech, person, style, seed) for seed in draw.seeds(index)]
-    motions = generate_batch(model, items, draw.config, draw.batch_size)
-    groups = [torch.stack(motions[i : i + draw.n_samples]) for i in range(0, len(motions), draw.n_samples)]
-    return [Sampled(*codec.decode(group)) for group in groups]
+    def __init__(self, model: Talker, codec: MotionCodec, draw: Draw) -> None:
+        """
+        Args:
+            model: in eval mode.
+            codec: of the model's motion, on its device.
+            draw: samples, seeds, guidance, sampler.
+        """
+        self.model, self.codec, self.draw = model, codec, draw
+        self.engine = Engine(model, draw.config.guidance, draw.config.engine)
+
+    @torch.no_grad()
+    def __call__(
+        self, clips: Sequence[SpokenClip], styles: Sequence[Tensor | None], indices: Sequence[int]
+    ) -> list[Sampled]:
+        """`draw.n_samples` motions of every clip's speech on its own head.
+
+        Args:
+            clips: what to speak; their audio is encoded whole (or as draw.config says) and once for all samples.
+            styles: per clip the requested style (d_style,), or None for the null style.
+            indices: per clip its number in the split, which decides the seeds.
+        """
+        model, draw, items = self.model, self.draw, []
+        for clip, style, index in zip(clips, styles, indices):
+            audio = torch.from_numpy(standardise(clip.audio)).to(model.device)
+            shape = torch.from_numpy(np.ascontiguousarray(clip.truth.shape)).to(model.device)
+            speech = Speech.encode(model, audio, draw.config.whole_audio)
+            person = self.codec.stats.normalise("shape", shape)
+            items += [Item(speech, person, style, seed) for seed in draw.seeds(index)]
+        motions = generate_batch(model, items, draw.config, draw.batch_size, self.engine)
+        groups = [torch.stack(motions[i : i + draw.n_samples]) for i in range(0, len(motions), draw.n_samples)]
+        return [Sampled(*self.codec.decode(group)) for group in groups]
 
 
 @torch.no_grad()

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from models.engine import EngineConfig
 from models.flame import Flame
 from models.generation import GenerationConfig
+from models.guidance import Guidance
 from models.metrics.lips import ClosureRule
 from models.metrics.measure import HeadMeasure
-from models.metrics.predict import Draw, predict, style_vectors
+from models.metrics.predict import Draw, Predictor, style_vectors
 from models.metrics.regions import find_regions
 from models.metrics.results import Results
 from models.metrics.score import ClipTruth
@@ -21,7 +23,7 @@ from models.talker import Talker
 from utils.coefs import MotionCodec
 from utils.spoken_clip import SpokenClip
 
-QUICK = GenerationConfig(sampler=SamplerConfig("ddim", 10))
+_STEPS = 10  # of ddim; enough to tell checkpoints apart
 SCALARS = (
     "lve", "opening_correlation", "sync_lag", "opening_ratio", "closure_recall", "jitter", "head_std_pitch",
     "head_std_yaw", "head_std_roll",
@@ -45,10 +47,10 @@ class Validator:
             flame: the head, on the device of the training.
             codec: layout and statistics of the talker's motion, on that device.
             style: the style encoder with its codec; None for a talker without style input.
-            draw: samples, guidance and sampler; default: one sample, ddim with 10 steps.
+            draw: samples, guidance and sampler; default: one sample, default scales, ddim with 10 steps.
         """
         self.clips, self.codec = list(clips), codec
-        self.draw = draw or Draw(QUICK, n_samples=1, batch_size=64)
+        self.draw = draw
         measure = HeadMeasure(flame, find_regions(flame.head))
         self.truths = [ClipTruth(clip, measure, whole=False) for clip in self.clips]
         motions = [clip.style_motion for clip in self.clips]
@@ -62,10 +64,16 @@ class Validator:
 
         The model is put into eval mode for the while. No random state but the samples' own is touched.
         """
-        training = model.training
+        training, options = model.training, model.config
+        draw = self.draw
+        if draw is None:
+            guidance = Guidance(options.conditions, options.cfg_mode)
+            sampler = SamplerConfig("ddim", min(_STEPS, options.n_diff_steps))
+            engine = EngineConfig(graph=False)  # its weights are used once: nothing to capture for
+            draw = Draw(GenerationConfig(guidance, sampler, engine=engine), n_samples=1, batch_size=64)
         model.eval()
         try:
-            drawn = predict(model, self.codec, self.clips, self.styles, range(len(self.clips)), self.draw)
+            drawn = Predictor(model, self.codec, draw)(self.clips, self.styles, range(len(self.clips)))
         finally:
             model.train(training)
         results = Results()
