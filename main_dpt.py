@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from datasets.clip_store import ClipStore
 from datasets.motion_pairs import MotionPairs
+from datasets.resident import batches_from
 from models.diffusion import SCHEDULES, Schedule
 from models.flame import Flame, load_flame
 from models.guidance import MODES
@@ -25,13 +26,13 @@ from models.talker import AUDIO_MODELS, Talker, TalkerConfig, build_talker
 from utils import training_run
 from utils.coefs import CoefStats, MotionCodec
 from utils.config import UserParser, add_flags, check_choice, from_args, to_plain
-from utils.data_order import EndlessBatches, Share, evaluation_batches, to_device, training_batches
+from utils.data_order import EndlessBatches, Share, evaluation_batches, to_device
 from utils.errors import UserError, cli
 from utils.preflight import Problems, freeze
 from utils.processes import PRECISIONS, pick_device, start_processes
 from utils.run_dir import find_checkpoint
 from utils.runtime import Randomness, RunConfig
-from utils.train_step import SCHEDULERS
+from utils.train_step import SCHEDULERS, step_maker
 from utils.trainer import Task
 from utils.training_run import Plan
 
@@ -186,15 +187,18 @@ def train(configs: Configs) -> None:
         model = check(starting_model, configs, resumed)
         if model is not None:
             check(freeze, model, config.freeze)
+        random = Randomness(config.seed, setup.device, share.process)
+        make_step = check(step_maker, config.cuda_graph, accelerator, [random.device])
         if problems.found:
             return None
         model = model.to(setup.device).train()
         return Plan(
-            make_task(configs, setup, model, val_set, accelerator),
-            lambda start: training_batches(train_set, config.batch_size, config.seed, config.num_workers, start, share),
+            make_task(configs, setup, model, val_set, random),
+            batches_from(train_set, config, setup.device, share),
             {"clips, training": len(train_set), "clips, validation": len(val_set)},
             load_talker(resumed)[1] if resumed else None,
             lambda: compile_blocks(model),
+            make_step,
         )
 
     training_run.train("DPT", config, configs.resolved(), accelerator, make_plan)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from datasets.clip_store import ClipStore
+from datasets.resident import batches_from
 from datasets.style_pairs import StylePairs
 from models.loading import load_style_encoder, style_encoder_checkpoint
 from models.losses import nt_xent
@@ -20,13 +21,13 @@ from models.style_encoder import StyleEncoder, StyleEncoderConfig
 from utils import training_run
 from utils.coefs import CoefStats, MotionCodec
 from utils.config import UserParser, add_flags, check_choice, from_args, to_plain
-from utils.data_order import EndlessBatches, Share, evaluation_batches, to_device, training_batches
+from utils.data_order import EndlessBatches, Share, evaluation_batches, to_device
 from utils.errors import cli
 from utils.preflight import Problems, freeze
 from utils.processes import PRECISIONS, pick_device, start_processes
 from utils.run_dir import find_checkpoint
 from utils.runtime import Randomness, RunConfig
-from utils.train_step import SCHEDULERS
+from utils.train_step import SCHEDULERS, step_maker
 from utils.trainer import Task
 from utils.training_run import Plan
 
@@ -100,14 +101,16 @@ def train(config: StyleRunConfig, options: StyleEncoderConfig) -> None:
         torch.manual_seed(config.seed)
         encoder = StyleEncoder(options).to(accelerator.device).train()
         check(freeze, encoder, config.freeze)
+        make_step = check(step_maker, config.cuda_graph, accelerator)
         if problems.found:
             return None
         return Plan(
             make_task(config, encoder, stats, val_set, accelerator),
-            lambda start: training_batches(train_set, config.batch_size, config.seed, config.num_workers, start, share),
+            batches_from(train_set, config, accelerator.device, share),
             {"persons, training": len(train_set), "persons, validation": len(val_set)},
             load_style_encoder(resumed)[1] if resumed else None,
             encoder.compile,
+            make_step,
         )
 
     training_run.train("SE", config, resolved, accelerator, make_plan)
