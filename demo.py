@@ -6,7 +6,6 @@ python demo.py --exp_name NAME --iter 110000 -a speech.wav -c shape.npy -s style
 """
 
 import logging
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,10 +15,10 @@ import torch
 from tqdm import tqdm
 
 from models.animator import Animator
+from models.engine import PRECISIONS, EngineConfig
 from models.flame import Flame, load_flame
 from models.generation import GenerationConfig
-from models.guidance import CONDITIONS, MODES, DynamicThreshold, Guidance
-from models.sampling import SAMPLERS, SamplerConfig
+from models.sampling_flags import add_sampling_flags, check_sampling_flags, generation_config
 from utils.atomic import check_output
 from utils.audio import load_audio
 from utils.config import UserParser
@@ -53,6 +52,9 @@ def make_parser() -> UserParser:
         "generic_model.pkl for published models, the open head for ours)",
     )
     model.add_argument("--device", default="auto", help="cuda, cpu or auto (default: auto)")
+    model.add_argument(
+        "--precision", choices=PRECISIONS, default="float32", help="of the denoising network (default: float32)"
+    )
     inputs = parser.add_argument_group("input and output")
     inputs.add_argument("-a", "--audio", default=DEFAULT_AUDIO, help="speech: wav, flac, mp3, m4a, ogg, mp4, webm")
     inputs.add_argument("-c", "--coef", default=DEFAULT_SHAPE, help="head shape: npy, or npz with 'shape'")
@@ -65,24 +67,7 @@ def make_parser() -> UserParser:
     inputs.add_argument("-n", "--n_repetitions", type=int, default=1, help="samples to draw (default: 1)")
     inputs.add_argument("--seed", type=int, default=0, help="seed of the first sample (default: 0)")
     inputs.add_argument("--save_coef", action="store_true", help="write the coefficients (npz) beside the video")
-    sampling = parser.add_argument_group("sampling")
-    sampling.add_argument("-ss", "--scale_style", type=float, default=3.0, help="style guidance (default: 3)")
-    sampling.add_argument("-sa", "--scale_audio", type=float, default=1.15, help="audio guidance (default: 1.15)")
-    sampling.add_argument("--cfg_mode", choices=MODES, help="how guidance combines conditions (default: the model's)")
-    sampling.add_argument("--cfg_cond", help="guided conditions: audio, style or audio,style (default: the model's)")
-    sampling.add_argument("-dtr", "--dtr", "--dynamic_threshold_ratio", dest="dtr", type=float, default=0.0,
-                          help="dynamic thresholding quantile, 0: off (default: 0)")  # fmt: skip
-    sampling.add_argument(
-        "-dtmin", "--dynamic_threshold_min", dest="dtmin", type=float, default=1.0, help="(default: 1)"
-    )
-    sampling.add_argument(
-        "-dtmax", "--dynamic_threshold_max", dest="dtmax", type=float, default=4.0, help="(default: 4)"
-    )
-    sampling.add_argument("--sampler", choices=SAMPLERS, help="(default: ddpm for published models, else ddim)")
-    sampling.add_argument(
-        "--steps", type=int, help="network evaluations per window (default: all of the model's for ddpm, else 25)"
-    )
-    sampling.add_argument("--no_context_audio_feat", action="store_true", help="encode audio window by window")
+    add_sampling_flags(parser)
     picture = parser.add_argument_group("picture")
     picture.add_argument("--black_bg", action="store_true", help="black background")
     picture.add_argument("--no_head", action="store_true", help="leave out the head motion")
@@ -176,34 +161,13 @@ def check_numbers(args) -> None:
         raise UserError(f"--n_repetitions {args.n_repetitions}: must be at least 1")
     if not 0 <= args.seed < 2**63 - args.n_repetitions:
         raise UserError(f"--seed {args.seed}: must lie between 0 and 2^63 - 1")
-    if not 0 <= args.dtr <= 1:
-        raise UserError(f"--dtr {args.dtr:g}: must lie between 0 (off) and 1")
-    if not 0 < args.dtmin <= args.dtmax:
-        raise UserError(f"--dynamic_threshold_min {args.dtmin:g}: must be above 0 and at most "
-                        f"--dynamic_threshold_max {args.dtmax:g}")  # fmt: skip
-    for flag in ("scale_style", "scale_audio"):
-        if not math.isfinite(getattr(args, flag)):
-            raise UserError(f"--{flag} {getattr(args, flag)}: must be a finite number; the default is "
-                            f"{make_parser().get_default(flag):g}")  # fmt: skip
+    check_sampling_flags(args)
 
 
-def generation_config(args, model: Model) -> GenerationConfig:
-    """Guidance and sampler from the flags, with the model's own settings as defaults."""
-    options = model.animator.model.config
-    names = ",".join(options.conditions) if args.cfg_cond is None else args.cfg_cond
-    conditions = tuple(name.strip() for name in names.split(",") if name.strip())
-    for name in conditions:
-        if name not in CONDITIONS or (name == "style" and not options.has_style):
-            raise UserError(f"--cfg_cond {args.cfg_cond}: {name!r} is not a condition of this model; it has "
-                            f"{'audio, style' if options.has_style else 'audio'}")  # fmt: skip
-    threshold = DynamicThreshold(args.dtr, args.dtmin, args.dtmax) if args.dtr > 0 else None
-    guidance = Guidance(conditions, args.cfg_mode or options.cfg_mode, args.scale_audio, args.scale_style, threshold)
-    name = args.sampler or ("ddpm" if model.published else "ddim")
-    if args.steps is not None and not 1 <= args.steps <= options.n_diff_steps:
-        raise UserError(f"--steps {args.steps}: this model has {options.n_diff_steps} diffusion steps; use 1 to that")
-    default = None if name == "ddpm" else min(25, options.n_diff_steps)
-    sampler = SamplerConfig(name, args.steps or default)
-    return GenerationConfig(guidance, sampler, whole_audio=not args.no_context_audio_feat, progress=True)
+def make_config(args, model: Model) -> GenerationConfig:
+    """Guidance, sampler and precision from the flags, with the model's own settings as defaults."""
+    config = generation_config(args, model.animator.model.config, model.published)
+    return replace(config, engine=EngineConfig(args.precision))
 
 
 def output_paths(args, model: Model) -> list[Path]:
@@ -253,7 +217,7 @@ def render(path: Path, motion: Motion, audio: np.ndarray, flame: Flame, renderer
 
 def run(args, model: Model, flame: Flame) -> None:
     """One utterance: read everything, generate, write."""
-    paths, config = output_paths(args, model), generation_config(args, model)
+    paths, config = output_paths(args, model), make_config(args, model)
     shape = load_shape(find_input(args.coef, [INPUT / "coef"]))
     style = read_style(args.style, model)
     audio_path = find_input(args.audio, [INPUT / "audio"])

@@ -9,6 +9,8 @@ import torch
 import demo
 import extract_style
 from models.animator import Animator
+from models.engine import EngineConfig
+from models.guidance import DynamicThreshold
 from tests.demo_workspace import SE_ITER, SE_RUN, STATS, speech, write_experiments, write_workspace
 from utils.media import probe
 
@@ -139,9 +141,17 @@ def test_every_flag_reaches_the_sampler(space, calls):
     config = calls[0]["config"]
     assert (config.guidance.audio_scale, config.guidance.style_scale) == (1.5, 2.0)
     assert (config.guidance.mode, config.guidance.guided) == ("independent", ("audio", "style"))
-    assert config.guidance.threshold == demo.DynamicThreshold(0.9, 0.5, 3.0)
+    assert config.guidance.threshold == DynamicThreshold(0.9, 0.5, 3.0)
     assert not config.whole_audio
     assert (config.sampler.name, config.sampler.steps) == ("ddim", 4)
+    assert config.engine == EngineConfig()
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "dpmpp_2m"])
+def test_any_solver_takes_few_steps(space, calls, sampler):
+    demo.main([*ARGS, "--no_video", "--sampler", sampler, "--steps", "3", "--precision", "bf16"])
+    config = calls[0]["config"]
+    assert (config.sampler.name, config.sampler.steps, config.engine.precision) == (sampler, 3, "bf16")
 
 
 @pytest.mark.parametrize("flag", ["-dtr", "--dtr", "--dynamic_threshold_ratio"])
