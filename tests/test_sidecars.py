@@ -39,7 +39,7 @@ def built(tmp_path_factory):
             "--output",
             str(root / "set"),
             "--hours",
-            "0.01",
+            "0.025",
             "--workers",
             "1",
         ]
