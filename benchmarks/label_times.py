@@ -84,7 +84,7 @@ def crossing(ratio: np.ndarray, border: float, before: tuple, after: tuple) -> f
     if not abs(high - low) >= _CONTRAST:
         return None
     above = ratio > (low + high) / 2
-    first, last = max(1, int((border - _SEARCH) / _STEP_S)), int((border + _SEARCH) / _STEP_S)
+    first, last = max(1, int((border - _SEARCH) / _STEP_S)), min(len(above), int((border + _SEARCH) / _STEP_S))
     steps = np.flatnonzero((above[first:last] != above[first - 1 : last - 1]) & (above[first:last] == (high > low)))
     errors = (first + steps - 0.5) * _STEP_S - border
     return float(errors[np.abs(errors).argmin()]) if len(errors) else None

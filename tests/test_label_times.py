@@ -46,6 +46,12 @@ def test_a_closure_outside_its_phone_is_seen():
     assert found.closures == [False]
 
 
+def test_a_sibilant_at_the_very_end():
+    found = label_times.Found()
+    label_times.inspect(sentence()[: int(0.71 * RATE)], [*PHONES[:3], ("iy", 0.7, 0.71)], found)
+    assert found.onsets == pytest.approx([0.0], abs=0.006)
+
+
 def test_a_voice_that_never_hisses_has_no_onsets():
     found = label_times.Found()
     label_times.inspect(np.random.default_rng(0).normal(size=int(1.6 * RATE)), PHONES, found)
