@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from models.generation import GenerationConfig, generate
+from models.engine import Engine
+from models.generation import GenerationConfig, Item, Speech, generate_batch
 from models.loading import load_style_encoder, load_talker
 from models.style_encoder import StyleEncoder
 from models.talker import Talker
@@ -29,6 +30,7 @@ class Animator:
     model: Talker
     codec: MotionCodec
     published: bool  # the checkpoint is one of the authors'
+    engines: dict[tuple, Engine] = field(default_factory=dict, compare=False, repr=False)  # the last one
 
     @classmethod
     def load(cls, checkpoint: Path, stats: Path | None, device: torch.device) -> Animator:
@@ -57,15 +59,25 @@ class Animator:
         Raises:
             UserError: audio shorter than one frame.
         """
-        device, n = self.model.device, len(seeds)
+        device = self.model.device
         if len(audio) * self.model.config.fps < SAMPLE_RATE:
             raise UserError(f"audio: {len(audio)} samples are less than one frame; give at least 0.04 s")
         tensor = torch.from_numpy(standardise(audio)).to(device)
-        person = self.codec.stats.normalise("shape", torch.from_numpy(shape).to(device)).expand(n, -1)
-        styles = None if style is None else torch.from_numpy(style).to(device).expand(n, -1)
-        motion = generate(self.model, tensor, person, styles, config, seeds)
+        person = self.codec.stats.normalise("shape", torch.from_numpy(shape).to(device))
+        vector = None if style is None else torch.from_numpy(style).to(device)
+        speech = Speech.encode(self.model, tensor, config.whole_audio)
+        items = [Item(speech, person, vector, seed) for seed in seeds]
+        motion = torch.stack(generate_batch(self.model, items, config, engine=self.engine(config)))
         exp, pose = (x.cpu().numpy() for x in self.codec.decode(motion))
-        return [Motion(exp[i], pose[i], shape) for i in range(n)]
+        return [Motion(exp[i], pose[i], shape) for i in range(len(seeds))]
+
+    def engine(self, config: GenerationConfig) -> Engine:
+        """The engine of this guidance, with what it prepared in earlier calls; the model's weights must not change."""
+        key = (config.guidance, config.engine)
+        if key not in self.engines:
+            self.engines.clear()  # prepared weights and graphs are large: one is enough
+            self.engines[key] = Engine(self.model, *key)
+        return self.engines[key]
 
 
 @dataclass(frozen=True)
