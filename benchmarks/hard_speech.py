@@ -21,7 +21,7 @@ from benchmarks.mouth_at_phones import recording
 from benchmarks.real_speech import read_clips, run_clip, table
 from benchmarks.report import Spread, text_table, write_json
 from benchmarks.speech_scores import MEASURES, Clip, summary
-from benchmarks.subject import INPUT, Subject, add_flags, generation_config
+from benchmarks.subject import INPUT, Subject, add_flags, check_flags, generation_config
 from models.generation import GenerationConfig
 from utils.audio import load_audio
 from utils.config import UserParser
@@ -120,8 +120,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--style", default="normal", help="bundled style (default: normal)")
     parser.add_argument("--only", default="", help="only conditions with this in their name, such as noise or fast")
     args = parser.parse_args(argv)
+    check_flags(args)
     subject = Subject.load(args.exp_name, args.iter, args.device)
-    config = generation_config(subject, args.steps, args.scale_style, args.scale_audio)
+    config = generation_config(subject, args)
     clips, languages = read_clips(INPUT / "audio", args.recordings.split(",")), read_languages(INPUT / "audio")
     todo = {**conditions(clips, [c.audio for c in languages.values()]), **{k: [c] for k, c in languages.items()}}
     todo = {name: group for name, group in todo.items() if args.only in name}

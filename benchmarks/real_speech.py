@@ -19,7 +19,7 @@ from benchmarks.align import align_phones, read_transcripts
 from benchmarks.mouth_at_phones import recording
 from benchmarks.report import Spread, text_table, write_json
 from benchmarks.speech_scores import CLOSED_MM, MEASURES, Clip, ClipScore, pool, score_clip, summary, viseme_track
-from benchmarks.subject import INPUT, Subject, add_flags, generation_config
+from benchmarks.subject import INPUT, Subject, add_flags, check_flags, generation_config
 from models.generation import GenerationConfig
 from utils.audio import load_audio
 from utils.config import UserParser
@@ -118,10 +118,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--recordings", help="only these, comma separated")
     parser.add_argument("--style", default="normal", help="bundled style (default: normal)")
     args = parser.parse_args(argv)
+    check_flags(args)
     began = time.monotonic()
     clips = read_clips(args.audio, args.recordings.split(",") if args.recordings else None)
     subject = Subject.load(args.exp_name, args.iter, args.device)
-    config = generation_config(subject, args.steps, args.scale_style, args.scale_audio)
+    config = generation_config(subject, args)
     result = evaluate(subject, clips, args.style, config, args.samples)
     print(f"{subject.name}: {len(clips)} recordings, {result['bilabials']} p/b/m, {args.samples} samples, {args.style}")
     print(table({**result["clips"], "all": result["all"], "viseme track": result["viseme_track"]}))

@@ -16,7 +16,7 @@ import torch
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
-from benchmarks.subject import INPUT, Subject, add_flags, generation_config
+from benchmarks.subject import INPUT, Subject, add_flags, check_flags, generation_config
 from models.generation import GenerationConfig
 from utils.atomic import atomic_path
 from utils.audio import load_audio
@@ -116,11 +116,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--size", type=int, default=208, help="rendered picture in pixels (default: 208)")
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "docs" / "images", help="folder")
     args = parser.parse_args(argv)
+    check_flags(args)
     subject = Subject.load(args.exp_name, args.iter, args.device)
     if not subject.has_style:
         raise UserError(f"--exp_name {args.exp_name}: was trained without a style encoder; it has no styles to show")
     config = GridConfig(tuple(args.styles.split(",")), args.samples, args.seconds, args.size)
-    found = motions(subject, config, generation_config(subject, args.steps, args.scale_style, args.scale_audio))
+    found = motions(subject, config, generation_config(subject, args))
     instants = list(range(0, min(len(m) for samples in found.values() for m in samples), EVERY))
     rendered = {style: [cells(subject, m, instants, config.size) for m in samples] for style, samples in found.items()}
     write_gif(args.output / "styles.gif", grid_frames(rendered), round(1000 * EVERY / FPS))

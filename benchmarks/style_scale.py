@@ -19,7 +19,7 @@ from benchmarks.real_speech import cell, read_clips
 from benchmarks.report import Spread, text_table, write_json
 from benchmarks.speech_scores import Clip, pool, score_clip, viseme_track
 from benchmarks.styles import head_std_deg
-from benchmarks.subject import INPUT, Subject, add_flags, generation_config
+from benchmarks.subject import INPUT, Subject, add_flags, check_flags, generation_config
 from models.generation import GenerationConfig
 from utils.config import UserParser
 from utils.errors import UserError, cli
@@ -129,11 +129,12 @@ def main(argv: list[str] | None = None) -> None:
     add_flags(parser, samples=4)
     parser.add_argument("--recordings", default=",".join(RECORDINGS), help="bundled recordings, comma separated")
     args = parser.parse_args(argv)
+    check_flags(args)
     subject = Subject.load(args.exp_name, args.iter, args.device)
     if not subject.has_style:
         raise UserError(f"--exp_name {args.exp_name}: was trained without a style encoder; it has no style scale")
     clips = read_clips(INPUT / "audio", args.recordings.split(","))
-    config = generation_config(subject, args.steps, args.scale_style, args.scale_audio)
+    config = generation_config(subject, args)
     rows = run(subject, clips, config, args.samples)
     print(f"{subject.name}: {len(clips)} recordings, {args.samples} samples")
     print(table(rows))

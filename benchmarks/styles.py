@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from benchmarks.report import write_json
-from benchmarks.subject import INPUT, Subject, add_flags, generation_config
+from benchmarks.subject import INPUT, Subject, add_flags, check_flags, generation_config
 from models.flame import Flame
 from models.generation import GenerationConfig
 from models.mouth import opening_mm
@@ -76,10 +76,11 @@ def main(argv: list[str] | None = None) -> None:
     parser = UserParser(description=__doc__.splitlines()[0])
     add_flags(parser, samples=2)
     args = parser.parse_args(argv)
+    check_flags(args)
     subject = Subject.load(args.exp_name, args.iter, args.device)
     if not subject.has_style:
         raise UserError(f"--exp_name {args.exp_name}: was trained without a style encoder; there is nothing to compare")
-    config = generation_config(subject, args.steps, args.scale_style, args.scale_audio)
+    config = generation_config(subject, args)
     scores = measure(subject, config, args.samples)
     print(f"{'style':22} {'opening p90 mm':>14} {'head std deg':>13} {'smile':>6} {'brows down':>11}")
     for s in scores:

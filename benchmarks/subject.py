@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +12,10 @@ import torch
 from models.animator import Animator, StyleExtractor
 from models.flame import Flame, load_flame
 from models.generation import GenerationConfig
-from models.guidance import Guidance
 from models.mouth import opening_mm
-from models.sampling import SamplerConfig
+from models.sampling_flags import add_sampling_flags, check_sampling_flags
+from models.sampling_flags import generation_config as sampling_config
+from utils.atomic import check_output
 from utils.errors import UserError
 from utils.motion_file import Motion, load_motion, load_shape, load_style
 from utils.run_dir import DEFAULT_EXPERIMENT, ROOT, find_checkpoint, style_folder
@@ -93,29 +94,25 @@ def add_flags(parser: argparse.ArgumentParser, samples: int) -> None:
     parser.add_argument("--exp_name", default=DEFAULT_EXPERIMENT, help="experiment in experiments/DPT (or a prefix)")
     parser.add_argument("--iter", type=int, help="iteration of the checkpoint (default: the last)")
     parser.add_argument("--samples", type=int, default=samples, help=f"samples of each clip (default: {samples})")
-    parser.add_argument("--scale_style", type=float, default=3.0, help="style guidance (default: 3)")
-    parser.add_argument("--scale_audio", type=float, default=1.15, help="audio guidance (default: 1.15)")
-    parser.add_argument("--steps", type=int, default=25, help="ddim steps (default: 25)")
     parser.add_argument("--device", default="auto", help="cuda, cpu or auto (default: auto)")
     parser.add_argument("--json", type=Path, help="also write all figures here")
+    add_sampling_flags(parser)
 
 
-def generation_config(
-    subject: Subject, steps: int, scale_style: float | None = None, scale_audio: float | None = None
-) -> GenerationConfig:
-    """The model's own guidance with these scales, None being the default; ddim with `steps`.
+def check_flags(args: argparse.Namespace) -> None:
+    """Before any work. Raises UserError for a flag that no model can use."""
+    if args.samples < 1:
+        raise UserError(f"--samples {args.samples}: draw at least 1")
+    if args.json:
+        check_output(args.json)
+    check_sampling_flags(args)
+
+
+def generation_config(subject: Subject, args: argparse.Namespace) -> GenerationConfig:
+    """Guidance and sampler from the flags, with the model's own settings as defaults.
 
     Raises:
-        UserError: steps that the model does not have.
+        UserError: a flag that does not fit this model.
     """
-    options, default = subject.animator.model.config, Guidance()
-    if not 1 <= steps <= options.n_diff_steps:
-        raise UserError(f"--steps {steps}: use 1 to {options.n_diff_steps}")
-    conditions = tuple(c for c in options.guiding_conditions.split(",") if c and (c != "style" or options.has_style))
-    guidance = Guidance(
-        conditions=conditions,
-        mode=options.cfg_mode,
-        style_scale=default.style_scale if scale_style is None else scale_style,
-        audio_scale=default.audio_scale if scale_audio is None else scale_audio,
-    )
-    return GenerationConfig(guidance, SamplerConfig("ddim", steps))
+    animator = subject.animator
+    return replace(sampling_config(args, animator.model.config, animator.published), progress=False)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from argparse import Namespace
 
 import numpy as np
 import pytest
@@ -10,12 +11,13 @@ import benchmarks.real_speech as real_speech
 from benchmarks.align import Phone
 from benchmarks.report import Spread, text_table, write_json
 from benchmarks.speech_scores import MEASURES, Clip, chance_level, pool, score_clip, summary, viseme_track
-from benchmarks.subject import INPUT, Subject, encoder_of, generation_config
+from benchmarks.subject import INPUT, Subject, add_flags, check_flags, encoder_of, generation_config
 from benchmarks.sync import FLOOR_DB, LAGS, best_lag, correlation, envelope_db, lag_curve, pooled_curve
 from models.animator import Animator
 from models.flame import load_flame
 from tests.tiny_talker import make_talker
 from utils.coefs import CoefStats, MotionCodec
+from utils.config import UserParser
 from utils.errors import UserError
 from utils.motion_file import load_shape
 
@@ -126,13 +128,27 @@ def subject() -> Subject:
     return Subject(animator, load_flame(), load_shape(INPUT / "coef" / "average.npy"), "tiny/iter_0000001")
 
 
+def flags(*words: str) -> Namespace:
+    parser = UserParser()
+    add_flags(parser, samples=2)
+    args = parser.parse_args(words)
+    check_flags(args)
+    return args
+
+
 def test_guidance_is_the_models_own(subject):
-    config = generation_config(subject, 4, scale_audio=2.0)
-    assert config.sampler.steps == 4
+    config = generation_config(subject, flags("--steps", "4", "-sa", "2"))
+    assert (config.sampler.name, config.sampler.steps, config.progress) == ("ddim", 4, False)
     assert (config.guidance.style_scale, config.guidance.audio_scale) == (3.0, 2.0)
     assert config.guidance.guided == ("audio", "style")
     with pytest.raises(UserError, match="--steps 7"):
-        generation_config(subject, 7)
+        generation_config(subject, flags("--steps", "7"))
+
+
+@pytest.mark.parametrize("words", [("--samples", "0"), ("--json", f"{__file__}/a.json"), ("-ss", "nan")])
+def test_flags_are_checked_before_the_work(words):
+    with pytest.raises(UserError):
+        flags(*words)
 
 
 def test_missing_style_and_encoder_are_named(subject):
@@ -144,7 +160,7 @@ def test_missing_style_and_encoder_are_named(subject):
 
 def test_a_whole_run(subject, monkeypatch):
     monkeypatch.setattr(Subject, "style", lambda self, name: np.zeros(128, np.float32))
-    result = real_speech.evaluate(subject, [clip()], "normal", generation_config(subject, 2), 3)
+    result = real_speech.evaluate(subject, [clip()], "normal", generation_config(subject, flags("--steps", "2")), 3)
     assert result["bilabials"] == 2
     assert len(result["per_sample"]) == 3
     assert result["viseme_track"]["recall_1"].mean == 1

@@ -12,9 +12,11 @@ from benchmarks.report import Spread
 from benchmarks.speech_scores import Clip
 from benchmarks.style_grid import contact_sheet, grid_frames, write_gif
 from benchmarks.style_scale import STYLE_SCALES, monotone, trials, verdicts
-from benchmarks.subject import INPUT, Subject, generation_config
+from benchmarks.subject import INPUT, Subject
 from models.animator import Animator
 from models.flame import load_flame
+from models.generation import GenerationConfig
+from models.sampling import SamplerConfig
 from tests.tiny_talker import make_talker
 from utils.coefs import CoefStats, MotionCodec
 from utils.motion_file import load_shape
@@ -65,7 +67,7 @@ def test_a_run_generates_scale_zero_once(monkeypatch):
     clip = Clip(
         "x", 0.1 * rng.standard_normal(16_000).astype(np.float32), [Phone("aa", 0.1, 0.5), Phone("b", 0.5, 0.6)]
     )
-    found = style_scale.run(subject, [clip], generation_config(subject, 2), 2)
+    found = style_scale.run(subject, [clip], GenerationConfig(sampler=SamplerConfig("ddim", 2)), 2)
     assert len(found) == 9
     assert len(calls) == 6
     assert len(style_scale.table(found).splitlines()) == 10
