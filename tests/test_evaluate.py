@@ -65,7 +65,9 @@ def test_every_method_and_metric_is_there(scored):
     assert set(found["pooled"]["model"]) == set(METRICS)
     assert found["pooled"]["model"]["lve"]["samples"] == 2 and found["pooled"]["model"]["lve"]["std"] > 0
     assert found["pooled"]["truth"]["lve"]["mean"] == pytest.approx(0, abs=1e-6)
-    assert found["pooled"]["mean pose"]["lve"]["mean"] > 1
+    rest = found["pooled"]["mean pose"]["lve"]["mean"]
+    assert rest > 1
+    assert found["lve_relative_to_mean_pose"] == pytest.approx(found["pooled"]["model"]["lve"]["mean"] / rest)
     assert set(found["pooled"]["other clip"]) >= {"lve"} and found["clips"]["other clip"].keys() == {
         "ann/000",
         "ann/001",

@@ -31,7 +31,7 @@ _LIPS = [
     Metric("lve", "mm", LOWER, "mean_t max_{v in lips} |x_tv - x*_tv|, pooled over frames", "DiffPoseTalk"),
     Metric(
         *("lve_sq", "m^2", LOWER, "mean_t max_{v in lips} |x_tv - x*_tv|^2, pooled over frames"),
-        source="CodeTalker, MeshTalk; the LVE of torchmetrics",
+        source="CodeTalker's script; lip_vertex_error of torchmetrics",
         digits=-3,
     ),
     Metric("lve_rms", "mm", LOWER, "sqrt(lve_sq)", "ARTalk", root=True),

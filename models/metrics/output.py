@@ -9,7 +9,7 @@ from typing import Any
 from models.metrics.catalogue import METRICS, Metric, formula
 from models.metrics.page import build_page
 from models.metrics.results import Results
-from models.metrics.suite import Suite
+from models.metrics.suite import Suite, lve_ratio
 from utils.atomic import atomic_path
 
 FORMAT = "evaluation-1"
@@ -45,9 +45,9 @@ def text_table(results: Results) -> str:
     """Aligned text."""
     table = rows(results)
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-    return "\n".join(
-        "  ".join(c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths))) for row in table
-    )
+    lines = ["  ".join(c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths))) for row in table]
+    ratio = lve_ratio(results)
+    return "\n".join(lines if ratio is None else [*lines, f"lve relative to the mean pose's: {ratio:.3f}"])
 
 
 def to_json(suite: Suite, settings: dict[str, Any]) -> str:
@@ -64,6 +64,7 @@ def to_json(suite: Suite, settings: dict[str, Any]) -> str:
         "format": FORMAT,
         "settings": settings,
         "metrics": metrics,
+        "lve_relative_to_mean_pose": lve_ratio(results),
         "pooled": {method: results.pooled(method) for method in results.methods},
         "clips": {method: results.per_clip(method) for method in results.methods},
     }

@@ -15,6 +15,14 @@ from models.metrics.score import ClipTruth
 from utils.spoken_clip import SpokenClip
 
 MODEL, TRUTH, RESAMPLED, OTHER_CLIP, MEAN_POSE = "model", "truth", "resampled", "other clip", "mean pose"
+LVE_TARGET = 1 / 3  # of the mean pose's; what the shipped model must reach
+
+
+def lve_ratio(results: Results) -> float | None:
+    """The model's LVE relative to the mean pose's; None without that baseline."""
+    if MODEL not in results.methods or MEAN_POSE not in results.methods:
+        return None
+    return results.pooled(MODEL)["lve"]["mean"] / results.pooled(MEAN_POSE)["lve"]["mean"]
 
 
 @dataclass(frozen=True)
