@@ -10,7 +10,7 @@ import soundfile
 
 from scripts_for_dataset import make_synthetic_speech
 from scripts_for_dataset.synthetic import engines, speech_plan, texts, voices
-from scripts_for_dataset.synthetic.corpus import HELD_VOICES, load_sentence, read_rows
+from scripts_for_dataset.synthetic.corpus import HELD_VOICES, load_sentence, read_rows, tidy_phones
 from scripts_for_dataset.synthetic.espeak import closures_from_sound, give_time_to_swallowed
 from scripts_for_dataset.synthetic.ipa import from_espeak, merge_ipa
 from scripts_for_dataset.synthetic.visemes import PHONES
@@ -200,3 +200,14 @@ def test_command_line(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit, match="2"):
         make_synthetic_speech.main(["--output", str(tmp_path), "--hours", "0"])
     assert "--hours" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("voice", "shift"),
+    [("kokoro-af_sky", -0.010), ("festival-cmu_us_slt_arctic_hts", 0.012), ("flite-rms", 0.0), ("espeak-en-us", 0.0)],
+)
+def test_labels_are_moved_by_what_was_measured(voice, shift):
+    audio = np.full(16000, 0.5, np.float32)
+    phones = tidy_phones(voice, audio, [("sil", 0.0, 0.2), ("aa", 0.2, 0.5), ("b", 0.5, 0.6), ("iy", 0.6, 1.0)])
+    np.testing.assert_allclose([start for _, start, _ in phones[1:]], np.array([0.2, 0.5, 0.6]) + shift, atol=1e-9)
+    assert all(a[2] == b[1] for a, b in zip(phones, phones[1:])) and phones[-1][2] == 1.0
