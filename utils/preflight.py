@@ -40,11 +40,12 @@ class Problems:
         """Raises:
         UserError: with all problems in one message.
         """
-        if len(self.found) == 1:
-            raise UserError(self.found[0])
-        if self.found:
-            listed = " ".join(f"({i}) {problem}" for i, problem in enumerate(self.found, 1))
-            raise UserError(f"{len(self.found)} problems: {listed}")
+        found = list(dict.fromkeys(self.found))
+        if len(found) == 1:
+            raise UserError(found[0])
+        if found:
+            listed = " ".join(f"({i}) {problem}" for i, problem in enumerate(found, 1))
+            raise UserError(f"{len(found)} problems: {listed}")
 
 
 def check_numbers(config: TrainerConfig) -> None:
