@@ -5,7 +5,9 @@ import dataclasses
 import itertools
 import json
 import math
+import random as python_random
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -20,12 +22,13 @@ from models.talker import TalkerConfig
 from utils.checkpoint import Checkpoint, load_checkpoint
 from utils.coefs import CoefStats
 from utils.config import UserParser, add_flags, check_choice, field_docs, from_args, to_plain
-from utils.data_order import EndlessBatches, evaluation_batches, training_batches
+from utils.data_order import EndlessBatches, Share, evaluation_batches, training_batches
 from utils.errors import UserError
 from utils.processes import pick_device, start_processes
 from utils.run_dir import find_checkpoint, find_run, new_run, saved_steps, style_folder
+from utils.run_log import RunLog
 from utils.runtime import Randomness, RunConfig, open_run
-from utils.train_step import lr_factor
+from utils.train_step import Learner, lr_factor, make_update
 from utils.trainer import Task, Trainer, TrainerConfig
 
 CONFIGS = [
@@ -162,6 +165,14 @@ def test_an_epoch_has_every_item_once_and_drops_the_rest():
         assert {e for e, _ in items} == {epoch}
         assert len({i for _, i in items}) == 9
     assert [i for _, i in first[0]] != [i for _, i in first[3]]
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_processes_share_what_one_would_see(processes):
+    """P processes with batches of B see in every step what one process with a batch of P B sees."""
+    shares = [batches(9, n_items=25, batch_size=2, share=Share(i, processes), start=1) for i in range(processes)]
+    one = batches(9, n_items=25, batch_size=2 * processes, start=1)
+    assert [sum(parts, []) for parts in zip(*shares)] == one
 
 
 def test_batch_larger_than_the_data():
@@ -334,9 +345,64 @@ def test_a_loss_that_is_not_finite_stops_before_it_is_saved(tmp_path, value):
         return parameter.weight.sum() * (value if next(counter) > 2 else 1), {}
 
     trainer = make_trainer(tmp_path, dataclasses.replace(LOOP, log_iter=50), loss=loss)
-    with pytest.raises(UserError, match="not finite at step 3.*lower --lr"):
+    with pytest.raises(UserError, match=r"not finite at step 3; its batch is in .*not_finite_0000003_0.pt.*lower --lr"):
         trainer.fit(data)
     assert saved_steps(tmp_path) == []
+    found = torch.load(tmp_path / "not_finite_0000003_0.pt", weights_only=True)
+    assert found["step"] == 3
+    assert torch.equal(found["batches"][0], next(data(2)))
+
+
+def test_gradient_clipping(tmp_path):
+    def loss(x):
+        return 100 * network[0].weight.sum(), {}
+
+    network = nn.Sequential(nn.Linear(3, 1, bias=False))
+    learner = Learner(network, dataclasses.replace(LOOP, grad_clip=0.5), start_processes("cpu"))
+    means = make_update(learner, loss)([None, None])
+    assert means["grad_norm"].item() == pytest.approx(100 * 3**0.5)  # before
+    assert network[0].weight.grad.norm().item() == pytest.approx(0.5, rel=1e-4)
+
+
+def test_bf16_computes_in_bf16_and_keeps_the_weights_in_single_precision(tmp_path):
+    seen = []
+
+    def loss(x):
+        y = trainer.task.network(x)
+        seen.append(y.dtype)
+        return y.float().square().mean(), {}
+
+    trainer = make_trainer(tmp_path, dataclasses.replace(LOOP, max_iter=2), loss=loss, precision="bf16")
+    before = weights(trainer.task.network).clone()
+    trainer.fit(data)
+    after = weights(trainer.task.network)
+    assert set(seen) == {torch.bfloat16}
+    assert after.dtype == torch.float32
+    assert not torch.equal(before, after)
+
+
+def test_the_last_and_the_best_checkpoints_are_kept(tmp_path):
+    values = iter([5.0, 3.0, 4.0, math.nan, 3.5, 3.2])
+    config = dataclasses.replace(LOOP, max_iter=12, save_iter=3, val_iter=2, keep_last=2)
+    trainer = make_trainer(tmp_path, config)
+    trainer.task = dataclasses.replace(trainer.task, validate=lambda net: {"total": next(values)})
+    trainer.fit(data)
+    # 2 and 4 are saved as the best so far only; 4 stays the best.
+    assert sorted(saved_steps(tmp_path)) == [4, 9, 12]
+    assert json.loads((tmp_path / "checkpoints" / "best.json").read_text())["step"] == 4
+
+
+def test_the_log_forgets_what_will_come_again(tmp_path):
+    lines = tmp_path / "metrics.jsonl"
+    lines.write_text('{"step": 1}\n{"step": 2, "a": 1}\n{"step": 3}\n{"st')
+    with RunLog(tmp_path, step=2) as run_log:
+        run_log.write(3, {"b": 0.5})
+    assert [json.loads(line) for line in lines.read_text().splitlines()] == [
+        {"step": 1}, {"step": 2, "a": 1}, {"step": 3, "b": 0.5},
+    ]  # fmt: skip
+    with RunLog(tmp_path / "other", enabled=False) as run_log:
+        run_log.write(1, {"b": 0.5})
+    assert not (tmp_path / "other").exists()
 
 
 def test_validation_leaves_the_network_in_training_mode(tmp_path):
@@ -356,6 +422,22 @@ def test_learning_rates():
     decay = dataclasses.replace(plain, scheduler="WarmupThenDecay")
     assert [lr_factor(decay, step) for step in (0, 9, 10)] == pytest.approx([0.1, 1, 1])
     assert [lr_factor(decay, step) for step in (60, 110, 9999)] == pytest.approx([0.51, 0.02, 0.02])
+
+
+def test_a_step_draws_the_same_whatever_came_before():
+    def draws(random):
+        own = torch.rand(2, generator=random.host), torch.rand(2, generator=random.device)
+        return [*own, torch.rand(2), torch.from_numpy(np.random.rand(2)), torch.tensor(python_random.random())]  # noqa: NPY002
+
+    def at(step, **options):
+        random = Randomness(**{"seed": 1, "device": "cpu", **options})
+        torch.rand(step + 1)
+        random.begin(step)
+        return torch.cat([x.flatten().double() for x in draws(random)])
+
+    assert torch.equal(at(5), at(5))
+    others = [at(6), at(4), at(5, seed=2), at(5, process=1)]
+    assert all((at(5) != other).all() for other in others)
 
 
 def test_random_state_round_trip():
