@@ -10,8 +10,8 @@ off (at most a part of 20 sentences per process is lost), and one with more hour
 twice, and sentences that no voice has said come first.
 
 The mix: Kokoro 24 voices 35 %, flite 25 %, hibari 20 %, festival 10 %, espeak-ng 12 voices 10 %; the five voices kept
-for testing come on top. Kokoro takes 1.4 s of CPU per second of speech and about 1 GB per process, the others 0.1 s at
-most. Its model is made by `python -m setup.build_kokoro`; --voices leaves out engines that are not installed.
+for testing come on top. Kokoro takes 0.3 to 1.4 s of CPU per second of speech and 0.5 GB per process, the others 0.1 s
+at most. Its model is made by `python -m setup.build_kokoro`. --voices chooses among the engines that are installed.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Getting the head models: conversion of FLAME's download, and the builder of the open head."""
+"""Getting what the project cannot ship: FLAME's conversion, and the builders of the open head and of model files."""
