@@ -70,10 +70,10 @@ def misses(by_clip: dict[str, list[ClipScore]]) -> list[dict]:
     for name, scores in by_clip.items():
         shut = np.stack([score.shut[1] for score in scores])
         for k, phone in enumerate(scores[0].clip.bilabials()[: shut.shape[1]]):
-            missed = float((shut[:, k] > CLOSED_MM).mean())
-            if missed:
+            open_mm = shut[shut[:, k] > CLOSED_MM, k]  # of the samples that missed it
+            if len(open_mm):
                 row = {"clip": name, "phone": phone.name, "start": phone.start, "end": phone.end}
-                rows.append({**row, "missed": missed, "opening_mm": float(shut[:, k].mean())})
+                rows.append({**row, "missed": len(open_mm) / len(shut), "opening_mm": float(open_mm.mean())})
     return sorted(rows, key=lambda row: -row["missed"])
 
 
@@ -127,7 +127,7 @@ def main(argv: list[str] | None = None) -> None:
     print(f"{subject.name}: {len(clips)} recordings, {result['bilabials']} p/b/m, {args.samples} samples, {args.style}")
     print(table({**result["clips"], "all": result["all"], "viseme track": result["viseme_track"]}))
     for row in result["misses"][:8]:
-        text = "{clip} {phone} at {start:.2f} s: open in {missed:.0%} of the samples, {opening_mm:.1f} mm"
+        text = "{clip} {phone} at {start:.2f} s: open in {missed:.0%} of the samples, by {opening_mm:.1f} mm"
         print("missed: " + text.format(**row))
     print(f"{time.monotonic() - began:.0f} s")
     if args.json:
