@@ -5,36 +5,44 @@ python main_dpt.py --exp_name NAME --data_root LMDB_FOLDER --use_indicator --sch
 python main_dpt.py --exp_name NAME --mode test --iter 200000
 """
 
+import logging
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from datasets.clip_store import ClipStore
 from datasets.motion_pairs import MotionPairs
 from datasets.resident import batches_from
+from datasets.spoken_clips import validation_clips
 from models.diffusion import SCHEDULES, Schedule
 from models.flame import Flame, load_flame
 from models.guidance import MODES
 from models.loading import load_style_encoder, load_talker, talker_checkpoint
 from models.losses import LossConfig, MotionLoss
+from models.metrics.validation import Validator
 from models.objective import Ends, ObjectiveConfig, TalkerObjective
 from models.style_encoder import StyleEncoder
 from models.talker import AUDIO_MODELS, Talker, TalkerConfig, build_talker
+from models.validation_clips import ValidationClips, check_video
 from utils import training_run
 from utils.coefs import CoefStats, MotionCodec
 from utils.config import UserParser, add_flags, check_choice, from_args, to_plain
 from utils.data_order import EndlessBatches, Share, evaluation_batches, to_device
 from utils.errors import UserError, cli
+from utils.phones import PHONES_FILE, read_phones
 from utils.preflight import Problems, freeze
 from utils.processes import PRECISIONS, pick_device, start_processes
-from utils.run_dir import find_checkpoint
-from utils.runtime import Randomness, RunConfig
+from utils.run_dir import find_checkpoint, iter_name
+from utils.runtime import OpenedRun, Randomness, RunConfig
 from utils.train_step import SCHEDULERS, step_maker
 from utils.trainer import Task
 from utils.training_run import Plan
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +53,10 @@ class TalkerRunConfig(RunConfig):
     """Local folder with the audio encoder's weights in Hugging Face format (for whisper: a safetensors file)."""
     init_from: Path | None = None
     """Checkpoint to start from instead of fresh weights (fine-tuning); the network's flags must be the same."""
+    val_clips: int = 4
+    """Validation clips (10 s at most) to generate and measure at each validation; 0: none."""
+    val_video_iter: int = 0
+    """Steps between short videos of validation clips, a multiple of val_iter; 0: none."""
     head: Path | None = None
     """Head model of the vertex losses: a FLAME pkl or npz; default: the open head."""
 
@@ -176,7 +188,7 @@ def train(configs: Configs) -> None:
     config = configs.run
     accelerator = start_processes(config.device, config.matmul_precision)
 
-    def make_plan(resumed: Path | None, problems: Problems) -> Plan | None:
+    def make_plan(run: OpenedRun, problems: Problems) -> Plan | None:
         check = problems.check
         setup = Setup.make(configs, None, accelerator.device, problems)
         train_set, val_set = (check(pairs, configs, setup.codec, split) for split in ("train", "val"))
@@ -184,19 +196,22 @@ def train(configs: Configs) -> None:
         if train_set is not None:
             check(EndlessBatches, len(train_set), config.batch_size, config.seed, 0, share)
         torch.manual_seed(config.seed)
-        model = check(starting_model, configs, resumed)
+        model = check(starting_model, configs, run.resumed)
         if model is not None:
             check(freeze, model, config.freeze)
         random = Randomness(config.seed, setup.device, share.process)
         make_step = check(step_maker, config.cuda_graph, accelerator, [random.device])
+        if config.val_video_iter > 0 and accelerator.is_main_process:
+            check(check_video)
         if problems.found:
             return None
         model = model.to(setup.device).train()
+        task = make_task(configs, setup, model, val_set, random)
         return Plan(
-            make_task(configs, setup, model, val_set, random),
+            with_clips(task, configs, setup, run.folder) if accelerator.is_main_process else task,
             batches_from(train_set, config, setup.device, share),
             {"clips, training": len(train_set), "clips, validation": len(val_set)},
-            load_talker(resumed)[1] if resumed else None,
+            load_talker(run.resumed)[1] if run.resumed else None,
             lambda: compile_blocks(model),
             make_step,
         )
@@ -222,6 +237,31 @@ def make_task(configs: Configs, setup: Setup, model: Talker, val_set: MotionPair
         validate=lambda network: setup.evaluate(network, val_set, configs.run),
         checkpoint=lambda network, step, state: talker_checkpoint(network, setup.stats, step, state),
     )
+
+
+def with_clips(task: Task, configs: Configs, setup: Setup, folder: Path) -> Task:
+    """The task whose validation generates a few clips, too: metrics, curves and, now and then, videos."""
+    config = configs.run
+    if config.val_clips == 0:
+        return task
+    store, phones = ClipStore(config.data_root), config.data_root / PHONES_FILE
+    known = read_phones(phones) if phones.is_file() else None
+    clips = validation_clips(store, store.clips(config.data_root / "val.txt"), config.val_clips, phones=known)
+    style = setup.objective.style_encoder
+    try:
+        codec = setup.codec.to(setup.device)
+        validator = Validator(clips, setup.flame, codec, style and (style, codec))
+    except UserError as error:  # the user's head has no lip mask, say
+        log.warning("no motion metrics: %s", error)
+        return task
+    generated = ValidationClips(validator, setup.flame)
+
+    def illustrate(step: int) -> dict[str, np.ndarray]:
+        if config.val_video_iter and (step % config.val_video_iter == 0 or step == config.max_iter):
+            generated.write_videos(folder / "videos" / iter_name(step))
+        return {"mouth_opening": generated.curves()}
+
+    return replace(task, validate=lambda net: task.validate(net) | generated.scalars(net), illustrate=illustrate)
 
 
 def compile_blocks(model: Talker) -> None:

@@ -5,7 +5,6 @@ python main_se.py --exp_name NAME --mode test --iter 100000
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,7 +25,7 @@ from utils.errors import cli
 from utils.preflight import Problems, freeze
 from utils.processes import PRECISIONS, pick_device, start_processes
 from utils.run_dir import find_checkpoint
-from utils.runtime import Randomness, RunConfig
+from utils.runtime import OpenedRun, Randomness, RunConfig
 from utils.train_step import SCHEDULERS, step_maker
 from utils.trainer import Task
 from utils.training_run import Plan
@@ -90,7 +89,7 @@ def train(config: StyleRunConfig, options: StyleEncoderConfig) -> None:
     accelerator = start_processes(config.device, config.matmul_precision)
     resolved = {"run": to_plain(config), "style_encoder": to_plain(options)}
 
-    def make_plan(resumed: Path | None, problems: Problems) -> Plan | None:
+    def make_plan(run: OpenedRun, problems: Problems) -> Plan | None:
         check = problems.check
         stats = check(CoefStats.load, config.data_root / config.stats_file)
         codec = MotionCodec(options.layout, stats or CoefStats.identity())
@@ -108,7 +107,7 @@ def train(config: StyleRunConfig, options: StyleEncoderConfig) -> None:
             make_task(config, encoder, stats, val_set, accelerator),
             batches_from(train_set, config, accelerator.device, share),
             {"persons, training": len(train_set), "persons, validation": len(val_set)},
-            load_style_encoder(resumed)[1] if resumed else None,
+            load_style_encoder(run.resumed)[1] if run.resumed else None,
             encoder.compile,
             make_step,
         )

@@ -4,15 +4,20 @@ import json
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import demo
 import extract_style
 import main_dpt
 import main_se
+from models import losses
+from models.flame import load_flame
+from models.vertex_space import VertexSpace
 from tests.demo_workspace import speech
 from tests.golden_weights import HERE, NAMES
 from utils import run_dir
 from utils.checkpoint import load_checkpoint
+from utils.media import probe
 
 DATA = HERE / "legacy_lmdb"
 COMMON = ["--data_root", str(DATA), "--num_workers", "0", "--save_iter", "1", "--val_iter", "2", "--log_iter", "1"]
@@ -30,6 +35,8 @@ def workspace(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     patch.setattr(run_dir, "EXPERIMENTS", root / "experiments")
     patch.setattr(demo, "OUTPUT", root / "output")
+    space = VertexSpace(load_flame(None))
+    patch.setattr(losses, "VertexSpace", lambda flame: space)  # the same head every time; making it takes seconds
     yield root
     patch.undo()
 
@@ -66,7 +73,7 @@ def dpt_flags(workspace, style_encoder, *more):
         "--style_enc_ckpt",
         str(style_encoder),
     ]
-    return [*flags, "--n_diff_steps", "8", "--ema_decay", "0.9", *SIZES, *more]
+    return [*flags, "--n_diff_steps", "8", "--ema_decay", "0.9", "--val_clips", "0", *SIZES, *more]
 
 
 def logged(checkpoint):
@@ -90,6 +97,21 @@ def test_denoiser_trains_and_logs_every_term(talker):
         assert f"train/{name}" in terms
         assert f"val/{name}" in terms
     assert rows[0]["train/lr"] == pytest.approx(1e-4 / 5000)
+
+
+def test_validation_generates_clips(workspace, style_encoder, talker):
+    """Metrics in the log, curves for TensorBoard, a video with both heads and sound."""
+    flags = dpt_flags(workspace, style_encoder, "--exp_name", "watched", "--init_from", str(talker), "--val_clips", "1")
+    main_dpt.main([*flags, "--max_iter", "2", "--val_video_iter", "2", "--lr", "0"])
+    checkpoint = run_dir.find_checkpoint("DPT", "watched", 2)
+    row = next(row for row in logged(checkpoint) if "val/total" in row)
+    assert {"val/clips/lve", "val/clips/opening_ratio", "val/clips/head_std_yaw"} <= set(row)
+    (video,) = (checkpoint.parent.parent / "videos" / "iter_0000002").iterdir()
+    info = probe(video)
+    assert (info.width, info.height, info.n_frames) == (640, 320, 100)
+    assert info.audio_seconds == pytest.approx(4, abs=0.1)
+    events = EventAccumulator(str(checkpoint.parent.parent / "logs")).Reload()
+    assert events.Tags()["images"] == ["val/mouth_opening"]
 
 
 def test_denoiser_resumes_without_the_pretrained_folder(workspace, style_encoder, talker, capsys):

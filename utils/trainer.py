@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -56,6 +57,7 @@ class Task:
     validate: Callable[[nn.Module], dict[str, float]] | None  # network -> scalars
     checkpoint: Callable[[nn.Module, int, dict], Any]  # (network, step, training state) -> object with .save(path)
     best_by: str = "total"  # which validation scalar the best checkpoint has lowest
+    illustrate: Callable[[int], dict[str, np.ndarray]] | None = None  # step -> pictures of the validation just done
 
 
 class Trainer:
@@ -169,6 +171,8 @@ class Trainer:
             network.train(training)
             log.info("step %d: %s", self.step, ", ".join(f"{k} {v:.4g}" for k, v in scalars.items()))
             self.log.write(self.step, {f"val/{k}": v for k, v in scalars.items()})
+            for name, pixels in self.task.illustrate(self.step).items() if self.task.illustrate else ():
+                self.log.picture(self.step, f"val/{name}", pixels)
             value = scalars.get(self.task.best_by, math.nan)
             if self.kept.is_best(value):
                 regular = self._due(self.config.save_iter)  # then it is saved right after this

@@ -43,7 +43,7 @@ def train(
     config: RunConfig,
     resolved: dict[str, Any],
     accelerator: Accelerator,
-    make_plan: Callable[[Path | None, Problems], Plan | None],
+    make_plan: Callable[[OpenedRun, Problems], Plan | None],
 ) -> None:
     """Train, or with `--dry_run` say what would be trained.
 
@@ -52,7 +52,7 @@ def train(
         config: the run's flags.
         resolved: all flags, for config.json.
         accelerator: the processes.
-        make_plan: (checkpoint to continue from, where to report mistakes) -> what to train; None after a mistake.
+        make_plan: (the run, where to report mistakes) -> what to train; None after a mistake.
 
     Raises:
         UserError: all mistakes found before the first step; a loss that is not finite.
@@ -63,7 +63,7 @@ def train(
             run = on_first(accelerator, lambda: stack.enter_context(open_run(kind, config, resolved)))
         problems = Problems()
         problems.check(check_numbers, config)
-        plan = make_plan(run.resumed, problems)
+        plan = make_plan(run, problems)
         problems.report()
         trainer = Trainer(config, plan.task, run.folder, accelerator, plan.make_step)
         if config.compile:

@@ -12,7 +12,7 @@ from models.flame import Flame
 from models.generation import GenerationConfig
 from models.guidance import Guidance
 from models.metrics.lips import ClosureRule
-from models.metrics.measure import HeadMeasure
+from models.metrics.measure import HeadMeasure, Sampled, Tracks
 from models.metrics.predict import Draw, Predictor, style_vectors
 from models.metrics.regions import find_regions
 from models.metrics.results import Results
@@ -59,8 +59,8 @@ class Validator:
         )
 
     @torch.no_grad()
-    def __call__(self, model: Talker) -> dict[str, float]:
-        """Metric -> value pooled over clips, mean over samples; those without a value are left out.
+    def drawn(self, model: Talker) -> list[Sampled]:
+        """Motions of all clips.
 
         The model is put into eval mode for the while. No random state but the samples' own is touched.
         """
@@ -73,11 +73,22 @@ class Validator:
             draw = Draw(GenerationConfig(guidance, sampler, engine=engine), n_samples=1, batch_size=64)
         model.eval()
         try:
-            drawn = Predictor(model, self.codec, draw)(self.clips, self.styles, range(len(self.clips)))
+            return Predictor(model, self.codec, draw)(self.clips, self.styles, range(len(self.clips)))
         finally:
             model.train(training)
-        results = Results()
+
+    @torch.no_grad()
+    def score(self, drawn: Sequence[Sampled]) -> tuple[dict[str, float], list[Tracks]]:
+        """Metric -> value pooled over clips, mean over samples (without a value: left out); the tracks behind them."""
+        results, tracks = Results(), []
         for clip, truth, motion in zip(self.clips, self.truths, drawn):
-            results.add("model", clip.name, truth.score(motion, ClosureRule())[0])
+            shares, found = truth.score(motion, ClosureRule())
+            results.add("model", clip.name, shares)
+            tracks.append(found)
         pooled = results.pooled("model")
-        return {name: pooled[name]["mean"] for name in SCALARS if pooled.get(name, {}).get("mean") is not None}
+        scalars = {name: pooled[name]["mean"] for name in SCALARS if pooled.get(name, {}).get("mean") is not None}
+        return scalars, tracks
+
+    def __call__(self, model: Talker) -> dict[str, float]:
+        """The metrics of a model."""
+        return self.score(self.drawn(model))[0]
