@@ -20,6 +20,7 @@ Denoise = Callable[[Tensor, int], Tensor]
 Noise = Callable[[int, Tensor], Tensor]  # (t, like) -> z_t of the shape of `like`
 
 SAMPLERS = ("ddpm", "ddim", "dpmpp_2m")
+MIN_LOG_SNR = -5.0  # noise with 0.7 % of signal: times noisier than that would be wasted on nothing
 NOISE_BLOCK = 16  # steps whose noise is drawn at once: fewer, larger calls of the generator
 
 
@@ -85,6 +86,29 @@ def even_times(n_steps: int, steps: int) -> list[int]:
     return torch.linspace(n_steps, 0, steps + 1, dtype=torch.float64).round().long().tolist()
 
 
+def log_snr_times(schedule: Schedule, steps: int) -> list[int]:
+    """`steps` + 1 times whose log signal-to-noise ratios are evenly spread, the way multistep solvers need them.
+
+    From T, taken to be at MIN_LOG_SNR if it is noisier than that, to 1, then to 0. Fewer than 4 steps are spread evenly
+    over time instead, because the one at t = 1 would change next to nothing.
+    """
+    even = even_times(schedule.n_steps, steps)
+    if steps < 4:
+        return even
+    log_snr = _log_snr(schedule.alpha_bars.double())[1:]  # of t = 1..T, falling
+    nodes = torch.linspace(max(log_snr[-1].item(), MIN_LOG_SNR), log_snr[0].item(), steps, dtype=torch.float64)
+    nearest = 1 + (log_snr[None] - nodes[:, None]).abs().argmin(dim=1)
+    times = [schedule.n_steps]
+    for left, t in zip(range(steps - 1, 0, -1), nearest[1:].tolist()):
+        times.append(min(max(t, left), times[-1] - 1))  # no time twice, and room for those that follow
+    return [*times, 0]
+
+
+def _log_snr(abar: Tensor) -> Tensor:
+    """lambda = log(sqrt(abar) / sqrt(1 - abar))."""
+    return torch.logit(abar) / 2
+
+
 def _steps(times: list[int], columns: dict[str, Tensor]) -> list[Step]:
     """One step per time but the last; `columns` name the fields of `Step`."""
     rows = zip(*(column.tolist() for column in columns.values()))
@@ -146,7 +170,7 @@ def dpmpp_2m_steps(schedule: Schedule, target: str, times: list[int]) -> list[St
     """
     abar, abar_next = _from_to(schedule, times)
     columns = _flow(target, abar, abar_next)
-    h = (torch.logit(abar_next) - torch.logit(abar)) / 2
+    h = _log_snr(abar_next) - _log_snr(abar)
     share = torch.zeros_like(h)
     share[1:] = h[1:] / (2 * h[:-1])
     share[abar_next == 1] = 0
@@ -160,14 +184,13 @@ def solver_steps(config: SamplerConfig, schedule: Schedule, target: str) -> list
     Raises:
         ValueError: a number of steps that the model does not have.
     """
-    times = even_times(schedule.n_steps, schedule.n_steps if config.steps is None else config.steps)
+    count = schedule.n_steps if config.steps is None else config.steps
+    if config.name == "dpmpp_2m":
+        return dpmpp_2m_steps(schedule, target, log_snr_times(schedule, count))
+    times = even_times(schedule.n_steps, count)
     if config.name == "ddim":
         return ddim_steps(schedule, target, times)
-    if config.name == "dpmpp_2m":
-        return dpmpp_2m_steps(schedule, target, times)
-    if len(times) == schedule.n_steps + 1:
-        return ddpm_steps(schedule, target)
-    return respaced_ddpm_steps(schedule, target, times)
+    return ddpm_steps(schedule, target) if count == schedule.n_steps else respaced_ddpm_steps(schedule, target, times)
 
 
 # Running them

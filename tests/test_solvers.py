@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from models.diffusion import Schedule, make_betas
+from models.diffusion import SCHEDULES, Schedule, make_betas
 from models.sampling import (
     NOISE_BLOCK,
     SAMPLERS,
@@ -17,6 +17,7 @@ from models.sampling import (
     dpmpp_2m_steps,
     even_times,
     gaussian_noise,
+    log_snr_times,
     respaced_ddpm_steps,
     run_steps,
     sample,
@@ -153,10 +154,41 @@ def test_dpmpp_2m_starts_and_ends_with_first_order():
     assert (second.keep, second.data) == (0, 1)  # the last step returns x_0 itself
     x = start(schedule, 100)
     model = Gaussian(schedule)
-    torch.testing.assert_close(
+    torch.testing.assert_close(  # two steps are spread evenly by both
         sample(SamplerConfig("dpmpp_2m", 2), model.denoise, x, schedule, "sample", None),
         ddim(model.denoise, x, schedule, "sample", 2),
     )
+
+
+@pytest.mark.parametrize("kind", SCHEDULES)
+@pytest.mark.parametrize("steps", [4, 10, 37, 150, 499, 500])
+def test_times_of_evenly_spread_log_snr(kind, steps):
+    schedule = Schedule.make(kind, 500)
+    times = log_snr_times(schedule, steps)
+    assert (times[0], times[-2:], len(times)) == (500, [1, 0], steps + 1)
+    assert all(a > b for a, b in zip(times, times[1:]))
+    if steps == 10:
+        ratios = torch.logit(schedule.alpha_bars.double()[times[:-1]]) / 2
+        ratios[0] = ratios[0].clamp(min=-5)
+        h = ratios.diff()
+        assert h.max() / h.min() < (3 if kind == "quadratic" else 1.7)  # times are integers
+
+
+def test_few_steps_are_spread_evenly():
+    schedule = Schedule.make("cosine", 500)
+    assert log_snr_times(schedule, 3) == even_times(500, 3) == [500, 333, 167, 0]
+
+
+def test_log_snr_spacing_pays():
+    """The published schedule, data with structure down to a fine scale."""
+    schedule = exact("cosine", 500)
+    model, x = Gaussian(schedule), start(schedule, 500)
+    goal = model.flow(x, 500, 0)
+    even, spread = (
+        (run_steps(dpmpp_2m_steps(schedule, "sample", times), model.denoise, x) - goal).abs().max().item()
+        for times in (even_times(500, 12), log_snr_times(schedule, 12))
+    )
+    assert spread < even / 2
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
