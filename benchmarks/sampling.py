@@ -30,7 +30,7 @@ from benchmarks.subject import INPUT, Subject
 from models.diffusion import Schedule
 from models.engine import Engine, EngineConfig
 from models.generation import GenerationConfig
-from models.guidance import Guidance
+from models.guidance import DynamicThreshold, Guidance
 from models.guided import Conditions
 from models.sampling import SAMPLERS, SamplerConfig, Step, gaussian_noise, solver_steps
 from models.talker import Talker, TalkerConfig
@@ -112,9 +112,11 @@ def make_conditions(model: Talker, n: int) -> Conditions:
 class Bench:
     """One model, guidance and solver; every mode starts from the same noise."""
 
-    def __init__(self, model: Talker, sampler: SamplerConfig, repeats: int) -> None:
+    def __init__(self, model: Talker, sampler: SamplerConfig, repeats: int, ratio: float = 0.0) -> None:
+        """ratio: of dynamic thresholding, 0: none."""
         options = model.config
-        self.model, self.repeats, self.guidance = model, repeats, Guidance(options.conditions)
+        threshold = DynamicThreshold(ratio) if ratio else None
+        self.model, self.repeats, self.guidance = model, repeats, Guidance(options.conditions, threshold=threshold)
         schedule = Schedule.make(options.diff_schedule, options.n_diff_steps)
         self.steps = solver_steps(sampler, schedule, options.target)
         self.rates: dict[str, float] = {}
@@ -194,6 +196,7 @@ def make_parser() -> UserParser:
     add("--steps", type=int, help="network evaluations (default: all on a GPU, 25 on a CPU)")
     add("--samples", type=int, nargs="+", default=[1, 8], help="windows at once (default: 1 8)")
     add("--modes", nargs="+", choices=MODES, help="beside plain (default: all that the device can do)")
+    add("--dtr", type=float, default=0.0, help="dynamic thresholding quantile, 0: off (default: 0)")
     add("--repeats", type=int, default=3, help="timed runs of each mode (default: 3)")
     add("--audio", action="store_true", help="also time whole calls, speech to coefficients")
     add("--device", default="auto", help="cuda, cpu or auto (default: auto)")
@@ -210,7 +213,7 @@ def main(argv: list[str] | None = None) -> None:
     steps = args.steps or (total if device.type == "cuda" else min(25, total))
     if not 1 <= steps <= total or min(args.samples) < 1 or args.repeats < 1:
         raise UserError(f"--steps, --samples, --repeats: must be at least 1, and steps at most {total}")
-    bench = Bench(model, SamplerConfig(args.sampler, steps), args.repeats)
+    bench = Bench(model, SamplerConfig(args.sampler, steps), args.repeats, args.dtr)
     modes = [m for m in args.modes or (MODES if device.type == "cuda" else CPU_MODES) if m != PLAIN]
     title = f"{machine(device)}, torch {torch.__version__}: {args.size} network, {args.sampler} {steps} steps"
     rows: list[Row] = []
