@@ -53,6 +53,8 @@ class TalkerRunConfig(RunConfig):
     """Local folder with the audio encoder's weights in Hugging Face format (for whisper: a safetensors file)."""
     init_from: Path | None = None
     """Checkpoint to start from instead of fresh weights (fine-tuning); the network's flags must be the same."""
+    repeat_clips: int = 1
+    """Crops of each training clip in an epoch: for data sets of fewer clips than a batch."""
     val_clips: int = 4
     """Validation clips (10 s at most) to generate and measure at each validation; 0: none."""
     val_video_iter: int = 0
@@ -112,7 +114,8 @@ def pairs(configs: Configs, codec: MotionCodec, split: str) -> MotionPairs:
     config = configs.run
     store = ClipStore(config.data_root)
     clips = store.clips(config.data_root / f"{split}.txt")
-    return MotionPairs(store, clips, codec, configs.model.n_motions, config.seed)
+    repeats = config.repeat_clips if split == "train" else 1
+    return MotionPairs(store, clips, codec, configs.model.n_motions, config.seed, repeats)
 
 
 def frozen_style_encoder(options: TalkerConfig, device: torch.device) -> StyleEncoder | None:

@@ -15,10 +15,16 @@ from utils.coefs import MotionCodec
 
 
 class MotionPairs(Dataset):
-    """One item per clip of the list: a random crop of 2 n frames, cut in two."""
+    """One item per clip of the list (or some): a random crop of 2 n frames, cut in two."""
 
     def __init__(
-        self, store: ClipStore, clips: Iterable[str], codec: MotionCodec, n_motions: int = 100, seed: int = 0
+        self,
+        store: ClipStore,
+        clips: Iterable[str],
+        codec: MotionCodec,
+        n_motions: int = 100,
+        seed: int = 0,
+        repeats: int = 1,
     ) -> None:
         """
         Args:
@@ -27,13 +33,14 @@ class MotionPairs(Dataset):
             codec: layout and statistics of the motion vectors.
             n_motions: n, frames per clip of the pair.
             seed: of the crops.
+            repeats: items per clip, each with its own crop: for data sets of fewer clips than a batch.
 
         Raises:
             UserError: no clip is long enough.
         """
         self.n_motions = n_motions
         self.store, self.codec = store, codec
-        self._clips = list(usable_clips(store, clips, 2 * n_motions).items())
+        self._clips = list(usable_clips(store, clips, 2 * n_motions).items()) * repeats
         self._seed = seed
 
     def __len__(self) -> int:
@@ -55,7 +62,7 @@ class MotionPairs(Dataset):
     @property
     def clips(self) -> list[str]:
         """The clips that items come from."""
-        return [clip for clip, _ in self._clips]
+        return list(dict(self._clips))
 
     def pair(self, clip: str, start: int) -> dict[str, Tensor]:
         """The item for frames start .. start + 2 n - 1 of a clip."""

@@ -84,3 +84,12 @@ def test_items_do_not_depend_on_workers_or_order(tmp_path):
     torch.testing.assert_close(got, torch.stack([pairs[key]["motion"] for key in keys]), rtol=0, atol=0)
     assert not torch.equal(got[0], got[1])
     torch.testing.assert_close(pairs[2]["motion"], got[1], rtol=0, atol=0)  # a bare index is of epoch 0
+
+
+def test_clips_can_be_in_an_epoch_several_times(tmp_path):
+    store = ClipStore(write_store(tmp_path / "s", {"a/0": 300, "b/0": 300}))
+    pairs = MotionPairs(store, store.clips(), PLAIN, n_motions=20, repeats=3)
+    assert len(pairs) == 6
+    assert pairs.clips == ["a/0", "b/0"]
+    assert [pairs.locate((0, i))[0] for i in range(6)] == ["a/0", "b/0"] * 3
+    assert len({pairs.locate((0, i))[1] for i in (0, 2, 4)}) == 3

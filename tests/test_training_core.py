@@ -5,7 +5,9 @@ import dataclasses
 import itertools
 import json
 import math
+import os
 import random as python_random
+import signal
 
 import numpy as np
 import pytest
@@ -351,6 +353,21 @@ def test_a_loss_that_is_not_finite_stops_before_it_is_saved(tmp_path, value):
     found = torch.load(tmp_path / "not_finite_0000003_0.pt", weights_only=True)
     assert found["step"] == 3
     assert torch.equal(found["batches"][0], next(data(2)))
+
+
+def test_a_terminated_run_saves_its_last_step(tmp_path):
+    def loss(x):
+        if trainer.step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return trainer.task.network(x).square().mean(), {}
+
+    before = signal.getsignal(signal.SIGTERM)
+    trainer = make_trainer(tmp_path, dataclasses.replace(LOOP, save_iter=100), loss=loss)
+    with pytest.raises(SystemExit) as stop:
+        trainer.fit(data)
+    assert stop.value.code == 143
+    assert saved_steps(tmp_path) == [4]
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_gradient_clipping(tmp_path):

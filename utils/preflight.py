@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 _LEAST = {
     "batch_size": 1, "max_iter": 1, "log_iter": 1, "log_smooth_win": 1, "save_iter": 1, "val_iter": 0, "num_workers": 0,
     "gradient_accumulation_steps": 1, "warm_iter": 1, "keep_last": 0, "grad_clip": 0, "lr": 0, "ema_decay": 0,
-    "val_clips": 0, "val_video_iter": 0,
+    "val_clips": 0, "val_video_iter": 0, "repeat_clips": 1,
 }  # fmt: skip
 
 
@@ -55,6 +55,9 @@ def check_numbers(config: TrainerConfig) -> None:
         value = getattr(config, name, least)
         if not (math.isfinite(value) and value >= least):
             problems.found.append(f"--{name} {value}: must be at least {least}")
+    video_iter = getattr(config, "val_video_iter", 0)
+    if video_iter > 0 and (config.val_iter == 0 or video_iter % config.val_iter):
+        problems.found.append(f"--val_video_iter {video_iter}: must be a multiple of --val_iter {config.val_iter}")
     if config.ema_decay >= 1:
         problems.found.append(f"--ema_decay {config.ema_decay}: must be less than 1; 0.999 is usual")
     if getattr(config, "resume", False) and getattr(config, "fresh", False):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
+import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -99,7 +102,7 @@ class Trainer:
         steps = range(self.step, config.max_iter)
         progress = tqdm(steps, initial=self.step, total=config.max_iter, desc="training", disable=not first)
         self._clock.restart(self.step)
-        with RunLog(self.run / "logs", self.step, first) as self.log, progress:
+        with RunLog(self.run / "logs", self.step, first) as self.log, progress, _Termination() as termination:
             for _ in progress:
                 self.task.begin_step(self.step)
                 fetched = [self._clock.wait(batches) for _ in range(config.gradient_accumulation_steps)]
@@ -112,9 +115,12 @@ class Trainer:
                 if self._due(config.val_iter) and self.task.validate is not None:
                     self._collect(batches_from)
                     self._validate()
-                if self._due(config.save_iter):
+                if self._due(config.save_iter) or (termination.asked and first):
                     self._collect(batches_from)
                     self.save()
+                if termination.asked and first:
+                    log.info("terminated after step %d, which is saved; the same command continues", self.step)
+                    sys.exit(128 + signal.SIGTERM)
 
     def _due(self, interval: int) -> bool:
         return self.step == self.config.max_iter or (interval > 0 and self.step % interval == 0)
@@ -208,6 +214,22 @@ def _batch_size(batch: Any) -> int:
     while not isinstance(batch, Tensor):
         batch = next(iter(batch.values())) if isinstance(batch, dict) else batch[0]
     return len(batch)
+
+
+class _Termination:
+    """Remembers a SIGTERM, as job schedulers send it, until the step is done. (A SIGKILL only costs more steps.)"""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __enter__(self) -> _Termination:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGTERM, lambda *_: setattr(self, "asked", True))
+        return self
+
+    def __exit__(self, *error) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._before)
 
 
 class _Clock:
