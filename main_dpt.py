@@ -29,6 +29,7 @@ from models.style_encoder import StyleEncoder
 from models.talker import AUDIO_MODELS, Talker, TalkerConfig, build_talker
 from models.validation_clips import ValidationClips, check_video
 from utils import training_run
+from utils.checkpoint import Checkpoint
 from utils.coefs import CoefStats, MotionCodec
 from utils.config import UserParser, add_flags, check_choice, from_args, to_plain
 from utils.data_order import EndlessBatches, Share, evaluation_batches, to_device
@@ -169,22 +170,23 @@ class Setup:
         return {name: value / count for name, value in sums.items()}
 
 
-def starting_model(configs: Configs, resumed: Path | None) -> Talker:
-    """Fresh weights around a pretrained audio encoder, or the weights of a checkpoint.
+def starting_model(configs: Configs, source: Path | None) -> tuple[Talker, Checkpoint | None]:
+    """Fresh weights around a pretrained audio encoder, or a checkpoint and its weights.
 
     Raises:
         UserError: the checkpoint's network has other sizes than the flags say.
     """
-    source = resumed or configs.run.init_from
     if source is None:
-        return build_talker(configs.model, pretrained=True, path=configs.run.audio_model_path)
-    model, _ = load_talker(source)
+        return build_talker(configs.model, pretrained=True, path=configs.run.audio_model_path), None
+    model, checkpoint = load_talker(source)
     wanted, found = asdict(configs.model), asdict(model.config)
     differing = [f"--{k} {found[k]}" for k in wanted if k in NETWORK_FLAGS and wanted[k] != found[k]]
+    if configs.model.has_style != model.config.has_style:
+        differing.append(f"{'a' if model.config.has_style else 'no'} --style_enc_ckpt")
     if differing:
         raise UserError(f"{source}: was trained with {', '.join(differing)}; give the same flags")
     model.config = configs.model
-    return model
+    return model, checkpoint
 
 
 def train(configs: Configs) -> None:
@@ -193,13 +195,14 @@ def train(configs: Configs) -> None:
 
     def make_plan(run: OpenedRun, problems: Problems) -> Plan | None:
         check = problems.check
-        setup = Setup.make(configs, None, accelerator.device, problems)
+        torch.manual_seed(config.seed)
+        model, checkpoint = check(starting_model, configs, run.resumed or config.init_from) or (None, None)
+        # A network belongs to the statistics it was trained with, even on other data.
+        setup = Setup.make(configs, checkpoint and checkpoint.stats, accelerator.device, problems)
         train_set, val_set = (check(pairs, configs, setup.codec, split) for split in ("train", "val"))
         share = Share(accelerator.process_index, accelerator.num_processes)
         if train_set is not None:
             check(EndlessBatches, len(train_set), config.batch_size, config.seed, 0, share)
-        torch.manual_seed(config.seed)
-        model = check(starting_model, configs, run.resumed)
         if model is not None:
             check(freeze, model, config.freeze)
         random = Randomness(config.seed, setup.device, share.process)
@@ -214,7 +217,7 @@ def train(configs: Configs) -> None:
             with_clips(task, configs, setup, run.folder) if accelerator.is_main_process else task,
             batches_from(train_set, config, setup.device, share),
             {"clips, training": len(train_set), "clips, validation": len(val_set)},
-            load_talker(run.resumed)[1] if run.resumed else None,
+            checkpoint if run.resumed else None,
             lambda: compile_blocks(model),
             make_step,
         )

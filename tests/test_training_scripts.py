@@ -15,6 +15,7 @@ from models.flame import load_flame
 from models.vertex_space import VertexSpace
 from tests.demo_workspace import speech
 from tests.golden_weights import HERE, NAMES
+from tests.training_data import make_data
 from utils import run_dir
 from utils.checkpoint import load_checkpoint
 from utils.media import probe
@@ -131,10 +132,22 @@ def test_fine_tuning_starts_from_the_checkpoint(workspace, style_encoder, talker
     tuned = load_checkpoint(run_dir.find_checkpoint("DPT", "tuned", 1), "talker").model
     for name, value in load_checkpoint(talker, "talker").model.items():
         assert np.array_equal(tuned[name], value), name
-    with pytest.raises(SystemExit) as stop:
-        main_dpt.main([*flags, "--max_iter", "1", "--n_prev_motions", "5"])
-    assert stop.value.code == 2
-    assert "--n_prev_motions 10" in capsys.readouterr().err
+    for changed, message in ((["--n_prev_motions", "5"], "--n_prev_motions 10"), ([], "with a --style_enc_ckpt")):
+        ours = flags if changed else [flag for flag in flags if flag not in ("--style_enc_ckpt", str(style_encoder))]
+        with pytest.raises(SystemExit) as stop:
+            main_dpt.main([*ours, *changed, "--max_iter", "1"])
+        assert stop.value.code == 2
+        assert message in capsys.readouterr().err
+
+
+def test_fine_tuning_keeps_the_statistics_of_its_start(workspace, style_encoder, talker, tmp_path):
+    """Those of one person would be another normalised space."""
+    data = make_data(tmp_path / "data", persons=5)
+    (data / "stats_train.npz").unlink()
+    flags = dpt_flags(workspace, style_encoder, "--exp_name", "person", "--init_from", str(talker))
+    main_dpt.main([*flags, "--data_root", str(data), "--batch_size", "4", "--repeat_clips", "2", "--max_iter", "1"])
+    tuned = load_checkpoint(run_dir.find_checkpoint("DPT", "person", 1), "talker").stats
+    assert np.array_equal(tuned.exp_std, load_checkpoint(talker, "talker").stats.exp_std)
 
 
 def test_style_encoder_must_fit(workspace, style_encoder, capsys):
