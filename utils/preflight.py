@@ -96,7 +96,8 @@ def freeze(network: nn.Module, names: str | None) -> None:
     for name in [name.strip() for name in (names or "").split(",") if name.strip()]:
         found = [p for path, p in network.named_parameters() if path == name or path.startswith(name + ".")]
         if not found:
-            parts = ", ".join(name for name, _ in network.named_children())
+            depth = name.count(".") + 1
+            parts = ", ".join(dict.fromkeys(".".join(p.split(".")[:depth]) for p, _ in network.named_parameters()))
             raise UserError(f"--freeze {name}: the network has no part of this name; its parts: {parts}")
         for parameter in found:
             parameter.requires_grad_(False)

@@ -40,7 +40,7 @@ class TrainerConfig(StepConfig):
     save_iter: int = 10_000
     """Steps between checkpoints."""
     val_iter: int = 5000
-    """Steps between validations."""
+    """Steps between validations; 0: only after the last step."""
     log_iter: int = 50
     """Steps between log entries."""
     log_smooth_win: int = 50
