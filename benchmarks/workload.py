@@ -39,19 +39,19 @@ SIZES = ("full", "tiny")
 class Mode:
     """How the step is computed."""
 
-    fast_audio: bool = True  # models.fast_audio instead of the transformers library's forward pass
+    fast: bool = True  # models.fast_audio, models.fast_decoder; False: the transformers library's and PyTorch's own
     vertex_space: bool = True  # vertex losses without vertices
     precision: str = "fp32"
     compile: bool = False
     graph: bool = False
 
 
-PLAIN = Mode(fast_audio=False, vertex_space=False)
+PLAIN = Mode(fast=False, vertex_space=False)
 MODES = {
     "plain fp32": PLAIN,
     "plain tf32": Mode(False, False, "tf32"),
     "plain bf16": Mode(False, False, "bf16"),
-    "vertex space fp32": Mode(fast_audio=False),
+    "vertex space fp32": Mode(fast=False),
     "fast fp32": Mode(),
     "fast tf32": Mode(precision="tf32"),
     "fast bf16": Mode(precision="bf16"),
@@ -71,8 +71,9 @@ class Workload:
         torch.manual_seed(seed)
         options = TalkerConfig(style_enc_ckpt="random", use_indicator=True, **(_TINY if size == "tiny" else {}))
         audio_encoder = build_audio_encoder("hubert", _TINY_AUDIO if size == "tiny" else None)
-        audio_encoder.fast = mode.fast_audio
+        audio_encoder.fast = mode.fast
         self.model = Talker(options, audio_encoder).to(self.device).train()
+        self.model.denoising_net.fast = mode.fast
         style_encoder = StyleEncoder(StyleEncoderConfig()).to(self.device).eval().requires_grad_(False)
         flame = _head().to(self.device)
         codec = MotionCodec(CoefLayout(), CoefStats.identity()).to(self.device)
@@ -87,8 +88,7 @@ class Workload:
 
     def _compile(self) -> None:
         self.model.denoising_net.compile()
-        for layer in self.model.audio_encoder.backbone.encoder.layers:
-            layer.compile()
+        self.model.audio_encoder.compile_layers()
 
     def loss(self, prepared: tuple[dict[str, Tensor], Ends]) -> tuple[Tensor, dict[str, Tensor]]:
         batch, ends = prepared
@@ -118,9 +118,8 @@ class Workload:
                             for cut in (first, second)]  # fmt: skip
                     self.update([self.prepare(batch, ends)])
 
-    @torch.no_grad()
     def evaluation(self, batch: dict[str, Tensor]) -> dict[str, float]:
-        """Loss terms without dropout, for the same random numbers in every mode."""
+        """Loss terms without dropout, for the same random numbers in every mode; with gradients, as in training."""
         self.model.eval()
         random, size = Randomness(1, self.device), len(batch["motion"])
         with self.accelerator.autocast():

@@ -3,10 +3,11 @@
 import math
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.fast_audio import can_convolve, convolve, encode, mask_hidden
+from models.fast_audio import can_convolve, convolve, convolves, encode, encoder_layer, mask_hidden
 from utils.errors import UserError
 
 HUB_NAMES = {"hubert": "facebook/hubert-base-ls960", "wav2vec2": "facebook/wav2vec2-base-960h"}
@@ -36,6 +37,7 @@ class AudioEncoder(nn.Module):
         """`fast` takes the forms of `models.fast_audio`; False is the library's own, which they must equal."""
         super().__init__()
         self.backbone, self.fast = backbone, fast
+        self._run_layer = encoder_layer
         self.hidden_size: int = backbone.config.hidden_size
         self._freeze()
 
@@ -47,13 +49,24 @@ class AudioEncoder(nn.Module):
             hidden = hidden[0]
         hidden = mask_hidden(net, hidden) if self.fast else net._mask_hidden_states(hidden)
         post_norm = not net.config.do_stable_layer_norm
-        encoded = encode(net.encoder, hidden) if self.fast and post_norm else net.encoder(hidden).last_hidden_state
-        return resample(encoded, n_frames)
+        if self.fast and post_norm:
+            return resample(encode(net.encoder, hidden, self._run_layer), n_frames)
+        return resample(net.encoder(hidden).last_hidden_state, n_frames)
+
+    def compile_layers(self, **options: Any) -> None:
+        """torch.compile for the transformer's layers, one code for all; options as for `torch.compile`.
+
+        The sizes are fixed in the code: training has a few kinds of batches only.
+        """
+        self._run_layer = torch.compile(encoder_layer, dynamic=False, **options)
+        if not self.fast:
+            for layer in self.backbone.encoder.layers:
+                layer.compile(dynamic=False, **options)
 
     def _convolve(self, audio: Tensor) -> Tensor:
         """Samples (B, n) -> features (B, ~n / 320, conv_dim)."""
         extractor = self.backbone.feature_extractor
-        if self.fast and can_convolve(extractor):
+        if self.fast and convolves(audio) and can_convolve(extractor):
             return convolve(extractor, audio)
         return extractor(audio).transpose(1, 2)
 

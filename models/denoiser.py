@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from models.fast_decoder import decode
 from models.positional import SinusoidalEncoding, sinusoidal_rows
 
 
@@ -46,9 +47,10 @@ def alignment_mask(n_frames: int, width: int) -> Tensor | None:
 class Denoiser(nn.Module):
     """One evaluation of the network. Parameter names are those of the published checkpoints."""
 
-    def __init__(self, config: DenoiserConfig) -> None:
+    def __init__(self, config: DenoiserConfig, fast: bool = True) -> None:
+        """`fast` takes `models.fast_decoder` for training, where it applies; False is PyTorch's own decoder always."""
         super().__init__()
-        self.config = config
+        self.config, self.fast = config, fast
         dim = config.feature_dim
         self.diff_step_map = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, dim))
         self.person_proj = nn.Linear(config.person_dim, dim)
@@ -85,5 +87,11 @@ class Denoiser(nn.Module):
         person_token = self.person_proj(person) + self.diff_step_map(self.step_table[step])
         tokens = torch.cat([person_token[:, None], self.feature_proj(motion)], dim=1)
         tokens = tokens + self.PE if self.config.learnable_positions else self.positions(tokens)
-        tokens = self.transformer(tokens, memory, memory_mask=self.mask)
-        return self.motion_dec(tokens[:, 1:])
+        # Without gradients this stays the plain twin of models.cached_denoiser, which is what inference runs on.
+        if self.fast and self.config.align_mask_width == 1 and torch.is_grad_enabled():
+            tokens = decode(self.transformer, tokens, memory)
+        else:
+            tokens = self.transformer(tokens, memory, memory_mask=self.mask)
+        # The losses take differences over time: the rounding of 16 bit numbers would be a large part of these.
+        with torch.autocast(tokens.device.type, enabled=False):
+            return self.motion_dec(tokens[:, 1:].to(self.motion_dec[0].weight.dtype))

@@ -2,16 +2,19 @@
 
 Each function equals the transformers library's own (which `AudioEncoder(fast=False)` still runs) but for rounding:
 
-- convolutions as matrix products of windows that are views of (time, channel) data, so nothing is copied;
+- convolutions as matrix products of windows that are views of (time, channel) data, so nothing is copied; the long
+  positional one by Fourier transform;
 - the first layer's group norm from the statistics of its windows: it is linear in ten samples, so mean and variance
   of its 512 outputs follow from the windows' 10 x 10 covariance, and normalising is a change of its weights;
 - SpecAugment and layer drop drawn on the device, so that the host never decides what is computed;
-- one product for query, key and value.
+- transformer layers without the library's bookkeeping, so that they compile.
 
 Under autocast the products run in its precision; normalisations and the sums between layers stay in single precision.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +22,11 @@ from torch import Tensor, nn
 
 PIECE = 2**19  # samples convolved at once, over the batch: bounds the memory of the first layers
 _ALIGN = 8  # matrix products want rows of a multiple of 8 numbers
-_BLOCK = 8  # frames of the positional convolution computed together
+
+
+def convolves(x: Tensor) -> bool:
+    """Whether the convolutions' forms are the faster ones for x: on a CPU the library's own are."""
+    return x.is_cuda
 
 
 def product_precision(x: Tensor) -> torch.dtype:
@@ -105,15 +112,20 @@ def _strided_product(conv: nn.Conv1d, x: Tensor) -> Tensor:
 # The trained encoder
 
 
-def encode(encoder: nn.Module, hidden: Tensor) -> Tensor:
-    """`encoder(hidden).last_hidden_state` for encoders that normalise after each block (the base models)."""
+def encode(encoder: nn.Module, hidden: Tensor, run_layer: Callable[[nn.Module, Tensor], Tensor]) -> Tensor:
+    """`encoder(hidden).last_hidden_state` for encoders that normalise after each block (the base models).
+
+    `run_layer` is `encoder_layer`, as it is or compiled.
+    """
     position = encoder.pos_conv_embed
-    convolved = block_convolution(hidden, position.conv)
-    hidden = encoder.layer_norm(hidden + position.activation(convolved))
-    hidden = encoder.dropout(hidden)
+    if convolves(hidden):
+        placed = position.activation(spectral_convolution(hidden, position.conv))
+    else:
+        placed = position(hidden)
+    hidden = encoder.dropout(encoder.layer_norm(hidden + placed))
     drop = encoder.config.layerdrop if encoder.training else 0.0
     for layer in encoder.layers:
-        result = encoder_layer(layer, hidden)
+        result = run_layer(layer, hidden)
         # A dropped layer is computed in vain: which ones are dropped must not change what is done.
         hidden = torch.where(torch.rand((), device=hidden.device) < drop, hidden, result) if drop > 0 else result
     return hidden
@@ -121,83 +133,32 @@ def encode(encoder: nn.Module, hidden: Tensor) -> Tensor:
 
 def encoder_layer(layer: nn.Module, x: Tensor) -> Tensor:
     """A post-norm transformer layer of either backbone, (B, L, C) -> (B, L, C)."""
-    attention = layer.attention
-    projections = attention.q_proj, attention.k_proj, attention.v_proj
-    weight, bias = torch.cat([p.weight for p in projections]), torch.cat([p.bias for p in projections])
-    qkv = F.linear(x, weight, bias).unflatten(-1, (3, attention.num_heads, -1))
-    query, key, value = qkv.permute(2, 0, 3, 1, 4)
+    attention, given = layer.attention, x.to(product_precision(x))  # cast once for all three
+    parts = (project(given) for project in (attention.q_proj, attention.k_proj, attention.v_proj))
+    query, key, value = (part.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for part in parts)
     dropout = attention.dropout if layer.training else 0.0
     mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout).transpose(1, 2).flatten(2)
     x = layer.layer_norm(x + layer.dropout(attention.out_proj(mixed)))
     return layer.final_layer_norm(x + layer.feed_forward(x))
 
 
-def block_convolution(x: Tensor, conv: nn.Conv1d) -> Tensor:
+def spectral_convolution(x: Tensor, conv: nn.Conv1d) -> Tensor:
     """The positional convolution: (B, L, C) -> (B, L, C); kernel k in groups, k // 2 frames of padding, a surplus cut.
 
-    Blocks of S frames of output are one product of the S + k - 1 frames around them with the kernel's Toeplitz matrix.
+    By Fourier transform over time, in single precision at least: one small product for every frequency and group.
     """
     kernel, groups, length = conv.kernel_size[0], conv.groups, x.shape[1]
-    dtype, size = product_precision(x), _BLOCK
-    reach, n_blocks = size + kernel - 1, -(-length // size)
-    padding = kernel // 2, n_blocks * size - length + kernel - 1 - kernel // 2
+    before = kernel // 2
+    # Long enough for what wraps around to stay off the frames that are kept; lengths with small factors are fast.
+    n = -(-(length + max(before, kernel - 1 - before)) // 32) * 32
+    single = torch.promote_types(x.dtype, torch.float32)
     with torch.autocast(x.device.type, enabled=False):
-        grouped = F.pad(x.to(dtype), (0, 0, *padding)).unflatten(2, (groups, -1)).permute(2, 0, 1, 3)
-        weight = conv.weight.to(dtype).unflatten(0, (groups, -1)).permute(0, 3, 2, 1)  # (G, k, c_in, c_out)
-        toeplitz = _Toeplitz.apply(weight, size).flatten(3).flatten(1, 2)
-        out = torch.bmm(_Windows.apply(grouped, size, reach), toeplitz)  # (G, B * blocks, S * c_out)
-        out = out.unflatten(1, (len(x), n_blocks)).unflatten(3, (size, -1)).permute(1, 2, 3, 0, 4)
-        return out.flatten(3).flatten(1, 2)[:, :length] + conv.bias.to(dtype)
-
-
-class _Toeplitz(torch.autograd.Function):
-    """(G, k, c_in, c_out) -> (G, S + k - 1, c_in, S, c_out) with [:, j, :, s] = weight[:, j - s], 0 outside."""
-
-    @staticmethod
-    def forward(ctx, weight: Tensor, size: int) -> Tensor:
-        groups, kernel, n_in, n_out = weight.shape
-        ctx.size = size
-        matrix = weight.new_zeros(groups, kernel + size - 1, n_in, size, n_out)
-        for s in range(size):
-            matrix[:, s : s + kernel, :, s] = weight
-        return matrix
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
-        kernel = gradient.shape[1] - ctx.size + 1
-        total = gradient.new_zeros(gradient[:, :kernel, :, 0].shape, dtype=_sum_type(gradient))
-        for s in range(ctx.size):
-            total += gradient[:, s : s + kernel, :, s]
-        return total.to(gradient.dtype), None
-
-
-class _Windows(torch.autograd.Function):
-    """(G, B, n, c) -> (G, B * blocks, reach * c): frames [S i, S i + reach) of every block i."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor, size: int, reach: int) -> Tensor:
-        x = x.contiguous()
-        groups, batch, length, n_in = x.shape
-        n_blocks = (length - reach) // size + 1
-        ctx.sizes = x.shape, size, reach, n_blocks
-        strides = x.stride(0), x.stride(1), size * n_in, 1
-        return x.as_strided((groups, batch, n_blocks, reach * n_in), strides).reshape(groups, batch * n_blocks, -1)
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
-        (groups, batch, length, n_in), size, reach, n_blocks = ctx.sizes
-        n_steps = -(-reach // size)
-        gradient = F.pad(gradient.view(groups, batch, n_blocks, -1), (0, (n_steps * size - reach) * n_in))
-        gradient = gradient.unflatten(3, (n_steps, size * n_in))
-        total = gradient.new_zeros(groups, batch, n_blocks + n_steps - 1, size * n_in, dtype=_sum_type(gradient))
-        for i in range(n_steps):
-            total[:, :, i : i + n_blocks] += gradient[:, :, :, i]
-        return total.view(groups, batch, -1, n_in)[:, :, :length].to(gradient.dtype), None, None
-
-
-def _sum_type(x: Tensor) -> torch.dtype:
-    """Sums of many numbers of 16 bits need more."""
-    return torch.promote_types(x.dtype, torch.float32)
+        padded = F.pad(x.to(single), (0, 0, before, n - length - before))
+        spectrum = torch.fft.rfft(padded, dim=1).unflatten(2, (groups, -1)).permute(1, 2, 0, 3)  # (f, G, B, c_in)
+        weight = torch.fft.rfft(conv.weight.to(single), n, dim=2).unflatten(0, (groups, -1)).permute(3, 0, 2, 1)
+        product = spectrum @ weight.conj()  # (f, G, c_in, c_out): a correlation
+        out = torch.fft.irfft(product.permute(2, 0, 1, 3).flatten(2), n, dim=1)[:, :length] + conv.bias
+    return out.to(product_precision(x))
 
 
 # SpecAugment (Park et al. 2019), with transformers' way of counting spans

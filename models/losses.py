@@ -5,6 +5,7 @@ All means are pooled over the valid elements of the batch. A difference of any o
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -127,7 +128,7 @@ class MotionLoss:
         if self.target == "noise":
             return {"noise": F.mse_loss(output[:, -truth.shape[1] :], noise)}
         window = make_window(output, truth, prev, ends, self.config)
-        terms = {"noise": self._compare(window, window.predicted, window.truth)}
+        terms = {"noise": self._compare(window, window.predicted - window.truth)}
         terms |= self._vertex_terms(window, shape)
         if self.codec.layout.head_pose:
             terms |= self._head_terms(window)
@@ -135,54 +136,53 @@ class MotionLoss:
                 terms["head_trans"] = self._transition(window, prev)
         return terms
 
-    def _compare(
-        self, window: Window, predicted: Tensor, truth: Tensor, order: int = 0, project: Projection = None
-    ) -> Tensor:
-        """Distance of order-th differences, counting those that end on a counted, valid frame."""
+    def _compare(self, window: Window, error: Tensor, order: int = 0) -> Tensor:
+        """Size of an error's order-th differences, counting those that end on a counted, valid frame."""
         start = window.counted(order)
-        error = diff(predicted - truth, order)[:, start:]
-        return self._size(error, window.valid[:, start + order :], project)
+        return magnitude(self.config.criterion, diff(error, order)[:, start:], window.valid[:, start + order :])
 
     def _acceleration(self, window: Window, predicted: Tensor, project: Projection = None) -> Tensor:
         """Size of the predicted acceleration: velocities of neighbouring frames against each other."""
         start = window.counted(2)
-        return self._size(diff(predicted, 2)[:, start:], window.valid[:, start + 2 :], project)
-
-    def _size(self, error: Tensor, valid: Tensor, project: Projection) -> Tensor:
-        """Pooled mean of a linear error, which is brought to vertex coordinates only now."""
-        error = error if project is None else project(error)
-        return magnitude(self.config.criterion, error, valid)
+        acceleration = diff(predicted, 2)[:, start:]
+        if project is not None:  # only now: a second difference is tiny, and would lose digits beside what it is of
+            acceleration = project(acceleration)
+        return magnitude(self.config.criterion, acceleration, window.valid[:, start + 2 :])
 
     def _vertex_terms(self, window: Window, shape: Tensor) -> dict[str, Tensor]:
         """Vertices, their velocity and acceleration, without global rotation (paper eqs. 6-8)."""
         config = self.config
         if not (config.l_vert > 0 or config.l_vel > 0 or config.l_smooth > 0):
             return {}
+        shape = self.codec.stats.denormalise("shape", shape)
         predicted, truth = self._geometry(window.predicted, shape), self._geometry(window.truth, shape)
-        project = None if self.space is None else self.space.project
+        error, project = predicted - truth, None
+        if self.space is not None:
+            project = partial(self.space.project, shape=shape)
+            error = project(error)  # once: the velocity's error is its difference
         return {
-            "vert": self._compare(window, predicted, truth, project=project),
-            "vel": self._compare(window, predicted, truth, order=1, project=project),
+            "vert": self._compare(window, error),
+            "vel": self._compare(window, error, order=1),
             "smooth": self._acceleration(window, predicted, project),
         }
 
     def _geometry(self, motion: Tensor, shape: Tensor) -> Tensor:
-        """Normalised motion (B, L, D), shape (B, 100) -> vertices (B, L, 3V), or the features that stand for them."""
+        """Normalised motion (B, L, D), raw shape (B, 100) -> vertices (B, L, 3V), or features that stand for them."""
         exp, pose = self.codec.decode(motion)
-        shape = self.codec.stats.denormalise("shape", shape)[:, None].expand(-1, motion.shape[1], -1)
         if self.space is not None:
-            return self.space.features(shape, exp, pose)
+            return self.space.features(exp, pose)
+        shape = shape[:, None].expand(-1, motion.shape[1], -1)
         flat = self.flame(shape.flatten(0, 1), exp.flatten(0, 1), pose.flatten(0, 1), global_rotation=False)
         return flat.flatten(1).unflatten(0, motion.shape[:2])
 
     def _head_terms(self, window: Window) -> dict[str, Tensor]:
         """Normalised head rotation, its velocity and acceleration (paper eqs. 9-11)."""
         rotation = self.codec.layout.rotation
-        predicted, truth = window.predicted[..., rotation], window.truth[..., rotation]
+        error = (window.predicted - window.truth)[..., rotation]
         return {
-            "head_angle": self._compare(window, predicted, truth),
-            "head_vel": self._compare(window, predicted, truth, order=1),
-            "head_smooth": self._acceleration(window, predicted),
+            "head_angle": self._compare(window, error),
+            "head_vel": self._compare(window, error, order=1),
+            "head_smooth": self._acceleration(window, window.predicted[..., rotation]),
         }
 
     def _transition(self, window: Window, prev: Tensor) -> Tensor:

@@ -6,7 +6,9 @@ With the head rotation left out and the eyes at rest, a vertex is linear in a fe
 
 (blend shapes are linear in exp; correctives are linear in D; skinning multiplies both, and the jaw joint, by D).
 The constant cancels in every difference of the losses, between prediction and truth and over time alike. With the
-eigendecomposition M^T M = U L U^T, |M f|^2 = |L^(1/2) U^T f|^2: a few hundred numbers instead of 15,000.
+eigendecomposition M^T M = U L U^T, |M f|^2 = |L^(1/2) U^T f|^2: a few hundred numbers instead of 15,000. The shape is
+the same for all frames of a clip, so vec(D) x shape is never written out: its rows of the projection, contracted with
+the shape, make a 9-row matrix for each clip.
 """
 
 import torch
@@ -22,8 +24,8 @@ _N_D = 9  # entries of D
 class VertexSpace(nn.Module):
     """Isometric coordinates of vertex motion; non-persistent buffers, nothing trained.
 
-    `project(features(a) - features(b))` has the mean square over its components that the vertices' difference has
-    over vertices and xyz.
+    `project(features(a) - features(b), shape)` has the mean square over its components that the difference of the
+    vertices has over vertices and xyz.
     """
 
     def __init__(self, flame: Flame, tolerance: float = 1e-12) -> None:
@@ -40,25 +42,29 @@ class VertexSpace(nn.Module):
         projection = eigenvectors[:, keep] * eigenvalues[keep].sqrt()
         n_kept = int(keep.sum())
         projection = projection * (n_kept / basis.shape[1]) ** 0.5  # means over n_kept stand for means over 3V
-        self.register_buffer("projection", projection.float(), persistent=False)
+        linear, products = projection.float().split([N_EXP + _N_D, _N_D * (N_SHAPE + N_EXP + _N_D)])
+        by_shape, others = products.unflatten(0, (_N_D, -1)).split([N_SHAPE, N_EXP + _N_D], dim=1)
+        self.register_buffer("projection", torch.cat([linear, others.flatten(0, 1)]), persistent=False)  # (F', K)
+        # (100, 9, K)
+        self.register_buffer("by_shape", by_shape.transpose(0, 1).contiguous(), persistent=False)
 
     @staticmethod
-    def features(shape: Tensor, exp: Tensor, pose: Tensor) -> Tensor:
-        """Raw shape (..., 100), exp (..., 50), pose (..., 6) -> (..., F); head rotation pose[..., :3] is ignored."""
+    def features(exp: Tensor, pose: Tensor) -> Tensor:
+        """Raw exp (..., 50), pose (..., 6) -> (..., F'), all but the shape's; the head's pose[..., :3] is ignored."""
         change = rotation_matrix(pose[..., 3:6]) - torch.eye(3, dtype=pose.dtype, device=pose.device)
         d = change.flatten(-2)
-        others = torch.cat([shape, exp, d], dim=-1)
-        products = (d[..., :, None] * others[..., None, :]).flatten(-2)
-        return torch.cat([exp, d, products], dim=-1)
+        linear = torch.cat([exp, d], dim=-1)
+        return torch.cat([linear, (d[..., :, None] * linear[..., None, :]).flatten(-2)], dim=-1)
 
-    def project(self, features: Tensor) -> Tensor:
-        """Differences of features (..., F) -> coordinates (..., K)."""
-        return features @ self.projection
+    def project(self, features: Tensor, shape: Tensor) -> Tensor:
+        """Differences of features (B, L, F') of clips of raw shape (B, 100) -> coordinates (B, L, K)."""
+        of_clip = (shape @ self.by_shape.flatten(1)).unflatten(1, (_N_D, -1))  # (B, 9, K)
+        return torch.baddbmm(features @ self.projection, features[..., N_EXP : N_EXP + _N_D], of_clip)
 
 
 @torch.no_grad()
 def vertex_basis(flame: Flame) -> Tensor:
-    """Rows: what a unit of each feature adds to the vertices, (F, 3V) float64, in the order of `features`."""
+    """Rows: what a unit of each feature f (above) adds to the vertices, (F, 3V) float64."""
     n_vertices = flame.n_vertices
     directions = flame.directions.double().unflatten(1, (n_vertices, 3))
     n_blend = flame.n_shape + flame.n_exp

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from models import audio_encoder, fast_audio
 from models.audio_encoder import _interpolate, _resample, build_audio_encoder
-from models.fast_audio import block_convolution, can_convolve, convolve, mask_hidden, span_mask
+from models.fast_audio import can_convolve, convolve, mask_hidden, span_mask, spectral_convolution
 from tests.golden_weights import array
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64,
@@ -78,7 +79,9 @@ def test_which_extractors_can_be_convolved():
     assert not can_convolve(encoder.backbone.feature_extractor)
 
 
-@pytest.mark.parametrize("kernel,groups,length", [(16, 4, 40), (128, 16, 200), (5, 1, 13), (16, 2, 3)])
+@pytest.mark.parametrize(
+    "kernel,groups,length", [(16, 4, 40), (128, 16, 200), (5, 1, 13), (16, 2, 3), (33, 1, 16), (64, 1, 33)]
+)
 def test_positional_convolution(kernel, groups, length):
     """In double precision: values and all gradients."""
     torch.manual_seed(0)
@@ -87,7 +90,7 @@ def test_positional_convolution(kernel, groups, length):
     outside = torch.randn(2, length, 32, dtype=torch.float64)
     wanted = [x, conv.weight, conv.bias]
     plain = conv(x.transpose(1, 2))[..., :length].transpose(1, 2)
-    fast = block_convolution(x, conv)
+    fast = spectral_convolution(x, conv)
     close(fast, plain, 1e-13)
     for a, b in zip(torch.autograd.grad(fast, wanted, outside), torch.autograd.grad(plain, wanted, outside)):
         close(a, b, 1e-13)
@@ -106,6 +109,14 @@ def test_resampling(length, n_frames):
 # The whole encoder
 
 
+@pytest.fixture(params=[False, True], ids=["cpu", "gpu"])
+def device_forms(request, monkeypatch):
+    """The forms that a CPU, and that a GPU takes, both on the CPU."""
+    for module in (fast_audio, audio_encoder):
+        monkeypatch.setattr(module, "convolves", lambda x: request.param)
+
+
+@pytest.mark.usefixtures("device_forms")
 @pytest.mark.parametrize("kind", ["hubert", "wav2vec2"])
 @pytest.mark.parametrize("change", [{}, {"do_stable_layer_norm": True}, {"feat_extract_norm": "layer"}])
 def test_twins(kind, change):
@@ -127,6 +138,7 @@ def test_twins(kind, change):
     assert [n for n, p in fast.named_parameters() if p.grad is not None] == trained
 
 
+@pytest.mark.usefixtures("device_forms")
 def test_autocast_is_as_good_as_the_library():
     fast = make(**NO_DROPOUT).eval()
     plain, audio = copy.deepcopy(fast), audio_of(2, 6400)
@@ -148,6 +160,19 @@ def test_dropout_is_where_the_library_has_it():
         draws = [encoder.train()(audio.expand(3000, -1), 1).flatten(1) for encoder in (fast, plain)]
     close(draws[0].std(0), draws[1].std(0), 0.1)
     close(draws[0].mean(0), draws[1].mean(0), 0.1)
+
+
+def test_compiled_layers():
+    """Traced without a break, for frozen and trained layers, and the same."""
+    traced = []
+    plain = make(**NO_DROPOUT).train()
+    compiled = copy.deepcopy(plain)
+    compiled.compile_layers(fullgraph=True, backend=lambda graph, _: traced.append(1) or graph.forward)
+    features = [encoder(audio_of(2, 6400), 10) for encoder in (compiled, plain)]
+    torch.testing.assert_close(*features)
+    assert 0 < len(traced) < len(plain.backbone.encoder.layers)
+    features[0].sum().backward()
+    assert compiled.backbone.encoder.layers[2].attention.k_proj.weight.grad is not None
 
 
 def test_layer_drop(monkeypatch):

@@ -2,7 +2,8 @@
 
 A small network's step is a few thousand kernels that the GPU finishes faster than Python can launch them. Captured
 once and replayed, they cost one launch. What a step does must then be the same every time: no waiting for the device,
-no choice on the host. Steps that differ in kind (here: which clips of the batch are cut short) get a graph each.
+no choice on the host. Steps that differ in kind (here: which clips of the batch are cut short) get a graph each, all of
+them in the same memory.
 """
 
 from __future__ import annotations
@@ -79,7 +80,12 @@ class GraphedStep:
         for generator in self._generators:
             graph.register_generator_state(generator)
         torch.cuda.synchronize()
-        with torch.cuda.graph(graph, stream=self._stream):
+        # All graphs work in the first one's memory: what a capture frees, the next one takes. So each replay overwrites
+        # intermediate results and outputs of the others, which is safe here because (1) replays run one after another
+        # on one stream; (2) none reads what another has left: gradients start anew, and inputs, weights and optimiser
+        # state lie outside, made by eager steps or before the capture; (3) outputs are cloned behind each replay.
+        pool = next((other.graph.pool() for other in self._graphs.values()), None)
+        with torch.cuda.graph(graph, pool=pool, stream=self._stream):
             outputs = self._step(tree_unflatten(static, structure))
         for parameter in self._parameters:
             parameter.grad = None
