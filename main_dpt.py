@@ -18,6 +18,7 @@ from datasets.clip_store import ClipStore
 from datasets.motion_pairs import MotionPairs
 from datasets.resident import batches_from
 from datasets.spoken_clips import validation_clips
+from models.audio_encoder import AudioEncoder
 from models.diffusion import SCHEDULES, Schedule
 from models.flame import Flame, load_flame
 from models.guidance import MODES
@@ -273,10 +274,8 @@ def with_clips(task: Task, configs: Configs, setup: Setup, folder: Path) -> Task
 def compile_blocks(model: Talker) -> None:
     """torch.compile: the denoiser whole, the audio encoder layer by layer, because training drops some at random."""
     model.denoising_net.compile()
-    for name, module in model.audio_encoder.named_modules():
-        if name.endswith("encoder.layers"):
-            for layer in module:
-                layer.compile()
+    if isinstance(model.audio_encoder, AudioEncoder):  # any other is frozen
+        model.audio_encoder.compile_layers()
 
 
 def test(configs: Configs) -> None:
