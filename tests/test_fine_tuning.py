@@ -66,7 +66,8 @@ def test_before_and_after(data, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(fine_tuning.subprocess, "run", run)
     flags = ["--data_root", data, "--exp_name", "base", "--seconds", "10", "--max_iter", "2", "--batch_size", "3",
              "--samples", "1", "--num_workers", "0", "--device", "cpu", "--lr", "0.01", "--precision", "fp32",
-             "--freeze", "denoising_net.diff_step_map", "--work", tmp_path / "work", "--json", tmp_path / "out.json"]  # fmt: skip
+             "--freeze", "denoising_net.diff_step_map", "--work", tmp_path / "work",
+             "--json", tmp_path / "out.json"]  # fmt: skip
     fine_tuning.main([str(flag) for flag in flags])
     printed, found = capsys.readouterr().out, json.loads((tmp_path / "out.json").read_text())
     assert "b, 10 s in 1 clips to train on, 18 s in 2 to measure, 2 steps" in printed

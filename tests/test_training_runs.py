@@ -90,7 +90,7 @@ def test_a_killed_run_continues_as_if_nothing_had_happened(data, tmp_path, train
     flags = [*SIZES, "--exp_name", "study", "--data_root", str(data), "--audio_model_path", str(tmp_path / "hubert")]
     flags += ["--batch_size", "2", "--max_iter", "9", "--save_iter", "2", "--val_iter", "3", "--n_diff_steps", "8"]
     flags += ["--ema_decay", "0.9", "--scheduler", "Warmup", "--gradient_accumulation_steps", "2", "--grad_clip", "1"]
-    flags += ["--n_motions", "20", "--n_prev_motions", "5"]
+    flags += ["--n_motions", "20", "--n_prev_motions", "5", "--val_clips", "0"]
     flags += ["--criterion", "l1", "--l_vert", "0", "--l_vel", "0", "--l_smooth", "0"]  # no vertices: time
     train_here(tmp_path / "whole", main_dpt, flags)
     killed = tmp_path / "killed"
@@ -104,6 +104,16 @@ def test_a_killed_run_continues_as_if_nothing_had_happened(data, tmp_path, train
     for name, value in last[0].model.items():
         assert torch.equal(value, last[1].model[name]), name
     assert not torch.equal(last[0].model["null_audio_feat"], last[0].training["raw_model"]["null_audio_feat"])
+
+
+def test_two_processes_make_the_step_of_one():
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [sys.executable, *launcher, str(ROOT / "tests" / "shared_gradients.py")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "process 0 of 2: as one" in done.stdout
+    assert "process 1 of 2: as one" in done.stdout
 
 
 def test_two_processes_share_a_run(data, tmp_path, train_here):

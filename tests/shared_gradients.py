@@ -1,0 +1,45 @@
+"""Under torchrun: one optimiser step on two processes must be the step of one process on all of their items."""
+
+import copy
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import torch
+from torch import nn
+
+from utils.processes import start_processes
+from utils.train_step import Learner, StepConfig, make_update
+
+if __name__ == "__main__":
+    accelerator = start_processes("cpu")
+    rank, processes = accelerator.process_index, accelerator.num_processes
+    torch.manual_seed(0)
+    network = nn.ModuleList([nn.Linear(3, 2), nn.Linear(3, 2), nn.Linear(3, 2)])
+    alone = copy.deepcopy(network)
+    items = torch.randn(2 * processes * 4, 3)  # two batches of four items a process
+
+    def loss_of(net, used):
+        return lambda x: (sum(net[i](x) for i in used).square().mean(), {})
+
+    config = StepConfig(lr=0.1, grad_clip=0.7, ema_decay=0.5)
+    learner = Learner(network, config, accelerator)
+    learner.set_rates()
+    ours = [batch.chunk(processes)[rank] for batch in items.chunk(2)]
+    # The first layer has a gradient on every process, the second on one, the third on none: like dropped layers.
+    used = (0, 1) if rank == 0 else (0,)
+    means = make_update(learner, loss_of(network, used))(ours)
+
+    optimizer = torch.optim.Adam(alone.parameters(), lr=0.1)
+    for batch in items.chunk(2):
+        for process, part in enumerate(batch.chunk(processes)):
+            total = loss_of(alone, (0, 1) if process == 0 else (0,))(part)[0]
+            (total / 2 / processes).backward()
+    norm = nn.utils.clip_grad_norm_(alone.parameters(), 0.7)
+    optimizer.step()
+    torch.testing.assert_close(means["grad_norm"], norm)
+    for found, expected in zip(network.parameters(), alone.parameters()):
+        torch.testing.assert_close(found, expected)
+    print(f"process {rank} of {processes}: as one")
+    torch.distributed.destroy_process_group()
