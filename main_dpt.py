@@ -182,6 +182,8 @@ def starting_model(configs: Configs, source: Path | None) -> tuple[Talker, Check
     model, checkpoint = load_talker(source)
     wanted, found = asdict(configs.model), asdict(model.config)
     differing = [f"--{k} {found[k]}" for k in wanted if k in NETWORK_FLAGS and wanted[k] != found[k]]
+    if configs.model.no_use_learnable_pe and wanted["positional_encoding"] != found["positional_encoding"]:
+        differing.append(f"--positional_encoding {found['positional_encoding']}")
     if configs.model.has_style != model.config.has_style:
         differing.append(f"{'a' if model.config.has_style else 'no'} --style_enc_ckpt")
     if differing:
