@@ -95,7 +95,10 @@ class Randomness:
         mixed = _mix(_mix(_mix(self.seed) + step) + self.process)
         self.host.manual_seed(mixed)
         self.device.manual_seed(mixed)
-        torch.manual_seed(mixed + 1)
+        # Not torch.manual_seed: without a GPU it notes a traceback at every call, for a GPU that may come.
+        torch.default_generator.manual_seed(mixed + 1)
+        if self.device.device.type == "cuda":
+            torch.cuda.default_generators[torch.cuda.current_device()].manual_seed(mixed + 1)
         np.random.seed(mixed % 2**32)  # noqa: NPY002 (SpecAugment in transformers draws from here)
         python_random.seed(mixed)
 
