@@ -72,7 +72,9 @@ def train(
             trainer.restore(plan.resumed.model, plan.resumed.training, plan.resumed.step)
         check_disk(trainer.learner, run.folder)
         if config.dry_run:
-            log.info(describe(trainer, plan, resolved))
+            facts = describe(trainer, plan, resolved)
+            if accelerator.is_main_process:
+                log.info(facts)
         else:
             trainer.fit(plan.batches_from)
 
