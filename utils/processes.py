@@ -34,7 +34,7 @@ def start_processes(device: str = "auto", precision: str = "fp32") -> Accelerato
     chosen = pick_device(device)
     if precision == "fp16" and chosen.type == "cpu":
         raise UserError("--precision fp16: needs a GPU; use bf16 or fp32")
-    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
     if chosen.index is not None:
         torch.cuda.set_device(chosen)
     AcceleratorState._reset_state(reset_partial_state=True)  # another run in this Python process had its own
