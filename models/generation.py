@@ -24,6 +24,9 @@ class GenerationConfig:
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     whole_audio: bool = True  # encode the whole file at once; False: window by window (`--no_context_audio_feat`)
+    # A new x_T for every window. The published sampler reuses the first one; with a deterministic solver that would
+    # repeat whatever speech does not decide (turns of the head, blinks) every 4 s.
+    fresh_noise: bool = False
     progress: bool = False
 
 
@@ -89,10 +92,14 @@ class _Running:
         options = model.config
         self.item, self.windows = item, []
         self.generator = torch.Generator(model.device).manual_seed(item.seed)
-        size = (options.n_motions, options.layout.motion_dim)
-        self.x_T = torch.randn(size, generator=self.generator, device=model.device)
+        self._size = (options.n_motions, options.layout.motion_dim)
+        self.draw()
         start_motion, start_audio = model.start(1)
         self.motion, self.audio = item.start or (start_motion[0], start_audio[0])
+
+    def draw(self) -> None:
+        """Draw the noise x_T (L, D) that the next window starts from."""
+        self.x_T = torch.randn(self._size, generator=self.generator, device=self.generator.device)
 
     @property
     def left(self) -> int:
@@ -159,6 +166,9 @@ def generate_batch(
     with tqdm(total=total, desc="generating", unit="window", disable=not config.progress) as shown:
         while any(r.left for r in running):
             batch = sorted((r for r in running if r.left), key=lambda r: -r.left)[:batch_size]
+            for r in batch:
+                if config.fresh_noise and r.windows:
+                    r.draw()
             noise = gaussian_noise([r.generator for r in batch], model.device)
             motion = engine.run(_conditions(model, batch), steps, torch.stack([r.x_T for r in batch]), noise)
             for r, window in zip(batch, motion):
@@ -184,7 +194,7 @@ def generate(
         style: (B, d_style), or None for the null style.
         config: guidance, sampler and audio encoding.
         seeds: one per sample, so that a sample does not depend on how many are drawn beside it. The first window's
-            x_T is reused by all windows, as published.
+            x_T is reused by all windows, as published, unless `config.fresh_noise`.
 
     Returns:
         Normalised motion (B, n_frames, D).

@@ -12,14 +12,15 @@ from models.talker import TalkerConfig
 from utils.errors import UserError
 
 FEW_STEPS = 25
-_SCALES = {"scale_style": 3.0, "scale_audio": 1.15}
+_PUBLISHED_SCALES = {"scale_style": 3.0, "scale_audio": 1.15}
+_OWN_SCALES = {"scale_style": 1.5, "scale_audio": 1.5}  # docs/model_card.md has the measurements
 
 
 def add_sampling_flags(parser: argparse.ArgumentParser) -> None:
     """-ss -sa --cfg_mode --cfg_cond -dtr -dtmin -dtmax --sampler --steps --no_context_audio_feat."""
     add = parser.add_argument_group("sampling").add_argument
-    add("-ss", "--scale_style", type=float, default=_SCALES["scale_style"], help="style guidance (default: 3)")
-    add("-sa", "--scale_audio", type=float, default=_SCALES["scale_audio"], help="audio guidance (default: 1.15)")
+    add("-ss", "--scale_style", type=float, help="style guidance (default: 3 for published models, else 1.5)")
+    add("-sa", "--scale_audio", type=float, help="audio guidance (default: 1.15 for published models, else 1.5)")
     add("--cfg_mode", choices=MODES, help="how guidance combines conditions (default: the model's)")
     add("--cfg_cond", help="guided conditions: audio, style or audio,style (default: the model's)")
     add("-dtr", "--dtr", "--dynamic_threshold_ratio", dest="dtr", type=float, default=0.0,
@@ -38,9 +39,10 @@ def check_sampling_flags(args: argparse.Namespace) -> None:
     if not 0 < args.dtmin <= args.dtmax:
         raise UserError(f"--dynamic_threshold_min {args.dtmin:g}: must be above 0 and at most "
                         f"--dynamic_threshold_max {args.dtmax:g}")  # fmt: skip
-    for flag, default in _SCALES.items():
-        if not math.isfinite(getattr(args, flag)):
-            raise UserError(f"--{flag} {getattr(args, flag)}: must be a finite number; the default is {default:g}")
+    for flag, default in _OWN_SCALES.items():
+        scale = getattr(args, flag)
+        if scale is not None and not math.isfinite(scale):
+            raise UserError(f"--{flag} {scale}: must be a finite number; the default is {default:g}")
 
 
 def generation_config(args: argparse.Namespace, options: TalkerConfig, published: bool) -> GenerationConfig:
@@ -56,10 +58,20 @@ def generation_config(args: argparse.Namespace, options: TalkerConfig, published
             has = "audio, style" if options.has_style else "audio"
             raise UserError(f"--cfg_cond {args.cfg_cond}: {name!r} is not a condition of this model; it has {has}")
     threshold = DynamicThreshold(args.dtr, args.dtmin, args.dtmax) if args.dtr > 0 else None
-    guidance = Guidance(conditions, args.cfg_mode or options.cfg_mode, args.scale_audio, args.scale_style, threshold)
+    defaults = _PUBLISHED_SCALES if published else _OWN_SCALES
+    given = {flag: getattr(args, flag) for flag in defaults}
+    scales = {flag: defaults[flag] if scale is None else scale for flag, scale in given.items()}
+    mode = args.cfg_mode or options.cfg_mode
+    guidance = Guidance(conditions, mode, scales["scale_audio"], scales["scale_style"], threshold)
     name = args.sampler or ("ddpm" if published else "ddim")
     if args.steps is not None and not 1 <= args.steps <= options.n_diff_steps:
         raise UserError(f"--steps {args.steps}: this model has {options.n_diff_steps} diffusion steps; use 1 to that")
     default = None if name == "ddpm" else min(FEW_STEPS, options.n_diff_steps)
     sampler = SamplerConfig(name, args.steps or default)
-    return GenerationConfig(guidance, sampler, whole_audio=not args.no_context_audio_feat, progress=True)
+    return GenerationConfig(
+        guidance,
+        sampler,
+        whole_audio=not args.no_context_audio_feat,
+        fresh_noise=name != "ddpm",
+        progress=True,
+    )

@@ -1,5 +1,7 @@
 """Many items in one batch: each result is the one of the item alone."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -81,6 +83,21 @@ def test_start_state_continues_an_item():
     torch.testing.assert_close(torch.cat([first, second]), both, atol=1e-5, rtol=1e-5)
     (other,) = generate_batch(model, [Item(halves[1], shape, style, 5)], DDIM)
     assert (other - second).abs().max() > 1e-3
+
+
+def test_fresh_noise_starts_every_window_anew():
+    """The same speech twice over, with the same context: only the noise tells the second window from the first."""
+    model = make_talker()
+    speech = Speech.encode(model, audio(640 * 100))
+    twice = Speech(speech.windows.repeat(2, 1, 1), 200)
+    item = Item(twice, vector("shape", 100), vector("style", 128), 5)
+    reused, fresh = (
+        generate_batch(model, [item], replace(DDIM, fresh_noise=fresh), engine=None)[0] for fresh in (False, True)
+    )
+    torch.testing.assert_close(fresh[:100], reused[:100])
+    assert (fresh[100:] - reused[100:]).abs().max() > 1e-2
+    (again,) = generate_batch(model, [item], replace(DDIM, fresh_noise=True))
+    assert torch.equal(again, fresh)
 
 
 def test_null_style_in_a_mixed_batch_is_the_learnt_vector():
