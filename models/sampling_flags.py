@@ -11,7 +11,7 @@ from models.sampling import SAMPLERS, SamplerConfig
 from models.talker import TalkerConfig
 from utils.errors import UserError
 
-FEW_STEPS = 25
+FEW_STEPS = 10  # docs/model_card.md
 _PUBLISHED_SCALES = {"scale_style": 3.0, "scale_audio": 1.15}
 _OWN_SCALES = {"scale_style": 1.5, "scale_audio": 1.5}  # docs/model_card.md has the measurements
 
