@@ -16,6 +16,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from benchmarks.report import text_table, write_json
 from models.sampling import SAMPLERS
@@ -40,8 +41,8 @@ COLUMNS = 3
 Point = dict[str, dict[str, float]]  # metric -> mean, std
 
 
-def evaluate(folder: Path, data_root: Path, flags: list[str]) -> Point:
-    """evaluate.py's pooled numbers of the model; run only if they are not there.
+def evaluate(folder: Path, data_root: Path, flags: list[str]) -> dict[str, Any]:
+    """What evaluate.py found, by `metrics.json`; run only if it is not there.
 
     Raises:
         UserError: evaluate.py failed; its own message has been shown.
@@ -52,19 +53,26 @@ def evaluate(folder: Path, data_root: Path, flags: list[str]) -> Point:
         log.info("%s", " ".join(flags))
         if subprocess.run([*command, "--no_pictures", *flags], stdout=subprocess.DEVNULL).returncode:
             raise UserError(f"evaluate.py {' '.join(flags)}: failed, see above")
-    return json.loads(file.read_text())["pooled"]["model"]
+    return json.loads(file.read_text())
 
 
-def collect(args) -> dict[str, Point]:
-    """`<sampler> <steps>` -> its metrics, `reference` first."""
-    points = {}
-    if not args.no_reference:
-        points[REFERENCE] = evaluate(args.output / REFERENCE, args.data_root, ["--sampler", "ddpm", *args.flags])
+def collect(args) -> dict[str, dict[str, Any]]:
+    """`<sampler> <steps>` -> what evaluate.py found, `reference` first.
+
+    Raises:
+        UserError: a point that was there already is of another model or other data.
+    """
+    wanted = {} if args.no_reference else {REFERENCE: ["--sampler", "ddpm"]}
     for sampler in args.samplers:
-        for steps in sorted(args.steps):
-            flags = ["--sampler", sampler, "--steps", str(steps), *args.flags]
-            points[f"{sampler} {steps}"] = evaluate(args.output / f"{sampler}_{steps}", args.data_root, flags)
-    return points
+        wanted |= {f"{sampler} {n}": ["--sampler", sampler, "--steps", str(n)] for n in sorted(args.steps)}
+    found: dict[str, dict[str, Any]] = {}
+    for label, flags in wanted.items():
+        folder = args.output / label.replace(" ", "_")
+        found[label] = evaluate(folder, args.data_root, [*flags, *args.flags])
+        subjects = [[each["settings"][key] for key in ("scored", "data")] for each in found.values()]
+        if subjects[-1] != subjects[0]:
+            raise UserError(f"{folder}: is of {subjects[-1]}, others of {subjects[0]}; remove it, or use another -o")
+    return found
 
 
 def outside(point: Point, reference: Point) -> list[str]:
@@ -132,9 +140,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--no_reference", action="store_true", help="leave out DDPM with all steps, which takes long")
     args = parser.parse_args(argv[:split])
     args.flags = argv[split + 1 :]
-    points = collect(args)
+    found = collect(args)
+    points = {label: each["pooled"]["model"] for label, each in found.items()}
     print(table(points))
-    write_json(args.output / "steps.json", {"flags": args.flags, "points": points})
+    settings = next(iter(found.values()))["settings"]
+    write_json(args.output / "steps.json", {"scored": settings["scored"], "data": settings["data"], "points": points})
     with atomic_path(args.output / "steps.svg") as path:
         path.write_text(picture(points))
 

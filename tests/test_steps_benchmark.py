@@ -26,7 +26,8 @@ def calls(monkeypatch):
         folder, flags = Path(flags["-o"]), dict(zip(seen[-1][::2], seen[-1][1::2]))
         folder.mkdir(parents=True)
         value = 1 + 10 / int(flags.get("--steps", 1e9))
-        (folder / "metrics.json").write_text(json.dumps({"pooled": {"model": metrics(value)}}))
+        found = {"settings": {"scored": "tiny/iter_0000001", "data": {"clips": 3}}, "pooled": {"model": metrics(value)}}
+        (folder / "metrics.json").write_text(json.dumps(found))
         return SimpleNamespace(returncode=0)
 
     monkeypatch.setattr(steps.subprocess, "run", run)
@@ -45,6 +46,7 @@ def test_points_table_and_plot(calls, tmp_path, capsys):
     assert printed[2].split() == ["ddim", "5", "3", "3", "3", "3"]
     assert printed[3].split() == ["ddim", "100", "1.1", "1.1", "1.1", "0"]
     content = json.loads((tmp_path / "steps.json").read_text())
+    assert content["scored"] == "tiny/iter_0000001"
     assert content["points"]["dpmpp_2m 5"]["lve"]["mean"] == 3
     root = ElementTree.fromstring((tmp_path / "steps.svg").read_text())
     panels = [child for child in root if child.tag.endswith("svg")]
@@ -54,6 +56,12 @@ def test_points_table_and_plot(calls, tmp_path, capsys):
 
     steps.main([*arguments, "--", "--limit", "3"])
     assert len(calls) == 5  # nothing is computed twice
+
+    stale = tmp_path / "ddim_100" / "metrics.json"
+    stale.write_text(stale.read_text().replace("iter_0000001", "iter_0000002"))
+    with pytest.raises(SystemExit):
+        steps.main([*arguments, "--", "--limit", "3"])
+    assert "ddim_100: is of ['tiny/iter_0000002'" in capsys.readouterr().err
 
 
 def test_without_reference(calls, tmp_path):
