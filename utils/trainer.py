@@ -229,7 +229,7 @@ class _Termination:
 
     def __exit__(self, *error) -> None:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._before)
+            signal.signal(signal.SIGTERM, self._before or signal.SIG_DFL)  # None: was not set by Python
 
 
 class _Clock:
