@@ -1,7 +1,5 @@
 """The models shipped with the repository: small, complete, and they really follow speech and style."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
