@@ -1,0 +1,163 @@
+"""A talking head as one .glb: mesh, named morph targets, skeleton, and their animation (Blender, three.js, Unreal).
+
+Written with the conventions of glTF 2.0: metres, y up, the face towards +z, quaternions x y z w.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from utils.atomic import atomic_path
+from utils.exports.gltf import ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER, GltfWriter
+from utils.exports.rig import JOINTS, NECK, PARENTS, ROOT, Rig
+from utils.exports.surface import CLAY, Surface, linear_colours, smooth_normals
+
+# Offsets whose largest effect in this motion is below this are left out (metres). All 50 targets together stay below
+# 50 * 0.3 um = 0.015 mm in the worst case.
+NEGLIGIBLE = 3e-7
+NEGLIGIBLE_NORMAL = 0.004  # radians, about 1/4 degree
+NORMALS_BYTES = 3_000_000  # morphed normals larger than this are left out: readers then keep the neutral face's
+_INFLUENCES = 4  # joints per vertex in glTF
+
+
+def write_glb(path: str | Path, rig: Rig, surface: Surface, title: str = "head") -> None:
+    """Write the file.
+
+    Raises:
+        UserError: the path cannot be written.
+    """
+    writer = GltfWriter()
+    joints = _skeleton(writer, rig)
+    mesh = writer.add("meshes", _mesh(writer, rig, surface, title))
+    skin = writer.add("skins", _skin(writer, rig, joints))
+    head = writer.add("nodes", {"name": title, "mesh": mesh, "skin": skin})
+    writer.add("animations", _animation(writer, rig, joints, head))
+    writer.add("scenes", {"name": title, "nodes": [joints[ROOT], head], "extras": {"fps": rig.fps}})
+    writer.content["scene"] = 0
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(writer.to_bytes())
+
+
+def _skeleton(writer: GltfWriter, rig: Rig) -> list[int]:
+    """Joint nodes in rest position -> their node numbers."""
+    for j, name in enumerate(JOINTS):
+        rest = rig.joints[j] - (rig.joints[PARENTS[j]] if j else 0)
+        children = [child for child, parent in enumerate(PARENTS) if parent == j]
+        node = {"name": name, "translation": rest.astype(float).tolist()}
+        writer.add("nodes", node | ({"children": children} if children else {}))
+    return list(range(len(JOINTS)))
+
+
+def _skin(writer: GltfWriter, rig: Rig, joints: list[int]) -> dict:
+    inverse = np.tile(np.eye(4, dtype=np.float32), (len(JOINTS), 1, 1))
+    inverse[:, 3, :3] = -rig.joints  # column-major: the last stored row is the translation
+    return {"joints": joints, "skeleton": joints[ROOT], "inverseBindMatrices": writer.accessor(inverse)}
+
+
+def _mesh(writer: GltfWriter, rig: Rig, surface: Surface, title: str) -> dict:
+    index_type = np.uint16 if len(surface.expand) <= 65535 else np.uint32
+    normals = smooth_normals(rig.rest, _on_head(surface))
+    joint, weight = influences(rig.weights)
+    attributes = {
+        "POSITION": writer.accessor(rig.rest[surface.expand], ARRAY_BUFFER),
+        "NORMAL": writer.accessor(normals[surface.expand], ARRAY_BUFFER),
+        "JOINTS_0": writer.accessor(joint[surface.expand], ARRAY_BUFFER),
+        "WEIGHTS_0": writer.accessor(weight[surface.expand], ARRAY_BUFFER),
+    }
+    if surface.uv is not None:
+        attributes["TEXCOORD_0"] = writer.accessor(_flipped(surface.uv), ARRAY_BUFFER)
+    if surface.colours is not None:
+        attributes["COLOR_0"] = writer.accessor(_colours(surface.colours), ARRAY_BUFFER, normalised=True)
+    primitive = {
+        "attributes": attributes,
+        "indices": writer.accessor(surface.faces.ravel().astype(index_type), ELEMENT_ARRAY_BUFFER),
+        "material": writer.add("materials", _material(writer, surface)),
+        "targets": _targets(writer, rig, surface, normals),
+    }
+    names = [target.name for target in rig.targets]
+    start = [float(target.weights[0]) for target in rig.targets]
+    return {"name": title, "primitives": [primitive], "weights": start, "extras": {"targetNames": names}}
+
+
+def _on_head(surface: Surface) -> np.ndarray:
+    """Faces (F, 3) in the head's vertex numbers, so that normals are smooth across texture seams."""
+    return surface.expand[surface.faces]
+
+
+def _targets(writer: GltfWriter, rig: Rig, surface: Surface, normals: np.ndarray) -> list[dict]:
+    """Morph targets without what no eye and no millimetre would notice."""
+    faces = _on_head(surface)
+    found = []
+    for target in rig.targets:
+        reach = max(1.0, float(np.abs(target.weights).max(initial=0)))
+        kept = np.linalg.norm(target.offsets, axis=1) * reach > NEGLIGIBLE
+        bent = smooth_normals(rig.rest + target.offsets, faces) - normals
+        bent[np.linalg.norm(bent, axis=1) * reach < NEGLIGIBLE_NORMAL] = 0
+        found.append((target.offsets * kept[:, None], bent))
+    with_normals = sum(12 * int(bent.any(axis=1).sum()) for _, bent in found) < NORMALS_BYTES
+    targets = []
+    for offsets, bent in found:
+        entry = {"POSITION": writer.offsets(offsets[surface.expand].astype(np.float32))}
+        if with_normals:
+            entry["NORMAL"] = writer.offsets(bent[surface.expand].astype(np.float32))
+        targets.append(entry)
+    return targets
+
+
+def influences(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Skinning weights (V, 5) -> joints (V, 4) uint8 and weights (V, 4) float32 that sum to 1.
+
+    Exact: where all five joints pull at a vertex, the root's share goes to the neck, which never rotates against it.
+    """
+    weights = weights.astype(np.float64)
+    full = (weights > 0).all(axis=1)
+    weights[full, NECK] += weights[full, ROOT]
+    weights[full, ROOT] = 0
+    joint = np.argsort(-weights, axis=1, kind="stable")[:, :_INFLUENCES]
+    weight = np.take_along_axis(weights, joint, axis=1)
+    weight /= weight.sum(1, keepdims=True)
+    return np.where(weight > 0, joint, 0).astype(np.uint8), weight.astype(np.float32)
+
+
+def _flipped(uv: np.ndarray) -> np.ndarray:
+    """glTF counts v from the top."""
+    return np.stack([uv[:, 0], 1 - uv[:, 1]], axis=1).astype(np.float32)
+
+
+def _colours(srgb: np.ndarray) -> np.ndarray:
+    """(N, 4) uint16: rows of 6 bytes would break the 4-byte alignment."""
+    rgba = np.ones((len(srgb), 4))
+    rgba[:, :3] = linear_colours(srgb)
+    return np.round(rgba * 65535).astype(np.uint16)
+
+
+def _material(writer: GltfWriter, surface: Surface) -> dict:
+    shading: dict = {"metallicFactor": 0.0, "roughnessFactor": 0.65}
+    if surface.image is not None:
+        kind = "image/png" if surface.image.suffix.lower() == ".png" else "image/jpeg"
+        source = writer.add("images", {"mimeType": kind, "bufferView": writer.view(surface.image.read_bytes())})
+        texture = writer.add("textures", {"source": source, "sampler": writer.add("samplers", {})})
+        shading["baseColorTexture"] = {"index": texture}
+    elif surface.colours is None:
+        shading["baseColorFactor"] = [*linear_colours(np.array(CLAY)).astype(float).tolist(), 1.0]
+    return {"name": "skin", "pbrMetallicRoughness": shading, "doubleSided": True}
+
+
+def _animation(writer: GltfWriter, rig: Rig, joints: list[int], head: int) -> dict:
+    samplers, channels = [], []
+    times = writer.accessor(rig.times)
+
+    def channel(node: int, path: str, values: np.ndarray) -> None:
+        samplers.append({"input": times, "output": writer.accessor(values), "interpolation": "LINEAR"})
+        channels.append({"sampler": len(samplers) - 1, "target": {"node": node, "path": path}})
+
+    for j in range(len(JOINTS)):
+        rotates, travels = rig.moving(j)
+        if rotates:
+            channel(joints[j], "rotation", rig.rotations[:, j])
+        if travels:
+            channel(joints[j], "translation", rig.translations[:, j])
+    channel(head, "weights", rig.target_weights().ravel())
+    return {"name": "speech", "samplers": samplers, "channels": channels}

@@ -1,0 +1,80 @@
+"""The drawn surface of a head: smooth normals, texture seams, colours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from utils.errors import UserError
+from utils.head_file import HeadFile
+
+CLAY = (0.80, 0.73, 0.69)  # sRGB, for heads without colours
+
+
+@dataclass(frozen=True)
+class Surface:
+    """N >= V drawn vertices: the head's V in their order, then copies of those at which the texture has a seam."""
+
+    expand: np.ndarray  # (N,) int64, the head's vertex
+    faces: np.ndarray  # (F, 3) int64 into N
+    uv: np.ndarray | None = None  # (N, 2) float32, v up
+    colours: np.ndarray | None = None  # (N, 3) float32 sRGB in 0..1
+    image: Path | None = None  # png or jpg
+
+
+def make_surface(head: HeadFile, texture: str | Path | None = None) -> Surface:
+    """The head's surface with its colours, or with a texture image on its UVs.
+
+    Raises:
+        UserError: a texture for a head without UVs, or an image that is neither png nor jpg, or missing.
+    """
+    has_uv = head.uv is not None and head.ft is not None
+    if texture is not None:
+        texture = _checked_image(Path(texture), has_uv)
+    if not has_uv:
+        return Surface(np.arange(head.n_vertices), head.faces, colours=head.vertex_colours)
+    expand, faces, uv = _split_seams(head)
+    colours = None if texture is not None or head.vertex_colours is None else head.vertex_colours[expand]
+    return Surface(expand, faces, uv, colours, texture)
+
+
+def _checked_image(path: Path, has_uv: bool) -> Path:
+    if not has_uv:
+        raise UserError(f"--texture {path}: the head file has no UV coordinates; use another head or no texture")
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise UserError(f"--texture {path}: exported models carry png or jpg; convert the image")
+    if not path.is_file():
+        raise UserError(f"--texture {path}: no such image; check the path")
+    return path
+
+
+def _split_seams(head: HeadFile) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """-> expand (N,), faces (F, 3), uv (N, 2). A vertex's first texture corner keeps its number."""
+    n = head.n_vertices
+    key = head.faces.ravel() * len(head.uv) + head.ft.ravel()
+    pairs, inverse = np.unique(key, return_inverse=True)
+    vertex, corner = pairs // len(head.uv), pairs % len(head.uv)
+    first = np.ones(len(pairs), bool)
+    first[1:] = vertex[1:] != vertex[:-1]
+    number = np.where(first, vertex, n + np.cumsum(~first) - 1)
+    expand = np.concatenate([np.arange(n), vertex[~first]])
+    uv = np.zeros((len(expand), 2), np.float32)
+    uv[number] = head.uv[corner]
+    return expand, number[inverse].reshape(-1, 3), uv
+
+
+def smooth_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Area-weighted unit normals (V, 3) float32; +z for a vertex of no face. vertices (V, 3), faces (F, 3)."""
+    corners = vertices.astype(np.float64)[faces]
+    flat = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    index = faces.ravel()
+    total = np.stack([np.bincount(index, np.repeat(flat[:, i], 3), len(vertices)) for i in range(3)], axis=1)
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    return np.where(length > 1e-20, total / np.maximum(length, 1e-20), [0.0, 0.0, 1.0]).astype(np.float32)
+
+
+def linear_colours(srgb: np.ndarray) -> np.ndarray:
+    """sRGB in 0..1 -> linear light, which glTF and USD expect of vertex colours."""
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4).astype(np.float32)
