@@ -189,6 +189,7 @@ def starting_model(configs: Configs, source: Path | None) -> tuple[Talker, Check
     if differing:
         raise UserError(f"{source}: was trained with {', '.join(differing)}; give the same flags")
     model.config = configs.model
+    model.denoising_net.set_dropout(configs.model.dropout)
     return model, checkpoint
 
 

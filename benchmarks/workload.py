@@ -1,7 +1,7 @@
 """A training step of the denoiser on random data, plain or in the faster forms, for the benchmarks of training.
 
-The networks are full size with random weights (`--size full`: HuBERT base and the default denoiser), so that nothing
-needs to be downloaded; the time of a step does not depend on the weights.
+The networks are full size (`--size full`: HuBERT base and the default denoiser) or the shipped models' (`embedded`),
+with random weights, so that nothing needs to be downloaded; the time of a step does not depend on the weights.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.audio_encoder import build_audio_encoder
+from models.audio_encoder import AudioEncoder
 from models.diffusion import Schedule
 from models.flame import Flame
 from models.losses import LossConfig, MotionLoss
 from models.objective import Ends, ObjectiveConfig, TalkerObjective
 from models.style_encoder import StyleEncoder, StyleEncoderConfig
-from models.talker import Talker, TalkerConfig
+from models.talker import TalkerConfig, build_talker
 from utils.coefs import CoefLayout, CoefStats, MotionCodec
 from utils.data_order import EndlessBatches, Share, to_device
 from utils.processes import start_processes
@@ -32,7 +32,9 @@ _TINY_AUDIO = {
     "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4,
 }  # fmt: skip
 _TINY = {"feature_dim": 32, "n_heads": 2, "n_layers": 2, "n_diff_steps": 8, "n_motions": 20, "n_prev_motions": 5}
-SIZES = ("full", "tiny")
+_EMBEDDED = {"feature_dim": 256, "n_layers": 6, "audio_model": "whisper"}
+_SIZES = {"full": {}, "embedded": _EMBEDDED, "tiny": _TINY}
+SIZES = tuple(_SIZES)
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,9 @@ class Workload:
         self.accelerator = start_processes(device, mode.precision)
         self.device = self.accelerator.device
         torch.manual_seed(seed)
-        options = TalkerConfig(style_enc_ckpt="random", use_indicator=True, **(_TINY if size == "tiny" else {}))
-        audio_encoder = build_audio_encoder("hubert", _TINY_AUDIO if size == "tiny" else None)
-        audio_encoder.fast = mode.fast
-        self.model = Talker(options, audio_encoder).to(self.device).train()
+        options = TalkerConfig(style_enc_ckpt="random", use_indicator=True, **_SIZES[size])
+        self.model = build_talker(options, _TINY_AUDIO if size == "tiny" else None).to(self.device).train()
+        self.model.audio_encoder.fast = mode.fast
         self.model.denoising_net.fast = mode.fast
         style_encoder = StyleEncoder(StyleEncoderConfig()).to(self.device).eval().requires_grad_(False)
         flame = _head().to(self.device)
@@ -88,7 +89,8 @@ class Workload:
 
     def _compile(self) -> None:
         self.model.denoising_net.compile()
-        self.model.audio_encoder.compile_layers()
+        if isinstance(self.model.audio_encoder, AudioEncoder):
+            self.model.audio_encoder.compile_layers()
 
     def loss(self, prepared: tuple[dict[str, Tensor], Ends]) -> tuple[Tensor, dict[str, Tensor]]:
         batch, ends = prepared

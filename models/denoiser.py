@@ -26,6 +26,7 @@ class DenoiserConfig:
     use_indicator: bool = False
     learnable_positions: bool = True
     positional_encoding: str = "per_frame"  # only without learnable positions
+    dropout: float = 0.1
 
     @property
     def n_frames(self) -> int:
@@ -58,15 +59,23 @@ class Denoiser(nn.Module):
         if config.learnable_positions:
             self.PE = nn.Parameter(0.02 * torch.randn(1, 1 + config.n_frames, dim))
         else:
-            self.positions = SinusoidalEncoding(dim, config.positional_encoding)
+            self.positions = SinusoidalEncoding(dim, config.positional_encoding, config.dropout)
         layer = nn.TransformerDecoderLayer(
-            dim, config.n_heads, dim * config.mlp_ratio, activation="gelu", batch_first=True
+            dim, config.n_heads, dim * config.mlp_ratio, config.dropout, activation="gelu", batch_first=True
         )
         self.transformer = nn.TransformerDecoder(layer, config.n_layers)
         self.motion_dec = nn.Sequential(nn.Linear(dim, dim // 2), nn.GELU(), nn.Linear(dim // 2, config.motion_dim))
         steps = torch.arange(config.n_diff_steps + 1)
         self.register_buffer("step_table", sinusoidal_rows(steps, dim), persistent=False)
         self.register_buffer("mask", alignment_mask(config.n_frames, config.align_mask_width), persistent=False)
+
+    def set_dropout(self, share: float) -> None:
+        """Another dropout than the one it was built with: weights go on with it, or are fine-tuned without."""
+        for module in self.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = share
+            elif isinstance(module, nn.MultiheadAttention):
+                module.dropout = share
 
     def forward(self, motion: Tensor, memory: Tensor, person: Tensor, step: Tensor, indicator: Tensor | None) -> Tensor:
         """Predict the clean motion (or the noise) of previous and current frames.

@@ -49,6 +49,8 @@ class TalkerConfig:
     """Transformer decoder layers."""
     mlp_ratio: int = 4
     """Feed-forward width as a multiple of feature_dim."""
+    dropout: float = 0.1
+    """Dropout in the transformer, while training."""
     n_motions: int = 100
     """Frames per window."""
     n_prev_motions: int = 10
@@ -83,6 +85,7 @@ class TalkerConfig:
             n_heads=self.n_heads,
             n_layers=self.n_layers,
             mlp_ratio=self.mlp_ratio,
+            dropout=self.dropout,
             n_motions=self.n_motions,
             n_prev_motions=self.n_prev_motions,
             align_mask_width=self.align_mask_width,

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from scripts_for_dataset.synthetic.corpus import HELD_VOICES, Row
-from scripts_for_dataset.synthetic.style import SpeakerStyle, named_style, sample_style, style_names
+from scripts_for_dataset.synthetic.style import SpeakerStyle, named_style, sample_style, style_names, vary_style
 from utils.timebase import SAMPLE_RATE
 
 CLIP_SECONDS = (10.0, 26.0)
 MIN_CLIP_SECONDS = 9.0  # a style pair needs 210 frames = 8.4 s
 CLIPS_PER_SPEAKER = 5
-NAMED_SHARE = 0.3  # of the training speakers; the others are random
+NAMED_SHARE = 0.3  # of the training speakers resemble a named style; the others are random
+LIKENESS = 0.1  # how far (see vary_style): no two speakers are the same person to the contrastive loss
 PAUSE_SECONDS = 0.45  # expected pause between joined sentences
 
 
@@ -47,20 +48,31 @@ def plan_speakers(rows: dict[str, list[Row]], hours: float, seed: int) -> list[S
         voice, clips = groups[index]
         split = "val" if position < n_val else "train"
         speakers.append(_speaker(voice, split, clips, len(speakers), rng))
+    waiting = [style_names()[i] for i in rng.permutation(len(style_names()))]
     for voice, clips in _held_groups(rows, rng):
-        speakers.append(_speaker(voice, "test", clips, len(speakers), rng))
+        speakers.append(_test_speaker(voice, clips, len(speakers), waiting, rng))
     return speakers
 
 
 def _speaker(voice: str, split: str, clips: list, number: int, rng: np.random.Generator) -> Speaker:
-    """Style and name; the name tells the voice and the style to whoever reads the list files."""
+    """Style and name; the name tells the voice and the kind of style to whoever reads the list files."""
     if rng.random() < NAMED_SHARE:
         label = style_names()[rng.integers(len(style_names()))]
-        style = named_style(label)
+        style = vary_style(named_style(label), rng, LIKENESS)
     else:
         label, style = "random", sample_style(rng)
-    name = f"{voice.replace('+', '_')}.{label}.{number:04d}"
-    return Speaker(name, split, style, int(rng.integers(2**31)), tuple(clips))
+    return Speaker(_name(voice, label, number), split, style, int(rng.integers(2**31)), tuple(clips))
+
+
+def _test_speaker(voice: str, clips: list, number: int, waiting: list[str], rng: np.random.Generator) -> Speaker:
+    """Each named style once, exactly as users ask for it; every other speaker has a style of its own to be found by."""
+    label = waiting.pop() if waiting else "random"
+    style = sample_style(rng) if label == "random" else named_style(label)
+    return Speaker(_name(voice, label, number), "test", style, int(rng.integers(2**31)), tuple(clips))
+
+
+def _name(voice: str, label: str, number: int) -> str:
+    return f"{voice.replace('+', '_')}.{label}.{number:04d}"
 
 
 def _training_groups(rows: dict[str, list[Row]], hours: float, rng: np.random.Generator) -> Iterator[tuple[str, list]]:
