@@ -1,19 +1,15 @@
 """Motion and shape files: npz with `exp` (T, >=50), `pose` (T, 6), `shape`; npy with a shape."""
 
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from utils.array_file import read_npy, read_npz
 from utils.atomic import atomic_path
 from utils.coefs import N_EXP, N_POSE, N_SHAPE
 from utils.errors import UserError
-
-# What numpy raises for a file that is damaged, of another kind, or claims a size that no memory holds.
-_UNREADABLE = (ValueError, OSError, EOFError, AttributeError, TypeError, KeyError, MemoryError,
-               zipfile.BadZipFile, zlib.error)  # fmt: skip
+from utils.timebase import FPS
 
 SHAPE_SIZES = (
     N_SHAPE,
@@ -30,15 +26,18 @@ class Motion:
     pose: np.ndarray  # (T, 6) float32: global rotation ++ jaw, axis-angle in radians
     shape: np.ndarray | None = None  # (100,) float32
     source: str = "motion"  # for messages
+    head_model: str = ""  # whose coefficients they are, e.g. "FLAME 2020" or "open head", if known
 
     def __len__(self) -> int:
         return len(self.exp)
 
     def save(self, path: str | Path) -> None:
-        """Write an npz with keys exp, pose and, if known, shape."""
-        arrays = {"exp": self.exp, "pose": self.pose}
+        """Write an npz with keys exp, pose, fps and, if known, shape and head_model."""
+        arrays = {"exp": self.exp, "pose": self.pose, "fps": np.float32(FPS)}
         if self.shape is not None:
             arrays["shape"] = self.shape
+        if self.head_model:
+            arrays |= {"head_model": np.array(self.head_model), "source": np.array(Path(self.source).name)}
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **arrays)
 
@@ -47,9 +46,10 @@ def load_motion(path: str | Path) -> Motion:
     """Read a motion npz.
 
     Raises:
-        UserError: missing or unreadable file, missing keys, wrong sizes, or values that are not finite.
+        UserError: missing or unreadable file, missing keys, wrong sizes, another frame rate than 25, or values that
+            are not finite.
     """
-    arrays = _load_npz(Path(path))
+    arrays = read_npz(Path(path))
     for key in ("exp", "pose"):
         if key not in arrays:
             found = ", ".join(sorted(arrays)) or "nothing"
@@ -60,7 +60,12 @@ def load_motion(path: str | Path) -> Motion:
     if pose.ndim != 2 or pose.shape[1] != N_POSE or len(pose) != len(exp):
         raise UserError(f"{path}: pose is {pose.shape}, not ({len(exp)}, {N_POSE}): global rotation and jaw per frame")
     shape = _as_shape(arrays["shape"], f"{path}: shape") if "shape" in arrays else None
-    return Motion(exp[:, :N_EXP], pose, shape, str(path))
+    fps = arrays.get("fps")
+    if fps is not None and (fps.dtype.kind not in "fiu" or fps.size != 1 or abs(float(fps.item()) - FPS) > 0.01):
+        raise UserError(f"{path}: has fps {fps}, not {FPS}; make it {FPS} with scripts_for_dataset.import_coefs")
+    model = arrays.get("head_model", arrays.get("head"))
+    name = str(model.item()) if model is not None and model.ndim == 0 and model.dtype.kind == "U" else ""
+    return Motion(exp[:, :N_EXP], pose, shape, str(path), "open head" if name == "open_head" else name)
 
 
 def load_shape(path: str | Path) -> np.ndarray:
@@ -71,7 +76,7 @@ def load_shape(path: str | Path) -> np.ndarray:
     """
     path = Path(path)
     if path.suffix == ".npz":
-        arrays = _load_npz(path)
+        arrays = read_npz(path)
         if "shape" not in arrays:
             raise UserError(
                 f"{path}: has no 'shape' (found: {', '.join(sorted(arrays)) or 'nothing'}); give another file"
@@ -94,28 +99,7 @@ def load_style(path: str | Path, size: int) -> np.ndarray:
 
 def load_array(path: Path) -> np.ndarray:
     """One array from an npy; never runs code from the file."""
-    _must_exist(path)
-    try:
-        array = np.load(path, allow_pickle=False)
-    except _UNREADABLE as error:
-        raise UserError(f"{path}: not a readable npy of numbers; write it with numpy.save") from error
-    if not isinstance(array, np.ndarray):
-        raise UserError(f"{path}: is an npz archive, but an npy with one array is needed here")
-    return array
-
-
-def _load_npz(path: Path) -> dict[str, np.ndarray]:
-    _must_exist(path)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-    except _UNREADABLE as error:
-        raise UserError(f"{path}: not a readable npz of numbers; write it with numpy.savez") from error
-
-
-def _must_exist(path: Path) -> None:
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; check the path")
+    return read_npy(path)
 
 
 def _finite(array: np.ndarray, what: str) -> np.ndarray:

@@ -1,0 +1,97 @@
+"""The output of a face tracker -> a motion npz (25 fps: exp (T, 50), pose (T, 6), shape (100,), fps, head_model).
+
+    python -m scripts_for_dataset.import_coefs IN OUT.npz [--format auto] [--fps 30]
+
+IN is a file or one video's folder. Formats: {formats}. `mica` is a head shape alone: OUT.npy is then (100,).
+What was guessed, changed or left out is said line by line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from utils.atomic import atomic_path
+from utils.config import UserParser
+from utils.errors import UserError, cli
+from utils.rotations import HOW
+from utils.trackers.content import Content, load_content
+from utils.trackers.formats import NAMES, read_shape
+from utils.trackers.to_motion import ImportOptions, from_content, import_shape
+from utils.trackers.tracked import HEAD_MODELS
+
+log = logging.getLogger(__name__)
+
+
+def add_import_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of `ImportOptions`, for every command that reads trackers' files."""
+    group = parser.add_argument_group("what the files are")
+    add = group.add_argument
+    add("--format", default="auto", help=f"auto, {', '.join(NAMES)} (default: auto, by content)")
+    add("--fps", type=float, help="frames a second of the tracked video (default: as the file says, else 25)")
+    add("--rotations", default="auto", help=f"notation: {HOW} (default: auto, by format and width)")
+    add("--head_model", choices=HEAD_MODELS, help="whose coefficients they are (default: the tracker's)")
+    add("--full_jaw", action="store_true", help="keep the jaw's sideways rotations (default: its opening only)")
+    add(
+        "--flip",
+        default="",
+        metavar="012",
+        help="turn the sign of these of the head's numbers, e.g. 0 for yaw in a csv",
+    )
+
+
+def import_options(args: argparse.Namespace) -> ImportOptions:
+    """Raises UserError for contradictions."""
+    if set(args.flip) - set("012"):
+        raise UserError(f"--flip {args.flip}: give digits 0 to 2, the numbers of the head's angles")
+    flip = tuple(int(digit) for digit in sorted(set(args.flip)))
+    return ImportOptions(args.format, args.fps, args.rotations, args.head_model, args.full_jaw, flip)
+
+
+def make_parser() -> UserParser:
+    text = (__doc__ or "").format(formats=", ".join(NAMES))
+    parser = UserParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("input", type=Path, metavar="IN", help="a tracker's file, or one video's folder")
+    parser.add_argument("output", type=Path, metavar="OUT", help="npz; for a head shape alone npy")
+    parser.add_argument("--shape", type=Path, help="take the head shape from here (MICA's identity.npy, any npz)")
+    add_import_flags(parser)
+    return parser
+
+
+def write_shape(content: Content, output: Path, shape: np.ndarray) -> None:
+    if output.suffix != ".npy":
+        raise UserError(f"{output}: {content.path} is a head shape alone; name the output .npy")
+    with atomic_path(output) as temporary:
+        np.save(temporary, shape[:100].astype(np.float32))
+    log.info("%s: head shape of %d coefficients, the first 100 kept", output, len(shape))
+
+
+@cli
+def main(argv: list[str] | None = None) -> None:
+    args = make_parser().parse_args(argv)
+    options = import_options(args)
+    content = load_content(args.input)
+    shape = read_shape(content) if args.format == "auto" else None
+    if shape is not None:
+        write_shape(content, args.output, shape)
+        return
+    if args.output.suffix != ".npz":
+        raise UserError(f"{args.output}: must end in .npz")
+    imported = from_content(content, options)
+    motion = imported.motion
+    if args.shape:
+        motion = type(motion)(motion.exp, motion.pose, import_shape(args.shape), motion.source, motion.head_model)
+    motion.save(args.output)
+    for note in imported.notes:
+        log.info("  %s", note)
+    known = "" if motion.shape is None else ", with a head shape"
+    seconds = len(motion) / 25
+    log.info("%s: %d frames (%.1f s) of %s, %s%s", args.output, len(motion), seconds, imported.format,
+             motion.head_model, known)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""Rotations of tracker files: any notation in, continuous axis-angle out, resampled on the sphere (by scipy)."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from scipy.spatial.transform import Rotation, Slerp
+
+from utils.errors import UserError
+
+# Notations: 6d: the first two ROWS of the matrix (PyTorch3D); 6d_columns: its first two columns (Zhou et al., 2019).
+NOTATIONS = ("axis_angle", "matrix", "6d", "6d_columns", "quaternion", "quaternion_wxyz")
+HOW = "auto, " + ", ".join(NOTATIONS) + " or euler_XYZ with any order of axes (xyz: fixed axes); _degrees may follow"
+_EULER = re.compile(r"euler_([xyz]{3}|[XYZ]{3})(_degrees)?")
+_ORTHOGONAL = 0.05  # how far a matrix's columns may be from unit length and from right angles
+
+
+def parse_rotations(values: np.ndarray, notation: str, what: str) -> Rotation:
+    """Numbers -> rotations.
+
+    Args:
+        values: (T, 3), (T, 4), (T, 6), (T, 9) or (T, 3, 3).
+        notation: see `HOW`; "auto" goes by the width: 3 is axis-angle, 4 quaternion (x, y, z, w), 6 6d, 9 matrix.
+        what: for messages.
+
+    Raises:
+        UserError: unknown notation, a width that does not fit it, or numbers that are no rotation.
+    """
+    values = np.asarray(values, np.float64)
+    flat = values.reshape(len(values), -1)
+    degrees = notation.endswith("_degrees")
+    kind = notation.removesuffix("_degrees") if notation.startswith("axis_angle") else notation
+    if kind == "auto":
+        kind = {3: "axis_angle", 4: "quaternion", 6: "6d", 9: "matrix"}.get(flat.shape[1], "auto")
+    if kind == "axis_angle" and flat.shape[1] == 3:
+        return Rotation.from_rotvec(flat, degrees=degrees)
+    if match := _EULER.fullmatch(kind):
+        return _euler(flat, match[1], bool(match[2]), what)
+    if kind.startswith("quaternion") and flat.shape[1] == 4:
+        return _quaternions(flat if kind == "quaternion" else np.roll(flat, -1, axis=1), what)
+    if kind in ("6d", "6d_columns") and flat.shape[1] == 6:
+        return Rotation.from_matrix(_from_6d(flat, kind == "6d_columns", what))
+    if kind == "matrix" and flat.shape[1] == 9:
+        return _matrices(flat.reshape(-1, 3, 3), what)
+    raise UserError(f"{what}: {flat.shape[1]} numbers a frame do not fit rotations as {notation!r}; choose {HOW}")
+
+
+def _euler(angles: np.ndarray, axes: str, degrees: bool, what: str) -> Rotation:
+    if angles.shape[1] != 3:
+        raise UserError(f"{what}: {angles.shape[1]} numbers a frame are not three angles; choose another notation")
+    try:
+        return Rotation.from_euler(axes, angles, degrees=degrees)
+    except ValueError as error:  # the same axis twice in a row
+        raise UserError(f"{what}: euler_{axes} is no order of axes ({error}); choose {HOW}") from error
+
+
+def _quaternions(values: np.ndarray, what: str) -> Rotation:
+    if (np.linalg.norm(values, axis=1) < 1e-6).any():
+        raise UserError(f"{what}: holds quaternions of length 0; these are no rotations")
+    return Rotation.from_quat(values)
+
+
+def _matrices(values: np.ndarray, what: str) -> Rotation:
+    off = np.abs(values @ values.transpose(0, 2, 1) - np.eye(3)).max(initial=0)
+    if off > _ORTHOGONAL or (np.linalg.det(values) < 0).any():
+        raise UserError(f"{what}: holds matrices that are no rotations (off by {off:.3g}); choose another notation")
+    return Rotation.from_matrix(values)
+
+
+def _from_6d(values: np.ndarray, columns: bool, what: str) -> np.ndarray:
+    """Gram-Schmidt on two vectors, one after the other, which are the first two rows or columns of the matrix."""
+    first, second = values[:, :3], values[:, 3:]
+    first = first / np.maximum(np.linalg.norm(first, axis=1, keepdims=True), 1e-12)
+    second = second - (first * second).sum(1, keepdims=True) * first
+    length = np.linalg.norm(second, axis=1, keepdims=True)
+    if (length < 1e-6).any():
+        raise UserError(f"{what}: holds 6-D values of which no rotation can be made; choose another notation")
+    second = second / length
+    return np.stack([first, second, np.cross(first, second)], axis=2 if columns else 1)
+
+
+def axis_angle(rotations: Rotation) -> np.ndarray:
+    """(T, 3) float32 radians without jumps: each frame's vector is the one nearest to the frame before.
+
+    A rotation has many vectors: an angle a about an axis is also a + 2 pi k about it. The first frame's angle is at
+    most pi.
+    """
+    vectors = rotations.as_rotvec()
+    for i in range(1, len(vectors)):
+        angle = np.linalg.norm(vectors[i])
+        if angle < 1e-9:
+            continue
+        axis = vectors[i] / angle
+        turns = np.round((vectors[i - 1] @ axis - angle) / (2 * np.pi))
+        vectors[i] += 2 * np.pi * turns * axis
+    return vectors.astype(np.float32)
+
+
+def resample_rotations(times: np.ndarray, rotations: Rotation, new_times: np.ndarray) -> Rotation:
+    """Rotations at `new_times` by spherical interpolation; beyond the ends the first and last are held.
+
+    times (T,) strictly increasing.
+    """
+    if len(times) == 1:
+        return rotations[np.zeros(len(new_times), int)]
+    return Slerp(times, rotations)(np.clip(new_times, times[0], times[-1]))
+
+
+def resample_values(times: np.ndarray, values: np.ndarray, new_times: np.ndarray) -> np.ndarray:
+    """values (T, C) at `new_times` by linear interpolation; beyond the ends the first and last are held."""
+    right = np.clip(np.searchsorted(times, new_times, side="right"), 1, max(len(times) - 1, 1))
+    if len(times) == 1:
+        return values[np.zeros(len(new_times), int)]
+    share = np.clip((new_times - times[right - 1]) / (times[right] - times[right - 1]), 0, 1)[:, None]
+    return values[right - 1] * (1 - share) + values[right] * share

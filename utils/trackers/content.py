@@ -1,0 +1,153 @@
+"""Any tracker's output as named columns of frames, whatever files it is spread over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from utils.array_file import parse_npy, parse_npz, read_bytes
+from utils.errors import UserError
+from utils.trackers import pickles, tables
+from utils.trackers.folders import FrameFile, find_files
+
+# Of a file that holds one frame only numbers of a frame are kept: no textures, no offsets of vertices.
+_MAX_PER_FRAME, _FRAME_FILE_BYTES = 1024, 64 << 20
+
+
+@dataclass(frozen=True)
+class Content:
+    """Arrays by name; `frames` are the numbers of the frames if every frame came from a file of its own."""
+
+    path: Path
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
+    frames: np.ndarray | None = None  # (T,) int, increasing
+    times: np.ndarray | None = None  # (T,) seconds, increasing
+    notes: tuple[str, ...] = ()
+    suffix: str = ""  # of the files, e.g. ".frame"; ".csv" for a table
+    texts: dict[str, str] = field(default_factory=dict)
+
+    def has(self, *names: str) -> bool:
+        return all(name in self.columns for name in names)
+
+    def first(self, *names: str) -> np.ndarray | None:
+        """The first of these columns that is here."""
+        return next((self.columns[name] for name in names if name in self.columns), None)
+
+    def describe(self) -> str:
+        """What was found, for messages."""
+        items = [f"{name} {values.shape}" for name, values in list(self.columns.items())[:14]]
+        rest = len(self.columns) - len(items)
+        frames = "" if self.frames is None else f"{len(self.frames)} {self.suffix} frames of "
+        return frames + ", ".join(items) + (f" and {rest} more" if rest > 0 else "") if items else "nothing"
+
+
+def load_content(path: str | Path) -> Content:
+    """Read a file or folder.
+
+    Raises:
+        UserError: missing, of no known kind, damaged, too large, or holding code.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return _from_file(path)
+    found = find_files(path)
+    if isinstance(found, Path):
+        return _from_file(found)
+    if isinstance(found, dict):
+        columns = {name: _numbers(parse_npy(read_bytes(file), str(file))) for name, file in found.items()}
+        return Content(path, {name: values for name, values in columns.items() if values is not None}, suffix=".npy")
+    return _from_frames(path, *found)
+
+
+def _from_file(path: Path) -> Content:
+    data = read_bytes(path)
+    if table := tables.parse_table(data, str(path)):
+        return Content(path, table.columns, times=table.times, notes=table.notes, suffix=".csv")
+    tree = load_tree(data, str(path))
+    if isinstance(tree, list) and tree and all(isinstance(item, dict) for item in tree):
+        return _stacked(path, [(str(i), flatten(item)) for i, item in enumerate(tree)], range(len(tree)))
+    columns = flatten(tree if isinstance(tree, dict) else {"": np.asarray(tree) if _is_numbers(tree) else None})
+    if path.suffix == ".frame":
+        return _stacked(path, [(str(path), columns)], range(1))
+    return Content(path, columns, suffix=path.suffix, texts=_texts(tree))
+
+
+def load_tree(data: bytes, source: str) -> Any:
+    """npy, npz, torch zip or pickle -> arrays, dicts, lists; the kind is told by the first bytes.
+
+    Raises:
+        UserError: of another kind, damaged, or holding code.
+    """
+    if data[:6] == b"\x93NUMPY":
+        try:
+            return parse_npy(data, source)
+        except UserError:
+            return pickles.load_object_npy(data, source)
+    if data[:2] == b"PK":
+        return pickles.load_torch_zip(data, source) if b"data.pkl" in data else parse_npz(data, source)
+    if data[:1] == b"\x80":
+        return pickles.load_tree(data, source)
+    raise UserError(f"{source}: is no npz, npy, csv, torch or pickle file; give what a tracker wrote")
+
+
+def flatten(tree: dict, start: str = "") -> dict[str, np.ndarray]:
+    """Nested dicts -> numeric arrays by dotted name; text and the like are left out."""
+    columns: dict[str, np.ndarray] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            columns |= flatten(value, f"{start}{name}.")
+        elif (values := _numbers(value)) is not None:
+            columns[f"{start}{name}"] = values
+    return columns
+
+
+def _texts(tree: Any) -> dict[str, str]:
+    """Single texts, such as the name of the head model."""
+    items = tree.items() if isinstance(tree, dict) else ()
+    text = {name: value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value for name, value in items}
+    return {name: value[:200] for name, value in text.items() if isinstance(value, str) and value.isprintable()}
+
+
+def _numbers(value: Any) -> np.ndarray | None:
+    if not _is_numbers(value):
+        return None
+    array = np.asarray(value)
+    return array if array.dtype.kind in "fiub" else None
+
+
+def _is_numbers(value: Any) -> bool:
+    if isinstance(value, np.ndarray | np.generic | int | float):
+        return True
+    try:  # nested lists of numbers, as some scripts store them
+        return isinstance(value, list) and len(value) > 0 and np.asarray(value).dtype.kind in "fiu"
+    except ValueError:
+        return False
+
+
+def _from_frames(path: Path, files: Sequence[FrameFile], notes: tuple[str, ...]) -> Content:
+    """One file, or one folder of npy files, per frame."""
+    rows = []
+    for frame in files:
+        columns: dict[str, np.ndarray] = {}
+        for name, file in frame.files.items():
+            tree = load_tree(read_bytes(file, _FRAME_FILE_BYTES), str(file))
+            columns |= flatten(tree if isinstance(tree, dict) else {name: tree})
+        rows.append((str(frame.path), columns))
+    return _stacked(path, rows, [frame.number for frame in files], notes, files[0].suffix)
+
+
+def _stacked(path: Path, rows: list, numbers: Sequence[int], notes: tuple[str, ...] = (), suffix: str = "") -> Content:
+    """Frames' columns, one above the other. A column counts if the first frame has it; then all must."""
+    columns = {}
+    for name, example in rows[0][1].items():
+        if example.size > _MAX_PER_FRAME:
+            continue
+        for source, values in rows:
+            if name not in values or values[name].size != example.size:
+                raise UserError(f"{source}: has no '{name}' of {example.size} numbers as the first frame; track again")
+        columns[name] = np.stack([values[name].reshape(-1) for _, values in rows])
+    return Content(path, columns, np.asarray(list(numbers)), notes=notes, suffix=suffix or path.suffix)

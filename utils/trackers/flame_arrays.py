@@ -1,0 +1,77 @@
+"""exp, pose and shape as arrays: our own npz, SPECTRE, DECA, EMOCA, and whatever stores FLAME under usual names."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from utils.trackers.content import Content
+from utils.trackers.tracked import FLAME_2020, OPEN_HEAD, UNKNOWN, Format, Tracked, rows
+
+_EXP = ("exp", "expression", "expr", "expcode", "expression_params")
+_HEAD = ("rotation", "global_rotation", "global_orient", "global_pose", "head_pose", "head_rotation", "R")
+_NECK, _JAW = ("neck_pose", "neck"), ("jaw_pose", "jaw", "jaw_params")
+_POSE = ("pose", "posecode")
+_SHAPE = ("shape", "shapecode", "identity", "betas", "shape_params")
+
+
+def _read_pose(content: Content, head_model: str) -> Tracked:
+    """Global rotation and jaw side by side, or FLAME's full pose: global, neck, jaw, two eyes (15)."""
+    exp, pose = rows(content.first(*_EXP), f"{content.path}: exp"), content.first(*_POSE)
+    pose = rows(pose, f"{content.path}: pose", (6, 12, 15, 18))
+    half = pose.shape[1] // 2
+    if pose.shape[1] == 15:
+        head, neck, jaw, dropped = pose[:, :3], pose[:, 3:6], pose[:, 6:9], ("eyes",)
+    else:
+        head, neck, jaw, dropped = pose[:, :half], None, pose[:, half:], ()
+    return Tracked(
+        exp, head, jaw, neck, content.first(*_SHAPE), head_model=_model(content, head_model), dropped=dropped
+    )
+
+
+def _read_separate(content: Content) -> Tracked:
+    exp = rows(content.first(*_EXP), f"{content.path}: exp")
+    head = rows(content.first(*_HEAD), f"{content.path}: rotation", (3, 4, 6, 9))
+    jaw = rows(content.first(*_JAW), f"{content.path}: jaw", (3, 4, 6, 9))
+    neck = content.first(*_NECK)
+    neck = None if neck is None else rows(neck, f"{content.path}: neck", (3, 4, 6, 9))
+    return Tracked(exp, head, jaw, neck, content.first(*_SHAPE), head_model=_model(content, UNKNOWN))
+
+
+def _model(content: Content, otherwise: str) -> str:
+    """Whose coefficients a file of ours says they are."""
+    name = content.texts.get("head_model", content.texts.get("head", otherwise))
+    return OPEN_HEAD if name == "open_head" else name
+
+
+def _has_pose(content: Content) -> bool:
+    return content.first(*_EXP) is not None and content.first(*_POSE) is not None
+
+
+def _is_frames(content: Content) -> bool:
+    return _has_pose(content) and content.suffix == ".npy"
+
+
+def _is_spectre(content: Content) -> bool:
+    return _has_pose(content) and any(content.has(name) for name in ("cam", "tex", "light"))
+
+
+def _is_separate(content: Content) -> bool:
+    return all(content.first(*names) is not None for names in (_EXP, _HEAD, _JAW))
+
+
+_PUBLISHED = "exp (T, 50), pose (T, 6: global rotation, jaw), perhaps shape"
+EMOCA = Format("emoca", "a folder of exp.npy and pose.npy for each frame (or of all frames)", _is_frames,
+               lambda content: _read_pose(content, FLAME_2020))  # fmt: skip
+SPECTRE = Format("spectre", f"{_PUBLISHED}, and cam, tex or light", _is_spectre,
+                 lambda content: _read_pose(content, FLAME_2020))  # fmt: skip
+DECA = Format("deca", "as spectre", lambda content: False, lambda content: _read_pose(content, FLAME_2020))
+PLAIN = Format("npz", _PUBLISHED, _has_pose, lambda content: _read_pose(content, UNKNOWN))
+SEPARATE = Format("flame", f"one of {'/'.join(_EXP)}, of {'/'.join(_HEAD)} and of {'/'.join(_JAW)}", _is_separate,
+                  _read_separate)  # fmt: skip
+
+
+def shape_only(content: Content) -> np.ndarray | None:
+    """The identity of a file that holds nothing else (MICA): (n,) or (T, n); None for any other file."""
+    shape = content.first(*_SHAPE, "")
+    motion = any(content.first(*names) is not None for names in (_EXP, _POSE, _HEAD))
+    return shape if shape is not None and not motion and shape.size and shape.shape[-1] in (100, 300) else None

@@ -1,0 +1,91 @@
+"""Which files of a folder are one tracked video."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from utils.errors import UserError
+
+FRAME_SUFFIXES = (".frame", ".npz", ".npy", ".pt", ".pth", ".pkl")
+_NAME = re.compile(r"(\D*)(\d+)(?:_(\d+))?")  # 00012, frame_00012, 000012_000 (frame, number of the face in it)
+_CODES = ("exp.npy", "pose.npy")
+
+
+@dataclass(frozen=True)
+class FrameFile:
+    """The file of one frame, or its folder of npy files."""
+
+    path: Path
+    number: int
+    files: dict[str, Path]  # name of the array, if the file does not say it -> file
+
+    @property
+    def suffix(self) -> str:
+        return next(iter(self.files.values())).suffix
+
+
+def find_files(folder: Path) -> Path | dict[str, Path] | tuple[list[FrameFile], tuple[str, ...]]:
+    """What to read in a folder: one file; npy files by name, of all frames; or frames with notes.
+
+    Raises:
+        UserError: nothing of the kind is there.
+    """
+    names = sorted(_entries(folder))
+    tracked = [p for p in names if re.fullmatch(r"tracked_flame_params(_\d+)?\.npz", p.name)]
+    if tracked:  # VHAP writes one per epoch; the last counts
+        return max(tracked, key=lambda p: int("".join(filter(str.isdigit, p.name)) or 0))
+    for inner in ("checkpoint", "flame_param"):
+        if (folder / inner).is_dir():
+            return find_files(folder / inner)
+    if all((folder / code).is_file() for code in _CODES):
+        return {p.stem: p for p in names if p.suffix == ".npy"}
+    return _frames(folder, names)
+
+
+def is_tracked_folder(folder: Path) -> bool:
+    """Whether a folder is one tracked video, rather than a folder of them: numbered npz files are taken for videos."""
+    try:
+        found = find_files(folder)
+    except UserError:
+        return False
+    return (
+        not isinstance(found, tuple)
+        or found[0][0].path.is_dir()
+        or found[0][0].path.parent != folder
+        or (found[0][0].suffix == ".frame")
+    )
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return [p for p in folder.iterdir() if not p.name.startswith(".")]
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from error
+
+
+def _frames(folder: Path, names: list[Path]) -> tuple[list[FrameFile], tuple[str, ...]]:
+    found: dict[int, list[tuple[int, FrameFile]]] = {}
+    for path in names:
+        match = _NAME.fullmatch(path.stem if path.is_file() else path.name)
+        files = _files_of(path)
+        if match and files:
+            number, face = int(match[2]), int(match[3] or 0)
+            found.setdefault(number, []).append((face, FrameFile(path, number, files)))
+    if not found:
+        kinds = ", ".join(sorted({p.suffix or p.name for p in names})[:8]) or "nothing"
+        raise UserError(f"{folder}: no tracked frames in this folder (found: {kinds}); give one video's folder or file")
+    frames = [min(faces, key=lambda item: item[0])[1] for _, faces in sorted(found.items())]
+    suffix = frames[0].suffix
+    frames = [frame for frame in frames if frame.suffix == suffix]
+    several = sum(len(faces) > 1 for faces in found.values())
+    return frames, (f"{several} frames show several faces; the first of each counts",) if several else ()
+
+
+def _files_of(path: Path) -> dict[str, Path]:
+    if path.is_file():
+        return {"": path} if path.suffix in FRAME_SUFFIXES else {}
+    if path.is_dir() and all((path / code).is_file() for code in _CODES):
+        return {p.stem: p for p in sorted(path.glob("*.npy"))}
+    return {}

@@ -1,0 +1,60 @@
+"""All formats, and which of them a file is."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from utils.errors import UserError
+from utils.trackers import arkit, artalk, flame_arrays, frame_files, smirk, vhap
+from utils.trackers.content import Content
+from utils.trackers.tracked import Format, Tracked
+
+# From the most to the least specific: the first that matches is taken.
+FORMATS: tuple[Format, ...] = (
+    *(frame_files.PIXEL3DMM, frame_files.METRICAL, vhap.VHAP, smirk.SMIRK, arkit.LIVE_LINK, arkit.MEDIAPIPE),
+    *(artalk.ARTALK, flame_arrays.EMOCA, flame_arrays.SPECTRE, flame_arrays.DECA, flame_arrays.PLAIN),
+    flame_arrays.SEPARATE,
+)
+NAMES = tuple(fmt.name for fmt in FORMATS)
+
+
+def identify(content: Content, name: str = "auto") -> Format:
+    """The format of a file.
+
+    Raises:
+        UserError: an unknown name; or no format matches, which the message says of each, with what was found.
+    """
+    if name != "auto":
+        known = {fmt.name: fmt for fmt in FORMATS}
+        if name not in known:
+            raise UserError(f"--format {name}: not known; use auto, {', '.join(NAMES)}")
+        return known[name]
+    if content.frames is not None and not len(content.frames):
+        raise UserError(f"{content.path}: holds no frames; track again")
+    found = next((fmt for fmt in FORMATS if fmt.matches(content)), None)
+    if found is not None:
+        return found
+    if flame_arrays.shape_only(content) is not None:
+        raise UserError(f"{content.path}: holds a head shape only (as MICA's), no motion; give it as --shape")
+    needs = "; ".join(f"{fmt.name}: {fmt.needs}" for fmt in FORMATS)
+    raise UserError(
+        f"{content.path}: no tracker's file that is known here. Found: {content.describe()}. Needed: {needs}"
+    )
+
+
+def read_tracked(content: Content, name: str = "auto") -> tuple[Format, Tracked]:
+    """The format and the coefficients of a file; UserError as for `identify`, or for damaged content."""
+    fmt = identify(content, name)
+    try:
+        return fmt, fmt.read(content)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, UserError):
+            raise
+        found = content.describe()
+        raise UserError(f"{content.path}: is not {fmt.name} ({fmt.needs}); found: {found}; check --format") from error
+
+
+def read_shape(content: Content) -> np.ndarray | None:
+    """The identity in a file without motion, as MICA writes it: (n,); None for any other file."""
+    shape = flame_arrays.shape_only(content)
+    return None if shape is None else np.asarray(shape, np.float64).reshape(-1, shape.shape[-1])[0]

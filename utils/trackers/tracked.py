@@ -1,0 +1,59 @@
+"""What a tracker says about a face, in its own notation: the result of reading any format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from utils.errors import UserError
+from utils.trackers.content import Content
+
+FLAME_2020, FLAME_2023, OPEN_HEAD, UNKNOWN = "FLAME 2020", "FLAME 2023", "open head", "FLAME of unknown version"
+HEAD_MODELS = (FLAME_2020, FLAME_2023, OPEN_HEAD)
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """Coefficients of T frames as the file has them. Lost frames may be NaN."""
+
+    exp: np.ndarray  # (T, any)
+    head: np.ndarray  # (T, 3, 4, 6 or 9): global rotation in `notation`
+    jaw: np.ndarray  # (T, 3, 4, 6 or 9)
+    neck: np.ndarray | None = None
+    shape: np.ndarray | None = None  # (n,) or (T, n)
+    notation: str = "auto"  # see utils.rotations
+    camera: bool = False  # `head` is how the camera is turned (PyTorch3D), not the head
+    head_model: str = UNKNOWN
+    dropped: tuple[str, ...] = ()  # columns that have no place in 50 expressions and a head pose
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Format:
+    """How one tracker's files are told and read."""
+
+    name: str
+    needs: str  # what must be in a file, for messages
+    matches: Callable[[Content], bool]
+    read: Callable[[Content], Tracked]  # raises UserError
+
+
+def rows(values: np.ndarray, what: str, widths: tuple[int, ...] = ()) -> np.ndarray:
+    """One row per frame, float64 (T, n): single frames, axes of length 1 and matrices are flattened.
+
+    Raises:
+        UserError: no rows, or a width that is not among `widths`.
+    """
+    values = np.asarray(values, np.float64)
+    if values.ndim >= 3 and values.shape[0] == 1 and values.shape[1:] not in ((3, 3), (1, 3)):
+        values = values[0]  # (1, T, n): a batch of one
+    values = values[None] if values.ndim <= 1 else values
+    values = values.reshape(len(values), -1) if values.size else values.reshape(len(values), 0)
+    if not values.size:
+        raise UserError(f"{what}: holds no numbers; track again")
+    if widths and values.shape[1] not in widths:
+        wanted = ", ".join(map(str, widths))
+        raise UserError(f"{what}: has {values.shape[1]} numbers a frame, not {wanted}; is --format right?")
+    return values
