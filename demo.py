@@ -195,12 +195,12 @@ def make_renderer(flame: Flame, args):
     Raises:
         UserError: no OpenGL (with the packages to install), or an unusable texture.
     """
-    from utils.gl_context import gl_renderer, on_gl_thread
+    from utils.gl_context import on_gl_thread, open_gl
     from utils.renderer import Renderer, RenderStyle
 
     renderer = Renderer(flame.head, RenderStyle(black_bg=args.black_bg, texture=args.texture))
     try:
-        on_gl_thread(gl_renderer).result()
+        on_gl_thread(open_gl).result()
     except UserError as error:
         raise UserError(f"{error}, or use --no_video for coefficients only") from error
     return renderer

@@ -356,19 +356,19 @@ def test_no_opengl_is_found_before_generation(refused, no_generation, monkeypatc
     def broken(name):
         raise AttributeError("'NoneType' object has no attribute 'eglQueryDevicesEXT'")
 
-    utils.gl_context.gl_renderer.cache_clear()
-    monkeypatch.setattr(utils.gl_context, "_make_platform", broken)
+    utils.gl_context.open_gl.cache_clear()
+    monkeypatch.setattr(utils.gl_context, "_make_context", broken)
     refused(demo.main, DEMO, "OpenGL", "apt-get install", "--no_video")
-    utils.gl_context.gl_renderer.cache_clear()
+    utils.gl_context.open_gl.cache_clear()
 
 
 def test_no_opengl_library_at_all(refused, no_generation, monkeypatch):
-    utils.gl_context.gl_renderer.cache_clear()
+    utils.gl_context.open_gl.cache_clear()
     monkeypatch.delenv("PYOPENGL_PLATFORM", raising=False)
     monkeypatch.setattr(utils.gl_context, "working_egl_device", lambda: None)
     monkeypatch.setattr(utils.gl_context.ctypes.util, "find_library", lambda name: None)
     refused(demo.main, DEMO, "OpenGL", "apt-get install")
-    utils.gl_context.gl_renderer.cache_clear()
+    utils.gl_context.open_gl.cache_clear()
 
 
 def test_full_disk_is_found_before_generation(refused, no_generation, monkeypatch):

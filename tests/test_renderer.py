@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from models.flame import load_flame
-from utils import gl_context, renderer
+from utils import renderer
 from utils.errors import UserError
 from utils.head_file import load_head_file
 from utils.renderer import Renderer, RenderStyle, VertexNormals, frame_head
@@ -113,14 +113,13 @@ def test_edges_are_antialiased(head):
 
 @pytest.mark.parametrize("light", range(5))
 def test_each_light_lights(head, light, monkeypatch):
-    """pyrender drops lights beyond four of a kind silently; without any one of ours the picture must get darker."""
+    """Without any one of the lights the picture must get darker."""
     full = draw(head, head.v_template)[0].astype(int)
     dark = [(d, c, 0.0 if i == light else strength) for i, (d, c, strength) in enumerate(renderer.LIGHTS)]
     monkeypatch.setattr(renderer, "LIGHTS", tuple(dark))
     without = draw(head, head.v_template)[0].astype(int)
     assert (without <= full + 1).all()
     assert (full - without).max() > 5
-    assert len(renderer.LIGHTS) == gl_context.N_LIGHTS
 
 
 def test_the_open_mouth_is_dark_with_teeth(head):

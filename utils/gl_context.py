@@ -1,9 +1,9 @@
 """One OpenGL context per process, off screen, owned by one thread.
 
-EGL contexts are bound to a thread and deleting one pyrender renderer kills all others of the process, so there is a
-single context, made on first use in a dedicated thread; every OpenGL call goes through `on_gl_thread`. EGL (GPU or
-Mesa's software rasteriser) is preferred; OSMesa is the fallback, without anti-aliasing. The environment variable
-PYOPENGL_PLATFORM=egl|osmesa overrides the choice, EGL_DEVICE_ID that of the EGL device.
+Contexts are bound to a thread, so there is a single one, made on first use in a dedicated thread; every OpenGL call
+goes through `on_gl_thread`. EGL (GPU or Mesa's software rasteriser) is preferred; OSMesa is the fallback, without
+anti-aliasing. The environment variable PYOPENGL_PLATFORM=egl|osmesa overrides the choice, EGL_DEVICE_ID that of the
+EGL device. The context is made through ctypes: of PyOpenGL only the GL calls themselves are imported.
 """
 
 from __future__ import annotations
@@ -13,21 +13,20 @@ import ctypes.util
 import functools
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 
 from utils.errors import UserError
 
 log = logging.getLogger(__name__)
-SHADERS = Path(__file__).with_name("shaders")
-N_LIGHTS = 5  # directional lights of a scene, neither more nor fewer: a constant of the shader
 APT = "apt-get install libegl1 libgl1 libxrender1 (or libosmesa6)"
 
-# From EGL/egl.h and EGL/eglext.h.
+# From EGL/egl.h, EGL/eglext.h and GL/osmesa.h.
 _EGL_PLATFORM_DEVICE, _EGL_OPENGL_API, _EGL_NONE = 0x313F, 0x30A2, 0x3038
 _EGL_SURFACE_TYPE, _EGL_PBUFFER_BIT, _EGL_RENDERABLE_TYPE, _EGL_OPENGL_BIT = 0x3033, 1, 0x3040, 8
-_EGL_CONTEXT = (0x3098, 4, 0x30FB, 1, 0x30FD, 1, _EGL_NONE)  # OpenGL 4.1 core, what pyrender asks for
+_EGL_CONTEXT = (0x3098, 3, 0x30FB, 3, 0x30FD, 1, _EGL_NONE)  # OpenGL 3.3 core
+_OSMESA_CONTEXT = (0x22, 0x1908, 0x30, 24, 0x33, 0x34, 0x36, 3, 0x37, 3, 0)  # RGBA, 24 bits of depth, core 3.3
+_GL_UNSIGNED_BYTE = 0x1401
 
 
 def on_gl_thread(function: Callable, *args) -> Future:
@@ -41,25 +40,24 @@ def _gl_thread() -> ThreadPoolExecutor:
 
 
 @functools.cache
-def gl_renderer():
-    """The process's only pyrender renderer, its context current. Call it on the OpenGL thread.
+def open_gl():
+    """Make the process's only OpenGL context, current on the calling thread: the OpenGL thread. Later calls do nothing.
 
     Raises:
         UserError: no OpenGL library works; names the system packages.
     """
     name = choose_platform()
-    os.environ.setdefault("PYGLET_HEADLESS", "1")  # pyrender imports its window viewer, which we never open
     try:
-        import pyrender.renderer
+        keep = _make_context(name)
+        from OpenGL import GL
 
-        platform = _make_platform(name)
-        platform.init_context()
-        platform.make_current()
-    except Exception as error:  # whatever a driver throws: ImportError, AttributeError, GLError, AssertionError...
+        version = GL.glGetString(GL.GL_VERSION)
+        if not version:
+            raise OSError("the context has no version")
+    except Exception as error:  # whatever a driver throws: ImportError, AttributeError, GLError, OSError...
         raise UserError(f"no OpenGL for rendering ({name}: {error!r}); {APT}") from error
-    pyrender.renderer.MAX_N_LIGHTS = N_LIGHTS  # the default 4 drops the fifth silently and at random
-    log.debug("rendering with %s", name)
-    return _make_renderer(platform)
+    log.debug("rendering with %s, OpenGL %s", name, version.decode())
+    return keep
 
 
 def choose_platform() -> str:
@@ -79,80 +77,84 @@ def choose_platform() -> str:
 def working_egl_device() -> int | None:
     """Number of the first EGL device on which an OpenGL context can be made; None if there is none.
 
-    Asked through ctypes, because PyOpenGL's platform cannot be changed once imported. GPUs a container may not use
-    are listed by EGL but fail here.
+    GPUs a container may not use are listed by EGL but fail here.
     """
     try:
         egl = ctypes.CDLL("libEGL.so.1")
         ctypes.CDLL("libGL.so.1")
     except OSError:
         return None
+    for index, display in enumerate(_egl_displays(egl)):
+        context = _egl_context(egl, display)
+        if context:
+            egl.eglDestroyContext(display, context)
+        egl.eglTerminate(display)
+        if context:
+            return index
+    return None
+
+
+def _egl_displays(egl: ctypes.CDLL) -> Iterator[ctypes.c_void_p]:
+    """A display per EGL device; none where EGL cannot list its devices."""
     egl.eglGetProcAddress.restype = ctypes.c_void_p
     query, get_display = (
         egl.eglGetProcAddress(b"eglQueryDevicesEXT"),
         egl.eglGetProcAddress(b"eglGetPlatformDisplayEXT"),
     )
     if not query or not get_display:
-        return None
+        return
     devices, count = (ctypes.c_void_p * 64)(), ctypes.c_int(0)
     signature = ctypes.CFUNCTYPE(ctypes.c_uint, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
     if not signature(query)(64, devices, ctypes.byref(count)):
-        return None
+        return
     display = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_uint, ctypes.c_void_p, ctypes.c_void_p)(get_display)
-    displays = (display(_EGL_PLATFORM_DEVICE, devices[i], None) for i in range(count.value))
-    return next((i for i, each in enumerate(displays) if each and _can_draw(egl, ctypes.c_void_p(each))), None)
+    for i in range(count.value):
+        yield ctypes.c_void_p(display(_EGL_PLATFORM_DEVICE, devices[i], None))
 
 
-def _can_draw(egl: ctypes.CDLL, display: ctypes.c_void_p) -> bool:
-    """Whether an OpenGL 4.1 context can be made on this EGL display."""
-    if not egl.eglInitialize(display, None, None):
-        return False
+def _egl_context(egl: ctypes.CDLL, display: ctypes.c_void_p) -> ctypes.c_void_p | None:
+    """An OpenGL 3.3 context on this EGL display; None if it cannot be made."""
+    if not display or not egl.eglInitialize(display, None, None):
+        return None
     wanted = (ctypes.c_int * 5)(_EGL_SURFACE_TYPE, _EGL_PBUFFER_BIT, _EGL_RENDERABLE_TYPE, _EGL_OPENGL_BIT, _EGL_NONE)
     config, count = ctypes.c_void_p(), ctypes.c_int(0)
     egl.eglCreateContext.restype = ctypes.c_void_p
-    context = None
-    if (
-        egl.eglBindAPI(_EGL_OPENGL_API)
-        and egl.eglChooseConfig(display, wanted, ctypes.byref(config), 1, ctypes.byref(count))
-        and count.value
-    ):
-        context = egl.eglCreateContext(display, config, None, (ctypes.c_int * len(_EGL_CONTEXT))(*_EGL_CONTEXT))
-    if context:
-        egl.eglDestroyContext(display, ctypes.c_void_p(context))
-    egl.eglTerminate(display)
-    return bool(context)
+    chosen = egl.eglBindAPI(_EGL_OPENGL_API) and egl.eglChooseConfig(
+        display, wanted, ctypes.byref(config), 1, ctypes.byref(count)
+    )
+    if not chosen or not count.value:
+        return None
+    attributes = (ctypes.c_int * len(_EGL_CONTEXT))(*_EGL_CONTEXT)
+    context = egl.eglCreateContext(display, config, None, attributes)
+    return ctypes.c_void_p(context) if context else None
 
 
-def _make_platform(name: str):
-    if name == "osmesa":
-        from pyrender.platforms.osmesa import OSMesaPlatform
+def _make_context(name: str) -> tuple:
+    """Make a context and make it current; what is returned must live as long as it does.
 
-        return OSMesaPlatform(8, 8)  # pictures go through a framebuffer object; this surface is unused
-    from pyrender.platforms import egl
+    Raises:
+        OSError: it cannot be made.
+    """
+    return _make_osmesa() if name == "osmesa" else _make_egl(int(os.environ.get("EGL_DEVICE_ID", "0")))
 
-    return egl.EGLPlatform(8, 8, device=egl.get_device_by_index(int(os.environ.get("EGL_DEVICE_ID", "0"))))
+
+def _make_egl(device: int) -> tuple:
+    egl = ctypes.CDLL("libEGL.so.1")
+    displays = list(_egl_displays(egl))
+    if not 0 <= device < len(displays):
+        raise OSError(f"EGL device {device} of {len(displays)}")
+    context = _egl_context(egl, displays[device])
+    if not context or not egl.eglMakeCurrent(displays[device], None, None, context):
+        raise OSError(f"EGL error {egl.eglGetError():#x}")
+    return egl, displays[device], context
 
 
-def _make_renderer(platform):
-    """pyrender's renderer with our shaders, reading back colour only (its depth read-back costs a third of a frame)."""
-    import numpy as np
-    from OpenGL import GL
-    from pyrender.renderer import Renderer
-    from pyrender.shader_program import ShaderProgramCache
-
-    class ColourRenderer(Renderer):
-        def _read_main_framebuffer(self, scene, flags):
-            width, height = self._main_fb_dims
-            box = (0, 0, width, height)
-            GL.glBindFramebuffer(GL.GL_READ_FRAMEBUFFER, self._main_fb_ms)
-            GL.glBindFramebuffer(GL.GL_DRAW_FRAMEBUFFER, self._main_fb)
-            GL.glBlitFramebuffer(*box, *box, GL.GL_COLOR_BUFFER_BIT, GL.GL_LINEAR)  # resolves the 4 samples
-            GL.glBindFramebuffer(GL.GL_READ_FRAMEBUFFER, self._main_fb)
-            GL.glPixelStorei(GL.GL_PACK_ALIGNMENT, 1)
-            pixels = GL.glReadPixels(*box, GL.GL_RGB, GL.GL_UNSIGNED_BYTE)
-            return np.frombuffer(pixels, np.uint8).reshape(height, width, 3)[::-1]
-
-    renderer = ColourRenderer(8, 8)
-    renderer._program_cache = ShaderProgramCache(shader_dir=str(SHADERS))
-    renderer.platform = platform  # keeps the context alive
-    return renderer
+def _make_osmesa() -> tuple:
+    mesa = ctypes.CDLL(ctypes.util.find_library("OSMesa") or "libOSMesa.so.8")
+    mesa.OSMesaCreateContextAttribs.restype = ctypes.c_void_p
+    attributes = (ctypes.c_int * len(_OSMESA_CONTEXT))(*_OSMESA_CONTEXT)
+    context = ctypes.c_void_p(mesa.OSMesaCreateContextAttribs(attributes, None))
+    surface = (ctypes.c_ubyte * (8 * 8 * 4))()  # pictures go through framebuffer objects; this surface is unused
+    if not context or not mesa.OSMesaMakeCurrent(context, surface, _GL_UNSIGNED_BYTE, 8, 8):
+        raise OSError("OSMesa made no context")
+    return mesa, context, surface

@@ -102,7 +102,7 @@ def _prepend(first: np.ndarray, rest: Iterator[np.ndarray]) -> Iterator[np.ndarr
 
 
 def _video_stream(container, shape: tuple[int, int, int], fps: int):
-    stream = container.add_stream("libx264", rate=fps, options={"crf": "18", "preset": "medium"})
+    stream = container.add_stream("libx264", rate=fps, options={"crf": "17", "preset": "veryfast"})
     stream.height, stream.width = shape[:2]
     stream.pix_fmt = "yuv420p"  # the only layout every player decodes
     stream.thread_count = 0

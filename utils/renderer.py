@@ -2,10 +2,12 @@
 
 Matte clay look (utils/shaders) or a texture image, five directional lights, 4x multisampled edges. The camera is set
 from the head file's own template, so any head fills the picture alike. Per frame only the vertex buffer changes.
+OpenGL is called directly (utils/mesh_drawing.py); the tests hold the pictures against pyrender.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ import numpy as np
 import scipy.sparse
 
 from utils.errors import UserError
-from utils.gl_context import gl_renderer, on_gl_thread
+from utils.gl_context import on_gl_thread, open_gl
 from utils.head_file import HeadFile
 from utils.head_paint import painted, textured
 
@@ -78,7 +80,7 @@ class Renderer:
         self._normals = VertexNormals(head.faces, len(head.v_template))
         self._skin = textured(head, Path(self.style.texture)) if self.style.texture else painted(head)
         self._camera = frame_head(head.v_template)
-        self._scene = None  # made on the OpenGL thread with the first frame
+        self._drawing = None  # made on the OpenGL thread with the first frame
 
     def frames(self, vertices: np.ndarray) -> Iterator[np.ndarray]:
         """vertices (T, V, 3) metres, y up, face towards +z -> T pictures uint8 (size, size, 3) RGB.
@@ -98,53 +100,29 @@ class Renderer:
             yield pending.popleft().result()
 
     def _draw(self, vertices: np.ndarray) -> np.ndarray:
-        import pyrender
-
-        renderer = gl_renderer()
-        renderer.platform.make_current()
-        renderer.viewport_width = renderer.viewport_height = self.style.size
+        open_gl()
+        if self._drawing is None:
+            self._drawing = self._make_drawing()
         data = np.hstack([vertices, self._normals(vertices)])[self._skin.expand]
-        if self._scene is None:
-            self._scene, self._primitive = self._make_scene(data)
-        elif self._primitive._in_context():
-            self._update(data)
-        else:  # another head was drawn in between, which frees this one's buffers
-            self._primitive.positions, self._primitive.normals = data[:, :3], data[:, 3:]
-        return renderer.render(self._scene, pyrender.RenderFlags.OFFSCREEN)
+        return self._drawing.draw(np.ascontiguousarray(data, np.float32))
 
-    def _update(self, data: np.ndarray) -> None:
-        """Overwrite positions and normals in the existing vertex buffer (interleaved with uv and colour)."""
-        from OpenGL import GL
+    def _make_drawing(self):
+        from utils.mesh_drawing import MeshDrawing, Stage  # imports OpenGL, whose platform must have been chosen
 
-        self._interleaved[:, :6] = data
-        GL.glBindBuffer(GL.GL_ARRAY_BUFFER, self._primitive._buffers[0])
-        GL.glBufferSubData(GL.GL_ARRAY_BUFFER, 0, self._interleaved.nbytes, self._interleaved)
+        (near, far), pose = self._camera
+        lights = tuple((-np.array(towards) / np.linalg.norm(towards), *rest) for towards, *rest in LIGHTS)
+        background = (0.0, 0.0, 0.0) if self.style.black_bg else (1.0, 1.0, 1.0)
+        stage = Stage(np.linalg.inv(pose), perspective(near, far), lights, AMBIENT, background, self.style.size)
+        drawing = MeshDrawing(self._skin, stage)
+        weakref.finalize(self, on_gl_thread, drawing.close).atexit = False  # a process's end frees all anyway
+        return drawing
 
-    def _make_scene(self, data: np.ndarray):
-        import pyrender
 
-        skin = self._skin
-        texture = None
-        if skin.image is not None:
-            texture = pyrender.Texture(source=skin.image, source_channels="RGB")
-        material = pyrender.MetallicRoughnessMaterial(baseColorTexture=texture, doubleSided=True, alphaMode="OPAQUE")
-        primitive = pyrender.Primitive(
-            positions=data[:, :3], normals=data[:, 3:], texcoord_0=skin.uv, color_0=skin.paint, indices=skin.faces,
-            material=material,
-        )  # fmt: skip
-        primitive._is_transparent = False  # alpha is gloss here
-        extras = [skin.uv, skin.paint] if skin.uv is not None else [skin.paint]
-        self._interleaved = np.ascontiguousarray(np.hstack([data, *extras]), dtype=np.float32)
-
-        background = (0.0, 0.0, 0.0, 1.0) if self.style.black_bg else (1.0, 1.0, 1.0, 1.0)
-        scene = pyrender.Scene(bg_color=background, ambient_light=np.array(AMBIENT))
-        scene.add(pyrender.Mesh([primitive]))
-        camera, pose = self._camera
-        scene.add(pyrender.PerspectiveCamera(yfov=FIELD_OF_VIEW, znear=camera[0], zfar=camera[1]), pose=pose)
-        for direction, colour, intensity in LIGHTS:
-            light = pyrender.DirectionalLight(color=np.array(colour), intensity=intensity)
-            scene.add(light, pose=_facing(np.array(direction)))
-        return scene, primitive
+def perspective(near: float, far: float) -> np.ndarray:
+    """OpenGL projection (4, 4) of a square picture, `FIELD_OF_VIEW` high and wide."""
+    scale, depth = 1 / np.tan(FIELD_OF_VIEW / 2), near - far
+    rows = [[scale, 0, 0, 0], [0, scale, 0, 0], [0, 0, (far + near) / depth, 2 * far * near / depth], [0, 0, -1, 0]]
+    return np.array(rows)
 
 
 def frame_head(template: np.ndarray) -> tuple[tuple[float, float], np.ndarray]:
@@ -160,13 +138,3 @@ def frame_head(template: np.ndarray) -> tuple[tuple[float, float], np.ndarray]:
     pose[:3, 3] = middle[0], middle[1], middle[2] + distance
     reach = float(np.linalg.norm(half)) * 2
     return (float(max(distance - reach, distance / 100)), float(distance + reach)), pose
-
-
-def _facing(towards: np.ndarray) -> np.ndarray:
-    """Pose (4, 4) whose -z axis runs from direction `towards` to the origin, the way pyrender's lights shine."""
-    z = towards / np.linalg.norm(towards)
-    x = np.cross((0.0, 1.0, 0.0), z)
-    x /= np.linalg.norm(x)
-    pose = np.eye(4)
-    pose[:3, 0], pose[:3, 1], pose[:3, 2] = x, np.cross(z, x), z
-    return pose

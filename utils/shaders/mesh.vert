@@ -1,12 +1,8 @@
-#version 330 core
-// Attribute numbers (*_LOC) are filled in by pyrender, which orders them position, normal, uv, colour, instance.
+// Outer sides: lit per pixel.
 layout(location = 0) in vec3 position;
-layout(location = NORMAL_LOC) in vec3 normal;
-layout(location = COLOR_0_LOC) in vec4 color_0;
-#ifdef TEXCOORD_0_LOC
-layout(location = TEXCOORD_0_LOC) in vec2 texcoord_0;
-out vec2 uv;
-#endif
+layout(location = 1) in vec3 normal;
+layout(location = 2) in vec4 color_0;
+layout(location = 3) in vec2 texcoord_0;
 
 uniform mat4 V;
 uniform mat4 P;
@@ -14,14 +10,13 @@ uniform mat4 P;
 out vec3 world;
 out vec3 world_normal;
 out vec4 paint;
+out vec2 uv;
 
 void main()
 {
     world = position;
     world_normal = normal;
     paint = color_0;
-#ifdef TEXCOORD_0_LOC
     uv = texcoord_0;
-#endif
     gl_Position = P * V * vec4(position, 1.0);
 }

@@ -1,0 +1,20 @@
+// Inner sides: the light comes from the vertices.
+#ifdef HAS_BASE_COLOR_TEX
+uniform sampler2D base_color_texture;
+#endif
+
+in vec3 paint;
+in vec2 uv;
+in vec3 diffuse;
+in vec3 highlight;
+
+out vec4 frag_color;
+
+void main()
+{
+    vec3 albedo = paint;
+#ifdef HAS_BASE_COLOR_TEX
+    albedo *= texture(base_color_texture, uv).rgb;
+#endif
+    frag_color = develop(INSIDE * (albedo * albedo * diffuse + highlight));
+}
