@@ -1,0 +1,95 @@
+"""Coefficients for other programs: npz in the layouts of FLAME tools, and a csv that any spreadsheet opens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from utils.atomic import atomic_path
+from utils.errors import UserError
+from utils.exports.arkit import has_arkit_expressions
+from utils.exports.rig import expression_names
+from utils.head_file import HeadFile
+from utils.motion_file import Motion
+
+VHAP_SHAPE, VHAP_EXPRESSION, SMPLX_EXPRESSION = 300, 100, 50
+
+
+def native_arrays(motion: Motion, head: HeadFile, fps: float) -> dict[str, np.ndarray]:
+    """This project's own layout, which `--save_coef` writes and `extract_style.py` reads, with two notes: the
+    rate, and the head whose coefficients they are."""
+    shape = {} if motion.shape is None else {"shape": motion.shape}
+    return {"exp": motion.exp, "pose": motion.pose, **shape, "fps": np.float32(fps), "head": np.array(head.name)}
+
+
+def vhap_arrays(motion: Motion, head: HeadFile, fps: float) -> dict[str, np.ndarray]:
+    """`flame_param.npz` of VHAP and GaussianAvatars: shape (300,), expr (T, 100), rotation, neck_pose, jaw_pose and
+    translation (T, 3), eyes_pose (T, 6); axis-angle, radians. Without static_offset, which belongs to the avatar."""
+    _needs_flame(head, "vhap")
+    n = len(motion)
+    return {
+        "shape": _widened(_shape(motion), VHAP_SHAPE),
+        "expr": _widened(motion.exp, VHAP_EXPRESSION),
+        "rotation": motion.pose[:, :3],
+        "neck_pose": np.zeros((n, 3), np.float32),
+        "jaw_pose": motion.pose[:, 3:],
+        "eyes_pose": np.zeros((n, 6), np.float32),
+        "translation": np.zeros((n, 3), np.float32),
+    }
+
+
+def smplx_arrays(motion: Motion, head: HeadFile, fps: float) -> dict[str, np.ndarray]:
+    """Keyword arguments of the `smplx` package's FLAME layer: betas (T, 100), expression (T, 50), global_orient,
+    neck_pose, jaw_pose, leye_pose, reye_pose and transl (T, 3)."""
+    _needs_flame(head, "smplx")
+    zeros = np.zeros((len(motion), 3), np.float32)
+    return {
+        "betas": np.tile(_shape(motion), (len(motion), 1)),
+        "expression": motion.exp[:, :SMPLX_EXPRESSION],
+        "global_orient": motion.pose[:, :3],
+        "jaw_pose": motion.pose[:, 3:],
+        **dict.fromkeys(("neck_pose", "leye_pose", "reye_pose", "transl"), zeros),
+        "mocap_frame_rate": np.float32(fps),
+    }
+
+
+def write_npz(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
+    """Compressed npz, floats as float32.
+
+    Raises:
+        UserError: the path cannot be written.
+    """
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **{k: v.astype(np.float32) if v.dtype.kind == "f" else v for k, v in arrays.items()})
+
+
+def write_table(path: str | Path, motion: Motion, head: HeadFile, fps: float) -> None:
+    """csv with a line per frame: frame, seconds, the expressions by name, head and jaw rotation (axis-angle, radians).
+
+    Raises:
+        UserError: the path cannot be written.
+    """
+    names = [f"{part}_r{axis}" for part in ("head", "jaw") for axis in "xyz"]
+    header = ",".join(["frame", "seconds", *expression_names(head), *names])
+    frames = np.arange(len(motion))
+    table = np.column_stack([frames, frames / fps, motion.exp, motion.pose])
+    with atomic_path(path) as temporary:
+        np.savetxt(temporary, table, delimiter=",", header=header, comments="", fmt=["%d"] + ["%.6g"] * 57)
+
+
+def _shape(motion: Motion) -> np.ndarray:
+    return np.zeros(100, np.float32) if motion.shape is None else motion.shape
+
+
+def _widened(values: np.ndarray, size: int) -> np.ndarray:
+    """The last axis filled up with zeros: a coefficient that is not there is 0."""
+    return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, size - values.shape[-1])])
+
+
+def _needs_flame(head: HeadFile, layout: str) -> None:
+    if has_arkit_expressions(head):
+        raise UserError(
+            f"--format {layout}: {head.name}'s coefficients are not FLAME's and would mean nothing there; "
+            "export livelink, glb or usd, or use a model trained on FLAME with --head"
+        )

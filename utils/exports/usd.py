@@ -1,0 +1,225 @@
+"""A talking head as .usda: UsdSkel skeleton, blend shapes and their animation, as plain text that needs no library.
+
+Specification: OpenUSD, schemas UsdGeom and UsdSkel. Metres, y up; quaternions w x y z; matrices act on row vectors.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from utils.atomic import atomic_path
+from utils.exports.glb import NEGLIGIBLE
+from utils.exports.rig import JOINTS, PARENTS, Rig
+from utils.exports.surface import CLAY, Surface, linear_colours, smooth_normals
+
+_HEADER = """#usda 1.0
+(
+    defaultPrim = "Head"
+    doc = "DiffPoseTalk"
+    startTimeCode = 0
+    endTimeCode = {last}
+    timeCodesPerSecond = {fps:g}
+    framesPerSecond = {fps:g}
+    metersPerUnit = 1
+    upAxis = "Y"
+)
+
+def SkelRoot "Head" (
+    prepend apiSchemas = ["SkelBindingAPI"]
+)
+{{
+"""
+
+
+def write_usd(path: str | Path, rig: Rig, surface: Surface) -> None:
+    """Write a .usda; a texture image is copied beside it.
+
+    Raises:
+        UserError: the path cannot be written.
+    """
+    path = Path(path)
+    texture = None
+    if surface.image is not None:
+        texture = f"{path.stem}_skin{surface.image.suffix.lower()}"
+        with atomic_path(path.with_name(texture)) as temporary:
+            temporary.write_bytes(surface.image.read_bytes())
+    parts = [
+        _HEADER.format(last=rig.n_frames - 1, fps=rig.fps),
+        _skeleton(rig),
+        _animation(rig),
+        _mesh(rig, surface),
+        _material(surface, texture),
+        "}\n",
+    ]
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(parts), encoding="ascii")
+
+
+def joint_paths() -> list[str]:
+    """UsdSkel names joints by their path from the root."""
+    paths: list[str] = []
+    for name, parent in zip(JOINTS, PARENTS):
+        paths.append(name if parent < 0 else f"{paths[parent]}/{name}")
+    return paths
+
+
+def _skeleton(rig: Rig) -> str:
+    local = rig.joints - np.where(np.array(PARENTS)[:, None] < 0, 0, rig.joints[list(PARENTS)])
+    return f"""    def Skeleton "Skeleton" (
+        prepend apiSchemas = ["SkelBindingAPI"]
+    )
+    {{
+        uniform token[] joints = {_tokens(joint_paths())}
+        uniform matrix4d[] bindTransforms = [{", ".join(_shift(p) for p in rig.joints)}]
+        uniform matrix4d[] restTransforms = [{", ".join(_shift(p) for p in local)}]
+        rel skel:animationSource = </Head/Animation>
+    }}
+
+"""
+
+
+def _animation(rig: Rig) -> str:
+    quaternions = rig.rotations[:, :, [3, 0, 1, 2]]
+    return f"""    def SkelAnimation "Animation"
+    {{
+        uniform token[] joints = {_tokens(joint_paths())}
+        uniform token[] blendShapes = {_tokens([t.name for t in rig.targets])}
+        half3[] scales = [{", ".join(["(1, 1, 1)"] * len(JOINTS))}]
+        quatf[] rotations.timeSamples = {_samples(quaternions)}
+        float3[] translations.timeSamples = {_samples(rig.translations)}
+        float[] blendShapeWeights.timeSamples = {_samples(rig.target_weights())}
+    }}
+
+"""
+
+
+def _mesh(rig: Rig, surface: Surface) -> str:
+    faces = surface.expand[surface.faces]
+    normals = smooth_normals(rig.rest, faces)
+    low, high = rig.rest.min(0), rig.rest.max(0)
+    names = [_identifier(t.name) for t in rig.targets]
+    return f"""    def Mesh "Mesh" (
+        prepend apiSchemas = ["SkelBindingAPI", "MaterialBindingAPI"]
+    )
+    {{
+        uniform token subdivisionScheme = "none"
+        uniform bool doubleSided = true
+        float3[] extent = {_rows(np.stack([low, high]))}
+        int[] faceVertexCounts = [{", ".join(["3"] * len(faces))}]
+        int[] faceVertexIndices = {_numbers(faces.ravel())}
+        point3f[] points = {_rows(rig.rest)}
+        normal3f[] normals = {_rows(normals)} (
+            interpolation = "vertex"
+        )
+{_paint(surface)}        int[] primvars:skel:jointIndices = {_numbers(np.tile(np.arange(len(JOINTS)), len(rig.rest)))} (
+            elementSize = {len(JOINTS)}
+            interpolation = "vertex"
+        )
+        float[] primvars:skel:jointWeights = {_numbers(rig.weights.ravel())} (
+            elementSize = {len(JOINTS)}
+            interpolation = "vertex"
+        )
+        matrix4d primvars:skel:geomBindTransform = {_shift(np.zeros(3))}
+        rel skel:skeleton = </Head/Skeleton>
+        uniform token[] skel:blendShapes = {_tokens([t.name for t in rig.targets])}
+        rel skel:blendShapeTargets = [{", ".join(f"</Head/Mesh/{name}>" for name in names)}]
+        rel material:binding = </Head/Skin>
+
+{"".join(_blend_shape(rig, k, name) for k, name in enumerate(names))}    }}
+
+"""
+
+
+def _paint(surface: Surface) -> str:
+    """Texture coordinates per face corner, colours per vertex (of the head, without seam copies)."""
+    lines = ""
+    if surface.uv is not None:
+        corners = _rows(surface.uv[surface.faces.ravel()])
+        lines += f"        texCoord2f[] primvars:st = {corners} ({_interpolated('faceVarying')})\n"
+    if surface.colours is not None:
+        linear = _rows(linear_colours(surface.colours[: int(surface.expand.max()) + 1]))
+        lines += f"        color3f[] primvars:displayColor = {linear} ({_interpolated('vertex')})\n"
+    return lines
+
+
+def _interpolated(how: str) -> str:
+    return f'\n            interpolation = "{how}"\n        '
+
+
+def _blend_shape(rig: Rig, k: int, name: str) -> str:
+    target = rig.targets[k]
+    reach = max(1.0, float(np.abs(target.weights).max(initial=0)))
+    rows = np.flatnonzero(np.linalg.norm(target.offsets, axis=1) * reach > NEGLIGIBLE)
+    return f"""        def BlendShape "{name}"
+        {{
+            uniform vector3f[] offsets = {_rows(target.offsets[rows])}
+            uniform int[] pointIndices = {_numbers(rows)}
+        }}
+
+"""
+
+
+def _material(surface: Surface, texture: str | None) -> str:
+    clay = ", ".join(f"{c:.4f}" for c in linear_colours(np.array(CLAY)))
+    source, reader = f"color3f inputs:diffuseColor = ({clay})", ""
+    if texture is not None:
+        source = "color3f inputs:diffuseColor.connect = </Head/Skin/Image.outputs:rgb>"
+        reader = _shader("Image", "UsdUVTexture", [
+            f"asset inputs:file = @./{texture}@", 'token inputs:sourceColorSpace = "sRGB"',
+            "float2 inputs:st.connect = </Head/Skin/Reader.outputs:result>", "float3 outputs:rgb"])  # fmt: skip
+        reader += _shader("Reader", "UsdPrimvarReader_float2", [
+            'string inputs:varname = "st"', "float2 outputs:result"])  # fmt: skip
+    elif surface.colours is not None:
+        source = "color3f inputs:diffuseColor.connect = </Head/Skin/Reader.outputs:result>"
+        reader = _shader("Reader", "UsdPrimvarReader_float3", [
+            'string inputs:varname = "displayColor"', "float3 outputs:result"])  # fmt: skip
+    preview = _shader("Surface", "UsdPreviewSurface", [
+        source, "float inputs:roughness = 0.65", "float inputs:metallic = 0", "token outputs:surface"])  # fmt: skip
+    return f"""    def Material "Skin"
+    {{
+        token outputs:surface.connect = </Head/Skin/Surface.outputs:surface>
+
+{preview}{reader}    }}
+"""
+
+
+def _shader(name: str, kind: str, lines: list[str]) -> str:
+    body = "".join(f"            {line}\n" for line in [f'uniform token info:id = "{kind}"', *lines])
+    return f'        def Shader "{name}"\n        {{\n{body}        }}\n\n'
+
+
+def _identifier(name: str) -> str:
+    """A prim name: letters, digits, underscores, not starting with a digit."""
+    name = re.sub(r"\W", "_", name, flags=re.ASCII)
+    return f"_{name}" if name[:1].isdigit() else name
+
+
+def _tokens(names: list[str]) -> str:
+    return "[" + ", ".join(f'"{name}"' for name in names) + "]"
+
+
+def _shift(position: np.ndarray) -> str:
+    x, y, z = (f"{p:.9g}" for p in position)
+    return f"( (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), ({x}, {y}, {z}, 1) )"
+
+
+def _numbers(values: np.ndarray) -> str:
+    """(n,) -> [a, b, ...]; floats with 7 significant digits, as float32 has."""
+    if values.dtype.kind == "f":
+        return "[" + ", ".join(map("%.7g".__mod__, values.tolist())) + "]"
+    return "[" + ", ".join(map(str, values.tolist())) + "]"
+
+
+def _rows(values: np.ndarray) -> str:
+    """(n, k) -> [(a, b, c), ...]."""
+    pattern = "(" + ", ".join(["%.7g"] * values.shape[1]) + ")"
+    return "[" + ", ".join(pattern % tuple(row) for row in values.tolist()) + "]"
+
+
+def _samples(values: np.ndarray) -> str:
+    """(T, n) or (T, n, k) -> time samples by frame number."""
+    text = _numbers if values.ndim == 2 else _rows
+    return "{\n" + "".join(f"            {t}: {text(value)},\n" for t, value in enumerate(values)) + "        }"
