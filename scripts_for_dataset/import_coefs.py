@@ -17,38 +17,12 @@ import numpy as np
 from utils.atomic import atomic_path
 from utils.config import UserParser
 from utils.errors import UserError, cli
-from utils.rotations import HOW
 from utils.trackers.content import Content, load_content
+from utils.trackers.flags import add_import_flags, import_options
 from utils.trackers.formats import NAMES, read_shape
-from utils.trackers.to_motion import ImportOptions, from_content, import_shape
-from utils.trackers.tracked import HEAD_MODELS
+from utils.trackers.to_motion import from_content, import_shape
 
 log = logging.getLogger(__name__)
-
-
-def add_import_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags of `ImportOptions`, for every command that reads trackers' files."""
-    group = parser.add_argument_group("what the files are")
-    add = group.add_argument
-    add("--format", default="auto", help=f"auto, {', '.join(NAMES)} (default: auto, by content)")
-    add("--fps", type=float, help="frames a second of the tracked video (default: as the file says, else 25)")
-    add("--rotations", default="auto", help=f"notation: {HOW} (default: auto, by format and width)")
-    add("--head_model", choices=HEAD_MODELS, help="whose coefficients they are (default: the tracker's)")
-    add("--full_jaw", action="store_true", help="keep the jaw's sideways rotations (default: its opening only)")
-    add(
-        "--flip",
-        default="",
-        metavar="012",
-        help="turn the sign of these of the head's numbers, e.g. 0 for yaw in a csv",
-    )
-
-
-def import_options(args: argparse.Namespace) -> ImportOptions:
-    """Raises UserError for contradictions."""
-    if set(args.flip) - set("012"):
-        raise UserError(f"--flip {args.flip}: give digits 0 to 2, the numbers of the head's angles")
-    flip = tuple(int(digit) for digit in sorted(set(args.flip)))
-    return ImportOptions(args.format, args.fps, args.rotations, args.head_model, args.full_jaw, flip)
 
 
 def make_parser() -> UserParser:

@@ -32,12 +32,13 @@ class Motion:
         return len(self.exp)
 
     def save(self, path: str | Path) -> None:
-        """Write an npz with keys exp, pose, fps and, if known, shape and head_model."""
-        arrays = {"exp": self.exp, "pose": self.pose, "fps": np.float32(FPS)}
+        """Write an npz with keys exp, pose and, if known, shape; with a known head model also fps, source and it."""
+        arrays = {"exp": self.exp, "pose": self.pose}
         if self.shape is not None:
             arrays["shape"] = self.shape
         if self.head_model:
-            arrays |= {"head_model": np.array(self.head_model), "source": np.array(Path(self.source).name)}
+            origin = {"head_model": self.head_model, "source": Path(self.source).name or "unknown"}
+            arrays |= {"fps": np.float32(FPS), **{key: np.array(text) for key, text in origin.items()}}
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **arrays)
 

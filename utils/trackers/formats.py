@@ -37,8 +37,9 @@ def identify(content: Content, name: str = "auto") -> Format:
     if flame_arrays.shape_only(content) is not None:
         raise UserError(f"{content.path}: holds a head shape only (as MICA's), no motion; give it as --shape")
     needs = "; ".join(f"{fmt.name}: {fmt.needs}" for fmt in FORMATS)
+    found = content.describe()
     raise UserError(
-        f"{content.path}: no tracker's file that is known here. Found: {content.describe()}. Needed: {needs}"
+        f"{content.path}: has no 'exp' with 'pose', nor what a tracker writes. Found: {found}. Needed: {needs}"
     )
 
 
