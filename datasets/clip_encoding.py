@@ -8,9 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from utils.audio import encode_flac
 from utils.coefs import DIMS
 from utils.errors import UserError
+from utils.pickle_scan import scan_pickle
 from utils.safe_pickle import load_numpy_pickle
+from utils.timebase import samples_per_frame
 
 FORMAT = "clips-1"
 _HEADER = struct.Struct("<4sII")  # magic, frames, rows of the shape: one if it is constant, else one a frame
@@ -47,7 +50,7 @@ def decode_count(value: bytes, name: str, source: str) -> int:
         if content.get("format") != FORMAT:
             raise UserError(f"{source}: format {content.get('format')!r} is not {FORMAT}; update this software")
     else:
-        content = load_numpy_pickle(value, source)
+        content = _published(value, source)
     count = content.get(name) if isinstance(content, dict) else None
     if not isinstance(count, int | np.integer) or count < 1:
         raise UserError(f"{source}: no valid {name} in the metadata; rebuild the data set")
@@ -70,7 +73,7 @@ def decode_segment(value: bytes, source: str) -> Segment:
         UserError: damaged or with wrong sizes.
     """
     if value[:4] != _MAGIC:
-        return _published_segment(load_numpy_pickle(value, source), source)
+        return _published_segment(_published(value, source), source)
     if len(value) < _HEADER.size:
         raise UserError(f"{source}: truncated; rebuild the data set")
     _, n_frames, rows = _HEADER.unpack_from(value)
@@ -109,6 +112,52 @@ def check_coefs(coefs: object, source: str) -> Coefs:
     if len({len(values) for values in result.values()}) != 1:
         raise UserError(f"{source}: shape, exp and pose differ in length; rebuild the data set")
     return result
+
+
+def encode_clip(clip: str, audio: np.ndarray, coefs: Coefs, seg_len: int) -> dict[str, bytes]:
+    """All values of one clip by key: its segments, then its metadata. Most of the work is FLAC coding.
+
+    Args:
+        clip: `<person>/<video>`.
+        audio: float (about 640 n,) in -1 to 1; cut or zero-padded to 640 n samples.
+        coefs: 'shape' (n, 100) or (100,) for all frames, 'exp' (n, 50), 'pose' (n, 6), raw.
+        seg_len: frames per segment.
+
+    Raises:
+        UserError: wrong sizes, NaN.
+    """
+    coefs = dict(coefs)
+    if np.ndim(coefs.get("shape")) == 1 and np.ndim(coefs.get("exp")) == 2:
+        coefs["shape"] = np.broadcast_to(coefs["shape"], (len(coefs["exp"]), len(coefs["shape"])))
+    coefs = check_coefs(coefs, clip)
+    unit, n_frames = samples_per_frame(), len(coefs["exp"])
+    if n_frames == 0:
+        raise UserError(f"{clip}: has no frames; leave it out")
+    audio = _fit(np.asarray(audio), n_frames * unit, clip)
+    values = {}
+    for index, low in enumerate(range(0, n_frames, seg_len)):
+        high = min(low + seg_len, n_frames)
+        part = {name: array[low:high] for name, array in coefs.items()}
+        segment = Segment(part, encode_flac(audio[low * unit : high * unit]))
+        values[f"{clip}/{index:03d}"] = encode_segment(segment)
+    return {**values, f"{clip}/metadata": encode_metadata(n_frames=n_frames)}
+
+
+def _fit(audio: np.ndarray, n_samples: int, clip: str) -> np.ndarray:
+    """Cut or zero-pad mono audio to whole frames; UserError unless it is finite and about as long."""
+    if audio.ndim != 1 or audio.dtype.kind != "f" or not np.isfinite(audio).all():
+        raise UserError(f"{clip}: the audio must be finite float samples (n,), got {audio.dtype} {audio.shape}")
+    if audio.size < n_samples / 2:
+        raise UserError(
+            f"{clip}: {audio.size} samples of audio for {n_samples // samples_per_frame()} frames; they do not match"
+        )
+    return audio[:n_samples] if audio.size >= n_samples else np.pad(audio, (0, n_samples - audio.size))
+
+
+def _published(value: bytes, source: str) -> object:
+    """A pickled value; its declared sizes are looked at before memory is taken for them."""
+    scan_pickle(value, source)
+    return load_numpy_pickle(value, source)
 
 
 def _published_segment(content: object, source: str) -> Segment:

@@ -9,6 +9,8 @@ and FLAC audio, so that reading coefficients is a copy and nothing in the file c
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,7 @@ import numpy as np
 
 from datasets import clip_encoding
 from datasets.clip_encoding import Coefs, Segment
-from datasets.clip_writer import ClipWriter
+from datasets.clip_writer import UNFINISHED, ClipWriter
 from datasets.splits import read_list
 from utils.audio import decode_flac
 from utils.coefs import DIMS
@@ -48,15 +50,17 @@ class ClipStore:
     workers, forked or spawned.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, unfinished: bool = False) -> None:
         """
         Args:
             path: the folder with `data.mdb`.
+            unfinished: also read a data set whose writing was cut off: the whole clips that are there.
 
         Raises:
             UserError: it is not there.
         """
         self.path = Path(path).resolve()
+        self._unfinished = unfinished
         self._seg_len: int | None = None
         try:
             self._inode = (self.path / "data.mdb").stat().st_ino  # a data set built anew is another file
@@ -69,9 +73,11 @@ class ClipStore:
     def seg_len(self) -> int:
         """Frames per segment; UserError if the data set was never finished."""
         if self._seg_len is None:
-            value = self._get("metadata")
+            value = self._get("metadata") or (self._get(UNFINISHED) if self._unfinished else None)
             if value is None:
-                raise UserError(f"{self.path}: unfinished data set (no metadata); build it again")
+                raise UserError(
+                    f"{self.path}: unfinished data set (no metadata); give the command that made it again to finish it"
+                )
             self._seg_len = clip_encoding.decode_count(value, "seg_len", f"{self.path}: metadata")
         return self._seg_len
 
@@ -87,6 +93,11 @@ class ClipStore:
                 f"{list_file}: {len(missing)} clips are not in {self.path} (first: {missing[0]}); make the lists anew"
             )
         return clips
+
+    @property
+    def finished(self) -> bool:
+        """Whether its writing came to an end."""
+        return self._get("metadata") is not None
 
     def __contains__(self, clip: str) -> bool:
         try:
@@ -177,8 +188,33 @@ def _environment(path: Path, inode: int) -> lmdb.Environment:
         environment = lmdb.open(str(path), readonly=True, lock=False, readahead=False, create=False)
     except (OSError, lmdb.Error) as error:
         raise UserError(f"{path}: not a readable LMDB data set ({error}); get it again") from error
+    try:
+        check_length(path, environment)
+    except UserError:
+        environment.close()
+        raise
     _handles[path, inode] = (os.getpid(), environment)
     return environment
+
+
+def check_length(path: Path, environment: lmdb.Environment) -> None:
+    """Refuse a file that was cut off: touching a page that is not there would end the process by a signal.
+
+    Pages at the end may rightly be absent if no value uses them; then a child process tries all values.
+    """
+    needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+    present = (path / "data.mdb").stat().st_size
+    if present >= needed:
+        return
+    code = (
+        "import lmdb, sys\n"
+        "with lmdb.open(sys.argv[1], readonly=True, lock=False, create=False).begin(buffers=True) as t:\n"
+        "    for key, value in t.cursor():\n        value[len(value) - 1:].tobytes()\n"
+    )
+    if subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, check=False).returncode:
+        raise UserError(
+            f"{path}: data.mdb is cut off ({present / 1e6:.1f} of {needed / 1e6:.1f} MB are there); copy it again"
+        )
 
 
 def _all_clips(environment: lmdb.Environment) -> list[str]:

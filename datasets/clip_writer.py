@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import logging
 from pathlib import Path
 from types import TracebackType
@@ -9,23 +11,23 @@ from types import TracebackType
 import numpy as np
 
 from datasets import clip_encoding
-from datasets.clip_encoding import Coefs, Segment
+from datasets.clip_encoding import Coefs
 from utils.atomic import atomic_path
-from utils.audio import encode_flac
 from utils.errors import UserError
-from utils.timebase import samples_per_frame
 
 log = logging.getLogger(__name__)
 
 _FIRST_MAP, _MAX_KEY = 256 << 20, 500  # bytes; LMDB's keys end at 511
+UNFINISHED = "writing"  # key of a data set that is not finished: holds what `metadata` will
 
 
 class ClipWriter:
     """Builds a data set folder: `data.mdb` and `keys.txt`.
 
-    Every clip is one transaction, and the data set's own metadata come last, in `close`: a run that was cut off
-    leaves a store of whole clips which readers refuse as unfinished and `resume=True` continues. Use as a context
-    manager; an exception inside leaves it unfinished.
+    Every clip is one transaction, so a run that was cut off at any moment leaves a store of whole clips, which
+    `resume=True` continues. Until `close` it is marked as unfinished: readers refuse it unless asked for the part that
+    is there. The file's size grows as needed. One writer at a time. Use as a context manager; an exception inside
+    leaves the store unfinished.
     """
 
     def __init__(self, path: str | Path, seg_len: int = 100, resume: bool = False) -> None:
@@ -36,20 +38,19 @@ class ClipWriter:
             resume: add to what is already there.
 
         Raises:
-            UserError: the folder holds a data set and `resume` is off, or cannot be written, or has other segments.
+            UserError: the folder holds a data set and `resume` is off, or cannot be written, or has other segments, or
+                another process is writing it.
         """
-        import lmdb
-
         self.path, self.seg_len = Path(path), seg_len
         if (self.path / "data.mdb").exists() and not resume:
             raise UserError(f"{path}: already holds a data set; remove the folder or choose another one")
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._environment = lmdb.open(str(self.path), map_size=_FIRST_MAP, readahead=False)
-        except (OSError, lmdb.Error) as error:
-            raise UserError(f"{path}: cannot be written ({error}); choose another folder") from error
-        self._keys = self._existing()
+        self._environment = _open(self.path)
         self._closed = False
+        with self._closing_on_error():
+            self._lock = _lock(self.path)
+            self._keys = self._existing()
+            if self._value("metadata") is None:
+                self._put({UNFINISHED: clip_encoding.encode_metadata(seg_len=seg_len)})
 
     def __contains__(self, clip: str) -> bool:
         return clip in self._keys
@@ -61,29 +62,25 @@ class ClipWriter:
         if kind is None:
             self.close()
         else:
-            self._environment.close()
+            self._release()
 
     def add_clip(self, clip: str, audio: np.ndarray, coefs: Coefs) -> None:
-        """Store one clip whole.
-
-        Args:
-            clip: `<person>/<video>`, e.g. 'TH_00001/000'.
-            audio: float (about 640 n,) in -1 to 1; cut or zero-padded to 640 n samples.
-            coefs: 'shape' (n, 100) or (100,) for all frames, 'exp' (n, 50), 'pose' (n, 6), raw.
+        """Store one clip whole; arguments as for `clip_encoding.encode_clip`.
 
         Raises:
             UserError: bad name, present already, wrong sizes, NaN.
         """
         self._check_name(clip)
-        coefs = dict(coefs)
-        if np.ndim(coefs.get("shape")) == 1 and np.ndim(coefs.get("exp")) == 2:
-            coefs["shape"] = np.broadcast_to(coefs["shape"], (len(coefs["exp"]), len(coefs["shape"])))
-        coefs = clip_encoding.check_coefs(coefs, clip)
-        n_frames = len(coefs["exp"])
-        if n_frames == 0:
-            raise UserError(f"{clip}: has no frames; leave it out")
-        values = self._segments(clip, _fit(np.asarray(audio), n_frames * samples_per_frame(), clip), coefs)
-        self._put({**values, f"{clip}/metadata": clip_encoding.encode_metadata(n_frames=n_frames)})
+        self.add_encoded(clip, clip_encoding.encode_clip(clip, audio, coefs, self.seg_len))
+
+    def add_encoded(self, clip: str, values: dict[str, bytes]) -> None:
+        """Store what `clip_encoding.encode_clip` made of a clip (in another process, say), with this writer's seg_len.
+
+        Raises:
+            UserError: bad name, present already, or the disk is full.
+        """
+        self._check_name(clip)
+        self._put(values)
         self._keys[clip] = None
 
     def close(self) -> None:
@@ -91,48 +88,66 @@ class ClipWriter:
         if self._closed:
             return
         if not self._keys:
-            self._environment.close()
+            self._release()
             raise UserError(f"{self.path}: no clip was written; check the input")
-        self._put({"metadata": clip_encoding.encode_metadata(seg_len=self.seg_len)})
-        self._environment.sync(True)
-        self._environment.close()
-        self._closed = True
+        with self._closing_on_error():
+            self._put({"metadata": clip_encoding.encode_metadata(seg_len=self.seg_len), UNFINISHED: None})
+            self._environment.sync(True)
+        self._release()
         with atomic_path(self.path / "keys.txt") as temporary:
             temporary.write_text("".join(f"{clip}\n" for clip in self._keys), encoding="utf-8")
         log.info("%s: %d clips", self.path, len(self._keys))
 
-    def _segments(self, clip: str, audio: np.ndarray, coefs: Coefs) -> dict[str, bytes]:
-        unit, n_frames = samples_per_frame(), len(coefs["exp"])
-        values = {}
-        for index, low in enumerate(range(0, n_frames, self.seg_len)):
-            high = min(low + self.seg_len, n_frames)
-            part = {name: array[low:high] for name, array in coefs.items()}
-            segment = Segment(part, encode_flac(audio[low * unit : high * unit]))
-            values[f"{clip}/{index:03d}"] = clip_encoding.encode_segment(segment)
-        return values
+    def _release(self) -> None:
+        self._closed = True
+        self._environment.close()
+        if getattr(self, "_lock", None) is not None:
+            self._lock.close()
 
-    def _put(self, values: dict[str, bytes]) -> None:
-        """All values in one transaction; the map is doubled as often as they do not fit."""
+    @contextlib.contextmanager
+    def _closing_on_error(self):
+        try:
+            yield
+        except BaseException:
+            self._release()
+            raise
+
+    def _value(self, key: str) -> bytes | None:
+        with self._environment.begin() as transaction:
+            return transaction.get(key.encode())
+
+    def _put(self, values: dict[str, bytes | None]) -> None:
+        """All values in one transaction (None deletes); the map is doubled as often as they do not fit."""
         import lmdb
 
         while True:
             try:
                 with self._environment.begin(write=True) as transaction:
                     for key, value in values.items():
-                        transaction.put(key.encode(), value)
+                        if value is None:
+                            transaction.delete(key.encode())
+                        else:
+                            transaction.put(key.encode(), value)
                 return
             except lmdb.MapFullError:
                 self._environment.set_mapsize(2 * self._environment.info()["map_size"])
+            except lmdb.Error as error:  # the transaction is gone as a whole; what was there before is untouched
+                raise UserError(
+                    f"{self.path}: cannot be written further ({error}); free some disk space and give the same command "
+                    "again: what is there is kept"
+                ) from error
 
     def _existing(self) -> dict[str, None]:
-        """Clips already there, in the order of an earlier `keys.txt` where there is one; checks their segments."""
+        """Clips already there, in key order; checks their segments' length."""
         with self._environment.begin() as transaction:
-            metadata = transaction.get(b"metadata")
             keys = [bytes(key).decode() for key in transaction.cursor().iternext(keys=True, values=False)]
         clips = {key.removesuffix("/metadata"): None for key in keys if key.endswith("/metadata")}
-        if metadata is not None and clip_encoding.decode_count(metadata, "seg_len", str(self.path)) != self.seg_len:
-            self._environment.close()
-            raise UserError(f"{self.path}: has segments of another length than {self.seg_len}; choose another folder")
+        for key in ("metadata", UNFINISHED):
+            value = self._value(key)
+            if value and clip_encoding.decode_count(value, "seg_len", str(self.path)) != self.seg_len:
+                raise UserError(
+                    f"{self.path}: has segments of another length than {self.seg_len}; choose another folder"
+                )
         if clips:
             log.info("%s: continuing after %d clips", self.path, len(clips))
         return clips
@@ -142,7 +157,7 @@ class ClipWriter:
         plain = (
             clip == clip.strip()
             and clip.isprintable()
-            and not any(part in ("", "metadata") for part in clip.split("/"))
+            and not any(part in ("", "metadata", ".", "..") for part in clip.split("/"))
         )
         if not person or not video or not plain or len(clip.encode()) > _MAX_KEY - 10:
             raise UserError(f"clip {clip!r}: the name must be <person>/<video>, printable and short")
@@ -150,12 +165,24 @@ class ClipWriter:
             raise UserError(f"clip {clip}: is already in {self.path}; give each clip its own name")
 
 
-def _fit(audio: np.ndarray, n_samples: int, clip: str) -> np.ndarray:
-    """Cut or zero-pad mono audio to whole frames; UserError unless it is finite and about as long."""
-    if audio.ndim != 1 or audio.dtype.kind != "f" or not np.isfinite(audio).all():
-        raise UserError(f"{clip}: the audio must be finite float samples (n,), got {audio.dtype} {audio.shape}")
-    if audio.size < n_samples / 2:
-        raise UserError(
-            f"{clip}: {audio.size} samples of audio for {n_samples // samples_per_frame()} frames; they do not match"
-        )
-    return audio[:n_samples] if audio.size >= n_samples else np.pad(audio, (0, n_samples - audio.size))
+def _open(path: Path):
+    import lmdb
+
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        return lmdb.open(str(path), map_size=_FIRST_MAP, readahead=False)
+    except (OSError, lmdb.Error) as error:
+        raise UserError(f"{path}: cannot be written ({error}); choose another folder") from error
+
+
+def _lock(path: Path):
+    """Held until closed or the process ends, however it ends. Not LMDB's own lock file: that one is LMDB's."""
+    file = (path / "data.mdb").open("rb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise UserError(f"{path}: another process is writing this data set; wait for it, or end it") from error
+    except OSError:  # a file system without locks
+        log.debug("%s: cannot be locked", path)
+    return file
