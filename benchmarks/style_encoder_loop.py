@@ -5,8 +5,9 @@
 Plain: what a straightforward script does. A DataLoader per epoch, whose workers start anew (an epoch is one item per
 person: 14 batches of 32 for the 460 persons of TFHP's training set), an eager step, the loss read after every step.
 Then the trainer's own loop, with workers that live on, with the data on the device (--preload), and with the step
-replayed from a CUDA graph (--cuda_graph). Columns: steps per second, times plain, minutes for 100,000 steps, and the
-mean loss of the timed steps (random motion: it shows that all of them learn alike, not how well).
+replayed from a CUDA graph (--cuda_graph) in each --precision. Columns: steps per second, times plain, minutes for
+100,000 steps, and the mean loss of the timed steps (random motion: it shows that all of them learn alike, not how
+well).
 """
 
 from __future__ import annotations
@@ -79,9 +80,11 @@ def plain_loop(dataset: StylePairs, args, device: torch.device) -> Loop:
     return run
 
 
-def our_loop(dataset: StylePairs, args, device: torch.device, preload: bool, graph: bool) -> Loop:
+def our_loop(
+    dataset: StylePairs, args, device: torch.device, preload: bool, graph: bool = False, precision: str = "fp32"
+) -> Loop:
     """The trainer's loop, without its logs."""
-    accelerator = start_processes(args.device)
+    accelerator = start_processes(args.device, precision)
     torch.manual_seed(0)
     encoder = StyleEncoder(StyleEncoderConfig()).to(device).train()
     random = Randomness(0, device)
@@ -122,11 +125,11 @@ def table(rows: list[Row]) -> str:
 
 def measure_all(dataset: StylePairs, args, device: torch.device) -> list[Row]:
     rows = [measure("plain", plain_loop(dataset, args, device), args.steps, device, None)]
-    loops = {"endless workers": (False, False), "preload": (True, False)}
+    loops: dict[str, tuple] = {"endless workers": (False,), "preload": (True,)}
     if device.type == "cuda":
-        loops["preload, graph"] = (True, True)
-    for name, (preload, graph) in loops.items():
-        loop = our_loop(dataset, args, device, preload, graph)
+        loops |= {f"preload, graph, {name}": (True, True, name) for name in ("fp32", "tf32", "bf16")}
+    for name, options in loops.items():
+        loop = our_loop(dataset, args, device, *options)
         rows.append(measure(name, loop, args.steps, device, rows[0].steps_per_second))
     return rows
 

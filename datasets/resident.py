@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from utils.timebase import samples_per_frame
 
 log = logging.getLogger(__name__)
 _FULL_SCALE = 32768  # 16 bit, as FLAC holds it
+_BLOCK = 16  # batches: waiting for a copy at every step would cost a small network much of its time
 Keys = Sequence[tuple[int, int]]
 
 
@@ -72,13 +74,23 @@ class ResidentBatches:
         log.info("%d clips, %.1f h, %.2f GB on %s", len(loaded), sum(lengths) / 90_000, size / 1e9, device)
 
     def __call__(self, batches: Iterable[Keys]) -> Iterator[Any]:
-        return (self.batch(keys) for keys in batches)
+        """Batch by batch; where their crops begin goes to the device for some batches at once."""
+        waiting = iter(batches)
+        while block := list(islice(waiting, _BLOCK)):
+            starts = self._starts([key for keys in block for key in keys])
+            yield from map(self._at, starts.split([len(keys) for keys in block]))
 
     def batch(self, keys: Keys) -> Any:
         """Items for (epoch, index) keys, as a batch on the device."""
+        return self._at(self._starts(keys))
+
+    def _starts(self, keys: Keys) -> Tensor:
+        """First frames of the items' crops (B,), on the device."""
         crops = [self._pairs.locate(key) for key in keys]
-        starts = torch.tensor([self._first[clip] + start for clip, start in crops])
-        starts = (starts.pin_memory() if self._device.type == "cuda" else starts).to(self._device, non_blocking=True)
+        return torch.tensor([self._first[clip] + start for clip, start in crops]).to(self._device)
+
+    def _at(self, starts: Tensor) -> Any:
+        """The items whose crops begin at `starts` (B,)."""
         n = self._pairs.n_motions
         if isinstance(self._pairs, StylePairs):
             second = starts + self._pairs.span - n
