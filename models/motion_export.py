@@ -93,7 +93,7 @@ def export(
         UserError: a format that this head cannot have, a path that cannot be written, or unusable options.
     """
     options = options or ExportOptions()
-    motion = resampled(motion, options.fps)
+    _check_head(motion, flame)
     job = _Job(motion, flame, options)
     written = []
     for name in formats:
@@ -104,6 +104,18 @@ def export(
     if options.audio is not None and {"glb", "usd"} & set(formats):
         written.append(_write_wav(Path(out).with_name(Path(out).name + ".wav"), options.audio))
     return written
+
+
+def _check_head(motion: Motion, flame: Flame) -> None:
+    """A motion that names its head should be shown on it; coefficients of one head mean nothing on another."""
+    ours = has_arkit_expressions(flame.head)
+    if motion.head_model and (motion.head_model == "open head") != ours:
+        log.warning(
+            "%s holds coefficients of %s, but the head is %s: the result will look wrong; give the right --head",
+            motion.source,
+            motion.head_model,
+            flame.head.name,
+        )
 
 
 def arkit_track(flame: Flame, motion: Motion, options: ExportOptions) -> tuple[ArkitTrack, FitReport | None]:
@@ -118,7 +130,8 @@ class _Job:
     """One motion at its final rate; what several formats share is made once."""
 
     def __init__(self, motion: Motion, flame: Flame, options: ExportOptions) -> None:
-        self.motion, self.flame, self.options = motion, flame, options
+        self.original, self.flame, self.options = motion, flame, options
+        self.motion = resampled(motion, options.fps)
         self.head = options.drawn_head or flame.head
         self._rig: Rig | None = None
 
@@ -141,13 +154,15 @@ class _Job:
             write_usd(path, self.rig, make_surface(self.head, options.texture))
         elif name == "csv":
             tables.write_table(path, motion, head, options.fps)
+        elif name == "npz":
+            tables.write_own(path, self.original, head)
         elif name == "obj":
             encode = obj_encoder(make_surface(self.head), head.n_vertices)
             write_sequence(path, self.vertices(), encode)
         elif name == "ply":
             write_sequence(path, self.vertices(), ply_encoder(self.head))
         else:
-            layout = {"npz": tables.native_arrays, "vhap": tables.vhap_arrays, "smplx": tables.smplx_arrays}[name]
+            layout = {"vhap": tables.vhap_arrays, "smplx": tables.smplx_arrays}[name]
             tables.write_npz(path, layout(motion, head, options.fps))
 
     @torch.no_grad()

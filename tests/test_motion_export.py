@@ -55,6 +55,19 @@ def test_rate(tmp_path, motion):
     np.testing.assert_allclose(times, np.arange(11) / 50, atol=1e-6)
 
 
+def test_own_npz_stays_at_25_fps(tmp_path, motion):
+    (path,) = export(motion, load_flame(None), ("npz",), tmp_path / "a", ExportOptions(fps=60))
+    np.testing.assert_array_equal(load_motion(path).exp, motion.exp)
+
+
+def test_a_motion_of_another_head_is_told(tmp_path, motion, caplog):
+    export(replace(motion, head_model="FLAME 2020"), load_flame(None), ("csv",), tmp_path / "a")
+    assert "FLAME 2020" in caplog.text and "--head" in caplog.text
+    caplog.clear()
+    export(replace(motion, head_model="open head"), load_flame(None), ("csv",), tmp_path / "a")
+    assert not caplog.text
+
+
 def test_parse_formats():
     assert parse_formats("GLB, livelink,glb") == ("glb", "livelink")
     assert set(parse_formats("all")) == set(FORMATS) - {"vhap", "smplx"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,14 @@ from utils.motion_file import Motion
 VHAP_SHAPE, VHAP_EXPRESSION, SMPLX_EXPRESSION = 300, 100, 50
 
 
-def native_arrays(motion: Motion, head: HeadFile, fps: float) -> dict[str, np.ndarray]:
-    """This project's own layout, which `--save_coef` writes and `extract_style.py` reads, with two notes: the
-    rate, and the head whose coefficients they are."""
-    shape = {} if motion.shape is None else {"shape": motion.shape}
-    return {"exp": motion.exp, "pose": motion.pose, **shape, "fps": np.float32(fps), "head": np.array(head.name)}
+def write_own(path: str | Path, motion: Motion, head: HeadFile) -> None:
+    """This project's own layout (`Motion.save`), which `extract_style.py` reads; always at 25 fps, its only rate.
+
+    Raises:
+        UserError: the path cannot be written.
+    """
+    known = motion.head_model or ("open head" if has_arkit_expressions(head) else "FLAME")
+    replace(motion, head_model=known).save(path)
 
 
 def vhap_arrays(motion: Motion, head: HeadFile, fps: float) -> dict[str, np.ndarray]:
