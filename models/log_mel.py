@@ -13,7 +13,8 @@ from utils.timebase import SAMPLE_RATE
 
 HOP, N_FFT = 160, 400  # samples: 10 ms, 25 ms
 _DYNAMIC_RANGE = 8.0  # powers of ten kept below the loudest value
-_LEVEL_BLOCK = 800  # samples: 50 ms
+LEVEL_BLOCK = 800  # samples: 50 ms
+LEVEL = 0.1  # RMS of speech
 
 
 @cache
@@ -54,14 +55,14 @@ def log_mel(audio: Tensor, n_mels: int = 80) -> Tensor:
     return compress(mel_power(audio, n_mels))
 
 
-def level_speech(audio: Tensor, level: float = 0.1) -> Tensor:
+def level_speech(audio: Tensor, level: float = LEVEL) -> Tensor:
     """Scale each row of (B, n_samples) so that its speech has RMS `level`; pauses and padding do not count.
 
     The level is the RMS of those 50 ms blocks which are within 20 dB of the loudest one, and thus nearly the same
     for 4 s of speech and for the file they were cut from.
     """
     audio = audio - audio.mean(dim=1, keepdim=True)
-    blocks = F.pad(audio, (0, -audio.shape[1] % _LEVEL_BLOCK)).unflatten(1, (-1, _LEVEL_BLOCK))
+    blocks = F.pad(audio, (0, -audio.shape[1] % LEVEL_BLOCK)).unflatten(1, (-1, LEVEL_BLOCK))
     power = blocks.square().mean(dim=2)
     spoken = power >= 0.01 * power.amax(dim=1, keepdim=True)
     rms = ((power * spoken).sum(dim=1) / spoken.sum(dim=1)).sqrt()

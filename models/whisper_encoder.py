@@ -31,10 +31,12 @@ from utils.timebase import SAMPLE_RATE, samples_per_frame
 
 WHISPER_WEIGHTS = Path(__file__).parent / "data" / "whisper_tiny_en.safetensors"
 
-_CORE = 100  # frames a window gives: 4 s
+WINDOW = 100  # frames a window gives: 4 s
 _MARGIN = SAMPLE_RATE // 2  # samples of context on either side
 _MEL_PER_FRAME = samples_per_frame() // HOP  # 4; a feature is two of them
 _MARGIN_FEATURES = _MARGIN // HOP // 2
+_EXTRA_MEL = 2  # so many mel frames beyond the margins make the outermost ones independent of where a stretch ends
+SURROUNDINGS = _MARGIN + _EXTRA_MEL * HOP  # samples on either side of a stretch that its features depend on
 _STACK = 3
 _BATCH = 128  # windows computed at once, which bounds the memory for an hour of audio
 
@@ -114,14 +116,34 @@ class WhisperEncoder(nn.Module):
             return self._features(audio, n_frames)
 
     def _features(self, audio: Tensor, n_frames: int) -> Tensor:
-        n_windows = max(1, -(-n_frames // _CORE))
-        mel = mel_power(_with_margins(audio, n_frames, n_windows), self.size.n_mels)
-        window, step = _CORE * _MEL_PER_FRAME + 2 * _MARGIN // HOP, _CORE * _MEL_PER_FRAME
-        windows = mel.unfold(2, window, step).transpose(1, 2).flatten(0, 1)  # (B * windows, n_mels, window)
-        encoded = torch.cat([self.encode(compress(part)) for part in windows.split(_BATCH)])
-        core = encoded[:, _MARGIN_FEATURES : _MARGIN_FEATURES + 2 * _CORE + 1]
+        n_windows = max(1, -(-n_frames // WINDOW))
+        return self._windows(mel_power(_with_margins(audio, n_frames, n_windows), self.size.n_mels))[:, :n_frames]
+
+    @torch.no_grad()
+    def surrounded(self, audio: Tensor, n_windows: int) -> Tensor:
+        """The same features of a stretch of a longer recording, equal to the whole recording's up to rounding.
+
+        Args:
+            audio: (B, n_samples) scaled as `level_speech` scales the whole recording: `SURROUNDINGS` samples, the
+                stretch (whole windows; it begins where a window of the recording begins), `SURROUNDINGS` samples.
+            n_windows: of the stretch.
+
+        Returns:
+            (B, n_windows * WINDOW, 3 * width).
+        """
+        with torch.autocast(audio.device.type, enabled=False):
+            mel = mel_power(audio.float(), self.size.n_mels)[:, :, _EXTRA_MEL:-_EXTRA_MEL]
+            return self._windows(mel)[:, : n_windows * WINDOW]
+
+    def _windows(self, mel: Tensor) -> Tensor:
+        """Log-mel power (B, n_mels, T) of whole windows and the margins around them -> (B, windows * WINDOW, .)."""
+        window, step = WINDOW * _MEL_PER_FRAME + 2 * _MARGIN // HOP, WINDOW * _MEL_PER_FRAME
+        windows = mel.unfold(2, window, step).transpose(1, 2)  # (B, windows, n_mels, window)
+        parts = windows.flatten(0, 1).split(_BATCH)
+        encoded = torch.cat([self.encode(compress(part)) for part in parts])
+        core = encoded[:, _MARGIN_FEATURES : _MARGIN_FEATURES + 2 * WINDOW + 1]
         stacked = core.unfold(1, _STACK, 2).transpose(2, 3).flatten(2)  # (B * windows, 100, 3 * width)
-        return stacked.unflatten(0, (len(audio), n_windows)).flatten(1, 2)[:, :n_frames]
+        return stacked.unflatten(0, windows.shape[:2]).flatten(1, 2)
 
     def encode(self, mel: Tensor) -> Tensor:
         """Input mel (B, n_mels, 2 L) -> the last block's output (B, L, width)."""
@@ -149,7 +171,7 @@ class WhisperEncoder(nn.Module):
 def _with_margins(audio: Tensor, n_frames: int, n_windows: int) -> Tensor:
     """Level each row of (B, n) and pad it with zeros to whole windows and their margins."""
     used = level_speech(audio[:, : n_frames * samples_per_frame()].float())
-    missing = n_windows * _CORE * samples_per_frame() - used.shape[1]
+    missing = n_windows * WINDOW * samples_per_frame() - used.shape[1]
     return F.pad(used, (_MARGIN, _MARGIN + missing))
 
 

@@ -31,6 +31,16 @@ def load_audio(path: str | Path, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
     Raises:
         UserError: missing, a folder, unreadable, without an audio stream, empty, silent or holding NaN/inf.
     """
+    pieces = list(stream_audio(path, sample_rate))
+    return np.concatenate(pieces)
+
+
+def stream_audio(path: str | Path, sample_rate: int = SAMPLE_RATE) -> Iterator[np.ndarray]:
+    """The same file piece by piece: float32 (n,) of any n > 0, so that a recording of hours needs little memory.
+
+    Raises:
+        UserError: as `load_audio`; that the file is silent is known, and said, at its end.
+    """
     path = Path(path)
     if not path.exists():
         raise UserError(f"{path}: no such audio file; check the path")
@@ -38,18 +48,16 @@ def load_audio(path: str | Path, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
         raise UserError(f"{path}: is a folder, not an audio file; name one file in it")
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty (0 bytes); give a recording")
-    pieces = list(_resampled(_decoded(path), sample_rate))
-    audio = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
-    _check(audio, path)
-    return audio
-
-
-def _check(audio: np.ndarray, path: Path) -> None:
-    if audio.size == 0:
+    count, peak = 0, 0.0
+    for piece in resampled(_decoded(path), sample_rate):
+        if not np.isfinite(piece).all():
+            raise UserError(f"{path}: the audio holds NaN or infinite samples; export it again")
+        if piece.size:
+            count, peak = count + piece.size, max(peak, float(np.abs(piece).max()))
+            yield piece
+    if count == 0:
         raise UserError(f"{path}: the audio is empty (0 samples); give a recording")
-    if not np.isfinite(audio).all():
-        raise UserError(f"{path}: the audio holds NaN or infinite samples; export it again")
-    if np.abs(audio).max() < SILENCE:
+    if peak < SILENCE:
         raise UserError(f"{path}: the audio is silent (every sample below {SILENCE:g}); check the recording level")
 
 
@@ -94,8 +102,8 @@ def _mono(samples: np.ndarray, n_channels: int, planar: bool) -> np.ndarray:
     return mono.astype(np.float32)
 
 
-def _resampled(pieces: Iterator[tuple[int, np.ndarray]], sample_rate: int) -> Iterator[np.ndarray]:
-    """Stream the pieces through soxr (very high quality); starts anew if the rate changes in mid-file."""
+def resampled(pieces: Iterator[tuple[int, np.ndarray]], sample_rate: int) -> Iterator[np.ndarray]:
+    """(rate, float32 (n,)) pieces through soxr (very high quality); starts anew if the rate changes in mid-file."""
     import soxr
 
     stream, rate = None, None
