@@ -30,6 +30,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--n_motions", type=int, default=100, help="frames per crop")
     parser.add_argument("--rounds", type=int, default=100, help="crops per clip")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--dry_run", action="store_true", help="say what would be done")
     args = parser.parse_args(argv)
     for name in ("n_motions", "rounds"):
         if getattr(args, name) < 1:
@@ -42,8 +43,11 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     store = ClipStore(args.data_root)
     clips = store.clips(args.list or args.data_root / "train.txt")
-    stats = random_crop_stats(store, clips, args.n_motions, args.rounds, args.seed, progress=True)
     output = args.output or args.data_root / "stats_train.npz"
+    if args.dry_run:
+        log.info("%s: to do, from %d clips, %d crops each", output.with_suffix(".npz"), len(clips), args.rounds)
+        return
+    stats = random_crop_stats(store, clips, args.n_motions, args.rounds, args.seed, progress=True)
     with atomic_path(output.with_suffix(".npz")) as temporary:
         np.savez(temporary, **{name: values.numpy() for name, values in stats.to_dict().items()})
     log.info("%s: %d clips, %d crops each", output.with_suffix(".npz"), len(clips), args.rounds)

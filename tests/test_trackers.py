@@ -93,7 +93,7 @@ def test_notations_of_rotations(tmp_path, notation):
     truth, write = make_truth(), NOTATIONS[notation]
     arrays = {"rotation": truth.head, "neck_pose": truth.neck, "jaw_pose": truth.jaw}
     np.savez(tmp_path / "a.npz", expr_=0, expression=truth.exp, **{k: write(v) for k, v in arrays.items()})
-    motion = import_motion(tmp_path / "a.npz", ImportOptions(rotations=notation)).motion
+    motion = import_motion(tmp_path / "a.npz", ImportOptions(notation=notation)).motion
     assert same_rotation(motion.pose[:, :3], truth.whole_head)
     if notation in ("axis_angle", "matrix", "6d", "quaternion"):
         assert same_rotation(import_motion(tmp_path / "a.npz").motion.pose[:, :3], truth.whole_head)
@@ -114,7 +114,7 @@ def test_notations_of_rotations(tmp_path, notation):
 def test_numbers_that_are_no_rotations(tmp_path, values, notation, match):
     np.savez(tmp_path / "a.npz", exp=np.ones((9, 50)), rotation=values, jaw=np.zeros((9, 3)))
     with pytest.raises(UserError, match=match):
-        import_motion(tmp_path / "a.npz", ImportOptions(rotations=notation))
+        import_motion(tmp_path / "a.npz", ImportOptions(notation=notation))
 
 
 def test_axis_angles_do_not_jump(tmp_path):

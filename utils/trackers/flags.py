@@ -17,7 +17,7 @@ def add_import_flags(parser: argparse.ArgumentParser) -> None:
     add = group.add_argument
     add("--format", default="auto", help=f"auto, {', '.join(NAMES)} (default: auto, by content)")
     add("--fps", type=float, help="frames a second of the tracked video (default: as the file says, else 25)")
-    add("--rotations", default="auto", help=f"notation: {HOW} (default: auto, by format and width)")
+    add("--notation", default="auto", help=f"of rotations: {HOW} (default: auto, by format and width)")
     add("--head_model", choices=HEAD_MODELS, help="whose coefficients they are (default: the tracker's)")
     add("--full_jaw", action="store_true", help="keep the jaw's sideways rotations (default: its opening only)")
     add(
@@ -33,4 +33,4 @@ def import_options(args: argparse.Namespace) -> ImportOptions:
     if set(args.flip) - set("012"):
         raise UserError(f"--flip {args.flip}: give digits 0 to 2, the numbers of the head's angles")
     flip = tuple(int(digit) for digit in sorted(set(args.flip)))
-    return ImportOptions(args.format, args.fps, args.rotations, args.head_model, args.full_jaw, flip)
+    return ImportOptions(args.format, args.fps, args.notation, args.head_model, args.full_jaw, flip)

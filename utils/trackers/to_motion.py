@@ -33,7 +33,7 @@ class ImportOptions:
 
     format: str = "auto"
     fps: float | None = None  # of the tracked video; None: as the file says, else 25
-    rotations: str = "auto"  # notation, see utils.rotations
+    notation: str = "auto"  # of rotations, see utils.rotations
     head_model: str | None = None
     full_jaw: bool = False  # keep the jaw's sideways rotations
     flip: tuple[int, ...] = ()  # axes (0 to 2) of Euler angles whose sign is turned
@@ -83,7 +83,7 @@ def from_content(content: Content, options: ImportOptions) -> Imported:
     exp, exp_notes = _expressions(tracked.exp[keep])
     new_times = _output_times(times, source)
     head, jaw = (resample_rotations(times, rotation, new_times) for rotation in (head, jaw))
-    jaw_angles, jaw_notes = (axis_angle(jaw), []) if options.full_jaw else _opening(jaw)
+    jaw_angles, jaw_notes = (axis_angle(jaw), []) if options.full_jaw else opening(jaw)
     shape, shape_notes = _shape(tracked, source)
     model = options.head_model or tracked.head_model
     pose = np.concatenate([axis_angle(head), jaw_angles], axis=1)
@@ -135,7 +135,7 @@ def _tracked_frames(tracked: Tracked, times: np.ndarray, source: str) -> tuple[n
 
 def _rotations(tracked: Tracked, keep: np.ndarray, options: ImportOptions, source: str) -> tuple[Rotation, Rotation]:
     """Head (neck included) and jaw."""
-    notation = tracked.notation if options.rotations == "auto" else options.rotations
+    notation = tracked.notation if options.notation == "auto" else options.notation
     head = tracked.head[keep].copy()
     for axis in options.flip:
         head[:, axis] *= -1
@@ -167,7 +167,7 @@ def _expressions(exp: np.ndarray) -> tuple[np.ndarray, list[str]]:
     return exp[:, :N_EXP], [f"{width - N_EXP} of {width} expressions left out: {100 * lost:.1f} % of their squares"]
 
 
-def _opening(jaw: Rotation) -> tuple[np.ndarray, list[str]]:
+def opening(jaw: Rotation) -> tuple[np.ndarray, list[str]]:
     """Jaw rotation about x only, as the published data have it: Euler angles y and z set to 0."""
     angles = jaw.as_euler("XYZ")
     kept = np.zeros((len(angles), 3), np.float32)

@@ -1,0 +1,143 @@
+"""What the commands that work on folders of clips share: finding clips, using all cores, saying what was skipped."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import multiprocessing
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from utils.atomic import check_output
+from utils.errors import UserError
+from utils.trackers.folders import is_tracked_folder
+
+log = logging.getLogger(__name__)
+
+COEFS = (".npz", ".npy", ".csv", ".pt", ".pth", ".pkl")
+AUDIO = (".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".opus", ".mp4", ".mov", ".mkv", ".webm")
+ARRAYS = (".npy", ".npz")
+DONE, THERE, SKIPPED = "done", "there already", "skipped"
+_SHOWN = 5  # skipped clips and notes of a kind that the summary names; the report has all
+_NUMBER = re.compile(r"\d+(\.\d+)?")  # remarks that differ in numbers only are counted together
+Job, Result = TypeVar("Job"), TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one clip."""
+
+    clip: str
+    status: str  # DONE, THERE or SKIPPED
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def clip_of(path: Path, folder: Path) -> str:
+    """`<person>/<video>` of a file: its path in the folder without the suffix; right in the folder it is video 000."""
+    relative = path.relative_to(folder)
+    relative = relative.with_suffix("") if path.is_file() else relative
+    return relative.as_posix() if len(relative.parts) > 1 else f"{relative.as_posix()}/000"
+
+
+def find_clips(folder: Path, suffixes: Sequence[str], tracked: bool = False) -> dict[str, Path]:
+    """Clip -> file, by name; with `tracked` also folders of one tracked video (not searched further).
+
+    Raises:
+        UserError: the folder is missing or holds none; two files are the same clip.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; check the path")
+    found: dict[str, Path] = {}
+    for path in _walk(folder, suffixes, tracked):
+        clip = clip_of(path, folder)
+        if clip in found:
+            raise UserError(f"{folder}: {found[clip].name} and {path.name} are the same clip {clip}; remove one")
+        found[clip] = path
+    if not found:
+        raise UserError(f"{folder}: holds no {' '.join(suffixes)} files, <person>/<video>.*; check the path")
+    return dict(sorted(found.items()))
+
+
+def _walk(folder: Path, suffixes: Sequence[str], tracked: bool) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            if tracked and is_tracked_folder(path):
+                yield path
+            else:
+                yield from _walk(path, suffixes, tracked)
+        elif path.suffix.lower() in suffixes:
+            yield path
+
+
+def of_person(clip: str, found: dict[str, Path]) -> Path | None:
+    """The file of this clip, or else the first one of its person (one shape is enough for a person)."""
+    person = clip.rpartition("/")[0]
+    return found.get(clip) or next((path for other, path in found.items() if other.rpartition("/")[0] == person), None)
+
+
+def is_current(output: Path, inputs: Iterable[Path]) -> bool:
+    """Whether an output is there and no input is newer."""
+    if not output.exists():
+        return False
+    made = output.stat().st_mtime
+    return all(path.stat().st_mtime <= made for path in inputs)
+
+
+def run_all(task: Callable[[Job], Result], jobs: Sequence[Job], workers: int, label: str) -> Iterator[Result]:
+    """Results in the order of the jobs, from `workers` processes, with a progress bar.
+
+    `task` is a function of a module; it turns a UserError of its job into a result, so that one bad file ends nothing.
+    """
+    if not jobs:
+        return
+    if workers == 1 or len(jobs) == 1:
+        yield from tqdm(map(task, jobs), total=len(jobs), desc=label, unit="clip")
+        return
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers' own: they fill the cores already
+    with multiprocessing.get_context("spawn").Pool(min(workers, len(jobs))) as pool:
+        yield from tqdm(pool.imap(task, jobs), total=len(jobs), desc=label, unit="clip")
+
+
+def add_batch_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--workers", type=_positive, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    add("--dry_run", action="store_true", help="say what would be done; write nothing")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def summarise(outcomes: Sequence[Outcome], what: str) -> None:
+    """Log how many clips were done, and of those skipped and remarked on the first few with the reason."""
+    counts = Counter(outcome.status for outcome in outcomes)
+    log.info("%s: %s", what, ", ".join(f"{n} {status}" for status, n in counts.items()) or "nothing to do")
+    skipped = [outcome for outcome in outcomes if outcome.status == SKIPPED]
+    for outcome in skipped[:_SHOWN]:
+        log.info("  skipped %s: %s", outcome.clip, outcome.reason)
+    if len(skipped) > _SHOWN:
+        log.info("  ... and %d more", len(skipped) - _SHOWN)
+    kinds: dict[str, list[str]] = {}
+    for note in (note for outcome in outcomes for note in outcome.notes):
+        kinds.setdefault(_NUMBER.sub("#", note), []).append(note)
+    for notes in sorted(kinds.values(), key=len, reverse=True):
+        example = "for example " if len(set(notes)) > 1 else ""
+        log.info("  %d clips: %s%s", len(notes), example, notes[0])
+
+
+def check_writable(folder: Path) -> None:
+    """UserError if a file in this folder could not be written."""
+    check_output(folder / "any")
