@@ -70,8 +70,11 @@ def test_split_script(tmp_path):
     generate_split_file.main(["--data_root", str(store)])
     parts = [read_list(store / f"{name}.txt") for name in ("train", "val", "test")]
     assert [len(part) for part in parts] == [8, 1, 1]
+    generate_split_file.main(["--data_root", str(store)])  # the same again: nothing to do
+    generate_split_file.main(["--data_root", str(store), "--seed", "5", "--overwrite", "--dry_run"])
+    assert [read_list(store / f"{name}.txt") for name in ("train", "val", "test")] == parts
     with pytest.raises(SystemExit) as caught:
-        generate_split_file.main(["--data_root", str(store)])
+        generate_split_file.main(["--data_root", str(store), "--seed", "5"])
     assert caught.value.code == 2
     generate_split_file.main(["--data_root", str(store), "--overwrite", "--seed", "5"])
     assert [read_list(store / f"{name}.txt") for name in ("train", "val", "test")] != parts
