@@ -132,6 +132,11 @@ class ClipStore:
             ]
         )
 
+    def segments(self, clip: str) -> Iterator[tuple[str, Segment]]:
+        """(key, segment as stored) of a whole clip."""
+        for key, segment, _, _ in self._segments(clip, 0, self.n_frames(clip)):
+            yield key, segment
+
     def _segments(self, clip: str, start: int, stop: int) -> Iterator[tuple[str, Segment, int, int]]:
         """Yield (key, segment, low, high): frames low..high-1 of each segment that start..stop-1 touches."""
         n_frames, seg_len = self.n_frames(clip), self.seg_len

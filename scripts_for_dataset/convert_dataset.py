@@ -1,0 +1,87 @@
+"""A published LMDB (pickled values) -> the safe encoding: faster to read, and nothing in it can be executed.
+
+    python -m scripts_for_dataset.convert_dataset datasets/HDTF_TFHP/lmdb datasets/HDTF_TFHP/safe
+
+Every value is decoded again and compared before it is written, and once more from the finished file. Lists and
+statistics are checked and copied. A run that was cut off continues when the same command is given again; the original
+stays as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from datasets.clip_store import ClipStore
+from datasets.conversion import convert, verify
+from datasets.splits import read_list, write_list
+from scripts_for_dataset.batch import DONE, SKIPPED, THERE, Outcome, check_writable, summarise
+from utils.atomic import atomic_path, check_output
+from utils.coefs import CoefStats
+from utils.config import UserParser
+from utils.errors import UserError, cli
+
+log = logging.getLogger(__name__)
+LISTS, STATS = ("train.txt", "val.txt", "test.txt"), "stats_train.npz"
+
+
+def make_parser() -> UserParser:
+    parser = UserParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("source", type=Path, metavar="LMDB", help="the published data set's folder")
+    add("output", type=Path, metavar="OUT", help="folder of the converted data set")
+    add("--dry_run", action="store_true", help="say what would be done; write nothing")
+    return parser
+
+
+def copy_lists(source: Path, target: Path, converted: set[str]) -> None:
+    """Split lists without the clips that were left out, and the statistics; missing ones stay missing."""
+    for name in LISTS:
+        if (source / name).is_file():
+            clips = read_list(source / name)
+            kept = [clip for clip in clips if clip in converted]
+            write_list(target / name, kept)
+            log.info(
+                "%s: %d clips%s", name, len(kept), f" ({len(clips) - len(kept)} left out)" if kept != clips else ""
+            )
+    if (source / STATS).is_file():
+        stats = CoefStats.load(source / STATS)
+        with atomic_path(target / STATS) as temporary:
+            np.savez(temporary, **{key: value.numpy() for key, value in stats.to_dict().items()})
+
+
+def to_outcome(result) -> Outcome:
+    status = SKIPPED if result.problem else THERE if result.there else DONE
+    return Outcome(result.clip, status, result.problem)
+
+
+@cli
+def main(argv: list[str] | None = None) -> None:
+    args = make_parser().parse_args(argv)
+    source = ClipStore(args.source)
+    clips = source.clips()
+    if args.output.resolve() == source.path:
+        raise UserError(f"{args.output}: is the data set itself; choose another folder")
+    if args.dry_run:
+        there = ClipStore(args.output, unfinished=True) if (args.output / "data.mdb").is_file() else ()
+        summarise([Outcome(c, THERE if c in there else "to do") for c in clips], f"{args.output} (dry run)")
+        return
+    check_writable(args.output)
+    if not (args.output / "data.mdb").exists():
+        check_output(args.output / "data.mdb", (args.source / "data.mdb").stat().st_size)
+    outcomes = [to_outcome(r) for r in tqdm(convert(source, args.output, clips), "converting", len(clips), unit="clip")]
+    target = ClipStore(args.output)
+    kept = [outcome.clip for outcome in outcomes if outcome.status != SKIPPED]
+    for clip in tqdm(kept, desc="comparing", unit="clip"):
+        verify(source, target, clip)
+    copy_lists(args.source, args.output, set(kept))
+    summarise(outcomes, str(args.output))
+    log.info("%s: all values of %d clips are equal to the original's", args.output, len(kept))
+
+
+if __name__ == "__main__":
+    main()
