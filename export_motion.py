@@ -13,6 +13,7 @@ from models.motion_export import FORMATS, ExportOptions, export, parse_formats
 from utils.audio import load_audio
 from utils.config import UserParser
 from utils.errors import UserError, cli
+from utils.looks import LOOKS, dress
 from utils.motion_file import Motion, load_motion, load_shape
 from utils.timebase import FPS
 
@@ -32,7 +33,9 @@ def make_parser() -> UserParser:
     add("--head", type=Path, help="FLAME pkl or npz that the coefficients belong to (default: the open head)")
     add("-a", "--audio", type=Path, help="speech; a wav is put beside glb and usd")
     add("--fps", type=float, default=FPS, help=f"frames per second of the files (default: {FPS})")
-    add("-t", "--texture", type=Path, help="png or jpg on the head's UVs, for glb and usd")
+    add("--look", choices=LOOKS, default="clay", help="clay: the head's own colours; skin: a painted texture, for the "
+        "open head (default: clay)")  # fmt: skip
+    add("-t", "--texture", type=Path, help="png or jpg on the look's UVs, for glb and usd")
     add("--match", type=Path, help="for livelink of a FLAME head without landmarks: flame_static_embedding.pkl, or npz "
         "with lmk68, or with open_head and head (docs/exports.md)")  # fmt: skip
     add("--no_head", action="store_true", help="leave out the head motion")
@@ -74,7 +77,8 @@ def main(argv: list[str] | None = None) -> None:
     formats, out = parse_formats(args.format), output_stem(args)
     motion, flame = read_motion(args), load_flame(args.head)
     audio = None if args.audio is None else load_audio(args.audio)
-    options = ExportOptions(fps=args.fps, texture=args.texture, audio=audio, match=args.match)
+    look = dress(flame.head, args.look, args.texture)
+    options = ExportOptions(args.fps, look.texture, look.head, audio, args.match)
     for path in export(motion, flame, formats, out, options):
         log.info("wrote %s", path)
 

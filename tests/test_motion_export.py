@@ -95,6 +95,15 @@ def test_command(tmp_path, monkeypatch, motion):
     assert (tmp_path / "m.glb").is_file() and (tmp_path / "m_livelink.csv").is_file()
 
 
+def test_skin_look(tmp_path, monkeypatch, motion):
+    motion.save(tmp_path / "m.npz")
+    assert run(monkeypatch, tmp_path / "m.npz", "-f", "glb,usd", "--look", "skin") == 0
+    glb = Glb(tmp_path / "m.glb")
+    assert glb.document["images"][0]["mimeType"] == "image/jpeg"
+    assert "COLOR_0" not in glb.primitive()["attributes"]
+    assert (tmp_path / "m_skin.jpg").is_file() and "@./m_skin.jpg@" in (tmp_path / "m.usda").read_text()
+
+
 def test_command_on_flame(tmp_path, monkeypatch, motion, caplog):
     head, _ = flame_like()
     np.savez(tmp_path / "flame.npz", **flame_arrays(head, {}, {}))

@@ -1,0 +1,109 @@
+"""Several videos side by side with labels, and lines of text on pictures."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from utils.errors import UserError
+
+TEXT_SHARE, MIN_TEXT = 0.052, 9  # height of letters as a share of the picture's; pixels
+INK, PAPER = (45, 45, 45), (235, 235, 235)  # on white and on black background
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One video of a comparison."""
+
+    frames: Iterable[np.ndarray]  # pictures uint8 (H, W, 3), all panels of one size
+    label: str = ""
+
+
+def side_by_side(panels: list[Panel], columns: int | None = None, black_bg: bool = False) -> Iterator[np.ndarray]:
+    """Pictures of all panels in a grid, row by row, each with its label -> uint8 (rows H, columns W, 3).
+
+    A panel that ends early holds its last picture; the video ends with the longest. Empty cells are background.
+
+    Args:
+        columns: cells per row; None: one row for up to 3 panels, else as square as possible.
+
+    Raises:
+        UserError: no panels, pictures of different sizes, or a panel without pictures.
+    """
+    if not panels:
+        raise UserError("side by side: no videos given; give at least one")
+    columns = min(len(panels), columns or (len(panels) if len(panels) <= 3 else int(np.ceil(len(panels) ** 0.5))))
+    streams = [iter(panel.frames) for panel in panels]
+    current: list[np.ndarray | None] = [None] * len(panels)
+    while True:
+        new = [next(stream, None) for stream in streams]
+        if all(frame is None for frame in new):
+            if current[0] is None:
+                raise UserError("side by side: the videos have no pictures; give longer speech")
+            return
+        current = [old if frame is None else frame for frame, old in zip(new, current)]
+        yield _grid(current, panels, columns, black_bg)
+
+
+def captioned(frames: Iterable[np.ndarray], text: str, black_bg: bool = False) -> Iterator[np.ndarray]:
+    """The pictures with a line of text, such as the file's name, at the bottom centre."""
+    for frame in frames:
+        yield with_text(frame, text, bottom=True, black_bg=black_bg)
+
+
+def with_text(picture: np.ndarray, text: str, bottom: bool = False, black_bg: bool = False) -> np.ndarray:
+    """A copy of the picture uint8 (H, W, 3) with a line of text in its upper left corner or at the bottom centre.
+
+    The letters shrink until the line fits.
+    """
+    if not text:
+        return picture
+    mask = text_mask(text, picture.shape[0], picture.shape[1])
+    height, width = mask.shape
+    margin = max(4, picture.shape[0] // 50)
+    top = picture.shape[0] - height - margin if bottom else margin
+    left = (picture.shape[1] - width) // 2 if bottom else margin
+    result = picture.copy()
+    place = result[top : top + height, left : left + width]
+    mask = mask[: place.shape[0], : place.shape[1], None]
+    ink = np.array(PAPER if black_bg else INK, np.float32)
+    place[:] = np.round(place + (ink - place) * mask).astype(np.uint8)
+    return result
+
+
+@functools.lru_cache(maxsize=64)
+def text_mask(text: str, height: int, width: int) -> np.ndarray:
+    """Opacity (h, w) float32 in 0..1 of a line of text for a picture of that size."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    size = max(MIN_TEXT, round(TEXT_SHARE * height))
+    while True:
+        font = ImageFont.load_default(size)
+        left, top, right, bottom = font.getbbox(text)
+        if right - left <= 0.94 * width or size <= MIN_TEXT:
+            break
+        size -= 1
+    image = Image.new("L", (int(min(right - left, width)) + 2, int(bottom - top) + 2))
+    ImageDraw.Draw(image).text((1 - left, 1 - top), text, fill=255, font=font)
+    return np.asarray(image, np.float32) / 255
+
+
+def _grid(frames: list[np.ndarray | None], panels: list[Panel], columns: int, black_bg: bool) -> np.ndarray:
+    sizes = {frame.shape for frame in frames if frame is not None}
+    if len(sizes) > 1 or any(frame is None for frame in frames):
+        raise UserError(
+            f"side by side: pictures of different sizes {sorted(sizes)}, or an empty video; render them alike"
+        )
+    height, width, _ = sizes.pop()
+    rows = -(-len(frames) // columns)
+    # H.264 wants even sizes
+    canvas = np.full((rows * height + rows * height % 2, columns * width + columns * width % 2, 3),
+                     0 if black_bg else 255, np.uint8)  # fmt: skip
+    for k, (frame, panel) in enumerate(zip(frames, panels)):
+        row, column = divmod(k, columns)
+        cell = with_text(frame, panel.label, black_bg=black_bg)
+        canvas[row * height : (row + 1) * height, column * width : (column + 1) * width] = cell
+    return canvas
