@@ -2,38 +2,35 @@
 
 python demo.py
 python demo.py -a speech.wav -s smile.npy -o smile.mp4
+python demo.py -a recordings/ -o videos/        (or a .txt list of paths: one video each)
 python demo.py --exp_name NAME --iter 110000 -a speech.wav -c shape.npy -s style.npy -o out.mp4 -n 3 -ss 3 -sa 1.15
 """
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
-from tqdm import tqdm
 
 from models.animator import Animator
 from models.engine import PRECISIONS, EngineConfig
 from models.flame import Flame, load_flame
 from models.generation import GenerationConfig
+from models.head_film import HeadFilm
+from models.recording import Recording
 from models.sampling_flags import add_sampling_flags, check_sampling_flags, generation_config
-from utils.atomic import check_output
-from utils.audio import load_audio
+from models.speaking import Speaker
 from utils.config import UserParser
 from utils.errors import UserError, cli
-from utils.motion_file import Motion, load_shape, load_style
+from utils.input_list import is_many, output_names, read_inputs
+from utils.motion_file import load_shape, load_style
+from utils.processes import pick_device
 from utils.run_dir import DEFAULT_EXPERIMENT, ROOT, find_checkpoint, style_folder
-from utils.runtime import pick_device
-from utils.timebase import FPS, SAMPLE_RATE
 
 log = logging.getLogger(__name__)
 INPUT, OUTPUT = ROOT / "demo" / "input", ROOT / "demo" / "output"
 DEFAULT_AUDIO, DEFAULT_SHAPE, DEFAULT_STYLE = "librivox_austen_0890.flac", "average.npy", "normal.npy"
-BYTES_PER_VIDEO_FRAME, BYTES_PER_MOTION_FRAME = 10_000, 250  # to see in advance whether the disk has room
 FLAME_FILES = (ROOT / "models" / "data" / "flame.npz", ROOT / "models" / "data" / "generic_model.pkl")
-CHUNK = 100  # frames decoded to vertices at a time, so that long videos need little memory
 
 
 def make_parser() -> UserParser:
@@ -56,17 +53,25 @@ def make_parser() -> UserParser:
         "--precision", choices=PRECISIONS, default="float32", help="of the denoising network (default: float32)"
     )
     inputs = parser.add_argument_group("input and output")
-    inputs.add_argument("-a", "--audio", default=DEFAULT_AUDIO, help="speech: wav, flac, mp3, m4a, ogg, mp4, webm")
+    inputs.add_argument(
+        "-a",
+        "--audio",
+        default=DEFAULT_AUDIO,
+        help="speech of any length: wav, flac, mp3, m4a, ogg, mp4, webm; or a folder of such files, or a .txt list",
+    )
     inputs.add_argument("-c", "--coef", default=DEFAULT_SHAPE, help="head shape: npy, or npz with 'shape'")
     inputs.add_argument(
         "-s", "--style", help=f"style npy (default: {DEFAULT_STYLE} if the model has it; none: null style)"
     )
     inputs.add_argument(
-        "-o", "--output", help="mp4, in demo/output/<exp>/<iter>/ unless absolute (default: audio's name)"
+        "-o",
+        "--output",
+        help="mp4, in demo/output/<exp>/<iter>/ unless absolute (default: audio's name); for many inputs a folder",
     )
     inputs.add_argument("-n", "--n_repetitions", type=int, default=1, help="samples to draw (default: 1)")
     inputs.add_argument("--seed", type=int, default=0, help="seed of the first sample (default: 0)")
     inputs.add_argument("--save_coef", action="store_true", help="write the coefficients (npz) beside the video")
+    inputs.add_argument("--overwrite", action="store_true", help="many inputs: make outputs anew that exist already")
     add_sampling_flags(parser)
     picture = parser.add_argument_group("picture")
     picture.add_argument("--black_bg", action="store_true", help="black background")
@@ -170,75 +175,78 @@ def make_config(args, model: Model) -> GenerationConfig:
     return replace(config, engine=EngineConfig(args.precision))
 
 
-def output_paths(args, model: Model) -> list[Path]:
-    """Where the videos go: one path, or `<stem>_000.mp4`... for several repetitions."""
-    name = Path(args.output or f"{Path(args.audio).stem}.mp4")
-    if name.suffix.lower() != ".mp4":
-        raise UserError(f"--output {name}: must end in .mp4")
+def output_paths(args, name: Path, model: Model) -> list[Path]:
+    """Where the videos of one input go: one path, or `<stem>_000.mp4`... for several repetitions."""
     path = name if name.is_absolute() else OUTPUT / model.folder / name
     if args.n_repetitions == 1:
         return [path]
     return [path.with_name(f"{path.stem}_{i:03d}.mp4") for i in range(args.n_repetitions)]
 
 
-def vertices(flame: Flame, motion: Motion) -> Iterator[np.ndarray]:
-    """Vertices (n, V, 3) of a motion, a chunk of frames at a time."""
-    exp, pose, shape = (torch.from_numpy(x) for x in (motion.exp, motion.pose, motion.shape))
-    with torch.no_grad():
-        for e, p in zip(exp.split(CHUNK), pose.split(CHUNK)):
-            yield flame(shape.expand(len(e), -1), e, p).numpy()
-
-
-def make_renderer(flame: Flame, args):
-    """The renderer, its OpenGL tried out: a machine without OpenGL or a bad texture must show before generation.
+def make_film(args, flame: Flame) -> HeadFilm | None:
+    """What draws the video, as the picture flags say; None with --no_video.
 
     Raises:
         UserError: no OpenGL (with the packages to install), or an unusable texture.
     """
-    from utils.gl_context import on_gl_thread, open_gl
-    from utils.renderer import Renderer, RenderStyle
+    if args.no_video:
+        return None
+    from utils.renderer import RenderStyle
 
-    renderer = Renderer(flame.head, RenderStyle(black_bg=args.black_bg, texture=args.texture))
-    try:
-        on_gl_thread(open_gl).result()
-    except UserError as error:
-        raise UserError(f"{error}, or use --no_video for coefficients only") from error
-    return renderer
+    return HeadFilm(flame, RenderStyle(black_bg=args.black_bg, texture=args.texture))
 
 
-def render(path: Path, motion: Motion, audio: np.ndarray, flame: Flame, renderer) -> None:
-    """Write the video of one motion."""
-    from utils.media import write_video
-
-    frames = (frame for chunk in vertices(flame, motion) for frame in renderer.frames(chunk))
-    with tqdm(frames, total=len(motion), desc=f"rendering {path.name}", unit="frame") as shown:
-        write_video(path, shown, len(motion), FPS, audio, SAMPLE_RATE)
+def make_speaker(args, model: Model, film: HeadFilm | None) -> Speaker:
+    """The person of the flags."""
+    return Speaker(
+        model.animator,
+        load_shape(find_input(args.coef, [INPUT / "coef"])),
+        read_style(args.style, model),
+        make_config(args, model),
+        [args.seed + i for i in range(args.n_repetitions)],
+        film,
+        args.save_coef,
+        args.no_head,
+    )
 
 
 def run(args, model: Model, flame: Flame) -> None:
     """One utterance: read everything, generate, write."""
-    paths, config = output_paths(args, model), make_config(args, model)
-    shape = load_shape(find_input(args.coef, [INPUT / "coef"]))
-    style = read_style(args.style, model)
-    audio_path = find_input(args.audio, [INPUT / "audio"])
-    audio = load_audio(audio_path)
-    n_frames = len(audio) * FPS // SAMPLE_RATE
-    if n_frames < 1:
-        raise UserError(f"{audio_path}: {len(audio)} samples are less than one frame; give at least {1 / FPS} s")
-    renderer = None if args.no_video else make_renderer(flame, args)
-    suffix, per_frame = (".npz", BYTES_PER_MOTION_FRAME) if args.no_video else (".mp4", BYTES_PER_VIDEO_FRAME)
-    for path in paths:
-        check_output(path.with_suffix(suffix), per_frame * n_frames * len(paths))
-    motions = model.animator(audio, shape, style, config, [args.seed + i for i in range(args.n_repetitions)])
-    for path, motion in zip(paths, motions):
-        if args.no_head:
-            motion = replace(motion, pose=motion.pose * np.array([0, 0, 0, 1, 1, 1], np.float32))
-        if renderer is not None:
-            render(path, motion, audio, flame, renderer)
-            log.info("wrote %s", path)
-        if args.save_coef or args.no_video:
-            motion.save(path.with_suffix(".npz"))
-            log.info("wrote %s", path.with_suffix(".npz"))
+    name = Path(args.output or f"{Path(args.audio).stem}.mp4")
+    if name.suffix.lower() != ".mp4":
+        raise UserError(f"--output {name}: must end in .mp4")
+    speaker = make_speaker(args, model, None)
+    recording = Recording.read(find_input(args.audio, [INPUT / "audio"]))
+    replace(speaker, film=make_film(args, flame)).speak(recording, output_paths(args, name, model))
+
+
+def run_many(args, model: Model, flame: Flame) -> None:
+    """Every recording of a folder or list; those whose outputs exist already are left out.
+
+    Raises:
+        UserError: some could not be made (each was named on a line of its own before).
+    """
+    folder = Path(args.output or "")
+    if folder.suffix.lower() == ".mp4":
+        raise UserError(f"--output {folder}: is one file, but --audio {args.audio} names many; give a folder")
+    inputs = read_inputs(args.audio)
+    outputs = [output_paths(args, folder / f"{name}.mp4", model) for name in output_names(inputs)]
+    suffix = ".npz" if args.no_video else ".mp4"
+    wanted = [
+        (source, paths)
+        for source, paths in zip(inputs, outputs)
+        if args.overwrite or not all(path.with_suffix(suffix).is_file() for path in paths)
+    ]
+    if len(wanted) < len(inputs):
+        done = len(inputs) - len(wanted)
+        log.info("%d of %d are there already (--overwrite makes them anew)", done, len(inputs))
+    if not wanted:
+        return
+    speaker = make_speaker(args, model, make_film(args, flame))
+    failed = speaker.speak_all(*map(list, zip(*wanted)))
+    if failed:
+        names = ", ".join(path.name for path in failed)
+        raise UserError(f"--audio {args.audio}: {len(failed)} of {len(inputs)} could not be made: {names}")
 
 
 def interactive(args, model: Model, flame: Flame) -> None:
@@ -269,7 +277,12 @@ def main(argv: list[str] | None = None) -> None:
     check_numbers(args)
     model = Model.load(args)
     flame = load_flame(choose_head(args.head, model.published))
-    interactive(args, model, flame) if args.mode == "interactive" else run(args, model, flame)
+    if args.mode == "interactive":
+        interactive(args, model, flame)
+    elif is_many(args.audio):
+        run_many(args, model, flame)
+    else:
+        run(args, model, flame)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from models.audio_stream import AudioScale, feature_windows
+from models.continuation import Continuation, continued_motion
 from models.engine import Engine
 from models.generation import GenerationConfig, Item, Speech, generate_batch
 from models.loading import load_style_encoder, load_talker
@@ -59,17 +63,70 @@ class Animator:
         Raises:
             UserError: audio shorter than one frame.
         """
+        return self.batch([audio], shape, style, config, seeds)[0]
+
+    @torch.no_grad()
+    def batch(
+        self,
+        audios: list[np.ndarray],
+        shape: np.ndarray,
+        style: np.ndarray | None,
+        config: GenerationConfig,
+        seeds: list[int],
+    ) -> list[list[Motion]]:
+        """One motion per utterance and seed, windows of all of them in shared batches; arguments as of a call.
+
+        Raises:
+            UserError: audio shorter than one frame.
+        """
+        person, vector = self._person(shape, style)
+        items = []
+        for audio in audios:
+            if len(audio) * self.model.config.fps < SAMPLE_RATE:
+                raise UserError(f"audio: {len(audio)} samples are less than one frame; give at least 0.04 s")
+            tensor = torch.from_numpy(standardise(audio)).to(self.model.device)
+            speech = Speech.encode(self.model, tensor, config.whole_audio)
+            items += [Item(speech, person, vector, seed) for seed in seeds]
+        made = [self.decode(m, shape) for m in generate_batch(self.model, items, config, engine=self.engine(config))]
+        return [made[i : i + len(seeds)] for i in range(0, len(made), len(seeds))]
+
+    def long(
+        self,
+        blocks: Iterable[np.ndarray],
+        scale: AudioScale,
+        person: tuple[np.ndarray, np.ndarray | None],
+        config: GenerationConfig,
+        seed: int,
+    ) -> Iterator[Motion]:
+        """A recording of any length in bounded memory -> its motion, a window (up to 4 s) at a time.
+
+        Args:
+            blocks: the samples at 16 kHz, in pieces of any size.
+            scale: of the whole recording, from an earlier pass over the same samples.
+            person: shape (100,), and style (d_style,) or None for the null style.
+            config: guidance and sampler.
+            seed: of the sample; the motion is the one a call gives for it.
+        """
+        windows = feature_windows(self.model, blocks, scale, config.whole_audio)
+        n_frames = scale.n_samples * self.model.config.fps // SAMPLE_RATE
+        for motion in continued_motion(windows, n_frames, self.continuation(person, config, seed)):
+            yield self.decode(motion, person[0])
+
+    def continuation(
+        self, person: tuple[np.ndarray, np.ndarray | None], config: GenerationConfig, seed: int
+    ) -> Continuation:
+        """A sample of this person that is generated window by window."""
+        return Continuation(self.model, self.engine(config), config, self._person(*person), seed)
+
+    def decode(self, motion: Tensor, shape: np.ndarray) -> Motion:
+        """Normalised motion (n, D) -> raw coefficients."""
+        exp, pose = (x[0].cpu().numpy() for x in self.codec.decode(motion[None]))
+        return Motion(exp, pose, shape)
+
+    def _person(self, shape: np.ndarray, style: np.ndarray | None) -> tuple[Tensor, Tensor | None]:
         device = self.model.device
-        if len(audio) * self.model.config.fps < SAMPLE_RATE:
-            raise UserError(f"audio: {len(audio)} samples are less than one frame; give at least 0.04 s")
-        tensor = torch.from_numpy(standardise(audio)).to(device)
-        person = self.codec.stats.normalise("shape", torch.from_numpy(shape).to(device))
-        vector = None if style is None else torch.from_numpy(style).to(device)
-        speech = Speech.encode(self.model, tensor, config.whole_audio)
-        items = [Item(speech, person, vector, seed) for seed in seeds]
-        motion = torch.stack(generate_batch(self.model, items, config, engine=self.engine(config)))
-        exp, pose = (x.cpu().numpy() for x in self.codec.decode(motion))
-        return [Motion(exp[i], pose[i], shape) for i in range(len(seeds))]
+        normalised = self.codec.stats.normalise("shape", torch.from_numpy(shape).to(device))
+        return normalised, None if style is None else torch.from_numpy(style).to(device)
 
     def engine(self, config: GenerationConfig) -> Engine:
         """The engine of this guidance, with what it prepared in earlier calls; the model's weights must not change."""

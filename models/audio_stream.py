@@ -73,13 +73,15 @@ class AudioScale:
 class SpanEncoder:
     """Features of a stretch of a recording from its samples and those around it."""
 
-    def __init__(self, model: Talker) -> None:
+    def __init__(self, model: Talker, whole: bool = True) -> None:
+        """whole: as if the recording were encoded as a whole; else each window alone (`--no_context_audio_feat`)."""
         self.model, self.unit = model, samples_per_frame(model.config.fps)
-        self.windowed = isinstance(model.audio_encoder, WhisperEncoder)
-        self.margin = -(-SURROUNDINGS // self.unit) if self.windowed else _CONTEXT  # frames wanted on either side
+        self.windowed = whole and isinstance(model.audio_encoder, WhisperEncoder)
+        context = _CONTEXT if whole else 0
+        self.margin = -(-SURROUNDINGS // self.unit) if self.windowed else context  # frames wanted on either side
         window = model.config.n_motions
         step = math.lcm(window, WINDOW) if self.windowed else window
-        self.chunk = -(-_CHUNK // step) * step  # frames
+        self.chunk = -(-_CHUNK // step) * step if whole else window  # frames
 
     def scaled(self, audio: np.ndarray, scale: AudioScale, least_rms: float = 0.0) -> np.ndarray:
         """Samples (n,) as the encoder wants them, if the recording's level is `scale`; below `least_rms` is noise."""
@@ -107,15 +109,18 @@ class SpanEncoder:
         return self.model.audio_feature_map(hidden)[0, :n_frames]
 
 
-def feature_windows(model: Talker, blocks: Iterable[np.ndarray], scale: AudioScale) -> Iterator[Tensor]:
+def feature_windows(
+    model: Talker, blocks: Iterable[np.ndarray], scale: AudioScale, whole: bool = True
+) -> Iterator[Tensor]:
     """Features (L, F) of a recording's windows, one after the other; `Speech.encode` for recordings of hours.
 
     Args:
         model: in eval mode.
         blocks: the recording's raw samples, in pieces of any size.
         scale: of the whole recording: the first pass.
+        whole: see `SpanEncoder`.
     """
-    encoder = SpanEncoder(model)
+    encoder = SpanEncoder(model, whole)
     unit, window = encoder.unit, model.config.n_motions
     total = plan_windows(scale.n_samples, window, model.config.fps).padded_frames
     padded = _padded(blocks, lambda audio: encoder.scaled(audio, scale), total * unit, model.config.pad_mode)

@@ -18,6 +18,7 @@ import utils.atomic
 import utils.gl_context
 from models.animator import Animator
 from tests.demo_workspace import SE_ITER, SE_RUN, STATS, speech, write_experiments, write_workspace
+from utils.motion_file import Motion
 from utils.run_dir import ROOT
 from utils.timebase import SAMPLE_RATE
 
@@ -62,7 +63,7 @@ def refused(space, capsys):
 @pytest.fixture
 def no_generation(monkeypatch):
     """Fail if a mistake is only found after the slow part."""
-    monkeypatch.setattr(Animator, "__call__", lambda *_: pytest.fail("generation had already begun"))
+    monkeypatch.setattr(Animator, "batch", lambda *_: pytest.fail("generation had already begun"))
 
 
 def put(space, name, data: bytes):
@@ -400,7 +401,7 @@ def test_disk_fills_up_while_the_style_is_written(refused, monkeypatch):
 
 def fake_motion(self, audio, shape, style, config, seeds):
     n = len(audio) // 640
-    return [demo.Motion(np.zeros((n, 50), np.float32), np.zeros((n, 6), np.float32), shape) for _ in seeds]
+    return [Motion(np.zeros((n, 50), np.float32), np.zeros((n, 6), np.float32), shape) for _ in seeds]
 
 
 def test_output_is_a_folder(space, refused, no_generation):

@@ -8,11 +8,13 @@ import torch
 
 import demo
 import extract_style
+from models import head_film
 from models.animator import Animator
 from models.engine import EngineConfig
 from models.guidance import DynamicThreshold
 from tests.demo_workspace import SE_ITER, SE_RUN, STATS, speech, write_experiments, write_workspace
 from utils.media import probe
+from utils.motion_file import Motion
 
 ARGS = ["--exp_name", "head", "-a", "speech.wav", "--coef_stats", str(STATS), "--device", "cpu"]
 FOLDER = "head/iter_0110000"
@@ -38,7 +40,7 @@ def calls(monkeypatch):
     def record(self, audio, shape, style, config, seeds):
         seen.append({"audio": audio, "shape": shape, "style": style, "config": config, "seeds": seeds})
         n = len(audio) // 640
-        return [demo.Motion(np.full((n, 50), s, np.float32), np.ones((n, 6), np.float32), shape) for s in seeds]
+        return [Motion(np.full((n, 50), s, np.float32), np.ones((n, 6), np.float32), shape) for s in seeds]
 
     monkeypatch.setattr(Animator, "__call__", record)
     return seen
@@ -267,14 +269,14 @@ def test_wider_expressions_are_cut_to_fifty(space):
 
 def test_ten_minutes_are_planned_and_decoded_in_pieces(space, calls, monkeypatch):
     """15000 frames: vertices come a chunk at a time, never all at once."""
-    motion = demo.Motion(np.zeros((15000, 50), np.float32), np.zeros((15000, 6), np.float32), np.zeros(100, np.float32))
+    motion = Motion(np.zeros((15000, 50), np.float32), np.zeros((15000, 6), np.float32), np.zeros(100, np.float32))
 
     class Tiny(torch.nn.Module):
         def forward(self, shape, exp, pose):
-            assert len(shape) == len(exp) == len(pose) <= demo.CHUNK
+            assert len(shape) == len(exp) == len(pose) <= head_film.CHUNK
             return torch.zeros(len(exp), 4, 3)
 
-    chunks = list(demo.vertices(Tiny(), motion))
+    chunks = list(head_film.vertices(Tiny(), motion))
     assert sum(map(len, chunks)) == 15000
     assert speech(600).size // 640 == 15000
 

@@ -14,14 +14,16 @@ from utils.errors import UserError
 
 AUDIO_RATE = 48_000  # AAC players agree on
 CHUNK = 1024  # samples per AAC frame
+SILENCE = 65_536  # samples of padding at a time
 BT709, LIMITED = 1, 1  # FFmpeg's numbers: colour matrix/primaries/transfer, and 16-235 range
 
 
 @dataclass(frozen=True)
 class Track:
-    """The sound of a video: mono float (n,) in -1 to 1 (clipped beyond), samples per second."""
+    """The sound of a video: mono float32 pieces (n,) in -1 to 1, their length in all, samples per second."""
 
-    samples: np.ndarray
+    pieces: Iterator[np.ndarray]
+    n_samples: int
     sample_rate: int
 
 
@@ -30,7 +32,7 @@ def write_video(
     frames: Iterable[np.ndarray],
     n_frames: int,
     fps: int,
-    audio: np.ndarray | None,
+    audio: np.ndarray | Iterable[np.ndarray] | None,
     sample_rate: int = 16_000,
 ) -> None:
     """Encode frames uint8 (H, W, 3) RGB and mono audio (n,); the file appears whole or not at all.
@@ -40,7 +42,7 @@ def write_video(
         frames: at least one picture, all of one even size; taken one at a time, so a long clip needs little memory.
         n_frames: how many there will be; fixes the sound's length, which is padded with silence or cut to the picture.
         fps: pictures per second.
-        audio: float (n,), or None for a silent film without audio stream.
+        audio: float (n,), or its pieces in order, or None for a silent film without audio stream.
         sample_rate: of the audio, Hz.
 
     Raises:
@@ -51,17 +53,29 @@ def write_video(
         raise UserError(f"{path}: the output must end in .mp4; rename it")
     if n_frames < 1:
         raise ValueError(f"a video needs at least one frame, got n_frames={n_frames}")
-    sound = None if audio is None else _fitted(audio, sample_rate, n_frames, fps)
+    sound = None if audio is None else _track(audio, sample_rate, n_frames, fps)
     with atomic_path(path) as temporary:
         _encode(temporary, _checked(frames, n_frames), fps, sound)
 
 
-def _fitted(audio: np.ndarray, sample_rate: int, n_frames: int, fps: int) -> Track:
+def _track(audio: np.ndarray | Iterable[np.ndarray], sample_rate: int, n_frames: int, fps: int) -> Track:
     """The audio padded or cut to the video's length."""
-    wanted = round(n_frames * sample_rate / fps)
-    samples = np.zeros(wanted, np.float32)
-    samples[: min(wanted, len(audio))] = np.clip(audio[:wanted], -1, 1)
-    return Track(samples, sample_rate)
+    n_samples = round(n_frames * sample_rate / fps)
+    return Track(_fitted([audio] if isinstance(audio, np.ndarray) else audio, n_samples), n_samples, sample_rate)
+
+
+def _fitted(pieces: Iterable[np.ndarray], n_samples: int) -> Iterator[np.ndarray]:
+    given = 0
+    for piece in pieces:
+        if given == n_samples:
+            return
+        part = np.clip(piece[: n_samples - given], -1, 1).astype(np.float32)
+        given += len(part)
+        yield part
+    while given < n_samples:
+        silence = np.zeros(min(SILENCE, n_samples - given), np.float32)
+        given += len(silence)
+        yield silence
 
 
 def _checked(frames: Iterable[np.ndarray], n_frames: int) -> Iterator[np.ndarray]:
@@ -132,6 +146,7 @@ class _Voice:
         import av
 
         self.container, self.sound, self.written = container, sound, 0
+        self.held = np.zeros(0, np.float32)
         self.stream = container.add_stream("aac", rate=AUDIO_RATE, layout="mono", options={"b": "128k"})
         self.resampler = av.AudioResampler(format="fltp", layout="mono", rate=AUDIO_RATE)
 
@@ -139,18 +154,25 @@ class _Voice:
         """Encode whole chunks of the track up to this time."""
         import av
 
-        end = min(int(seconds * self.sound.sample_rate), len(self.sound.samples))
-        while end - self.written >= CHUNK or (end == len(self.sound.samples) and self.written < end):
-            piece = self.sound.samples[None, self.written : min(self.written + CHUNK, end)]
+        total = self.sound.n_samples
+        end = min(int(seconds * self.sound.sample_rate), total)
+        while end - self.written >= CHUNK or (end == total and self.written < end):
+            piece = self._next(min(CHUNK, end - self.written))[None]
             frame = av.AudioFrame.from_ndarray(piece, format="flt", layout="mono")
             frame.sample_rate, frame.pts = self.sound.sample_rate, self.written
             frame.time_base = Fraction(1, self.sound.sample_rate)
             self.written += piece.shape[1]
             self._mux(self.resampler.resample(frame))
 
+    def _next(self, n: int) -> np.ndarray:
+        while len(self.held) < n:
+            self.held = np.concatenate([self.held, next(self.sound.pieces)])
+        piece, self.held = self.held[:n], self.held[n:]
+        return piece
+
     def finish(self) -> None:
         """Encode what is left and flush resampler and encoder."""
-        self.write_until(Fraction(len(self.sound.samples), self.sound.sample_rate))
+        self.write_until(Fraction(self.sound.n_samples, self.sound.sample_rate))
         self._mux(self.resampler.resample(None))
         self._mux([None])
 
