@@ -10,7 +10,7 @@ from setup.open_head.skin_uv import islands, packed_uv, vertex_of_corner
 from tests.flame_like_head import flame_like
 from utils.errors import UserError
 from utils.head_file import HeadFile, load_head_file
-from utils.looks import SKIN_TEXTURE, dress, seen_from
+from utils.looks import SKIN_TEXTURE, dress, pivot, seen_from
 from utils.panels import Panel, captioned, side_by_side, text_mask, with_text
 from utils.renderer import Renderer, RenderStyle
 
@@ -146,16 +146,18 @@ def test_openness_knows_hollows(head):
 
 def test_camera_goes_round(head):
     nose = head.landmark("nose_tip")
-    left = seen_from(head.v_template, yaw=30)
+    middle = pivot(head)
+    left = seen_from(head.v_template, middle, yaw=30)
     assert left[nose, 0] < -0.02  # seen from the person's left, the nose points to the picture's left
     crown = int(head.v_template[:, 1].argmax())
-    assert seen_from(head.v_template, pitch=30)[crown, 2] > head.v_template[crown, 2] + 0.03
-    assert seen_from(head.v_template) is head.v_template
+    assert seen_from(head.v_template, middle, pitch=30)[crown, 2] > head.v_template[crown, 2] + 0.03
+    assert seen_from(head.v_template, middle) is head.v_template
+    np.testing.assert_allclose(seen_from(middle[None], middle, 70, 20), middle[None], atol=1e-6)
     assert left.dtype == head.v_template.dtype
     with pytest.raises(UserError, match="--yaw"):
-        seen_from(head.v_template, yaw=float("nan"))
+        seen_from(head.v_template, middle, yaw=float("nan"))
     with pytest.raises(UserError, match="--pitch"):
-        seen_from(head.v_template, pitch=91)
+        seen_from(head.v_template, middle, pitch=91)
 
 
 def test_side_by_side():

@@ -44,8 +44,13 @@ def dress(head: HeadFile, look: str = "clay", texture: str | Path | None = None)
     return Look(replace(head, uv=uv), given or SKIN_TEXTURE)
 
 
-def seen_from(vertices: np.ndarray, yaw: float = 0.0, pitch: float = 0.0) -> np.ndarray:
-    """Vertices (..., V, 3) as a camera sees them that has gone round the head by `yaw` degrees (positive: to the
+def pivot(head: HeadFile) -> np.ndarray:
+    """(3,) metres: the middle of the head's template, about which the camera goes."""
+    return (head.v_template.min(0) + head.v_template.max(0)) / 2
+
+
+def seen_from(vertices: np.ndarray, centre: np.ndarray, yaw: float = 0.0, pitch: float = 0.0) -> np.ndarray:
+    """Vertices (..., V, 3) as a camera sees them that has gone round `centre` (3,) by `yaw` degrees (positive: to the
     person's left, so that it sees the left cheek) and up by `pitch` degrees. The lights go with the camera.
 
     Raises:
@@ -58,4 +63,5 @@ def seen_from(vertices: np.ndarray, yaw: float = 0.0, pitch: float = 0.0) -> np.
         return vertices
     # The head turns instead of the camera: first about y, then its crown towards the viewer.
     turn = Rotation.from_euler("x", pitch, degrees=True) * Rotation.from_euler("y", -yaw, degrees=True)
-    return vertices @ turn.as_matrix().T.astype(vertices.dtype)
+    matrix, centre = turn.as_matrix().T.astype(vertices.dtype), centre.astype(vertices.dtype)
+    return (vertices - centre) @ matrix + centre
