@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -55,8 +55,8 @@ class ExportOptions:
     """Texture image on the head's UVs, for glb and usd."""
     drawn_head: HeadFile | None = None
     """The head with other UVs or colours (`utils.looks`), for glb, usd, obj and ply; None: as it is."""
-    audio: np.ndarray | None = None
-    """Speech (n,) at 16 kHz; a wav is put beside glb and usd, which carry no sound."""
+    audio: np.ndarray | Iterable[np.ndarray] | None = None
+    """Speech (n,) at 16 kHz, whole or in pieces; a wav is put beside glb and usd, which carry no sound."""
     match: Path | None = None
     """File of landmarks or corresponding vertices for the ARKit fit of FLAME heads (`models.arkit_pairs`)."""
     fit: FitOptions = field(default_factory=FitOptions)
@@ -126,6 +126,26 @@ def arkit_track(flame: Flame, motion: Motion, options: ExportOptions) -> tuple[A
     return fit_arkit(flame, motion, pairs, options.fps, options.fit)
 
 
+@dataclass(frozen=True)
+class Exporter:
+    """What a generating program carries along: every finished motion goes out in these formats."""
+
+    flame: Flame
+    formats: tuple[str, ...]
+    options: ExportOptions = field(default_factory=ExportOptions)
+
+    def write(self, motion: Motion, out: Path, audio: np.ndarray | Iterable[np.ndarray]) -> list[Path]:
+        """Export one motion with its speech and say what was written; `out` is the path without ending.
+
+        Raises:
+            UserError: see `export`.
+        """
+        written = export(motion, self.flame, self.formats, out, replace(self.options, audio=audio))
+        for path in written:
+            log.info("wrote %s", path)
+        return written
+
+
 class _Job:
     """One motion at its final rate; what several formats share is made once."""
 
@@ -174,9 +194,14 @@ class _Job:
             yield self.flame(shape.expand(len(exp), -1), exp, pose).numpy()
 
 
-def _write_wav(path: Path, audio: np.ndarray) -> Path:
+def _write_wav(path: Path, audio: np.ndarray | Iterable[np.ndarray]) -> Path:
     import soundfile
 
-    with atomic_path(path) as temporary:
-        soundfile.write(temporary, audio, SAMPLE_RATE, subtype="PCM_16", format="WAV")
+    blocks = [audio] if isinstance(audio, np.ndarray) else audio
+    with (
+        atomic_path(path) as temporary,
+        soundfile.SoundFile(temporary, "w", SAMPLE_RATE, 1, "PCM_16", format="WAV") as file,
+    ):
+        for block in blocks:
+            file.write(block)
     return path

@@ -9,7 +9,7 @@ import soundfile
 
 import export_motion
 from models.flame import Flame, load_flame
-from models.motion_export import FORMATS, ExportOptions, export, export_path, parse_formats
+from models.motion_export import FORMATS, Exporter, ExportOptions, export, export_path, parse_formats
 from setup.convert_flame import flame_arrays
 from tests.flame_like_head import flame_like, in_its_terms
 from tests.glb_reader import Glb
@@ -53,6 +53,16 @@ def test_rate(tmp_path, motion):
     glb = Glb(path)
     times = glb.array(glb.document["animations"][0]["samplers"][0]["input"]).ravel()
     np.testing.assert_allclose(times, np.arange(11) / 50, atol=1e-6)
+
+
+def test_exporter_takes_speech_in_pieces(tmp_path, motion, caplog):
+    pieces = [np.full(100, 0.5, np.float32), np.full(50, -0.5, np.float32)]
+    with caplog.at_level("INFO"):
+        written = Exporter(load_flame(None), ("glb",)).write(motion, tmp_path / "a", iter(pieces))
+    assert [p.name for p in written] == ["a.glb", "a.wav"]
+    sound, _ = soundfile.read(tmp_path / "a.wav")
+    np.testing.assert_allclose(sound, np.concatenate(pieces), atol=1e-4)
+    assert "a.glb" in caplog.text and "a.wav" in caplog.text
 
 
 def test_own_npz_stays_at_25_fps(tmp_path, motion):
