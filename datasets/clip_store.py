@@ -119,7 +119,7 @@ class ClipStore:
         pieces, audio = [], []
         for key, segment, low, high in self._segments(clip, start, stop):
             pieces.append({name: values[low:high] for name, values in segment.coefs.items()})
-            audio.append(_fit(self._decode(segment.flac, key), segment.n_frames * unit, key)[low * unit : high * unit])
+            audio.append(_fit(self._decode(segment, key), segment.n_frames * unit, key)[low * unit : high * unit])
         return Frames(np.concatenate(audio), _join(pieces))
 
     def read_coefs(self, clip: str, start: int = 0, stop: int | None = None) -> Coefs:
@@ -152,9 +152,13 @@ class ClipStore:
                 )
             yield key, segment, max(start - first, 0), min(stop - first, segment.n_frames)
 
-    def _decode(self, flac: bytes, key: str) -> np.ndarray:
+    def _decode(self, segment: Segment, key: str) -> np.ndarray:
+        """Samples of a segment. A header that promises more than a segment's is refused before memory is taken."""
+        promised = int.from_bytes(segment.flac[18:26], "big") & (2**36 - 1)  # in FLAC's STREAMINFO block
+        if segment.flac[:4] == b"fLaC" and promised > (segment.n_frames + _TAIL_FRAMES) * samples_per_frame():
+            raise UserError(f"{self.path}: {key}: {promised} samples of audio are too many; rebuild the data set")
         try:
-            return decode_flac(flac)
+            return decode_flac(segment.flac)
         except UserError as error:
             raise UserError(f"{self.path}: {key}: {error}") from error
 

@@ -68,7 +68,7 @@ def npy_header(data: bytes, source: str) -> tuple[np.dtype, tuple[int, ...], str
         version = np.lib.format.read_magic(file)
         readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         shape, fortran, dtype = readers[version](file)
-    except _BAD_FILE as error:
+    except Exception as error:  # NumPy's parser of headers lets Python's tokenizer's and compiler's errors through
         raise UserError(f"{source}: not a readable npy of numbers; write it with numpy.save") from error
     if any(type(n) is not int or n < 0 for n in shape):
         raise UserError(f"{source}: not a readable npy of numbers (shape {shape}); write it with numpy.save")

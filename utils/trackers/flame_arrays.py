@@ -74,4 +74,6 @@ def shape_only(content: Content) -> np.ndarray | None:
     """The identity of a file that holds nothing else (MICA): (n,) or (T, n); None for any other file."""
     shape = content.first(*_SHAPE, "")
     motion = any(content.first(*names) is not None for names in (_EXP, _POSE, _HEAD))
-    return shape if shape is not None and not motion and shape.size and shape.shape[-1] in (100, 300) else None
+    if shape is None or motion or not shape.ndim or not shape.size:
+        return None
+    return shape if shape.shape[-1] in (100, 300) else None

@@ -7,7 +7,7 @@ import numpy as np
 from utils.errors import UserError
 from utils.trackers import arkit, artalk, flame_arrays, frame_files, smirk, vhap
 from utils.trackers.content import Content
-from utils.trackers.tracked import Format, Tracked
+from utils.trackers.tracked import Format, Tracked, as_float
 
 # From the most to the least specific: the first that matches is taken.
 FORMATS: tuple[Format, ...] = (
@@ -58,4 +58,4 @@ def read_tracked(content: Content, name: str = "auto") -> tuple[Format, Tracked]
 def read_shape(content: Content) -> np.ndarray | None:
     """The identity in a file without motion, as MICA writes it: (n,); None for any other file."""
     shape = flame_arrays.shape_only(content)
-    return None if shape is None else np.asarray(shape, np.float64).reshape(-1, shape.shape[-1])[0]
+    return None if shape is None else as_float(shape).reshape(-1, shape.shape[-1])[0]

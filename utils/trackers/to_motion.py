@@ -20,9 +20,10 @@ from utils.rotations import axis_angle, parse_rotations, resample_rotations, res
 from utils.timebase import FPS
 from utils.trackers.content import Content, load_content
 from utils.trackers.formats import read_shape, read_tracked
-from utils.trackers.tracked import FLAME_2020, FLAME_2023, OPEN_HEAD, Tracked
+from utils.trackers.tracked import FLAME_2020, FLAME_2023, OPEN_HEAD, Tracked, as_float
 
 MAX_SECONDS = 12 * 3600
+_HUGE = 1e4  # no coefficient or angle of a face
 _LOST, _LONG_GAP = 0.3, 0.5  # share of lost frames that is refused; seconds of a gap that is worth a warning
 _VIEWER = Rotation.from_matrix(np.diag([-1.0, 1.0, -1.0]))  # PyTorch3D's camera axes -> x right, y up, z to the viewer
 
@@ -64,12 +65,11 @@ def import_shape(path: str | Path) -> np.ndarray:
         UserError: none in it.
     """
     content = load_content(path)
-    shape = read_shape(content)
-    if shape is None:
-        shape, _ = _shape(read_tracked(content)[1], str(path))
+    values = read_shape(content)
+    shape, _ = _shape(read_tracked(content)[1].shape if values is None else values, str(path))
     if shape is None:
         raise UserError(f"{path}: holds no head shape (found: {content.describe()}); give MICA's identity")
-    return np.asarray(shape, np.float32)[:N_SHAPE]
+    return shape
 
 
 def from_content(content: Content, options: ImportOptions) -> Imported:
@@ -84,7 +84,7 @@ def from_content(content: Content, options: ImportOptions) -> Imported:
     new_times = _output_times(times, source)
     head, jaw = (resample_rotations(times, rotation, new_times) for rotation in (head, jaw))
     jaw_angles, jaw_notes = (axis_angle(jaw), []) if options.full_jaw else opening(jaw)
-    shape, shape_notes = _shape(tracked, source)
+    shape, shape_notes = _shape(tracked.shape, source)
     model = options.head_model or tracked.head_model
     pose = np.concatenate([axis_angle(head), jaw_angles], axis=1)
     exp = resample_values(times, exp, new_times).astype(np.float32)
@@ -104,8 +104,8 @@ def _times(content: Content, n_frames: int, fps: float | None) -> tuple[np.ndarr
         return content.times - content.times[0], []
     notes = [] if fps is not None else [f"the frame rate is not in the file: taken as {FPS}; --fps says otherwise"]
     numbers = content.frames if content.frames is not None else content.first("frame", "frame_id")
-    numbers = np.arange(n_frames) if numbers is None or len(numbers) != n_frames else np.asarray(numbers, np.float64)
-    if (np.diff(numbers) <= 0).any() or not np.isfinite(numbers).all():
+    numbers = np.arange(n_frames) if numbers is None or numbers.shape != (n_frames,) else as_float(numbers)
+    if not np.isfinite(numbers).all() or (np.diff(numbers) <= 0).any():
         raise UserError(f"{content.path}: frame numbers do not increase; sort the frames")
     return (numbers - numbers[0]) / (fps or FPS), notes
 
@@ -120,7 +120,7 @@ def _tracked_frames(tracked: Tracked, times: np.ndarray, source: str) -> tuple[n
     if finite.mean() < 1 - _LOST:
         raise UserError(f"{source}: {(~finite).sum()} of {len(finite)} frames are lost (NaN or infinite); track again")
     huge = max(np.abs(x[finite]).max() for x in columns)
-    if huge > 1e4:
+    if huge > _HUGE:
         raise UserError(f"{source}: holds numbers as large as {huge:.3g}; these are no coefficients")
     notes = [f"{(~finite).sum()} lost frames (NaN) are interpolated"] if not finite.all() else []
     gaps = np.diff(times[finite])
@@ -179,15 +179,15 @@ def opening(jaw: Rotation) -> tuple[np.ndarray, list[str]]:
                   f"{sideways.max():.1f}"]  # fmt: skip
 
 
-def _shape(tracked: Tracked, source: str) -> tuple[np.ndarray | None, list[str]]:
+def _shape(values: np.ndarray | None, source: str) -> tuple[np.ndarray | None, list[str]]:
     """(100,): the mean over the frames if it is estimated for each of them."""
-    if tracked.shape is None or not tracked.shape.size:
+    if values is None or not values.size:
         return None, []
-    shape = np.asarray(tracked.shape, np.float64)
+    shape = np.atleast_1d(as_float(values))
     shape = shape.reshape(-1, shape.shape[-1])
     shape = shape[np.isfinite(shape).all(axis=1)]
-    if not len(shape) or shape.shape[1] < N_SHAPE or np.abs(shape).max() > 1e4:
-        raise UserError(f"{source}: shape is {tracked.shape.shape} or not finite, not {N_SHAPE} or more; leave it out")
+    if not len(shape) or shape.shape[1] < N_SHAPE or np.abs(shape).max() > _HUGE:
+        raise UserError(f"{source}: shape is {values.shape}, not {N_SHAPE} or more usual numbers; leave it out")
     varied = float(shape.std(axis=0).max())
     notes = (
         [f"the shape differs from frame to frame (by up to {varied:.2f}): their mean counts"] if varied > 1e-4 else []

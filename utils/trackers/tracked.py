@@ -40,13 +40,19 @@ class Format:
     read: Callable[[Content], Tracked]  # raises UserError
 
 
+def as_float(values: np.ndarray) -> np.ndarray:
+    """float64; a signalling NaN is a NaN like any other."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(values, np.float64)
+
+
 def rows(values: np.ndarray, what: str, widths: tuple[int, ...] = ()) -> np.ndarray:
     """One row per frame, float64 (T, n): single frames, axes of length 1 and matrices are flattened.
 
     Raises:
         UserError: no rows, or a width that is not among `widths`.
     """
-    values = np.asarray(values, np.float64)
+    values = as_float(values)
     if values.ndim >= 3 and values.shape[0] == 1 and values.shape[1:] not in ((3, 3), (1, 3)):
         values = values[0]  # (1, T, n): a batch of one
     values = values[None] if values.ndim <= 1 else values
