@@ -187,6 +187,6 @@ def test_text_is_readable_and_fits():
     assert with_text(black, "big mouth", black_bg=True).max() > 200
     (low,) = captioned([white], "speech.wav")
     assert low[70:].min() < 80 and (low[:50] == 255).all()
-    assert text_mask("a very long name " * 6, 100, 200).shape[1] <= 202
+    assert text_mask("a very long name " * 6, 20, 200).shape[1] <= 202
     assert with_text(white, "x" * 500).shape == white.shape
     assert with_text(white, "") is white

@@ -10,7 +10,7 @@ import numpy as np
 
 from utils.errors import UserError
 
-TEXT_SHARE, MIN_TEXT = 0.052, 9  # height of letters as a share of the picture's; pixels
+LABEL, CAPTION, MIN_TEXT = 0.052, 0.036, 9  # heights of letters as shares of the picture's; pixels
 INK, PAPER = (45, 45, 45), (235, 235, 235)  # on white and on black background
 
 
@@ -61,7 +61,8 @@ def with_text(picture: np.ndarray, text: str, bottom: bool = False, black_bg: bo
     """
     if not text:
         return picture
-    mask = text_mask(text, picture.shape[0], picture.shape[1])
+    share = CAPTION if bottom else LABEL
+    mask = text_mask(text, round(share * picture.shape[0]), picture.shape[1])
     height, width = mask.shape
     margin = max(4, picture.shape[0] // 50)
     top = picture.shape[0] - height - margin if bottom else margin
@@ -75,11 +76,11 @@ def with_text(picture: np.ndarray, text: str, bottom: bool = False, black_bg: bo
 
 
 @functools.lru_cache(maxsize=64)
-def text_mask(text: str, height: int, width: int) -> np.ndarray:
-    """Opacity (h, w) float32 in 0..1 of a line of text for a picture of that size."""
+def text_mask(text: str, size: int, width: int) -> np.ndarray:
+    """Opacity (h, w) float32 in 0..1 of a line of text, letters `size` pixels high or less to fit into `width`."""
     from PIL import Image, ImageDraw, ImageFont
 
-    size = max(MIN_TEXT, round(TEXT_SHARE * height))
+    size = max(MIN_TEXT, size)
     while True:
         font = ImageFont.load_default(size)
         left, top, right, bottom = font.getbbox(text)
