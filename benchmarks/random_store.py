@@ -18,11 +18,11 @@ def write_random_store(folder: Path, persons: int, seconds: float) -> ClipStore:
     with ClipWriter(folder, 100) as writer:
         for person in range(persons):
             coefs = {name: random.standard_normal((n_frames, width)).astype(np.float32) for name, width in DIMS.items()}
-            writer.add_clip(f"person{person:03d}/000", _noise(random, n_frames * samples_per_frame()), coefs)
+            writer.add_clip(f"person{person:03d}/000", speech_like_noise(random, n_frames * samples_per_frame()), coefs)
     return ClipStore(folder)
 
 
-def _noise(random: np.random.Generator, n: int) -> np.ndarray:
+def speech_like_noise(random: np.random.Generator, n: int) -> np.ndarray:
     time = np.arange(n) / SAMPLE_RATE
     envelope = np.clip(np.sin(2 * np.pi * 3 * time) + np.sin(2 * np.pi * 0.4 * time), 0, None)
     coloured = np.convolve(random.standard_normal(n), np.ones(8) / 8, "same")

@@ -26,6 +26,7 @@ AUDIO = (".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".opus", ".mp4", ".mov
 ARRAYS = (".npy", ".npz")
 DONE, THERE, SKIPPED = "done", "there already", "skipped"
 _SHOWN = 5  # skipped clips and notes of a kind that the summary names; the report has all
+_WORTH_A_PROCESS = 16  # clips: a process takes seconds to start
 _NUMBER = re.compile(r"\d+(\.\d+)?")  # remarks that differ in numbers only are counted together
 Job, Result = TypeVar("Job"), TypeVar("Result")
 
@@ -94,17 +95,18 @@ def is_current(output: Path, inputs: Iterable[Path]) -> bool:
 
 
 def run_all(task: Callable[[Job], Result], jobs: Sequence[Job], workers: int, label: str) -> Iterator[Result]:
-    """Results in the order of the jobs, from `workers` processes, with a progress bar.
+    """Results in the order of the jobs, from up to `workers` processes, with a progress bar.
 
     `task` is a function of a module; it turns a UserError of its job into a result, so that one bad file ends nothing.
     """
     if not jobs:
         return
-    if workers == 1 or len(jobs) == 1:
+    workers = min(workers, max(1, len(jobs) // _WORTH_A_PROCESS))
+    if workers == 1:
         yield from tqdm(map(task, jobs), total=len(jobs), desc=label, unit="clip")
         return
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers' own: they fill the cores already
-    with multiprocessing.get_context("spawn").Pool(min(workers, len(jobs))) as pool:
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
         yield from tqdm(pool.imap(task, jobs), total=len(jobs), desc=label, unit="clip")
 
 
