@@ -3,6 +3,7 @@
 python demo.py
 python demo.py -a speech.wav -s smile.npy -o smile.mp4
 python demo.py -a recordings/ -o videos/        (or a .txt list of paths: one video each)
+microphone | python demo.py --stream -a -       (frames as lines of JSON while the audio comes)
 python demo.py --exp_name NAME --iter 110000 -a speech.wav -c shape.npy -s style.npy -o out.mp4 -n 3 -ss 3 -sa 1.15
 """
 
@@ -73,11 +74,8 @@ def make_parser() -> UserParser:
     inputs.add_argument("--save_coef", action="store_true", help="write the coefficients (npz) beside the video")
     inputs.add_argument("--overwrite", action="store_true", help="many inputs: make outputs anew that exist already")
     add_sampling_flags(parser)
-    picture = parser.add_argument_group("picture")
-    picture.add_argument("--black_bg", action="store_true", help="black background")
-    picture.add_argument("--no_head", action="store_true", help="leave out the head motion")
-    picture.add_argument("-t", "--texture", type=Path, help="texture image on the head's UVs")
-    picture.add_argument("--no_video", action="store_true", help="coefficients only; needs no OpenGL")
+    add_live_flags(parser)
+    add_picture_flags(parser)
     add(
         "--mode",
         choices=("batch", "interactive"),
@@ -85,6 +83,29 @@ def make_parser() -> UserParser:
         help="interactive: ask for inputs, model loaded once",
     )
     return parser
+
+
+def add_live_flags(parser: UserParser) -> None:
+    """--stream and how it runs."""
+    add = parser.add_argument_group("live").add_argument
+    add(
+        "--stream",
+        action="store_true",
+        help="take audio as it comes (-a - for raw 16 bit mono PCM on stdin, or a named pipe, mic, a file) and give "
+        "frames as they are made (-o - for lines of JSON on stdout, the default; .ndjson, .csv; .npz, .mp4 at the end)",
+    )
+    add("--hop", type=float, default=0.6, help="seconds of motion made at once, 0.2 to 4 (default: 0.6)")
+    add("--look_ahead", type=float, default=0.2, help="seconds of audio waited for beyond a hop (default: 0.2)")
+    add("--pcm_rate", type=int, default=16000, help="of raw PCM, Hz (default: 16000)")
+
+
+def add_picture_flags(parser: UserParser) -> None:
+    """What the video looks like; `make_film` reads them."""
+    add = parser.add_argument_group("picture").add_argument
+    add("--black_bg", action="store_true", help="black background")
+    add("--no_head", action="store_true", help="leave out the head motion")
+    add("-t", "--texture", type=Path, help="texture image on the head's UVs")
+    add("--no_video", action="store_true", help="coefficients only; needs no OpenGL")
 
 
 @dataclass(frozen=True)
@@ -249,6 +270,30 @@ def run_many(args, model: Model, flame: Flame) -> None:
         raise UserError(f"--audio {args.audio}: {len(failed)} of {len(inputs)} could not be made: {names}")
 
 
+def run_stream(args, model: Model, flame: Flame) -> None:
+    """Audio as it comes, frames as they are made."""
+    from models.live_session import open_output, run_live
+    from models.streaming import LIVE_STEPS, LiveConfig, LiveTalker
+    from utils.live_audio import MICROPHONE, STDIN, live_blocks
+
+    if args.n_repetitions > 1:
+        raise UserError(f"--n_repetitions {args.n_repetitions}: a stream is one sample; use --seed")
+    waits = args.audio in (STDIN, MICROPHONE) or Path(args.audio).is_fifo()  # for the speaker: never fall behind
+    live = LiveConfig(hop=args.hop, look_ahead=args.look_ahead, catch_up=waits)
+    if args.steps is None and not model.published:
+        args.steps = LIVE_STEPS
+    speaker = make_speaker(args, model, None)
+    source = args.audio if waits else str(find_input(args.audio, [INPUT / "audio"]))
+    name = args.output or "-"
+    if name != "-":
+        name = str(output_paths(args, Path(name), model)[0])
+    film = make_film(args, flame) if name.lower().endswith(".mp4") else None
+    output, blocks = open_output(name, film), live_blocks(source, args.pcm_rate)
+    blocks = output.listen(blocks) if film is not None else blocks
+    talker = LiveTalker(model.animator, (speaker.shape, speaker.style), speaker.config, live, args.seed)
+    log.info("%s", run_live(talker, blocks, output, speaker.posed))
+
+
 def interactive(args, model: Model, flame: Flame) -> None:
     """Ask for inputs until an empty audio name or the end of input; an answer left empty keeps the last value."""
     print(
@@ -279,6 +324,8 @@ def main(argv: list[str] | None = None) -> None:
     flame = load_flame(choose_head(args.head, model.published))
     if args.mode == "interactive":
         interactive(args, model, flame)
+    elif args.stream:
+        run_stream(args, model, flame)
     elif is_many(args.audio):
         run_many(args, model, flame)
     else:

@@ -38,12 +38,16 @@ class Continuation:
         self.generator = torch.Generator(model.device).manual_seed(seed)
         self._x_T: Tensor | None = None
         self.motion, self.audio = model.start(1)  # (1, P, .)
+        self._expected = self.motion[0, :0]  # (k, D) frames that the last window has already made of the next
 
     @torch.no_grad()
-    def window(self, audio: Tensor, n: int) -> Tensor:
-        """Motion (n, D) of the next n <= L frames from audio features (m, F), n <= m <= L: those beyond n are padding,
-        as at the end of a recording."""
-        options = self.model.config
+    def window(self, audio: Tensor, n: int, ahead: int = 0) -> Tensor:
+        """Motion (n, D) of the next n frames from audio features (m, F), n + ahead <= m <= L.
+
+        Frames beyond n + ahead are padding, as at the end of a recording. The `ahead` frames are generated too, not
+        returned but faded into the next window's, which begins with the same frames.
+        """
+        options, valid = self.model.config, n + ahead
         if self._x_T is None or self.config.fresh_noise:
             size = (1, options.n_motions, options.layout.motion_dim)
             self._x_T = torch.randn(size, generator=self.generator, device=self.model.device)
@@ -53,10 +57,11 @@ class Continuation:
             prev_motion=self.motion,
             shape=self.shape[None],
             style=None if self.style is None else self.style[None],
-            indicator=indicator(self.model, [n]),
+            indicator=indicator(self.model, [valid]),
         )
         noise = gaussian_noise([self.generator], self.model.device)
-        motion = self.engine.run(given, self.steps, self._x_T, noise)[0, :n]
+        motion = faded(self._expected, self.engine.run(given, self.steps, self._x_T, noise)[0, :valid])
+        motion, self._expected = motion[:n], motion[n:]
         self.motion, self.audio = (
             torch.cat([before, new[None]], dim=1)[:, -options.n_prev_motions :]
             for before, new in ((self.motion, motion), (self.audio, audio[:n]))
@@ -67,6 +72,15 @@ class Continuation:
         """Features (m, F) filled up to a window (L, F) with the last one; those frames are marked as padding."""
         missing = self.model.config.n_motions - len(audio)
         return F.pad(audio[None], (0, 0, 0, missing), mode="replicate")[0] if missing else audio
+
+
+def faded(old: Tensor, new: Tensor) -> Tensor:
+    """Motion (n, D) that begins as `old` (k, D) goes on, and is `new` (n, D) after k frames."""
+    k = min(len(old), len(new))
+    if not k:
+        return new
+    share = (torch.arange(1, k + 1, device=new.device, dtype=new.dtype) / (k + 1))[:, None]
+    return torch.cat([torch.lerp(old[:k], new[:k], share * share * (3 - 2 * share)), new[k:]])
 
 
 def continued_motion(windows: Iterable[Tensor], n_frames: int, sample: Continuation) -> Iterator[Tensor]:

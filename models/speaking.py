@@ -16,6 +16,7 @@ from models.head_film import HeadFilm
 from models.recording import LONG, Recording
 from utils.atomic import check_output
 from utils.errors import UserError
+from utils.frame_writers import joined
 from utils.motion_file import Motion
 
 log = logging.getLogger(__name__)
@@ -97,7 +98,7 @@ class Speaker:
         log.error("error: %s", " ".join(str(error).split()))
 
     def _write(self, path: Path, motion: Motion, recording: Recording) -> None:
-        motion = self._posed(motion)
+        motion = self.posed(motion)
         if self.film is not None:
             self.film.write(path, [motion], len(motion), recording.blocks())
             log.info("wrote %s", path)
@@ -117,12 +118,12 @@ class Speaker:
                 for piece in pieces:
                     shown.update(len(piece))
         if self.save_coef or self.film is None:
-            _joined(made).save(path.with_suffix(".npz"))
+            joined(made).save(path.with_suffix(".npz"))
             log.info("wrote %s", path.with_suffix(".npz"))
 
     def _long(self, recording: Recording, seed: int) -> Iterator[Motion]:
         found = self.animator.long(recording.blocks(), recording.scale, (self.shape, self.style), self.config, seed)
-        return (self._posed(motion) for motion in found)
+        return (self.posed(motion) for motion in found)
 
     @staticmethod
     def _kept(motions: Iterator[Motion], kept: list[Motion]) -> Iterator[Motion]:
@@ -130,13 +131,8 @@ class Speaker:
             kept.append(motion)
             yield motion
 
-    def _posed(self, motion: Motion) -> Motion:
+    def posed(self, motion: Motion) -> Motion:
+        """The motion, without its head rotation if that is wanted."""
         if not self.no_head:
             return motion
         return replace(motion, pose=motion.pose * np.array([0, 0, 0, 1, 1, 1], np.float32))
-
-
-def _joined(motions: list[Motion]) -> Motion:
-    """The pieces of one motion as a whole."""
-    exp, pose = (np.concatenate([getattr(motion, name) for motion in motions]) for name in ("exp", "pose"))
-    return replace(motions[0], exp=exp, pose=pose)

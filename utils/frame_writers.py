@@ -1,0 +1,95 @@
+"""Where frames go as they are made: lines of JSON or CSV, each out as soon as it is there, or an npz at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from utils.coefs import N_EXP, N_POSE
+from utils.errors import UserError
+from utils.motion_file import Motion
+from utils.timebase import FPS
+
+STDOUT = "-"
+LINE_SUFFIXES = (".ndjson", ".jsonl", ".csv")
+DIGITS = 6  # after the point: a millionth of a standard coefficient, a microradian
+POSE_NAMES = ("head_x", "head_y", "head_z", "jaw_x", "jaw_y", "jaw_z")  # axis-angle, radians
+
+assert len(POSE_NAMES) == N_POSE
+
+
+def json_line(frame: int, exp: np.ndarray, pose: np.ndarray) -> str:
+    """One frame as one object: number, time in seconds, 50 expression coefficients, 6 rotations."""
+    values = {"frame": frame, "time": round(frame / FPS, 3)}
+    return json.dumps(values | {"exp": _rounded(exp), "pose": _rounded(pose)}, separators=(",", ":"))
+
+
+def csv_line(frame: int, exp: np.ndarray, pose: np.ndarray) -> str:
+    """The same numbers in the order of `csv_header`."""
+    return ",".join(f"{x:g}" for x in (frame, frame / FPS, *_rounded(exp), *_rounded(pose)))
+
+
+def csv_header() -> str:
+    return ",".join(["frame", "time", *(f"exp_{i}" for i in range(N_EXP)), *POSE_NAMES])
+
+
+class LineWriter:
+    """Writes frames as lines and flushes after each piece. A live file grows in place: it cannot appear as a whole."""
+
+    def __init__(self, output: str | Path) -> None:
+        """output: a path that ends in .ndjson, .jsonl or .csv, or `-` for JSON lines on standard output.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
+        self.path, self.count = str(output), 0
+        suffix = Path(output).suffix.lower()
+        self._line: Callable[[int, np.ndarray, np.ndarray], str] = csv_line if suffix == ".csv" else json_line
+        self._file = sys.stdout if self.path == STDOUT else _opened(Path(output))
+        if suffix == ".csv":
+            print(csv_header(), file=self._file, flush=True)
+
+    def write(self, motion: Motion) -> None:
+        """Append a piece of motion.
+
+        Raises:
+            UserError: whoever read the lines from standard output or a pipe has gone.
+        """
+        try:
+            for i, (exp, pose) in enumerate(zip(motion.exp, motion.pose), self.count):
+                print(self._line(i, exp, pose), file=self._file)
+            self._file.flush()
+        except BrokenPipeError as error:
+            if self._file is sys.stdout:  # what is still buffered would fail again when Python ends
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise UserError(f"--output {self.path}: whoever read the frames has gone") from error
+        self.count += len(motion)
+
+    def close(self) -> None:
+        if self._file is not sys.stdout:
+            self._file.close()
+
+
+def joined(motions: list[Motion]) -> Motion:
+    """The pieces of one motion as a whole."""
+    exp, pose = (np.concatenate([getattr(motion, name) for motion in motions]) for name in ("exp", "pose"))
+    return replace(motions[0], exp=exp, pose=pose)
+
+
+def _opened(path: Path) -> TextIO:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; choose another output path") from error
+
+
+def _rounded(values: np.ndarray) -> list[float]:
+    return [round(float(x), DIGITS) for x in values]
