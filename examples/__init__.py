@@ -1,0 +1,1 @@
+"""Small programs that show what the exports are good for."""

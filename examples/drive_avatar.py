@@ -1,0 +1,159 @@
+"""Drive an ARKit avatar: a .glb with ARKit-named morph targets + a Live Link Face csv -> the avatar, animated.
+
+    python export_motion.py take.npz -f livelink
+    python -m examples.drive_avatar avatar.glb take_livelink.csv -o talking.glb [--head_node Head]
+
+Any avatar with `targetNames` (Ready Player Me, VRoid with ARKit shapes, Blender exports) will do; names are matched
+without regard to case, and `mouthSmile_L` is `mouthSmileLeft`. Its own animations are replaced.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import struct
+from pathlib import Path
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from utils.atomic import atomic_path
+from utils.config import UserParser
+from utils.errors import UserError, cli
+from utils.exports.arkit import BLEND_SHAPES, ArkitTrack
+from utils.exports.livelink import read_livelink
+
+log = logging.getLogger(__name__)
+MAGIC, JSON, BINARY, FLOAT = 0x46546C67, 0x4E4F534A, 0x004E4942, 5126
+
+
+def read_glb(path: Path) -> tuple[dict, bytearray]:
+    """-> document, binary chunk.
+
+    Raises:
+        UserError: no such file, or not a glTF 2.0 binary file.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; check the path")
+    data = path.read_bytes()
+    try:
+        magic, version, _, size, kind = struct.unpack_from("<5I", data)
+        if (magic, version, kind) != (MAGIC, 2, JSON):
+            raise ValueError("wrong header")
+        document = json.loads(data[20 : 20 + size])
+        binary = bytearray()
+        if len(data) > 20 + size:
+            (length,) = struct.unpack_from("<I", data, 20 + size)
+            binary += data[28 + size : 28 + size + length]
+    except (ValueError, struct.error) as error:
+        raise UserError(f"{path}: not a glTF 2.0 binary file ({error}); give a .glb") from error
+    return document, binary
+
+
+def write_glb(path: Path, document: dict, binary: bytearray) -> None:
+    """Raises UserError if the path cannot be written."""
+    binary += bytes(-len(binary) % 4)
+    document["buffers"][0]["byteLength"] = len(binary)
+    text = json.dumps(document, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 4)
+    header = struct.pack("<5I", MAGIC, 2, 28 + len(text) + len(binary), len(text), JSON)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(header + text + struct.pack("<2I", len(binary), BINARY) + binary)
+
+
+def add_accessor(document: dict, binary: bytearray, values: np.ndarray, kind: str) -> int:
+    """Append float32 values (n,) or (n, k) to the buffer -> accessor number."""
+    values = np.ascontiguousarray(values, np.float32)
+    binary += bytes(-len(binary) % 4)
+    views, accessors = document.setdefault("bufferViews", []), document.setdefault("accessors", [])
+    views.append({"buffer": 0, "byteOffset": len(binary), "byteLength": values.nbytes})
+    binary += values.tobytes()
+    flat = values.reshape(len(values), -1)
+    bounds = {"min": flat.min(0).astype(float).tolist(), "max": flat.max(0).astype(float).tolist()}
+    accessors.append(
+        {"bufferView": len(views) - 1, "componentType": FLOAT, "count": len(values), "type": kind} | bounds
+    )
+    return len(accessors) - 1
+
+
+def arkit_name(name: str) -> str | None:
+    """The ARKit blend shape that a morph target is named after, or None."""
+    plain = name.split(".")[-1].replace("_", "").replace(" ", "").lower()
+    known = {shape.lower(): shape for shape in BLEND_SHAPES}
+    for ending, side in (("l", "left"), ("r", "right")):
+        if plain not in known and plain.endswith(ending):
+            plain = plain[:-1] + side if plain[:-1] + side in known else plain
+    return known.get(plain)
+
+
+def face_nodes(document: dict) -> dict[int, list[str | None]]:
+    """Node number -> the ARKit name of each morph target of its mesh, for nodes with at least one."""
+    found = {}
+    for number, node in enumerate(document.get("nodes", [])):
+        mesh = document["meshes"][node["mesh"]] if "mesh" in node else {}
+        names = [arkit_name(name) for name in mesh.get("extras", {}).get("targetNames", [])]
+        if any(names):
+            found[number] = names
+    return found
+
+
+def animate(document: dict, binary: bytearray, track: ArkitTrack, head_node: str | None) -> set[str]:
+    """Put the track into the document as its only animation -> ARKit shapes that the avatar has.
+
+    Raises:
+        UserError: no ARKit morph targets, or no node called `head_node`.
+    """
+    faces = face_nodes(document)
+    if not faces:
+        raise UserError(
+            "the avatar has no morph targets with ARKit names (mesh.extras.targetNames); export it with them"
+        )
+    document.setdefault("buffers", [{"byteLength": 0}])
+    times = add_accessor(document, binary, np.arange(len(track)) / track.fps, "SCALAR")
+    samplers, channels = [], []
+
+    def channel(node: int, path: str, values: np.ndarray, kind: str) -> None:
+        samplers.append({"input": times, "output": add_accessor(document, binary, values, kind)})
+        channels.append({"sampler": len(samplers) - 1, "target": {"node": node, "path": path}})
+
+    still = np.zeros(len(track), np.float32)
+    for node, names in faces.items():
+        weights = np.stack([still if name is None else track.column(name) for name in names], axis=1)
+        channel(node, "weights", weights.ravel(), "SCALAR")
+    if head_node is not None:
+        node = find_node(document, head_node)
+        rest = Rotation.from_quat(document["nodes"][node].get("rotation", [0, 0, 0, 1]))
+        turned = Rotation.from_euler("YXZ", track.angles[:, :3]) * rest
+        channel(node, "rotation", turned.as_quat(canonical=True), "VEC4")
+    document["animations"] = [{"name": "speech", "samplers": samplers, "channels": channels}]
+    return {name for names in faces.values() for name in names if name}
+
+
+def find_node(document: dict, name: str) -> int:
+    """Raises UserError if there is none; the message lists the names."""
+    names = [node.get("name", "") for node in document.get("nodes", [])]
+    if name not in names:
+        raise UserError(f"--head_node {name}: no such node; the avatar has {', '.join(filter(None, names[:30]))}")
+    return names.index(name)
+
+
+@cli
+def main(argv: list[str] | None = None) -> None:
+    parser = UserParser(description=__doc__.splitlines()[0])
+    parser.add_argument("avatar", type=Path, help=".glb with ARKit-named morph targets")
+    parser.add_argument("csv", type=Path, help="of Live Link Face, or export_motion.py -f livelink")
+    parser.add_argument("-o", "--output", type=Path, required=True, help=".glb")
+    parser.add_argument("--head_node", help="joint that the head's rotation goes to (default: none)")
+    args = parser.parse_args(argv)
+    track = read_livelink(args.csv)
+    document, binary = read_glb(args.avatar)
+    known = animate(document, binary, track, args.head_node)
+    write_glb(args.output, document, binary)
+    moving = {name for name in BLEND_SHAPES if np.ptp(track.column(name)) > 0.02}
+    log.info("wrote %s: %d frames, %d of 52 ARKit shapes", args.output, len(track), len(known))
+    if moving - known:
+        log.info("not on the avatar, though they move: %s", ", ".join(sorted(moving - known)))
+
+
+if __name__ == "__main__":
+    main()
