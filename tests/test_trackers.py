@@ -10,6 +10,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
+import export_motion
 from scripts_for_dataset import import_coefs
 from scripts_for_dataset.synthetic import arkit as synthetic_arkit
 from tests.tracker_files import (
@@ -29,6 +30,7 @@ from tests.tracker_files import (
 from utils.errors import UserError
 from utils.head_file import load_head_file
 from utils.motion_file import load_motion, load_shape
+from utils.run_dir import ROOT
 from utils.trackers import arkit
 from utils.trackers.content import load_content
 from utils.trackers.formats import FORMATS
@@ -446,3 +448,12 @@ def test_errors_of_the_command(tmp_path, capsys):
         assert end.value.code == 2 and error.count("\n") == 1
         assert match in error or "no tracked frames" in error
     assert not (tmp_path / "o.npz").exists()
+
+
+def test_the_projects_own_csv_comes_back(tmp_path):
+    """export_motion writes it for Live Link Face's readers: units, jaw and all three head angles return."""
+    source = ROOT / "demo" / "input" / "motion" / "big_mouth.npz"
+    export_motion.main([str(source), "-f", "livelink", "-o", str(tmp_path / "x")])
+    there, back = load_motion(source), import_motion(next(tmp_path.glob("*.csv"))).motion
+    np.testing.assert_allclose(back.exp, there.exp, atol=1e-5)
+    np.testing.assert_allclose(back.pose, there.pose, atol=1e-5)
