@@ -1,0 +1,1 @@
+"""The web demo: `python -m web.app`, on this machine only unless told otherwise."""

@@ -1,0 +1,232 @@
+"""What the page does, without the page: speech and settings in, a folder with video, model and exports out."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import secrets
+import shutil
+import time
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from models.animator import Animator, StyleExtractor
+from models.flame import Flame, load_flame
+from models.generation import GenerationConfig
+from models.guidance import Guidance
+from models.head_film import HeadFilm
+from models.motion_export import ExportOptions, export, parse_formats
+from models.sampling import SamplerConfig
+from models.sampling_flags import FEW_STEPS
+from utils.audio import load_audio
+from utils.errors import UserError
+from utils.looks import LOOKS, dress
+from utils.motion_file import load_motion, load_shape, load_style
+from utils.processes import pick_device
+from utils.renderer import RenderStyle
+from utils.run_dir import ROOT, find_checkpoint, style_folder
+from utils.timebase import SAMPLE_RATE
+
+log = logging.getLogger(__name__)
+INPUT = ROOT / "demo" / "input"
+MAX_SECONDS, MAX_MOTION_BYTES = 60, 20_000_000
+MAX_STEPS, MAX_GUIDANCE, MAX_SEED = 100, 5.0, 2**31 - 1
+PICTURE = 448  # pixels
+FORMATS = "glb,livelink,usd,csv,npz"
+KEPT = re.compile(r"[0-9a-f]{32}")
+SERVED = {".glb": "model/gltf-binary", ".wav": "audio/wav"}  # what the 3-D view may ask for
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The settings of one visitor; checked by `Studio.make`."""
+
+    audio: Path | None
+    style: str = "normal"
+    motion: Path | None = None  # npz whose style is taken instead
+    identity: str = "average"
+    scale_audio: float = 1.5
+    scale_style: float = 1.5
+    steps: int = FEW_STEPS
+    seed: int = 0
+    look: str = "skin"
+
+    def check(self) -> None:
+        """Raises UserError for what the sliders of the page would not allow."""
+        if self.audio is None:
+            raise UserError("speech: record something or upload a file first")
+        for name, value, low, high in (
+            ("audio guidance", self.scale_audio, 0, MAX_GUIDANCE),
+            ("style guidance", self.scale_style, 0, MAX_GUIDANCE),
+            ("steps", self.steps, 1, MAX_STEPS),
+            ("seed", self.seed, 0, MAX_SEED),
+        ):
+            if not (isinstance(value, int | float) and math.isfinite(value) and low <= value <= high):
+                raise UserError(f"{name}: must lie between {low} and {high:g}, got {value}")
+        if self.look not in LOOKS:
+            raise UserError(f"look: {self.look!r} is not a choice; use one of {', '.join(LOOKS)}")
+
+
+@dataclass(frozen=True)
+class Take:
+    """One result; its files are called take.* in a folder with an unguessable name."""
+
+    folder: Path
+    seconds: float  # of speech
+    took: float  # seconds of work
+
+    @property
+    def token(self) -> str:
+        return self.folder.name
+
+    @property
+    def video(self) -> Path:
+        return self.folder / "take.mp4"
+
+    def downloads(self) -> list[Path]:
+        """Everything, the archive of it last."""
+        return sorted(self.folder.glob("take*"), key=lambda path: (path.suffix == ".zip", path.name))
+
+
+@dataclass
+class Studio:
+    """A loaded model, and the folder where results live for a while."""
+
+    animator: Animator
+    flame: Flame
+    styles: Path  # folder of this model's style files
+    encoder: Path | None  # checkpoint of the style encoder
+    results: Path
+    films: dict[str, HeadFilm] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, exp_name: str, results: Path, device: str = "auto") -> Studio:
+        """Load a model.
+
+        Raises:
+            UserError: no such experiment, or one without style input or of the authors', whose head is FLAME.
+        """
+        checkpoint = find_checkpoint("DPT", exp_name, None)
+        animator = Animator.load(checkpoint, None, pick_device(device))
+        recorded = animator.model.config.style_enc_ckpt
+        if animator.published or not recorded:
+            raise UserError(f"--exp_name {exp_name}: the page needs a model of the open head with styles")
+        encoder = Path(recorded) if Path(recorded).is_absolute() else ROOT / recorded
+        results.mkdir(parents=True, exist_ok=True)
+        return cls(
+            animator,
+            load_flame(None),
+            INPUT / "style" / style_folder(recorded),
+            encoder if encoder.is_file() else None,
+            results,
+        )
+
+    def style_names(self) -> list[str]:
+        return sorted(path.stem for path in self.styles.glob("*.npy"))
+
+    @staticmethod
+    def identity_names() -> list[str]:
+        return sorted(path.stem for path in (INPUT / "coef").glob("*.npy"))
+
+    def make(self, wish: Wish) -> Take:
+        """Generate, draw and export.
+
+        Raises:
+            UserError: settings or files that cannot be used.
+        """
+        start = time.perf_counter()
+        wish.check()
+        shape = load_shape(INPUT / "coef" / f"{_listed('identity', wish.identity, self.identity_names())}.npy")
+        style, audio = self._style(wish), _speech(wish.audio)
+        config = GenerationConfig(
+            Guidance(self.animator.model.config.conditions, self.animator.model.config.cfg_mode,
+                     float(wish.scale_audio), float(wish.scale_style)),
+            SamplerConfig("ddim", int(wish.steps)),
+            fresh_noise=True,
+        )  # fmt: skip
+        (motion,) = self.animator(audio, shape, style, config, [int(wish.seed)])
+        folder = self.results / secrets.token_hex(16)
+        folder.mkdir(mode=0o700)
+        try:
+            look = dress(self.flame.head, wish.look)
+            self._film(wish.look).write(folder / "take.mp4", [motion], len(motion), audio)
+            options = ExportOptions(texture=look.texture, drawn_head=look.head, audio=audio)
+            export(motion, self.flame, parse_formats(FORMATS), folder / "take", options)
+            _archive(folder)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return Take(folder, len(audio) / SAMPLE_RATE, time.perf_counter() - start)
+
+    def _style(self, wish: Wish) -> np.ndarray:
+        """The style vector of a bundled style, or of the visitor's motion file."""
+        if wish.motion is None:
+            name = _listed("style", wish.style, self.style_names())
+            return load_style(self.styles / f"{name}.npy", self.animator.model.config.d_style)
+        if self.encoder is None:
+            raise UserError("your own motion: this model's style encoder is missing; choose a bundled style")
+        if wish.motion.stat().st_size > MAX_MOTION_BYTES:
+            raise UserError(f"your own motion: larger than {MAX_MOTION_BYTES / 1e6:g} MB; cut it")
+        return StyleExtractor.load(self.encoder, None, self.animator.model.device)(_named(load_motion, wish.motion))
+
+    def _film(self, look: str) -> HeadFilm:
+        if look not in self.films:
+            dressed = dress(self.flame.head, look)
+            self.films[look] = HeadFilm(Flame(dressed.head), RenderStyle(size=PICTURE, texture=dressed.texture))
+        return self.films[look]
+
+    def served(self, token: str, name: str) -> tuple[Path, str] | None:
+        """A result's file that the 3-D view may read and its media type; None for anything else."""
+        kind = SERVED.get(Path(name).suffix)
+        if kind is None or not KEPT.fullmatch(token) or name != f"take{Path(name).suffix}":
+            return None
+        path = self.results / token / name
+        return (path, kind) if path.is_file() else None
+
+    def sweep(self, max_age: float) -> int:
+        """Remove results older than `max_age` seconds -> how many."""
+        old = [
+            folder
+            for folder in self.results.iterdir()
+            if KEPT.fullmatch(folder.name) and time.time() - folder.stat().st_mtime > max_age
+        ]
+        for folder in old:
+            shutil.rmtree(folder, ignore_errors=True)
+        return len(old)
+
+
+def _listed(what: str, name: str, names: list[str]) -> str:
+    """The name if it is one of the list: a page's visitor must not choose paths."""
+    if name not in names:
+        raise UserError(f"{what}: {name!r} is not a choice; use one of {', '.join(names)}")
+    return name
+
+
+def _speech(path: Path) -> np.ndarray:
+    audio = _named(load_audio, path)
+    if len(audio) > MAX_SECONDS * SAMPLE_RATE:
+        seconds = len(audio) / SAMPLE_RATE
+        raise UserError(f"speech: {seconds:.0f} s are too long for the page, {MAX_SECONDS} s at most; use demo.py")
+    if len(audio) < SAMPLE_RATE // 2:
+        raise UserError("speech: shorter than half a second; record a little more")
+    return audio
+
+
+def _named(read, path: Path):
+    """Errors about an uploaded file name it without the server's folders."""
+    try:
+        return read(path)
+    except UserError as error:
+        raise UserError(str(error).replace(str(path), path.name)) from error
+
+
+def _archive(folder: Path) -> None:
+    """take.zip with everything."""
+    files = sorted(folder.glob("take*"))
+    with zipfile.ZipFile(folder / "take.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for path in files:
+            archive.write(path, path.name)
