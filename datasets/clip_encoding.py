@@ -11,9 +11,8 @@ import numpy as np
 from utils.audio import encode_flac
 from utils.coefs import DIMS
 from utils.errors import UserError
-from utils.pickle_scan import scan_pickle
-from utils.safe_pickle import load_numpy_pickle
 from utils.timebase import samples_per_frame
+from utils.trackers.pickles import load_tree
 
 FORMAT = "clips-1"
 _HEADER = struct.Struct("<4sII")  # magic, frames, rows of the shape: one if it is constant, else one a frame
@@ -50,7 +49,7 @@ def decode_count(value: bytes, name: str, source: str) -> int:
         if content.get("format") != FORMAT:
             raise UserError(f"{source}: format {content.get('format')!r} is not {FORMAT}; update this software")
     else:
-        content = _published(value, source)
+        content = load_tree(value, source)
     count = content.get(name) if isinstance(content, dict) else None
     if not isinstance(count, int | np.integer) or count < 1:
         raise UserError(f"{source}: no valid {name} in the metadata; rebuild the data set")
@@ -73,7 +72,7 @@ def decode_segment(value: bytes, source: str) -> Segment:
         UserError: damaged or with wrong sizes.
     """
     if value[:4] != _MAGIC:
-        return _published_segment(_published(value, source), source)
+        return _published_segment(load_tree(value, source), source)
     if len(value) < _HEADER.size:
         raise UserError(f"{source}: truncated; rebuild the data set")
     _, n_frames, rows = _HEADER.unpack_from(value)
@@ -152,12 +151,6 @@ def _fit(audio: np.ndarray, n_samples: int, clip: str) -> np.ndarray:
             f"{clip}: {audio.size} samples of audio for {n_samples // samples_per_frame()} frames; they do not match"
         )
     return audio[:n_samples] if audio.size >= n_samples else np.pad(audio, (0, n_samples - audio.size))
-
-
-def _published(value: bytes, source: str) -> object:
-    """A pickled value; its declared sizes are looked at before memory is taken for them."""
-    scan_pickle(value, source)
-    return load_numpy_pickle(value, source)
 
 
 def _published_segment(content: object, source: str) -> Segment:

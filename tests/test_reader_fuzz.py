@@ -133,6 +133,14 @@ def test_damaged_values_of_a_data_set(protocol):
         only_user_errors(lambda: decode_count(mutate(count, rng), "n_frames", "x"))
 
 
+def test_a_value_that_repeats_itself_without_end():
+    nested = []
+    for _ in range(60):
+        nested = [nested, nested]
+    with pytest.raises(UserError, match="nested without end"):
+        decode_segment(pickle.dumps({"audio": b"", "coef": nested}), "x")
+
+
 def test_audio_that_promises_more_than_its_segment_has(tmp_path: Path):
     audio, coefs = clip_content(10)
     flac = bytearray(encode_flac(audio))

@@ -40,9 +40,9 @@ def load_tree(data: bytes, source: str, storages: dict[str, bytes] | None = None
         loaded = _TorchUnpickler(data, storages or {}).load()
         return _tree(loaded, iter(range(MAX_NODES)))
     except (RecursionError, StopIteration) as error:
-        raise UserError(f"{source}: nested without end; this is no tracker's file") from error
+        raise UserError(f"{source}: nested without end; this is no data") from error
     except Exception as error:  # a damaged pickle can raise nearly anything; none of it is worth a traceback
-        raise UserError(f"{source}: not accepted as data ({error}); store plain arrays with numpy.savez") from error
+        raise UserError(f"{source}: not accepted as data ({error}); get it again, or store plain arrays") from error
 
 
 def load_torch_zip(data: bytes, source: str) -> Any:
@@ -171,7 +171,7 @@ def _tree(value: object, budget: Iterator[int]) -> Any:
         return {str(key): _tree(item, budget) for key, item in value.items() if isinstance(key, str | int)}
     if isinstance(value, list | tuple):
         return [_tree(item, budget) for item in value]
-    if isinstance(value, int | float | str | bytes | type(None) | np.generic):
+    if isinstance(value, int | float | str | bytes | bytearray | type(None) | np.generic):
         return value
     if isinstance(value, np.ndarray) and value.dtype.kind in "iufb":
         return value
