@@ -144,7 +144,10 @@ precision highp float;
 in vec3 n; in vec2 st; in vec3 paint; uniform sampler2D image; uniform float textured; uniform vec3 eye; out vec4 result;
 void main() {
   vec3 albedo = mix(paint, texture(image, st).rgb, textured); albedo *= albedo;
-  vec3 m = normalize(n); if (!gl_FrontFacing) { m = -m; albedo *= 0.06; }
+  vec3 m = normalize(n);
+  if (!gl_FrontFacing) { // the dark of the mouth; not the slivers of back sides along the outline
+    m = -m; albedo *= mix(1.0, 0.06, smoothstep(0.05, 0.3, dot(m, eye)));
+  }
   vec3 key = normalize(vec3(-0.5, 0.5, 0.85)), fill = normalize(vec3(0.9, 0.1, 0.5)), half_way = normalize(key + eye);
   vec3 wrap = vec3(0.34, 0.24, 0.20);
   vec3 light = vec3(0.26) + 0.08 * m.y + vec3(1.05, 1.0, 0.95) * pow(max((dot(m, key) + wrap) / (1.0 + wrap), 0.0), vec3(2.0))
