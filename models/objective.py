@@ -23,6 +23,8 @@ class ObjectiveConfig:
     """Probability that a batch's first clips are cut short."""
     trunc_prob2: float = 0.4
     """Probability that a batch's second clips are cut short."""
+    person_noise: float = 0.0
+    """Noise on identity and style while training, relative to their size: people are then not learnt by heart."""
 
 
 # Per clip of the pair: None (whole), or a valid length in [1, L) for every sample (B,).
@@ -104,7 +106,7 @@ class TalkerObjective:
         output = model.denoising_net(
             torch.cat([torch.cat([start_motion, prev]), noisy], dim=1),
             torch.cat([torch.cat([start_audio, prev_audio]), audio], dim=1),
-            self._person(model, shape, motion, dropped["style"]),
+            self._person(model, shape, motion, dropped["style"], random),
             step,
             self._indicator(model, ends, truth),
         )
@@ -142,13 +144,16 @@ class TalkerObjective:
                 whole = first if ends[0] is None else model.encode_audio(audio[:, 0], n_frames)
         return torch.cat([first, second]), whole[:, -options.n_prev_motions :].detach()
 
-    def _person(self, model: Talker, shape: Tensor, motion: Tensor, dropped: Tensor) -> Tensor:
+    def _person(
+        self, model: Talker, shape: Tensor, motion: Tensor, dropped: Tensor, random: Randomness
+    ) -> Tensor:  # fmt: skip
         """Person vectors (2B, ...): the pair's shape, and for each clip the style of the OTHER clip of the pair."""
-        shape = shape.repeat(2, 1)
+        blur = self.config.person_noise if model.training else 0.0
+        shape = blurred(shape.repeat(2, 1), blur, random)
         if self.style_encoder is None:
             return model.person(shape, None)
         with torch.no_grad():
-            style = self.style_encoder(torch.cat([motion[:, 1], motion[:, 0]]))
+            style = blurred(self.style_encoder(torch.cat([motion[:, 1], motion[:, 0]])), blur, random)
         return model.person(shape, torch.where(dropped[:, None], model.null_style_feat[0], style))
 
     @staticmethod
@@ -157,6 +162,14 @@ class TalkerObjective:
             return None
         ones = [x.new_ones(x.shape[:2]) for x in truth]
         return torch.cat([truncate(one, end, 1, "zero") for one, end in zip(ones, ends)])
+
+
+def blurred(x: Tensor, amount: float, random: Randomness) -> Tensor:
+    """Vectors (B, d) with Gaussian noise of `amount` times their root mean square."""
+    if amount == 0:
+        return x
+    noise = torch.randn(x.shape, generator=random.device, device=x.device)
+    return x + amount * x.square().mean(dim=1, keepdim=True).sqrt() * noise
 
 
 def average_clips(first: dict[str, Tensor], second: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -13,9 +13,10 @@ from utils.timebase import SAMPLE_RATE
 
 CLIP_SECONDS = (10.0, 26.0)
 MIN_CLIP_SECONDS = 9.0  # a style pair needs 210 frames = 8.4 s
-CLIPS_PER_SPEAKER = 5
+CLIPS_PER_TEST_SPEAKER = 5  # in training every clip is another person: see _training_groups
 NAMED_SHARE = 0.3  # of the training speakers resemble a named style; the others are random
 LIKENESS = 0.1  # how far (see vary_style): no two speakers are the same person to the contrastive loss
+MAX_VALIDATION_SPEAKERS = 48
 PAUSE_SECONDS = 0.45  # expected pause between joined sentences
 
 
@@ -42,7 +43,7 @@ def plan_speakers(rows: dict[str, list[Row]], hours: float, seed: int) -> list[S
     }
     groups = list(_training_groups(open_rows, hours, rng))
     order = rng.permutation(len(groups))
-    n_val = max(1, min(12, len(groups) // 12))
+    n_val = max(1, min(MAX_VALIDATION_SPEAKERS, len(groups) // 12))
     speakers = []
     for position, index in enumerate(order):
         voice, clips = groups[index]
@@ -76,7 +77,11 @@ def _name(voice: str, label: str, number: int) -> str:
 
 
 def _training_groups(rows: dict[str, list[Row]], hours: float, rng: np.random.Generator) -> Iterator[tuple[str, list]]:
-    """(voice, clips) of one speaker each, pass after pass over all voices until the hours are filled."""
+    """(voice, clips) of one speaker each, pass after pass over all voices until the hours are filled.
+
+    One clip each: identity and style together are a key by which a network remembers a speaker instead of seeing what
+    the style says. With 600 speakers of five clips it did, and was wrong about new ones.
+    """
     wanted, have = hours * 3600, 0.0
     if not any(rows.values()):
         return
@@ -84,13 +89,7 @@ def _training_groups(rows: dict[str, list[Row]], hours: float, rng: np.random.Ge
         before = have
         batch = []
         for voice in sorted(rows):
-            clips = group_clips(_rotate(rows[voice], rng), rng)
-            size = max(2, min(CLIPS_PER_SPEAKER, len(clips)))
-            batch += [
-                (voice, clips[k : k + size])
-                for k in range(0, len(clips), size)
-                if len(clips[k : k + size]) > 1 or len(clips) == 1
-            ]
+            batch += [(voice, [clip]) for clip in group_clips(_rotate(rows[voice], rng), rng)]
         for index in rng.permutation(len(batch)):
             voice, clips = batch[index]
             if have >= wanted:
@@ -105,8 +104,8 @@ def _held_groups(rows: dict[str, list[Row]], rng: np.random.Generator) -> Iterat
     for voice in sorted(rows):
         test = rows[voice] if voice in HELD_VOICES else [row for row in rows[voice] if row.held]
         clips = group_clips(test, rng)
-        for first in range(0, len(clips), CLIPS_PER_SPEAKER):
-            yield voice, clips[first : first + CLIPS_PER_SPEAKER]
+        for first in range(0, len(clips), CLIPS_PER_TEST_SPEAKER):
+            yield voice, clips[first : first + CLIPS_PER_TEST_SPEAKER]
 
 
 def _rotate(rows: list[Row], rng: np.random.Generator) -> list[Row]:
