@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from utils.trackers.pickles import load_tree
 
 FORMAT = "clips-1"
 _HEADER = struct.Struct("<4sII")  # magic, frames, rows of the shape: one if it is constant, else one a frame
-_MAGIC = b"CLP1"
+_MAGIC, _METADATA = b"CLP1", b"/metadata"
 
 Coefs = dict[str, np.ndarray]
 
@@ -31,6 +32,18 @@ class Segment:
     @property
     def n_frames(self) -> int:
         return len(self.coefs["exp"])
+
+
+def clip_names(keys: Iterable[bytes], source: object) -> list[str]:
+    """The clips among a data set's keys.
+
+    Raises:
+        UserError: a key that is not text.
+    """
+    try:
+        return [key.removesuffix(_METADATA).decode() for key in map(bytes, keys) if key.endswith(_METADATA)]
+    except UnicodeDecodeError as error:
+        raise UserError(f"{source}: has names of clips that are not text; get the data set again") from error
 
 
 def encode_metadata(**values: int) -> bytes:

@@ -85,7 +85,8 @@ class ClipStore:
         """All clips `<person>/<video>` in key order, or those of a list file (checked to be here)."""
         _ = self.seg_len  # an unfinished data set fails here, not in a worker
         if list_file is None:
-            return _all_clips(_environment(self.path, self._inode))
+            with _environment(self.path, self._inode).begin() as transaction:
+                return clip_encoding.clip_names(transaction.cursor().iternext(values=False), self.path)
         clips = read_list(list_file)
         missing = [clip for clip in clips if clip not in self]
         if missing:
@@ -224,13 +225,6 @@ def check_length(path: Path, environment: lmdb.Environment) -> None:
         raise UserError(
             f"{path}: data.mdb is cut off ({present / 1e6:.1f} of {needed / 1e6:.1f} MB are there); copy it again"
         )
-
-
-def _all_clips(environment: lmdb.Environment) -> list[str]:
-    suffix = b"/metadata"
-    with environment.begin() as transaction:
-        keys = transaction.cursor().iternext(keys=True, values=False)
-        return [bytes(key).removesuffix(suffix).decode() for key in keys if bytes(key).endswith(suffix)]
 
 
 def _fit(audio: np.ndarray, n_samples: int, key: str) -> np.ndarray:

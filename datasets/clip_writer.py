@@ -70,7 +70,7 @@ class ClipWriter:
         Raises:
             UserError: bad name, present already, wrong sizes, NaN.
         """
-        self._check_name(clip)
+        self.check_name(clip)
         self.add_encoded(clip, clip_encoding.encode_clip(clip, audio, coefs, self.seg_len))
 
     def add_encoded(self, clip: str, values: dict[str, bytes]) -> None:
@@ -79,7 +79,7 @@ class ClipWriter:
         Raises:
             UserError: bad name, present already, or the disk is full.
         """
-        self._check_name(clip)
+        self.check_name(clip)
         self._put(values)
         self._keys[clip] = None
 
@@ -140,8 +140,7 @@ class ClipWriter:
     def _existing(self) -> dict[str, None]:
         """Clips already there, in key order; checks their segments' length."""
         with self._environment.begin() as transaction:
-            keys = [bytes(key).decode() for key in transaction.cursor().iternext(keys=True, values=False)]
-        clips = {key.removesuffix("/metadata"): None for key in keys if key.endswith("/metadata")}
+            clips = dict.fromkeys(clip_encoding.clip_names(transaction.cursor().iternext(values=False), self.path))
         for key in ("metadata", UNFINISHED):
             value = self._value(key)
             if value and clip_encoding.decode_count(value, "seg_len", str(self.path)) != self.seg_len:
@@ -152,7 +151,8 @@ class ClipWriter:
             log.info("%s: continuing after %d clips", self.path, len(clips))
         return clips
 
-    def _check_name(self, clip: str) -> None:
+    def check_name(self, clip: str) -> None:
+        """UserError unless a clip may be written under this name."""
         person, _, video = clip.rpartition("/")
         plain = (
             clip == clip.strip()

@@ -39,6 +39,7 @@ def convert(source: ClipStore, target: Path, clips: list[str]) -> Iterator[Conve
                 yield Converted(clip, there=True)
                 continue
             try:
+                writer.check_name(clip)
                 values = encode(source, clip)
             except UserError as error:
                 yield Converted(clip, problem=str(error))

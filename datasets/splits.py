@@ -46,7 +46,7 @@ def read_list(path: str | Path) -> list[str]:
         raise UserError(f"{path}: the list is empty; put one <person>/<video> on each line")
     seen: set[str] = set()
     for number, clip in enumerate(lines, start=1):
-        if clip and (not person_of(clip) or clip.endswith("/")):
+        if clip and ("/" not in clip or {"", ".", ".."} & set(clip.split("/")) or not clip.isprintable()):
             raise UserError(f"{path}: line {number} is {clip[:60]!r}, not <person>/<video>")
         if clip and clip in seen:
             raise UserError(f"{path}: line {number} repeats {clip}; list each clip once")

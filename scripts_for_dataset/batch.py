@@ -68,7 +68,11 @@ def find_clips(folder: Path, suffixes: Sequence[str], tracked: bool = False) -> 
 
 
 def _walk(folder: Path, suffixes: Sequence[str], tracked: bool) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from error
+    for path in entries:
         if path.name.startswith("."):
             continue
         if path.is_dir():

@@ -15,6 +15,7 @@ import pytest
 from benchmarks import reading
 from datasets.clip_encoding import encode_clip
 from datasets.clip_store import ClipStore, ClipWriter
+from datasets.conversion import convert
 from tests.small_store import clip_content, write_store
 from utils.errors import UserError
 
@@ -161,3 +162,20 @@ def test_benchmark_of_reading(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 6 and lines[2].startswith("ours")
     assert (tmp_path / "out.json").is_file() and time.perf_counter() > start
+
+
+def test_names_in_a_data_set_are_not_trusted(tmp_path):
+    path = write_store(tmp_path / "s", {"a/0": 30})
+    for key, match in ((b"\xff/0/metadata", "not text"), (b"a/../../x/metadata", None)):
+        copy = shutil.copytree(path, tmp_path / key.hex())
+        with lmdb.open(str(copy)) as environment, environment.begin(write=True) as transaction:
+            transaction.put(key, transaction.get(b"a/0/metadata"))
+        source = ClipStore(copy)
+        if match:
+            with pytest.raises(UserError, match=match):
+                source.clips()
+            with pytest.raises(UserError, match=match):
+                ClipWriter(shutil.copytree(copy, tmp_path / "w"), resume=True)
+        else:
+            results = {r.clip: r.problem for r in convert(source, tmp_path / "out", source.clips())}
+            assert results["a/0"] == "" and "<person>/<video>" in results["a/../../x"]

@@ -25,7 +25,13 @@ def test_list_files(tmp_path):
 @pytest.mark.parametrize(
     ("content", "match"),
     [(b"", "empty"), (b"\n \n", "empty"), (b"a/0\nnoslash\n", "line 2"), (b"a/0\nb/\n", "line 2"), (b"/0\n", "line 1")]
-    + [(b"a/0\n\na/0\n", "line 3 repeats a/0"), (b"\xff\xfe\x00", "not text")],
+    + [(b"a/0\n\na/0\n", "line 3 repeats a/0"), (b"\xff\xfe\x00", "not text")]
+    + [
+        (b"a/0\n../b\n", "line 2"),
+        (b"a/../../etc/0\n", "line 1"),
+        (b"/etc/passwd\n", "line 1"),
+        (b"a/\x070\n", "line 1"),
+    ],
 )
 def test_bad_list_files_are_named(tmp_path, content, match):
     path = tmp_path / "list.txt"

@@ -52,7 +52,7 @@ def read(content: Content) -> Tracked:
     notes = (note,) if note else ()
     if missing:
         notes += (f"{len(missing)} units are not in the table and stay at rest: {', '.join(missing[:6])}",)
-    return Tracked(exp, head, jaw, notation=notation, head_model=OPEN_HEAD, notes=notes)
+    return Tracked(exp, head, jaw, notation=notation, own_jaw="axis_angle", head_model=OPEN_HEAD, notes=notes)
 
 
 def _head(content: Content, n_frames: int) -> tuple[np.ndarray, str, str]:

@@ -142,10 +142,9 @@ def _rotations(tracked: Tracked, keep: np.ndarray, options: ImportOptions, sourc
     rotation = parse_rotations(head, notation, f"{source}: head")
     if tracked.camera:
         rotation = _VIEWER * rotation.inv()
-    jaw_notation = "auto" if tracked.head_model == OPEN_HEAD else notation
     if tracked.neck is not None:
-        rotation = rotation * parse_rotations(tracked.neck[keep], jaw_notation, f"{source}: neck")
-    return rotation, parse_rotations(tracked.jaw[keep], jaw_notation, f"{source}: jaw")
+        rotation = rotation * parse_rotations(tracked.neck[keep], notation, f"{source}: neck")
+    return rotation, parse_rotations(tracked.jaw[keep], tracked.own_jaw or notation, f"{source}: jaw")
 
 
 def _output_times(times: np.ndarray, source: str) -> np.ndarray:

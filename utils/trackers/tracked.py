@@ -23,7 +23,8 @@ class Tracked:
     jaw: np.ndarray  # (T, 3, 4, 6 or 9)
     neck: np.ndarray | None = None
     shape: np.ndarray | None = None  # (n,) or (T, n)
-    notation: str = "auto"  # see utils.rotations
+    notation: str = "auto"  # of the rotations, see utils.rotations
+    own_jaw: str = ""  # notation of the jaw alone, whatever the user says of the head's
     camera: bool = False  # `head` is how the camera is turned (PyTorch3D), not the head
     head_model: str = UNKNOWN
     dropped: tuple[str, ...] = ()  # columns that have no place in 50 expressions and a head pose
