@@ -146,14 +146,19 @@ def _translations(joints: np.ndarray, travelled: np.ndarray, turn: Rotation, jaw
     return translations.astype(np.float32)
 
 
+def check_fps(fps: float) -> None:
+    """Raises UserError for a rate that is not a number between 1 and 240."""
+    if not 1 <= fps <= MAX_FPS:
+        raise UserError(f"--fps {fps}: must lie between 1 and {MAX_FPS:g}")
+
+
 def resampled(motion: Motion, fps: float) -> Motion:
     """25 fps motion at another rate: expressions linearly, rotations on the shortest arc. 25 returns it unchanged.
 
     Raises:
         UserError: a rate that is not a number between 1 and 240.
     """
-    if not 1 <= fps <= MAX_FPS:
-        raise UserError(f"--fps {fps}: must lie between 1 and {MAX_FPS:g}")
+    check_fps(fps)
     if fps == FPS or len(motion) < 2:
         return motion
     old = np.arange(len(motion)) / FPS

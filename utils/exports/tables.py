@@ -91,6 +91,12 @@ def _widened(values: np.ndarray, size: int) -> np.ndarray:
     return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, size - values.shape[-1])])
 
 
+def check_open_head(formats: tuple[str, ...], head: HeadFile) -> None:
+    """Raises UserError for a format that only FLAME's coefficients can have, if the head is the open head."""
+    for layout in {"vhap", "smplx"} & set(formats):
+        _needs_flame(head, layout)
+
+
 def _needs_flame(head: HeadFile, layout: str) -> None:
     if has_arkit_expressions(head):
         raise UserError(
