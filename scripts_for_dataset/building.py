@@ -81,20 +81,21 @@ def build(jobs: list[Job], alone: list[Outcome], args: argparse.Namespace) -> li
     """
     if args.dry_run:
         return _plan(jobs, alone, args.out)
-    outcomes, models = list(alone), Counter()
-    before = _reasons(args.out)
+    outcomes, before = list(alone), read_report(args.out)
+    models = Counter(before.get("head_models", {}))
+    remarks = {item["clip"]: ("", tuple(item["notes"])) for item in before.get("clips", [])}
     with ClipWriter(args.out, SEG_LEN, resume=True) as writer:
         todo = [job for job in jobs if job.sources.clip not in writer]
-        outcomes += [Outcome(j.sources.clip, THERE, *before.get(j.sources.clip, ())) for j in jobs if j not in todo]
+        outcomes += [Outcome(j.sources.clip, THERE, *remarks.get(j.sources.clip, ())) for j in jobs if j not in todo]
         for encoded in run_all(encode, todo, args.workers, "clips"):
             outcomes.append(encoded.outcome)
-            models[encoded.head_model] += bool(encoded.values)
             if encoded.values:
+                models[encoded.head_model] += 1
                 writer.add_encoded(encoded.outcome.clip, encoded.values)
         if not any(outcome.status in (DONE, THERE) for outcome in outcomes):
-            _write_report(args.out, outcomes)
+            _write_report(args.out, outcomes, models)
             raise UserError(f"--coefs {args.coefs}: no clip can be used; the first: {outcomes[-1].reason}")
-    _write_report(args.out, outcomes)
+    _write_report(args.out, outcomes, models)
     summarise(outcomes, str(args.out))
     kinds = [model for model, n in models.items() if n]
     if len(kinds) > 1:
@@ -111,17 +112,19 @@ def _plan(jobs: list[Job], alone: list[Outcome], out: Path) -> list[Outcome]:
     return outcomes
 
 
-def _reasons(out: Path) -> dict[str, tuple]:
-    """Remarks of an earlier run on the clips it wrote."""
+def read_report(out: Path) -> dict:
+    """What an earlier run said of a data set; {} if there is none, or it is damaged."""
     try:
-        found = json.loads((out / REPORT).read_text(encoding="utf-8"))["clips"]
-        return {item["clip"]: ("", tuple(map(str, item["notes"]))) for item in found}
-    except (OSError, ValueError, KeyError, TypeError):
+        report = json.loads((out / REPORT).read_text(encoding="utf-8"))
+        clips = [{"clip": str(c["clip"]), "notes": [str(note) for note in c["notes"]]} for c in report["clips"]]
+        return {"clips": clips, "head_models": {str(k): int(v) for k, v in report["head_models"].items()}}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 
-def _write_report(out: Path, outcomes: list[Outcome]) -> None:
-    content = {"counts": Counter(o.status for o in outcomes), "clips": [asdict(o) for o in outcomes]}
+def _write_report(out: Path, outcomes: list[Outcome], models: Counter) -> None:
+    counts = Counter(outcome.status for outcome in outcomes)
+    content = {"counts": counts, "head_models": models, "clips": [asdict(outcome) for outcome in outcomes]}
     with atomic_path(out / REPORT) as temporary:
         temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -22,6 +22,7 @@ from datasets.clip_store import ClipStore
 from datasets.inspection import ClipFacts, Summary, look_at, summarise
 from datasets.splits import group_by_person, read_list
 from scripts_for_dataset.batch import run_all
+from scripts_for_dataset.building import read_report
 from scripts_for_dataset.contact_sheet import contact_sheet
 from scripts_for_dataset.inspection_page import write_json, write_page
 from utils.atomic import atomic_path
@@ -125,6 +126,10 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _draw(store: ClipStore, clips: list[str], args: argparse.Namespace) -> np.ndarray | None:
+    models = read_report(args.data_root).get("head_models", {})
+    if args.head is None and any("FLAME" in model for model in models):
+        log.warning("the pictures show coefficients of %s on the open head, where they mean little; give --head",
+                    ", ".join(models))  # fmt: skip
     try:
         return contact_sheet(store, clips, args.clips, args.seed, args.head)
     except UserError as error:

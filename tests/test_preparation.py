@@ -114,7 +114,7 @@ def test_one_command_makes_what_training_takes(files, tmp_path, caplog):
     assert len({clip.split("/")[0] for clip in parts["train"]}) == 2
     CoefStats.load(tmp_path / "lmdb" / "stats_train.npz")
     report = json.loads((tmp_path / "lmdb" / "preparation.json").read_text())
-    assert report["counts"] == {"done": 8}
+    assert report["counts"] == {"done": 8} and report["head_models"] == {"FLAME 2020": 8}
     assert any("frame rate" in note for note in report["clips"][0]["notes"])
     assert "8 clips: shorter than 210 frames" in caplog.text
 
@@ -182,7 +182,7 @@ def test_several_processes_make_the_same(files, tmp_path, monkeypatch):
     assert (tmp_path / "1" / "keys.txt").read_text() == (tmp_path / "2" / "keys.txt").read_text()
 
 
-def test_folders_of_any_tracker_are_clips(tmp_path):
+def test_folders_of_any_tracker_are_clips(tmp_path, caplog):
     root = tmp_path / "coefs"
     for person, write in (("a", write_emoca), ("b", write_vhap)):
         (root / person).mkdir(parents=True)
@@ -199,6 +199,7 @@ def test_folders_of_any_tracker_are_clips(tmp_path):
     )
     make_combined_dataset.main(flags(coefs=root, audio=tmp_path / "audio", out=tmp_path / "out"))
     assert ClipStore(tmp_path / "out").clips() == list(found)
+    assert "several head models (FLAME" in caplog.text
 
 
 def test_head_rotations_of_other_lengths(tmp_path):
