@@ -288,7 +288,8 @@ def run_stream(args, model: Model, flame: Flame) -> None:
     if name != "-":
         name = str(output_paths(args, Path(name), model)[0])
     film = make_film(args, flame) if name.lower().endswith(".mp4") else None
-    output, blocks = open_output(name, film), live_blocks(source, args.pcm_rate)
+    blocks = live_blocks(source, args.pcm_rate)
+    output = open_output(name, film)
     blocks = output.listen(blocks) if film is not None else blocks
     talker = LiveTalker(model.animator, (speaker.shape, speaker.style), speaker.config, live, args.seed)
     log.info("%s", run_live(talker, blocks, output, speaker.posed))

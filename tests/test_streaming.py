@@ -291,10 +291,12 @@ def test_stream_into_a_video(space):
         (["-o", "x.avi"], "must end in .ndjson"),
         (["-n", "2"], "--n_repetitions 2"),
         (["-a", "nosuch.wav"], "nosuch.wav"),
+        (["-a", "text.wav", "-o", "x.csv"], "not readable as audio"),
         (["--look_ahead", "3"], "--look_ahead 3"),
     ],
 )
 def test_stream_mistakes(space, capsys, flags, expected):
+    (space.input / "audio" / "text.wav").write_bytes(b"no audio " * 99)
     with pytest.raises(SystemExit) as end:
         demo.main([*ARGS, "--stream", "-a", "speech.wav", *flags])
     assert end.value.code == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import queue
 import sys
@@ -42,7 +43,12 @@ def live_blocks(name: str, rate: int = SAMPLE_RATE) -> Iterator[np.ndarray]:
         return pcm_blocks(sys.stdin.buffer, rate)
     if Path(name).is_fifo():
         return pcm_blocks(Path(name).open("rb"), rate)
-    return stream_audio(name)
+    return _begun(stream_audio(name))
+
+
+def _begun(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """The same, its first block already read: a file that is none shows at once, before an output is opened."""
+    return itertools.chain([next(blocks)], blocks)
 
 
 def pcm_blocks(source: BinaryIO, rate: int = SAMPLE_RATE) -> Iterator[np.ndarray]:
