@@ -87,13 +87,12 @@ def axis_angle(rotations: Rotation) -> np.ndarray:
     most pi.
     """
     vectors = rotations.as_rotvec()
-    for i in range(1, len(vectors)):
-        angle = np.linalg.norm(vectors[i])
-        if angle < 1e-9:
-            continue
-        axis = vectors[i] / angle
-        turns = np.round((vectors[i - 1] @ axis - angle) / (2 * np.pi))
-        vectors[i] += 2 * np.pi * turns * axis
+    angles = np.linalg.norm(vectors, axis=1)
+    axes = vectors / np.maximum(angles, 1e-12)[:, None]
+    turns = np.round(((vectors[:-1] * axes[1:]).sum(axis=1) - angles[1:]) / (2 * np.pi))
+    if turns.any():  # else no frame is further from the one before than from its other forms
+        for i in np.flatnonzero(angles[1:] > 1e-9) + 1:
+            vectors[i] += 2 * np.pi * np.round((vectors[i - 1] @ axes[i] - angles[i]) / (2 * np.pi)) * axes[i]
     return vectors.astype(np.float32)
 
 
@@ -104,13 +103,21 @@ def resample_rotations(times: np.ndarray, rotations: Rotation, new_times: np.nda
     """
     if len(times) == 1:
         return rotations[np.zeros(len(new_times), int)]
+    if _same(times, new_times):
+        return rotations
     return Slerp(times, rotations)(np.clip(new_times, times[0], times[-1]))
 
 
 def resample_values(times: np.ndarray, values: np.ndarray, new_times: np.ndarray) -> np.ndarray:
     """values (T, C) at `new_times` by linear interpolation; beyond the ends the first and last are held."""
+    if _same(times, new_times):
+        return values
     right = np.clip(np.searchsorted(times, new_times, side="right"), 1, max(len(times) - 1, 1))
     if len(times) == 1:
         return values[np.zeros(len(new_times), int)]
     share = np.clip((new_times - times[right - 1]) / (times[right] - times[right - 1]), 0, 1)[:, None]
     return values[right - 1] * (1 - share) + values[right] * share
+
+
+def _same(times: np.ndarray, new_times: np.ndarray) -> bool:
+    return len(times) == len(new_times) and np.abs(times - new_times).max() < 1e-6
