@@ -5,6 +5,7 @@ python extract_style.py -c tracked_flame_params_30.npz -o mine.npy --fps 30 --wi
 python extract_style.py --exp_name SE_NAME --iter 26000 -c motion.npz -o mine.npy -s 50
 """
 
+import argparse
 import logging
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def read_motion(path: Path, options: ImportOptions) -> Motion:
     return imported.motion
 
 
-def find_window(args) -> int | str:
+def find_window(args: argparse.Namespace) -> int | str:
     """First frame, "best" or "all".
 
     Raises:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -14,6 +16,9 @@ from datasets import clip_encoding
 from datasets.clip_encoding import Coefs
 from utils.atomic import atomic_path
 from utils.errors import UserError
+
+if TYPE_CHECKING:
+    import lmdb
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +110,7 @@ class ClipWriter:
             self._lock.close()
 
     @contextlib.contextmanager
-    def _closing_on_error(self):
+    def _closing_on_error(self) -> Iterator[None]:
         try:
             yield
         except BaseException:
@@ -165,7 +170,7 @@ class ClipWriter:
             raise UserError(f"clip {clip}: is already in {self.path}; give each clip its own name")
 
 
-def _open(path: Path):
+def _open(path: Path) -> lmdb.Environment:
     import lmdb
 
     try:
@@ -175,7 +180,7 @@ def _open(path: Path):
         raise UserError(f"{path}: cannot be written ({error}); choose another folder") from error
 
 
-def _lock(path: Path):
+def _lock(path: Path) -> BinaryIO:
     """Held until closed or the process ends, however it ends. Not LMDB's own lock file: that one is LMDB's."""
     file = (path / "data.mdb").open("rb")
     try:

@@ -22,7 +22,7 @@ from utils.atomic import atomic_path
 from utils.errors import UserError
 
 log = logging.getLogger(__name__)
-REPORT = "preparation.json"
+REPORT, TREATMENT = "preparation.json", "treatment.json"
 SPLITS = ("train", "val", "test")
 TRAINED_FRAMES = 210  # shorter clips are used by neither network (SPEC: style encoder 210 frames, denoiser 200)
 SEG_LEN = 100
@@ -81,6 +81,7 @@ def build(jobs: list[Job], alone: list[Outcome], args: argparse.Namespace) -> li
     """
     if args.dry_run:
         return _plan(jobs, alone, args.out)
+    _check_treatment(args.out, jobs[0].treatment)
     outcomes, before = list(alone), read_report(args.out)
     models = Counter(before.get("head_models", {}))
     remarks = {item["clip"]: ("", tuple(item["notes"])) for item in before.get("clips", [])}
@@ -103,6 +104,25 @@ def build(jobs: list[Job], alone: list[Outcome], args: argparse.Namespace) -> li
             "the clips are of several head models (%s): their coefficients differ; train on one", ", ".join(kinds)
         )
     return outcomes
+
+
+def _check_treatment(out: Path, treatment: Treatment) -> None:
+    """Remember what is done to the clips of a data set; refuse to go on in another way.
+
+    Raises:
+        UserError: the data set was made with other flags, or the folder cannot be written.
+    """
+    flags = {"smooth": treatment.smooth, "full_jaw": treatment.options.full_jaw}
+    record = out / TREATMENT
+    try:
+        known = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else None
+    except (OSError, ValueError):
+        known = None
+    if known is not None and known != flags and (out / "data.mdb").is_file():
+        raise UserError(f"--out {out}: its clips were made with {known}, not {flags}; choose another folder")
+    if known != flags:
+        with atomic_path(record) as temporary:
+            temporary.write_text(json.dumps(flags) + "\n", encoding="utf-8")
 
 
 def _plan(jobs: list[Job], alone: list[Outcome], out: Path) -> list[Outcome]:

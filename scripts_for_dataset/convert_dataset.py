@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from datasets.clip_store import ClipStore
-from datasets.conversion import convert, verify
+from datasets.conversion import Converted, convert, verify
 from datasets.splits import read_list, write_list
 from scripts_for_dataset.batch import DONE, SKIPPED, THERE, Outcome, check_writable, summarise
 from utils.atomic import atomic_path, check_output
@@ -54,7 +54,7 @@ def copy_lists(source: Path, target: Path, converted: set[str]) -> None:
             np.savez(temporary, **{key: value.numpy() for key, value in stats.to_dict().items()})
 
 
-def to_outcome(result) -> Outcome:
+def to_outcome(result: Converted) -> Outcome:
     status = SKIPPED if result.problem else THERE if result.there else DONE
     return Outcome(result.clip, status, result.problem)
 

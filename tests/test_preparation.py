@@ -151,7 +151,7 @@ def test_what_cannot_be_used_is_said(tmp_path, caplog):
     assert "too few to keep any for testing" in caplog.text
 
 
-def test_a_cut_off_run_is_continued(files, tmp_path, monkeypatch):
+def test_a_cut_off_run_is_continued(files, tmp_path, monkeypatch, capsys):
     argv = flags(coefs=files / "spectre", audio=files / "audio", out=tmp_path / "lmdb")
     real, calls = make_combined_dataset.build.__globals__["run_all"], []
 
@@ -169,6 +169,9 @@ def test_a_cut_off_run_is_continued(files, tmp_path, monkeypatch):
     prepare_dataset.main(argv)
     report = json.loads((tmp_path / "lmdb" / "preparation.json").read_text())
     assert report["counts"] == {"there already": 3, "done": 5}
+    with pytest.raises(SystemExit):
+        prepare_dataset.main([*argv, "--no_smooth"])
+    assert "its clips were made with {'smooth': True" in capsys.readouterr().err
     assert ClipStore(tmp_path / "lmdb").clips() == sorted(NAMES)
 
 
@@ -223,7 +226,7 @@ def test_head_rotations_of_other_lengths(tmp_path):
         ({"coefs": "nowhere"}, "no such folder"),
         ({"audio": "empty"}, "holds no"),
         ({"audio": "other"}, "no clip is in both"),
-        ({"out": "file/x"}, "cannot be written"),
+        ({"out": "file/x"}, "cannot write"),
         ({"max_mismatch": "-1"}, "--max_mismatch"),
         ({"fps": "nan"}, "make no sense"),
     ],

@@ -7,6 +7,8 @@ diag(-1, 1, -1) R^T. Pixel3DMM turns the head (`flame.R`) and the neck, before a
 
 from __future__ import annotations
 
+import numpy as np
+
 from utils.trackers.content import Content
 from utils.trackers.tracked import FLAME_2020, FLAME_2023, Format, Tracked, rows
 
@@ -19,7 +21,7 @@ def _is_pixel3dmm(content: Content) -> bool:
     return content.has("flame.exp", "flame.jaw", "flame.R")
 
 
-def _column(content: Content, name: str, widths: tuple[int, ...] = ()):
+def _column(content: Content, name: str, widths: tuple[int, ...] = ()) -> np.ndarray:
     return rows(content.columns[name], f"{content.path}: {name}", widths)
 
 
