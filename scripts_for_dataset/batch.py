@@ -26,7 +26,7 @@ AUDIO = (".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".opus", ".mp4", ".mov
 ARRAYS = (".npy", ".npz")
 DONE, THERE, SKIPPED = "done", "there already", "skipped"
 _SHOWN = 5  # skipped clips and notes of a kind that the summary names; the report has all
-_WORTH_A_PROCESS = 16  # clips: a process takes seconds to start
+_WORTH_A_PROCESS = 200  # clips: a process takes seconds to start, in which another one does a hundred
 _NUMBER = re.compile(r"\d+(\.\d+)?")  # remarks that differ in numbers only are counted together
 Job, Result = TypeVar("Job"), TypeVar("Result")
 
