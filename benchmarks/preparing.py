@@ -91,8 +91,10 @@ def main(argv: list[str] | None = None) -> None:
     parser = UserParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--clips", type=int, default=32, help="of a minute each (default: 32)")
-    add("--workers", type=int, nargs="+", default=[1, os.cpu_count() or 1], help="(default: 1 and all cores; under 200 clips "
-        "for each fewer are used)")  # fmt: skip
+    workers = [1, os.cpu_count() or 1]
+    add(
+        "--workers", type=int, nargs="+", default=workers, help="(default: 1 and all cores; fewer under 200 clips each)"
+    )
     add("--json", type=Path, help="also write the figures here")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
