@@ -55,6 +55,8 @@ class TalkerConfig:
     """Frames per window."""
     n_prev_motions: int = 10
     """Frames carried over from the previous window."""
+    no_shape_input: bool = False
+    """Hide the identity from the network. Where it says nothing about motion it is only a key to learn speakers by."""
     fps: int = 25
     """Motion frames per second."""
     pad_mode: str = "zero"
@@ -125,6 +127,8 @@ class Talker(nn.Module):
 
     def person(self, shape: Tensor, style: Tensor | None) -> Tensor:
         """Normalised shape (B, 100) and style (B, d_style), None: the null style -> person vector."""
+        if self.config.no_shape_input:
+            shape = torch.zeros_like(shape)
         if not self.config.has_style:
             return shape
         if style is None:
