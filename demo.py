@@ -14,98 +14,26 @@ from pathlib import Path
 import numpy as np
 
 from models.animator import Animator
-from models.engine import PRECISIONS, EngineConfig
+from models.demo_flags import DEFAULT_STYLE, check_numbers, make_parser
+from models.engine import EngineConfig
+from models.export_flags import exporter_from
 from models.flame import Flame, load_flame
 from models.generation import GenerationConfig
 from models.head_film import HeadFilm
+from models.motion_export import export_path, parse_formats
 from models.recording import Recording
-from models.sampling_flags import add_sampling_flags, check_sampling_flags, generation_config
+from models.sampling_flags import generation_config
 from models.speaking import Speaker
-from utils.config import UserParser
 from utils.errors import UserError, cli
 from utils.input_list import is_many, output_names, read_inputs
+from utils.looks import dress
 from utils.motion_file import load_shape, load_style
 from utils.processes import pick_device
-from utils.run_dir import DEFAULT_EXPERIMENT, ROOT, find_checkpoint, style_folder
+from utils.run_dir import ROOT, find_checkpoint, style_folder
 
 log = logging.getLogger(__name__)
 INPUT, OUTPUT = ROOT / "demo" / "input", ROOT / "demo" / "output"
-DEFAULT_AUDIO, DEFAULT_SHAPE, DEFAULT_STYLE = "librivox_austen_0890.flac", "average.npy", "normal.npy"
 FLAME_FILES = (ROOT / "models" / "data" / "flame.npz", ROOT / "models" / "data" / "generic_model.pkl")
-
-
-def make_parser() -> UserParser:
-    parser = UserParser(description=__doc__.splitlines()[0])
-    add = parser.add_argument
-    model = parser.add_argument_group("model")
-    model.add_argument(
-        "--exp_name", default=DEFAULT_EXPERIMENT, help="experiment in experiments/DPT, or a prefix of it"
-    )
-    model.add_argument("--iter", type=int, help="iteration of the checkpoint (default: the last)")
-    model.add_argument("--coef_stats", type=Path, help="statistics npz, for published checkpoints")
-    model.add_argument(
-        "--head",
-        type=Path,
-        help="FLAME pkl or npz (default: models/data/flame.npz or "
-        "generic_model.pkl for published models, the open head for ours)",
-    )
-    model.add_argument("--device", default="auto", help="cuda, cpu or auto (default: auto)")
-    model.add_argument(
-        "--precision", choices=PRECISIONS, default="float32", help="of the denoising network (default: float32)"
-    )
-    inputs = parser.add_argument_group("input and output")
-    inputs.add_argument(
-        "-a",
-        "--audio",
-        default=DEFAULT_AUDIO,
-        help="speech of any length: wav, flac, mp3, m4a, ogg, mp4, webm; or a folder of such files, or a .txt list",
-    )
-    inputs.add_argument("-c", "--coef", default=DEFAULT_SHAPE, help="head shape: npy, or npz with 'shape'")
-    inputs.add_argument(
-        "-s", "--style", help=f"style npy (default: {DEFAULT_STYLE} if the model has it; none: null style)"
-    )
-    inputs.add_argument(
-        "-o",
-        "--output",
-        help="mp4, in demo/output/<exp>/<iter>/ unless absolute (default: audio's name); for many inputs a folder",
-    )
-    inputs.add_argument("-n", "--n_repetitions", type=int, default=1, help="samples to draw (default: 1)")
-    inputs.add_argument("--seed", type=int, default=0, help="seed of the first sample (default: 0)")
-    inputs.add_argument("--save_coef", action="store_true", help="write the coefficients (npz) beside the video")
-    inputs.add_argument("--overwrite", action="store_true", help="many inputs: make outputs anew that exist already")
-    add_sampling_flags(parser)
-    add_live_flags(parser)
-    add_picture_flags(parser)
-    add(
-        "--mode",
-        choices=("batch", "interactive"),
-        default="batch",
-        help="interactive: ask for inputs, model loaded once",
-    )
-    return parser
-
-
-def add_live_flags(parser: UserParser) -> None:
-    """--stream and how it runs."""
-    add = parser.add_argument_group("live").add_argument
-    add(
-        "--stream",
-        action="store_true",
-        help="take audio as it comes (-a - for raw 16 bit mono PCM on stdin, or a named pipe, mic, a file) and give "
-        "frames as they are made (-o - for lines of JSON on stdout, the default; .ndjson, .csv; .npz, .mp4 at the end)",
-    )
-    add("--hop", type=float, default=0.6, help="seconds of motion made at once, 0.2 to 4 (default: 0.6)")
-    add("--look_ahead", type=float, default=0.2, help="seconds of audio waited for beyond a hop (default: 0.2)")
-    add("--pcm_rate", type=int, default=16000, help="of raw PCM, Hz (default: 16000)")
-
-
-def add_picture_flags(parser: UserParser) -> None:
-    """What the video looks like; `make_film` reads them."""
-    add = parser.add_argument_group("picture").add_argument
-    add("--black_bg", action="store_true", help="black background")
-    add("--no_head", action="store_true", help="leave out the head motion")
-    add("-t", "--texture", type=Path, help="texture image on the head's UVs")
-    add("--no_video", action="store_true", help="coefficients only; needs no OpenGL")
 
 
 @dataclass(frozen=True)
@@ -181,15 +109,6 @@ def read_style(name: str | None, model: Model) -> np.ndarray | None:
     return load_style(path, model.animator.model.config.d_style)
 
 
-def check_numbers(args) -> None:
-    """Raises UserError for a number that no model can use."""
-    if args.n_repetitions < 1:
-        raise UserError(f"--n_repetitions {args.n_repetitions}: must be at least 1")
-    if not 0 <= args.seed < 2**63 - args.n_repetitions:
-        raise UserError(f"--seed {args.seed}: must lie between 0 and 2^63 - 1")
-    check_sampling_flags(args)
-
-
 def make_config(args, model: Model) -> GenerationConfig:
     """Guidance, sampler and precision from the flags, with the model's own settings as defaults."""
     config = generation_config(args, model.animator.model.config, model.published)
@@ -204,6 +123,13 @@ def output_paths(args, name: Path, model: Model) -> list[Path]:
     return [path.with_name(f"{path.stem}_{i:03d}.mp4") for i in range(args.n_repetitions)]
 
 
+def results(args, path: Path) -> list[Path]:
+    """The files made of one sample, by which a folder's finished recordings are known."""
+    formats = parse_formats(args.export) if args.export is not None else ()
+    exports = [export_path(path.with_suffix(""), name) for name in formats]
+    return [path.with_suffix(".npz" if args.no_video else ".mp4"), *exports]
+
+
 def make_film(args, flame: Flame) -> HeadFilm | None:
     """What draws the video, as the picture flags say; None with --no_video.
 
@@ -214,10 +140,11 @@ def make_film(args, flame: Flame) -> HeadFilm | None:
         return None
     from utils.renderer import RenderStyle
 
-    return HeadFilm(flame, RenderStyle(black_bg=args.black_bg, texture=args.texture))
+    look = dress(flame.head, args.look, args.texture)
+    return HeadFilm(Flame(look.head), RenderStyle(args.size, args.black_bg, look.texture, args.fov), args.yaw)
 
 
-def make_speaker(args, model: Model, film: HeadFilm | None) -> Speaker:
+def make_speaker(args, model: Model, flame: Flame, film: HeadFilm | None) -> Speaker:
     """The person of the flags."""
     return Speaker(
         model.animator,
@@ -228,6 +155,7 @@ def make_speaker(args, model: Model, film: HeadFilm | None) -> Speaker:
         film,
         args.save_coef,
         args.no_head,
+        exporter_from(args, flame, dress(flame.head, args.look, args.texture)),
     )
 
 
@@ -236,7 +164,7 @@ def run(args, model: Model, flame: Flame) -> None:
     name = Path(args.output or f"{Path(args.audio).stem}.mp4")
     if name.suffix.lower() != ".mp4":
         raise UserError(f"--output {name}: must end in .mp4")
-    speaker = make_speaker(args, model, None)
+    speaker = make_speaker(args, model, flame, None)
     recording = Recording.read(find_input(args.audio, [INPUT / "audio"]))
     replace(speaker, film=make_film(args, flame)).speak(recording, output_paths(args, name, model))
 
@@ -252,18 +180,17 @@ def run_many(args, model: Model, flame: Flame) -> None:
         raise UserError(f"--output {folder}: is one file, but --audio {args.audio} names many; give a folder")
     inputs = read_inputs(args.audio)
     outputs = [output_paths(args, folder / f"{name}.mp4", model) for name in output_names(inputs)]
-    suffix = ".npz" if args.no_video else ".mp4"
     wanted = [
         (source, paths)
         for source, paths in zip(inputs, outputs)
-        if args.overwrite or not all(path.with_suffix(suffix).is_file() for path in paths)
+        if args.overwrite or not all(made.exists() for path in paths for made in results(args, path))
     ]
     if len(wanted) < len(inputs):
         done = len(inputs) - len(wanted)
         log.info("%d of %d are there already (--overwrite makes them anew)", done, len(inputs))
     if not wanted:
         return
-    speaker = make_speaker(args, model, make_film(args, flame))
+    speaker = make_speaker(args, model, flame, make_film(args, flame))
     failed = speaker.speak_all(*map(list, zip(*wanted)))
     if failed:
         names = ", ".join(path.name for path in failed)
@@ -278,11 +205,13 @@ def run_stream(args, model: Model, flame: Flame) -> None:
 
     if args.n_repetitions > 1:
         raise UserError(f"--n_repetitions {args.n_repetitions}: a stream is one sample; use --seed")
+    if args.export:
+        raise UserError("--export: not from a stream; save its .npz, then export_motion.py")
     waits = args.audio in (STDIN, MICROPHONE) or Path(args.audio).is_fifo()  # for the speaker: never fall behind
     live = LiveConfig(hop=args.hop, look_ahead=args.look_ahead, catch_up=waits)
     if args.steps is None and not model.published:
         args.steps = LIVE_STEPS
-    speaker = make_speaker(args, model, None)
+    speaker = make_speaker(args, model, flame, None)
     source = args.audio if waits else str(find_input(args.audio, [INPUT / "audio"]))
     name = args.output or "-"
     if name != "-":

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from models.flame import Flame
 from utils.errors import UserError
+from utils.looks import pivot, seen_from
 from utils.motion_file import Motion
 from utils.timebase import FPS, SAMPLE_RATE
 
@@ -28,12 +29,13 @@ def vertices(flame: Flame, motion: Motion) -> Iterator[np.ndarray]:
 class HeadFilm:
     """Draws one head in one style into videos."""
 
-    def __init__(self, flame: Flame, style) -> None:
+    def __init__(self, flame: Flame, style, yaw: float = 0.0, pitch: float = 0.0) -> None:
         """OpenGL is tried out at once: a machine without it, or a bad texture, must show before generation.
 
         Args:
             flame: the head.
             style: `utils.renderer.RenderStyle`.
+            yaw, pitch: where the camera stands, degrees (`utils.looks.seen_from`).
 
         Raises:
             UserError: no OpenGL (with the packages to install), or an unusable texture.
@@ -42,6 +44,8 @@ class HeadFilm:
         from utils.renderer import Renderer
 
         self.flame, self.renderer = flame, Renderer(flame.head, style)
+        self.view = (pivot(flame.head), yaw, pitch)
+        seen_from(flame.head.v_template, *self.view)  # angles out of range show at once
         try:
             on_gl_thread(open_gl).result()
         except UserError as error:
@@ -61,7 +65,7 @@ class HeadFilm:
             frame
             for motion in motions
             for chunk in vertices(self.flame, motion)
-            for frame in self.renderer.frames(chunk)
+            for frame in self.renderer.frames(seen_from(chunk, *self.view))
         )
         with tqdm(frames, total=n_frames, desc=f"rendering {path.name}", unit="frame") as shown:
             write_video(path, shown, n_frames, FPS, audio, SAMPLE_RATE)

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from models.animator import Animator
 from models.generation import GenerationConfig
 from models.head_film import HeadFilm
+from models.motion_export import Exporter
 from models.recording import LONG, Recording
 from utils.atomic import check_output
 from utils.errors import UserError
@@ -36,6 +37,7 @@ class Speaker:
     film: HeadFilm | None  # None: coefficients only
     save_coef: bool = False
     no_head: bool = False
+    exporter: Exporter | None = None
 
     def speak(self, recording: Recording, paths: list[Path]) -> None:
         """Generate one utterance and write a file per sample.
@@ -102,6 +104,8 @@ class Speaker:
         if self.film is not None:
             self.film.write(path, [motion], len(motion), recording.blocks())
             log.info("wrote %s", path)
+        if self.exporter is not None:
+            self.exporter.write(motion, path.with_suffix(""), recording.blocks())
         if self.save_coef or self.film is None:
             motion.save(path.with_suffix(".npz"))
             log.info("wrote %s", path.with_suffix(".npz"))
@@ -117,6 +121,8 @@ class Speaker:
             with tqdm(total=recording.n_frames, desc=f"generating {path.name}", unit="frame") as shown:
                 for piece in pieces:
                     shown.update(len(piece))
+        if self.exporter is not None:
+            self.exporter.write(joined(made), path.with_suffix(""), recording.blocks())
         if self.save_coef or self.film is None:
             joined(made).save(path.with_suffix(".npz"))
             log.info("wrote %s", path.with_suffix(".npz"))

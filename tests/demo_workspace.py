@@ -12,6 +12,7 @@ import demo
 import extract_style
 import models.animator
 import utils.run_dir
+from models.demo_flags import DEFAULT_SHAPE
 from models.flame import load_flame
 from models.loading import load_talker
 from tests.golden_weights import HERE, legacy_checkpoint
@@ -89,7 +90,7 @@ def write_workspace(root: Path, experiments: Path) -> Workspace:
     for folder in (space.input / "audio", space.input / "coef", space.styles, space.output):
         folder.mkdir(parents=True)
     soundfile.write(space.input / "audio" / "speech.wav", speech(0.3), SAMPLE_RATE)
-    np.save(space.input / "coef" / demo.DEFAULT_SHAPE, np.zeros(100, np.float32))
+    np.save(space.input / "coef" / DEFAULT_SHAPE, np.zeros(100, np.float32))
     rng = np.random.default_rng(1)
     np.save(space.styles / "smile.npy", rng.standard_normal(128).astype(np.float32))
     motion = {"exp": rng.standard_normal((120, 50)), "pose": 0.1 * rng.standard_normal((120, 6))}

@@ -63,6 +63,35 @@ def test_video_with_sound(space):
     assert not np.array_equal(first["exp"], second["exp"])
 
 
+def test_exports_beside_the_video(space):
+    """The file holds the video's motion, in the look and from the side that the flags say."""
+    demo.main([*ARGS, "-o", "talk.mp4", "--export", "npz,glb", "--size", "64", "--yaw", "30", "--fov", "30"])
+    assert space.written() == [f"{FOLDER}/{name}" for name in ("talk.glb", "talk.mp4", "talk.wav", "talk_coef.npz")]
+    demo.main([*ARGS, "-o", "again.mp4", "--no_video"])
+    exported, saved = (read(space.output / FOLDER / name) for name in ("talk_coef.npz", "again.npz"))
+    np.testing.assert_array_equal(exported["exp"], saved["exp"])
+    info = probe(space.output / FOLDER / "talk.mp4")
+    assert (info.width, info.height, info.n_frames) == (64, 64, 7)
+
+
+@pytest.mark.parametrize(
+    "flags, reason",
+    [
+        (["--export", "fbx"], "fbx"),
+        (["--export", "glb", "--stream"], "not from a stream"),
+        (["--fov", "0"], "--fov"),
+        (["--yaw", "270"], "--yaw"),
+        (["--size", "33"], "size"),
+    ],
+)
+def test_pictures_and_exports_that_cannot_be(space, calls, capsys, flags, reason):
+    with pytest.raises(SystemExit) as end:
+        demo.main([*ARGS, *flags])
+    assert end.value.code == 2
+    assert reason in capsys.readouterr().err
+    assert not calls and not space.written()  # known before anything is generated
+
+
 def test_same_seed_same_motion_and_samples_are_independent(space):
     demo.main([*ARGS, "-o", "a.mp4", "-n", "2", "--no_video", "--seed", "5"])
     demo.main([*ARGS, "-o", "b.mp4", "--no_video", "--seed", "6"])

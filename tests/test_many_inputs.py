@@ -60,6 +60,15 @@ def test_a_folder_gives_what_each_file_gives(space):
         np.testing.assert_allclose(many.pose, one.pose, atol=1e-4)
 
 
+def test_a_missing_export_is_made(space, capsys):
+    demo.main([*ARGS, "-a", "clips", "--no_video"])
+    demo.main([*ARGS, "-a", "clips", "--no_video", "--export", "npz"])
+    assert len([name for name in space.written() if name.endswith("_coef.npz")]) == 3
+    before = [path.stat().st_mtime_ns for path in sorted(space.output.rglob("*.npz"))]
+    demo.main([*ARGS, "-a", "clips", "--no_video", "--export", "npz"])
+    assert [path.stat().st_mtime_ns for path in sorted(space.output.rglob("*.npz"))] == before
+
+
 def test_windows_of_clips_share_batches(space, monkeypatch):
     sizes = []
     batch = Animator.batch

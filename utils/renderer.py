@@ -21,7 +21,7 @@ from utils.gl_context import on_gl_thread, open_gl
 from utils.head_file import HeadFile
 from utils.head_paint import painted, textured
 
-FIELD_OF_VIEW = np.deg2rad(18)  # a portrait lens: little perspective distortion
+FIELD_OF_VIEW = 18.0  # degrees; a portrait lens: little perspective distortion
 MARGIN = 1.10  # free space around the head, room for its motion
 NECK_CUT = 0.13  # part of the model's height below the picture
 IN_FLIGHT = 3  # frames rendered ahead of the consumer, so that encoding and rendering overlap
@@ -47,10 +47,14 @@ class RenderStyle:
     """Black instead of white background."""
     texture: str | Path | None = None
     """Image wrapped over the head through its UV coordinates; None: the head's colours, or clay."""
+    fov: float = FIELD_OF_VIEW
+    """Field of view, degrees; the head fills the picture alike, a wide one comes close and distorts."""
 
     def __post_init__(self) -> None:
         if self.size < 16 or self.size % 2:
             raise UserError(f"size: must be an even number of pixels, at least 16, got {self.size}; use 640")
+        if not 1 <= self.fov <= 120:
+            raise UserError(f"--fov {self.fov}: must lie between 1 and 120 degrees; use {FIELD_OF_VIEW:g}")
 
 
 class VertexNormals:
@@ -79,7 +83,7 @@ class Renderer:
         self.style = style or RenderStyle()
         self._normals = VertexNormals(head.faces, len(head.v_template))
         self._skin = textured(head, Path(self.style.texture)) if self.style.texture else painted(head)
-        self._camera = frame_head(head.v_template)
+        self._camera = frame_head(head.v_template, self.style.fov)
         self._drawing = None  # made on the OpenGL thread with the first frame
 
     def frames(self, vertices: np.ndarray) -> Iterator[np.ndarray]:
@@ -112,20 +116,22 @@ class Renderer:
         (near, far), pose = self._camera
         lights = tuple((-np.array(towards) / np.linalg.norm(towards), *rest) for towards, *rest in LIGHTS)
         background = (0.0, 0.0, 0.0) if self.style.black_bg else (1.0, 1.0, 1.0)
-        stage = Stage(np.linalg.inv(pose), perspective(near, far), lights, AMBIENT, background, self.style.size)
+        stage = Stage(
+            np.linalg.inv(pose), perspective(near, far, self.style.fov), lights, AMBIENT, background, self.style.size
+        )
         drawing = MeshDrawing(self._skin, stage)
         weakref.finalize(self, on_gl_thread, drawing.close).atexit = False  # a process's end frees all anyway
         return drawing
 
 
-def perspective(near: float, far: float) -> np.ndarray:
-    """OpenGL projection (4, 4) of a square picture, `FIELD_OF_VIEW` high and wide."""
-    scale, depth = 1 / np.tan(FIELD_OF_VIEW / 2), near - far
+def perspective(near: float, far: float, fov: float = FIELD_OF_VIEW) -> np.ndarray:
+    """OpenGL projection (4, 4) of a square picture, `fov` degrees high and wide."""
+    scale, depth = 1 / np.tan(np.deg2rad(fov) / 2), near - far
     rows = [[scale, 0, 0, 0], [0, scale, 0, 0], [0, 0, (far + near) / depth, 2 * far * near / depth], [0, 0, -1, 0]]
     return np.array(rows)
 
 
-def frame_head(template: np.ndarray) -> tuple[tuple[float, float], np.ndarray]:
+def frame_head(template: np.ndarray, fov: float = FIELD_OF_VIEW) -> tuple[tuple[float, float], np.ndarray]:
     """Camera for a head: template (V, 3) metres -> ((near, far) metres, camera pose (4, 4)).
 
     The camera looks along -z from where the bounding box, less the lowest part of the neck, and a margin just fit.
@@ -133,7 +139,7 @@ def frame_head(template: np.ndarray) -> tuple[tuple[float, float], np.ndarray]:
     low, high = template.min(axis=0), template.max(axis=0)
     low[1] += NECK_CUT * (high[1] - low[1])  # the picture ends above the model's open rim
     middle, half = (low + high) / 2, (high - low) / 2
-    distance = max(half[0], half[1]) * MARGIN / np.tan(FIELD_OF_VIEW / 2)
+    distance = max(half[0], half[1]) * MARGIN / np.tan(np.deg2rad(fov) / 2)
     pose = np.eye(4)
     pose[:3, 3] = middle[0], middle[1], middle[2] + distance
     reach = float(np.linalg.norm(half)) * 2
