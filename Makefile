@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 export PYTHON
 
-.PHONY: help env env-dev demo test lint format clean
+.PHONY: help env env-dev demo web test lint format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | awk -F': *' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -18,6 +18,10 @@ env-dev:
 demo: env  ## a video from the bundled speech with the embedded model
 	$(PY) demo.py
 	@echo "video: $$(find demo/output -name '*.mp4' -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)"
+
+web: env  ## the web demo on this machine
+	$(PY) -m pip install -q --disable-pip-version-check gradio==6.31.0
+	$(PY) -m web.app
 
 test: env-dev  ## all tests
 	$(PY) -m pytest

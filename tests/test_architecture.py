@@ -8,7 +8,7 @@ import pytest
 import datasets
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("utils", "models", "datasets", "scripts_for_dataset", "setup", "benchmarks", "tests")
+FOLDERS = ("utils", "models", "datasets", "scripts_for_dataset", "setup", "benchmarks", "web", "examples", "tests")
 # Who may import whom, among the project's own packages.
 ALLOWED = {"utils": {"utils"}, "models": {"models", "utils"}, "datasets": {"datasets", "utils"}}
 SCRIPTS = sorted(path.stem for path in ROOT.glob("*.py"))

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 
 # Packages whose notes the user sees; other libraries' are shown from warnings on.
-OWN = ("utils", "models", "datasets", "scripts_for_dataset", "setup", "benchmarks")
+OWN = ("utils", "models", "datasets", "scripts_for_dataset", "setup", "benchmarks", "web", "examples")
 
 
 class UserError(ValueError):
