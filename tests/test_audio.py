@@ -137,6 +137,16 @@ def test_flac_round_trip_is_exact_to_half_a_step():
     assert np.abs(decode_flac(encode_flac(np.array([-3.0, 3.0])))).max() <= 1  # clipped, not wrapped
 
 
+@pytest.mark.parametrize("seconds", [0.04, 4, 600])
+def test_flac_of_silence_is_read_but_no_header_is_believed(seconds):
+    """Silence is what FLAC makes smallest; a header that promises hours must not take their memory."""
+    flac = bytearray(encode_flac(np.zeros(round(seconds * 16000))))
+    assert decode_flac(bytes(flac)).shape == (round(seconds * 16000),)
+    flac[22:26] = (1000 * len(flac) + 1).to_bytes(4, "big")  # the lower bits of STREAMINFO's sample count
+    with pytest.raises(UserError, match="samples are too many for"):
+        decode_flac(bytes(flac))
+
+
 def test_flac_refuses_what_is_not_mono_sound():
     with pytest.raises(ValueError, match="one-dimensional"):
         encode_flac(np.zeros((2, 5)))

@@ -148,5 +148,5 @@ def test_audio_that_promises_more_than_its_segment_has(tmp_path: Path):
     segment = encode_segment(Segment(coefs, bytes(flac)))
     with ClipWriter(tmp_path / "s") as writer:
         writer.add_encoded("a/0", {"a/0/000": segment, "a/0/metadata": encode_metadata(n_frames=10)})
-    with pytest.raises(UserError, match="2147483647 samples of audio are too many"):
+    with pytest.raises(UserError, match="2147483647 samples are too many"):
         ClipStore(tmp_path / "s").read_frames("a/0", 0, 10)

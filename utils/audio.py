@@ -16,6 +16,7 @@ from utils.errors import UserError
 from utils.timebase import SAMPLE_RATE
 
 SILENCE = 1e-4  # peaks below this (-80 dB) hold no speech
+MAX_RATIO = 1000  # samples per byte of a FLAC; digital silence has about 350
 
 
 def load_audio(path: str | Path, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
@@ -142,12 +143,19 @@ def decode_flac(data: bytes, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
     """FLAC (or wav) bytes of a data set -> float32 (n,), channels averaged.
 
     Raises:
-        UserError: damaged bytes or another sample rate than `sample_rate`.
+        UserError: damaged bytes, another sample rate than `sample_rate`, or a header that promises more samples than so
+            few bytes can hold (memory is taken for what is promised).
     """
     import soundfile
 
     try:
-        audio, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            promised, rate = file.frames * file.channels, file.samplerate
+            if promised > MAX_RATIO * len(data):
+                raise UserError(
+                    f"data set audio: {promised} samples are too many for {len(data)} bytes; rebuild the data set"
+                )
+            audio = file.read(dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise UserError(f"data set audio: damaged FLAC ({error}); rebuild the data set") from error
     if rate != sample_rate:

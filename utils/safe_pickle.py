@@ -1,54 +1,31 @@
-"""Read the pickled values of published data sets without trusting them.
-
-The only globals a pickle may name are the constructors of NumPy arrays and scalars, in NumPy 1's and 2's spelling,
-and of bytes, and each of them is answered by a stand-in of ours: no foreign code and none of NumPy's own unpickling
-runs. Everything else is refused before it is called, and the result is checked to be a plain tree.
+"""What an untrusted pickle may name: the constructors of NumPy's arrays and scalars, in NumPy 1's and 2's spelling, and
+of bytes. Each of them is answered by a stand-in of ours: no foreign code and none of NumPy's own unpickling runs.
+Everything else is refused before it is called. `utils.trackers.pickles` turns the result into plain trees.
 """
 
 from __future__ import annotations
 
-import io
 import math
 import pickle
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from utils.errors import UserError
-
 # Exact names of the numeric types; object, void, string and date types have no place in a data set.
 _NUMERIC = {np.dtype(f"{kind}{size}").str[1:] for kind in "iu" for size in (1, 2, 4, 8)} | {"f2", "f4", "f8", "b1"}
-_PLAIN = (int, float, str, bytes, bytearray, type(None), np.generic)
 
 
-def load_numpy_pickle(data: bytes, source: str) -> Any:
-    """A pickle of dicts, lists, numbers, text, bytes and numeric arrays, as Python and NumPy objects.
+class SafeUnpickler(pickle.Unpickler):
+    """Loads plain objects and, for arrays, `ArrayStand`; UnpicklingError names whatever else the pickle asks for."""
 
-    Args:
-        data: the pickle, any protocol.
-        source: where it comes from, for the message.
-
-    Raises:
-        UserError: damaged, or naming any other class or function (named in the message; nothing of it is executed).
-    """
-    try:
-        return _plain(_Unpickler(io.BytesIO(data), encoding="latin1").load())
-    except RecursionError as error:
-        raise UserError(f"{source}: nested without end; this is not a data set value") from error
-    except Exception as error:  # a damaged pickle can raise nearly anything; none of it is worth a traceback
-        raise UserError(f"{source}: not accepted as data ({error}); get the data set again") from error
-
-
-class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> object:
         try:
-            return _ALLOWED[module, name]
+            return CONSTRUCTORS[module, name]
         except KeyError:
             raise pickle.UnpicklingError(f"refused to load {module}.{name}") from None
 
 
-class _Stand:
+class Stand:
     """A callable offered to the pickle. No class and no function is handed out, whose attributes it could set."""
 
     __slots__ = ("_function",)
@@ -80,7 +57,7 @@ class _DType:
         self.value = self.value.newbyteorder(order)
 
 
-class _Array:
+class ArrayStand:
     """Answers `_reconstruct(ndarray, (0,), b'b')`; the state brings shape, type and bytes."""
 
     __slots__ = ("value",)
@@ -112,10 +89,10 @@ def _from_buffer(data: object, dtype: object, shape: object, order: object) -> n
     return np.frombuffer(data, dtype.value).reshape(shape, order=order)
 
 
-def _reconstruct(kind: object, *_: object) -> _Array:
+def _reconstruct(kind: object, *_: object) -> ArrayStand:
     if kind is not _NDARRAY:
         raise pickle.UnpicklingError("refused numpy array subclass")
-    return _Array()
+    return ArrayStand()
 
 
 def _scalar(dtype: object, data: object) -> np.generic:
@@ -133,33 +110,14 @@ def _refuse(*_: object) -> None:
     raise pickle.UnpicklingError("refused to call numpy.ndarray")
 
 
-_NDARRAY = _Stand(_refuse)  # only ever an argument of _reconstruct
-_ALLOWED: dict[tuple[str, str], _Stand] = {
+_NDARRAY = Stand(_refuse)  # only ever an argument of _reconstruct
+CONSTRUCTORS: dict[tuple[str, str], Stand] = {
     ("numpy", "ndarray"): _NDARRAY,
-    ("numpy", "dtype"): _Stand(lambda code, *_: _DType(code)),
-    ("_codecs", "encode"): _Stand(_encode),
-    ("__builtin__", "bytes"): _Stand(lambda: b""),  # how protocols below 3 write no bytes at all
+    ("numpy", "dtype"): Stand(lambda code, *_: _DType(code)),
+    ("_codecs", "encode"): Stand(_encode),
+    ("__builtin__", "bytes"): Stand(lambda: b""),  # how protocols below 3 write no bytes at all
 }
 for _core in ("numpy.core", "numpy._core"):
-    _ALLOWED[f"{_core}.multiarray", "_reconstruct"] = _Stand(_reconstruct)
-    _ALLOWED[f"{_core}.multiarray", "scalar"] = _Stand(_scalar)
-    _ALLOWED[f"{_core}.numeric", "_frombuffer"] = _Stand(_from_buffer)
-
-
-def _plain(value: object) -> Any:
-    """Replace the array stand-ins and refuse what is not a plain tree."""
-    if isinstance(value, dict):
-        return {_key(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_plain(item) for item in value)
-    if isinstance(value, _Array) and value.value is not None:
-        return value.value
-    if isinstance(value, _PLAIN) or (isinstance(value, np.ndarray) and value.dtype.kind in "iufb"):
-        return value
-    raise pickle.UnpicklingError(f"refused a value of type {type(value).__name__}")
-
-
-def _key(key: object) -> object:
-    if not isinstance(key, str | int | bytes):
-        raise pickle.UnpicklingError(f"refused a key of type {type(key).__name__}")
-    return key
+    CONSTRUCTORS[f"{_core}.multiarray", "_reconstruct"] = Stand(_reconstruct)
+    CONSTRUCTORS[f"{_core}.multiarray", "scalar"] = Stand(_scalar)
+    CONSTRUCTORS[f"{_core}.numeric", "_frombuffer"] = Stand(_from_buffer)

@@ -17,7 +17,7 @@ import numpy as np
 from utils.array_file import npy_header, zip_members
 from utils.errors import UserError
 from utils.pickle_scan import scan_pickle
-from utils.safe_pickle import _ALLOWED, _Array, _Stand, _Unpickler
+from utils.safe_pickle import CONSTRUCTORS, ArrayStand, SafeUnpickler, Stand
 
 MAX_NODES = 500_000  # entries of a tree; a small pickle can refer to itself so often that walking it never ends
 _STORAGES = {"DoubleStorage": "f8", "FloatStorage": "f4", "HalfStorage": "f2", "LongStorage": "i8", "IntStorage": "i4",
@@ -73,7 +73,7 @@ def load_object_npy(data: bytes, source: str) -> Any:
     return items[0] if shape == () and items else items
 
 
-class _ObjectArray(_Array):
+class _ObjectArray(ArrayStand):
     """An array of Python objects becomes the list of them."""
 
     def __setstate__(self, state: object) -> None:
@@ -108,10 +108,10 @@ class _ObjectType:
 
 
 def _dtype(code: object, *rest: object) -> object:
-    return _ObjectType() if code in ("O8", "O4", "O") else _ALLOWED["numpy", "dtype"](code, *rest)
+    return _ObjectType() if code in ("O8", "O4", "O") else CONSTRUCTORS["numpy", "dtype"](code, *rest)
 
 
-def _rebuild_tensor(storage: object, offset: object, size: object, stride: object, *_: object) -> _Array:
+def _rebuild_tensor(storage: object, offset: object, size: object, stride: object, *_: object) -> ArrayStand:
     """`torch._utils._rebuild_tensor_v2`: a strided view, checked to lie inside its storage, then copied."""
     lists = [x for x in (size, stride) if isinstance(x, tuple) and all(type(n) is int and n >= 0 for n in x)]
     if not isinstance(storage, _Storage) or type(offset) is not int or offset < 0 or len(lists) != 2:
@@ -123,28 +123,28 @@ def _rebuild_tensor(storage: object, offset: object, size: object, stride: objec
     if last >= len(values) and count:
         raise pickle.UnpicklingError("damaged tensor: beyond its storage")
     bytes_ = tuple(step * values.itemsize for step in stride)
-    array = _Array()
+    array = ArrayStand()
     array.value = np.lib.stride_tricks.as_strided(values[offset:], size, bytes_).copy() if count else np.zeros(size)
     return array
 
 
-def _reconstruct(kind: object, *_: object) -> _Array:
-    if kind is not _ALLOWED["numpy", "ndarray"]:
+def _reconstruct(kind: object, *_: object) -> ArrayStand:
+    if kind is not CONSTRUCTORS["numpy", "ndarray"]:
         raise pickle.UnpicklingError("refused numpy array subclass")
     return _ObjectArray()
 
 
 _TORCH: dict[tuple[str, str], object] = {
-    ("torch._utils", "_rebuild_tensor_v2"): _Stand(_rebuild_tensor),
-    ("torch._utils", "_rebuild_parameter"): _Stand(lambda tensor, *_: tensor),
-    ("collections", "OrderedDict"): _Stand(lambda *pairs: dict(*pairs)),
-    ("numpy", "dtype"): _Stand(_dtype),
+    ("torch._utils", "_rebuild_tensor_v2"): Stand(_rebuild_tensor),
+    ("torch._utils", "_rebuild_parameter"): Stand(lambda tensor, *_: tensor),
+    ("collections", "OrderedDict"): Stand(lambda *pairs: dict(*pairs)),
+    ("numpy", "dtype"): Stand(_dtype),
     **{("torch", name): _StorageType(code) for name, code in _STORAGES.items()},
-    **{(f"{core}.multiarray", "_reconstruct"): _Stand(_reconstruct) for core in ("numpy.core", "numpy._core")},
+    **{(f"{core}.multiarray", "_reconstruct"): Stand(_reconstruct) for core in ("numpy.core", "numpy._core")},
 }
 
 
-class _TorchUnpickler(_Unpickler):
+class _TorchUnpickler(SafeUnpickler):
     def __init__(self, data: bytes, storages: dict[str, bytes]) -> None:
         super().__init__(io.BytesIO(data), encoding="latin1")
         self._storages = storages
@@ -165,7 +165,7 @@ class _TorchUnpickler(_Unpickler):
 def _tree(value: object, budget: Iterator[int]) -> Any:
     """Stand-ins -> arrays; anything but plain objects is refused. `budget` ends walks over self-repeating trees."""
     next(budget)
-    if isinstance(value, _Array):
+    if isinstance(value, ArrayStand):
         value = value.value
     if isinstance(value, dict):
         return {str(key): _tree(item, budget) for key, item in value.items() if isinstance(key, str | int)}
