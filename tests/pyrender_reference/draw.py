@@ -31,7 +31,7 @@ def scene(head, skin, vertices: np.ndarray):
     found = pyrender.Scene(bg_color=(1.0, 1.0, 1.0, 1.0), ambient_light=np.array(AMBIENT))
     found.add(pyrender.Mesh([primitive]))
     (near, far), pose = frame_head(head.v_template)
-    found.add(pyrender.PerspectiveCamera(yfov=FIELD_OF_VIEW, znear=near, zfar=far), pose=pose)
+    found.add(pyrender.PerspectiveCamera(yfov=np.deg2rad(FIELD_OF_VIEW), znear=near, zfar=far), pose=pose)
     for direction, colour, intensity in LIGHTS:
         light = pyrender.DirectionalLight(color=np.array(colour), intensity=intensity)
         found.add(light, pose=facing(np.array(direction)))
