@@ -52,7 +52,7 @@ class RenderStyle:
 
     def __post_init__(self) -> None:
         if self.size < 16 or self.size % 2:
-            raise UserError(f"size: must be an even number of pixels, at least 16, got {self.size}; use 640")
+            raise UserError(f"--size {self.size}: must be an even number of pixels, at least 16; use 640")
         if not 1 <= self.fov <= 120:
             raise UserError(f"--fov {self.fov}: must lie between 1 and 120 degrees; use {FIELD_OF_VIEW:g}")
 
