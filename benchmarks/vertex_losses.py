@@ -74,7 +74,7 @@ def replayed(run: Callable[[], object], device: torch.device) -> Callable[[], ob
     with torch.cuda.stream(stream):
         run()
     torch.cuda.current_stream().wait_stream(stream)
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, stream=stream):
         run()
     return graph.replay
 

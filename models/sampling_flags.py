@@ -11,16 +11,16 @@ from models.sampling import SAMPLERS, SamplerConfig
 from models.talker import TalkerConfig
 from utils.errors import UserError
 
-FEW_STEPS = 10  # docs/model_card.md
+FEW_STEPS = 15  # docs/model_card.md
 _PUBLISHED_SCALES = {"scale_style": 3.0, "scale_audio": 1.15}
-_OWN_SCALES = {"scale_style": 1.5, "scale_audio": 1.5}  # docs/model_card.md has the measurements
+_OWN_SCALES = {"scale_style": 1.5, "scale_audio": 1.15}  # docs/model_card.md has the measurements
 
 
 def add_sampling_flags(parser: argparse.ArgumentParser) -> None:
     """-ss -sa --cfg_mode --cfg_cond -dtr -dtmin -dtmax --sampler --steps --no_context_audio_feat."""
     add = parser.add_argument_group("sampling").add_argument
     add("-ss", "--scale_style", type=float, help="style guidance (default: 3 for published models, else 1.5)")
-    add("-sa", "--scale_audio", type=float, help="audio guidance (default: 1.15 for published models, else 1.5)")
+    add("-sa", "--scale_audio", type=float, help="audio guidance (default: 1.15)")
     add("--cfg_mode", choices=MODES, help="how guidance combines conditions (default: the model's)")
     add("--cfg_cond", help="guided conditions: audio, style or audio,style (default: the model's)")
     add("-dtr", "--dtr", "--dynamic_threshold_ratio", dest="dtr", type=float, default=0.0,

@@ -49,7 +49,7 @@ class Wish:
     style: str = "normal"
     motion: Path | None = None  # npz whose style is taken instead
     identity: str = "average"
-    scale_audio: float = 1.5
+    scale_audio: float = 1.15
     scale_style: float = 1.5
     steps: int = FEW_STEPS
     seed: int = 0
