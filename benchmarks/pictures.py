@@ -42,8 +42,8 @@ class Studio:
     def motion(self, style: str, shape: str = "average") -> Motion:
         """The clip in a style, seed 0."""
         vector = load_style(self.styles / f"{style}.npy", self.animator.model.config.d_style)
-        guidance = Guidance(audio_scale=1.5, style_scale=1.5)  # the defaults of demo.py
-        config = GenerationConfig(guidance, SamplerConfig("ddim", 10), fresh_noise=True)
+        guidance = Guidance(audio_scale=1.15, style_scale=1.5)  # the defaults of demo.py
+        config = GenerationConfig(guidance, SamplerConfig("ddim", 15), fresh_noise=True)
         audio = load_audio(INPUT / "audio" / f"{CLIP}.flac")
         return self.animator(audio, load_shape(INPUT / "coef" / f"{shape}.npy"), vector, config, [0])[0]
 
