@@ -22,7 +22,7 @@ from datasets import clip_encoding
 from datasets.clip_encoding import Coefs, Segment
 from datasets.clip_writer import UNFINISHED, ClipWriter
 from datasets.splits import read_list
-from utils.audio import decode_flac
+from utils.audio import decode_flac_part
 from utils.coefs import DIMS
 from utils.errors import UserError
 from utils.timebase import samples_per_frame
@@ -120,7 +120,7 @@ class ClipStore:
         pieces, audio = [], []
         for key, segment, low, high in self._segments(clip, start, stop):
             pieces.append({name: values[low:high] for name, values in segment.coefs.items()})
-            audio.append(_fit(self._decode(segment, key), segment.n_frames * unit, key)[low * unit : high * unit])
+            audio.append(self._decode(segment, low * unit, high * unit, key))
         return Frames(np.concatenate(audio), _join(pieces))
 
     def read_coefs(self, clip: str, start: int = 0, stop: int | None = None) -> Coefs:
@@ -153,11 +153,16 @@ class ClipStore:
                 )
             yield key, segment, max(start - first, 0), min(stop - first, segment.n_frames)
 
-    def _decode(self, segment: Segment, key: str) -> np.ndarray:
+    def _decode(self, segment: Segment, start: int, stop: int, key: str) -> np.ndarray:
+        """Samples start..stop - 1 of a segment; zeros beyond the end of audio that is a little too short."""
         try:
-            return decode_flac(segment.flac)
+            audio, total = decode_flac_part(segment.flac, start, stop)
         except UserError as error:
             raise UserError(f"{self.path}: {key}: {error}") from error
+        wanted = segment.n_frames * samples_per_frame()
+        if abs(total - wanted) > _TAIL_FRAMES * samples_per_frame():
+            raise UserError(f"{self.path}: {key}: {total} samples of audio for {wanted}; rebuild the data set")
+        return np.pad(audio, (0, stop - start - len(audio)))
 
     def _get(self, key: str) -> bytes | None:
         import lmdb
@@ -221,13 +226,6 @@ def check_length(path: Path, environment: lmdb.Environment) -> None:
         raise UserError(
             f"{path}: data.mdb is cut off ({present / 1e6:.1f} of {needed / 1e6:.1f} MB are there); copy it again"
         )
-
-
-def _fit(audio: np.ndarray, n_samples: int, key: str) -> np.ndarray:
-    """Cut or zero-pad a segment's audio to its frames."""
-    if abs(audio.size - n_samples) > _TAIL_FRAMES * samples_per_frame():
-        raise UserError(f"{key}: {audio.size} samples of audio for {n_samples}; rebuild the data set")
-    return audio[:n_samples] if audio.size >= n_samples else np.pad(audio, (0, n_samples - audio.size))
 
 
 def _join(pieces: list[Coefs]) -> Coefs:
