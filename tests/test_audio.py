@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from utils.audio import decode_flac, encode_flac, load_audio, standardise
+from utils.audio import decode_flac, decode_flac_part, encode_flac, load_audio, standardise
 from utils.errors import UserError
 
 SECONDS = 1.3
@@ -156,6 +156,14 @@ def test_flac_refuses_what_is_not_mono_sound():
         decode_flac(b"fLaC nonsense")
     with pytest.raises(UserError, match="8000 Hz"):
         decode_flac(encode_flac(np.zeros(100), 8000))
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 100), (5000, 9000), (12000, None), (15990, 17000), (20000, 21000)])
+def test_a_part_of_flac_is_that_part_of_the_whole(start, stop):
+    data = encode_flac(np.random.default_rng(0).uniform(-0.5, 0.5, 16000))
+    part, total = decode_flac_part(data, start, stop)
+    assert total == 16000
+    np.testing.assert_array_equal(part, decode_flac(data)[start:stop])
 
 
 def test_standardise_matches_the_published_formula():

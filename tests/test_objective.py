@@ -297,3 +297,47 @@ def test_a_step_of_training_lowers_the_loss(flame, style_encoder):
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.95 * losses[0]
+
+
+# Identity and style as the network sees them
+
+
+def test_hidden_identity_is_zero_for_the_network_and_nothing_else(flame, style_encoder):
+    seen = {}
+    for hidden in (False, True):
+        model = make_talker(no_shape_input=hidden)
+        watch = Watch(model)
+        make_objective(model, flame, style_encoder, **NEVER)(model, batch(), Randomness(0, "cpu"))
+        seen[hidden] = watch["person"]
+    assert (seen[True][:, :100] == 0).all() and (seen[False][:, :100] != 0).any()
+    torch.testing.assert_close(seen[True][:, 100:], seen[False][:, 100:])  # the style
+    model = make_talker(no_shape_input=True)
+    style = torch.ones(1, model.config.d_style)
+    torch.testing.assert_close(model.person(torch.ones(1, 100), style), model.person(-torch.ones(1, 100), style))
+
+
+def test_person_noise_has_the_asked_size_and_is_for_training_only(flame, style_encoder):
+    model = make_talker()
+    watch, objective = Watch(model), make_objective(model, flame, style_encoder, person_noise=0.1, **NEVER)
+    plain = make_objective(model, flame, style_encoder, **NEVER)
+
+    def person(objective):
+        objective(model, batch(), Randomness(0, "cpu"))
+        return watch["person"]
+
+    torch.testing.assert_close(person(objective), person(plain))  # in eval mode
+    model.train()
+    given, noisy = person(plain)[:, :100], person(objective)[:, :100]
+    size = ((noisy - given).square().mean() / given.square().mean()).sqrt().item()
+    assert 0.08 < size < 0.12
+
+
+def test_dropout_reaches_every_part_of_the_denoiser(flame):
+    model = make_talker(dropout=0.5).train()
+    data = torch.randn(2, P + N, D), torch.randn(2, P + N, 16), torch.randn(2, 228)
+    inputs = (*data, torch.tensor([1, 2]), torch.ones(2, N))
+    net = model.denoising_net
+    assert not torch.equal(net(*inputs), net(*inputs))
+    net.set_dropout(0.0)
+    assert torch.equal(net(*inputs), net(*inputs))
+    assert torch.equal(net(*inputs), make_talker(dropout=0.0).train().denoising_net(*inputs))

@@ -15,6 +15,7 @@ from scripts_for_dataset.synthetic.clips import join_sentences
 from scripts_for_dataset.synthetic.corpus import load_sentence, read_rows, tidy_phones
 from scripts_for_dataset.synthetic.identity import close_factors, sample_shape
 from scripts_for_dataset.synthetic.statistics import widen
+from scripts_for_dataset.synthetic.style import named_style
 from utils.coefs import CoefStats
 from utils.errors import UserError
 
@@ -122,6 +123,20 @@ def test_held_voices_and_sentences_are_only_in_test(corpus):
             assert speaker.split != "test" or row.held or row.voice == "kokoro-am_liam"
     assert all(seen.values())
     assert len({s.name for s in speakers}) == len(speakers)
+
+
+def test_no_two_speakers_are_the_same_person(corpus):
+    speakers = plan.plan_speakers(read_rows(corpus), 0.2, 0)
+    styles = [speaker.style for speaker in speakers]
+    assert len(set(styles)) == len(styles) > 20
+    assert all(len(speaker.clips) == 1 for speaker in speakers if speaker.split != "test")
+    labels = [speaker.name.split(".")[1] for speaker in speakers if speaker.split == "test"]
+    named = [label for label in labels if label != "random"]
+    assert named and len(set(named)) == len(named)
+    for speaker in speakers:
+        label = speaker.name.split(".")[1]
+        if speaker.split == "test" and label != "random":
+            assert speaker.style == named_style(label)
 
 
 def test_more_hours_than_speech_repeat_it_with_other_styles(corpus):
