@@ -120,20 +120,26 @@ def pairs(configs: Configs, codec: MotionCodec, split: str) -> MotionPairs:
     return MotionPairs(store, clips, codec, configs.model.n_motions, config.seed, repeats)
 
 
-def frozen_style_encoder(options: TalkerConfig, device: torch.device) -> StyleEncoder | None:
-    """The style encoder named by `style_enc_ckpt`.
+def frozen_style_encoder(options: TalkerConfig, stats: CoefStats, device: torch.device) -> StyleEncoder | None:
+    """The style encoder named by `style_enc_ckpt`; a warning if it knows motion by other statistics than `stats`.
 
     Raises:
         UserError: its motion (with or without head pose), or its width, is not this model's.
     """
     if options.style_enc_ckpt is None:
         return None
-    encoder, _ = load_style_encoder(options.style_enc_ckpt)
+    encoder, checkpoint = load_style_encoder(options.style_enc_ckpt)
     if encoder.config.no_head_pose != options.no_head_pose:
         wanted = "without" if options.no_head_pose else "with"
         raise UserError(f"--style_enc_ckpt {options.style_enc_ckpt}: needs a style encoder trained {wanted} head pose")
     if encoder.config.feature_dim != options.d_style:
         raise UserError(f"--d_style {options.d_style}: the style encoder gives {encoder.config.feature_dim} components")
+    if checkpoint.stats is not None and not checkpoint.stats.same_motion(stats):
+        log.warning(
+            "--style_enc_ckpt %s: was trained with other statistics than this network has (the data set's, or those of "
+            "--init_from): it will see motion on another scale than in extract_style.py",
+            options.style_enc_ckpt,
+        )
     return encoder.to(device).requires_grad_(False)
 
 
@@ -153,7 +159,7 @@ class Setup:
         run, options, check = configs.run, configs.model, problems.check
         stats = stats or check(CoefStats.load, run.data_root / run.stats_file) or CoefStats.identity()
         flame = (check(load_flame, run.head) or load_flame(None)).to(device)
-        style_encoder = check(frozen_style_encoder, options, device)
+        style_encoder = check(frozen_style_encoder, options, stats, device)
         codec = MotionCodec(options.layout, stats)
         loss = MotionLoss(configs.loss, options.target, codec.to(device), flame)
         schedule = Schedule.make(options.diff_schedule, options.n_diff_steps).to(device)

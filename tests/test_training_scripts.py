@@ -150,6 +150,17 @@ def test_fine_tuning_keeps_the_statistics_of_its_start(workspace, style_encoder,
     assert np.array_equal(tuned.exp_std, load_checkpoint(talker, "talker").stats.exp_std)
 
 
+def test_style_encoder_of_other_statistics_is_told(workspace, style_encoder, tmp_path, caplog):
+    data = make_data(tmp_path / "data", persons=5)
+    stats = dict(np.load(data / "stats_train.npz"))
+    np.savez(data / "stats_train.npz", **(stats | {"exp_std": 2 * stats["exp_std"]}))
+    main_dpt.main([*dpt_flags(workspace, style_encoder, "--exp_name", "same"), "--max_iter", "1"])
+    assert "other statistics" not in caplog.text
+    flags = dpt_flags(workspace, style_encoder, "--exp_name", "other", "--data_root", str(data), "--batch_size", "2")
+    main_dpt.main([*flags, "--max_iter", "1"])
+    assert "other statistics" in caplog.text
+
+
 def test_style_encoder_must_fit(workspace, style_encoder, capsys):
     for extra, named in ((["--no_head_pose"], "without head pose"), (["--d_style", "64"], "--d_style 64")):
         with pytest.raises(SystemExit) as stop:

@@ -110,6 +110,12 @@ class CoefStats:
     def to_dict(self) -> dict[str, Tensor]:
         return {key: getattr(self, key).cpu() for key in self.names()}
 
+    def same_motion(self, other: CoefStats) -> bool:
+        """Whether expression and pose are normalised alike, up to the rounding of a file."""
+        names = [f"{key}_{part}" for key in ("exp", "pose") for part in ("mean", "std")]
+        pairs = [(getattr(self, name).cpu(), getattr(other, name).cpu()) for name in names]
+        return all(torch.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in pairs)
+
     def to(self, device: torch.device | str) -> CoefStats:
         return CoefStats(**{key: getattr(self, key).to(device) for key in self.names()})
 
