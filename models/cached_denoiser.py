@@ -9,9 +9,13 @@ Exact up to rounding; `Denoiser` is the plain twin. What stays constant over the
 
 The last layer is evaluated for the window's frames alone. Biases that end in a residual sum are moved into the norm
 before it (and taken out of the matrix that reads the norm), so that sums are accumulated inside the matrix products.
+On a GPU the token-wise work between them is done by `models.fused_layer`.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +23,9 @@ from torch import Tensor, nn
 
 from models.denoiser import Denoiser
 from models.linear import FrozenLinear
+
+if TYPE_CHECKING:
+    from models.fused_layer import CrossAttention
 
 
 @dataclass(frozen=True)
@@ -34,12 +41,12 @@ class WindowCache:
     def tensors(self) -> list[Tensor]:
         return [self.person, self.frames, *self.keys, *self.values, *self.cross]
 
-    def copy_(self, other: "WindowCache") -> None:
+    def copy_(self, other: WindowCache) -> None:
         """Take over another window's constants, keeping the memory."""
         for mine, theirs in zip(self.tensors(), other.tensors(), strict=True):
             mine.copy_(theirs)
 
-    def clone(self) -> "WindowCache":
+    def clone(self) -> WindowCache:
         return WindowCache(
             self.person.clone(),
             self.frames.clone(),
@@ -92,6 +99,26 @@ class _Layer:
         self.up = frozen(layer.linear1.weight, layer.linear1.bias - layer.linear1.weight @ layer.linear2.bias)
         self.down = frozen(layer.linear2.weight, None)
         self.norm3 = _Norm(layer.norm3, following, dtype)
+        self.fused = self._fused()
+
+    def _fused(self) -> CrossAttention | None:
+        """The two norms and the looked-up cross-attention between them as CUDA kernels; None where there is no CUDA."""
+        if not self.query.weight.is_cuda:
+            return None
+        try:
+            from models.fused_layer import CrossAttention
+        except ImportError:  # a PyTorch without Triton
+            return None
+        norms = ((n.weight, n.bias, n.eps) for n in (self.norm1, self.norm2))
+        return CrossAttention(*norms, self.query.weight, self.query.bias, self.cross_out.weight, self.heads)
+
+    def cross_block(self, x: Tensor, window: list[Tensor], mask: Tensor | None, n: int) -> Tensor:
+        """norm2(cross_attention(norm1(x))); see `cross_attention`."""
+        keys, values, known = window
+        looked_up = known.dim() == 3 and n < 2
+        if self.fused is not None and looked_up and not torch.compiler.is_compiling():
+            return self.fused(x, keys, values, known, person=n == 1)
+        return self.norm2(self.cross_attention(self.norm1(x), window, mask, n))
 
     def split(self, x: Tensor) -> Tensor:
         """(B, T, k d) -> (k, B, heads, T, d / heads)."""
@@ -200,7 +227,6 @@ class CachedDenoiser:
             first = 1 + n_prev if layer is last else 0
             asking = int(layer is not last) if self.lookup else tokens.shape[1] - first
             mask = None if self.mask is None else self.mask[first:]
-            tokens = layer.norm1(layer.self_attention(tokens, first))
-            tokens = layer.norm2(layer.cross_attention(tokens, window, mask, asking))
+            tokens = layer.cross_block(layer.self_attention(tokens, first), window, mask, asking)
             tokens = layer.norm3(layer.feed_forward(tokens))
         return self.motion_out(self.hidden_out.gelu(tokens).float())
