@@ -8,7 +8,6 @@ python main_dpt.py --exp_name NAME --mode test --iter 200000
 import logging
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,97 +18,32 @@ from datasets.motion_pairs import MotionPairs
 from datasets.resident import batches_from
 from datasets.spoken_clips import validation_clips
 from models.audio_encoder import AudioEncoder
-from models.diffusion import SCHEDULES, Schedule
+from models.diffusion import Schedule
+from models.distillation import Distillation, make_student, only_denoiser
 from models.flame import Flame, load_flame
-from models.guidance import MODES
 from models.loading import load_style_encoder, load_talker, talker_checkpoint
-from models.losses import LossConfig, MotionLoss
+from models.losses import MotionLoss
 from models.metrics.validation import Validator
-from models.objective import Ends, ObjectiveConfig, TalkerObjective
+from models.objective import Ends, TalkerObjective
 from models.style_encoder import StyleEncoder
-from models.talker import AUDIO_MODELS, Talker, TalkerConfig, build_talker
+from models.talker import Talker, TalkerConfig, build_talker
+from models.training_flags import NETWORK_FLAGS, Configs, TalkerRunConfig, parse_args
 from models.validation_clips import ValidationClips, check_video
 from utils import training_run
 from utils.checkpoint import Checkpoint
 from utils.coefs import CoefStats, MotionCodec
-from utils.config import UserParser, add_flags, check_choice, from_args, to_plain
 from utils.data_order import EndlessBatches, Share, evaluation_batches, to_device
 from utils.errors import UserError, cli
 from utils.phones import PHONES_FILE, read_phones
 from utils.preflight import Problems, freeze
-from utils.processes import PRECISIONS, pick_device, start_processes
+from utils.processes import pick_device, start_processes
 from utils.run_dir import find_checkpoint, iter_name
-from utils.runtime import OpenedRun, Randomness, RunConfig
-from utils.train_step import SCHEDULERS, step_maker
+from utils.runtime import OpenedRun, Randomness
+from utils.train_step import step_maker
 from utils.trainer import Task
 from utils.training_run import Plan
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TalkerRunConfig(RunConfig):
-    """The run."""
-
-    audio_model_path: str | None = None
-    """Local folder with the audio encoder's weights in Hugging Face format (for whisper: a safetensors file)."""
-    init_from: Path | None = None
-    """Checkpoint to start from instead of fresh weights (fine-tuning); the network's flags must be the same."""
-    repeat_clips: int = 1
-    """Crops of each training clip in an epoch: for data sets of fewer clips than a batch."""
-    val_clips: int = 4
-    """Validation clips (10 s at most) to generate and measure at each validation; 0: none."""
-    val_video_iter: int = 0
-    """Steps between short videos of validation clips, a multiple of val_iter; 0: none."""
-    head: Path | None = None
-    """Head model of the vertex losses: a FLAME pkl or npz; default: the open head."""
-
-
-@dataclass(frozen=True)
-class Configs:
-    """All flags of the script, by what they describe."""
-
-    run: TalkerRunConfig
-    model: TalkerConfig
-    objective: ObjectiveConfig
-    loss: LossConfig
-
-    def resolved(self) -> dict[str, Any]:
-        return {name: to_plain(getattr(self, name)) for name in ("run", "model", "objective", "loss")}
-
-
-def parse_args(argv: list[str] | None = None) -> Configs:
-    parser = UserParser(description=__doc__.splitlines()[0])
-    add_flags(parser, TalkerRunConfig, "run")
-    add_flags(parser, TalkerConfig, "network")
-    add_flags(parser, ObjectiveConfig, "training pairs")
-    add_flags(parser, LossConfig, "losses")
-    parser.add_argument("--rot_repr", default="aa", choices=["aa"], help="accepted for old command lines")
-    parser.add_argument("--architecture", default="decoder", choices=["decoder"], help="accepted for old command lines")
-    args = parser.parse_args(argv)
-    configs = Configs(*(from_args(c, args) for c in (TalkerRunConfig, TalkerConfig, ObjectiveConfig, LossConfig)))
-    for flag, choices in CHOICES.items():
-        check_choice(f"--{flag}", getattr(args, flag), choices)
-    return configs
-
-
-# What decides the weights' shapes and meaning.
-NETWORK_FLAGS = (
-    *("target", "n_diff_steps", "diff_schedule", "no_head_pose", "d_style", "audio_model", "align_mask_width"),
-    *("no_use_learnable_pe", "use_indicator", "feature_dim", "n_heads", "n_layers", "mlp_ratio", "n_motions"),
-    *("n_prev_motions", "fps"),
-)
-CHOICES = {
-    "mode": ("train", "test"),
-    "precision": PRECISIONS,
-    "target": ("sample", "noise"),
-    "cfg_mode": MODES,
-    "diff_schedule": SCHEDULES,
-    "audio_model": AUDIO_MODELS,
-    "pad_mode": ("zero", "replicate"),
-    "scheduler": SCHEDULERS,
-    "criterion": ("l1", "l2"),
-}
 
 
 def pairs(configs: Configs, codec: MotionCodec, split: str) -> MotionPairs:
@@ -176,6 +110,20 @@ class Setup:
             count += weight
         return {name: value / count for name, value in sums.items()}
 
+    def distilling(self, model: Talker, teacher: Path) -> "Setup":
+        """The same with the teacher's paths as what is learnt.
+
+        Raises:
+            UserError: this teacher cannot be distilled to so many steps.
+        """
+        from_teacher, _ = load_talker(teacher)
+        from_teacher.audio_encoder = model.audio_encoder  # alike, and kept once
+        try:
+            objective = Distillation(self.objective, from_teacher.to(self.device), model.config.distilled_steps)
+        except ValueError as error:
+            raise UserError(f"--distilled_steps {model.config.distilled_steps}: {error}") from error
+        return replace(self, objective=objective)
+
 
 def starting_model(configs: Configs, source: Path | None) -> tuple[Talker, Checkpoint | None]:
     """Fresh weights around a pretrained audio encoder, or a checkpoint and its weights.
@@ -186,21 +134,32 @@ def starting_model(configs: Configs, source: Path | None) -> tuple[Talker, Check
     if source is None:
         return build_talker(configs.model, pretrained=True, path=configs.run.audio_model_path), None
     model, checkpoint = load_talker(source)
-    wanted, found = asdict(configs.model), asdict(model.config)
-    differing = [f"--{k} {found[k]}" for k in wanted if k in NETWORK_FLAGS and wanted[k] != found[k]]
-    if configs.model.no_use_learnable_pe and wanted["positional_encoding"] != found["positional_encoding"]:
-        differing.append(f"--positional_encoding {found['positional_encoding']}")
-    if configs.model.has_style != model.config.has_style:
-        differing.append(f"{'a' if model.config.has_style else 'no'} --style_enc_ckpt")
-    if differing:
-        raise UserError(f"{source}: was trained with {', '.join(differing)}; give the same flags")
+    check_network(configs.model, model.config, source)
+    if configs.model.distilled_steps and not model.config.distilled_steps:
+        model = make_student(model, configs.model.distilled_steps)
     model.config = configs.model
     model.denoising_net.set_dropout(configs.model.dropout)
+    if configs.model.distilled_steps:
+        only_denoiser(model)
     return model, checkpoint
 
 
+def check_network(wanted: TalkerConfig, found: TalkerConfig, source: Path) -> None:
+    """UserError if a checkpoint's network is not the one that the flags describe."""
+    flags, has = asdict(wanted), asdict(found)
+    differing = [f"--{k} {has[k]}" for k in flags if k in NETWORK_FLAGS and flags[k] != has[k]]
+    if wanted.no_use_learnable_pe and flags["positional_encoding"] != has["positional_encoding"]:
+        differing.append(f"--positional_encoding {has['positional_encoding']}")
+    if wanted.has_style != found.has_style:
+        differing.append(f"{'a' if found.has_style else 'no'} --style_enc_ckpt")
+    if found.distilled_steps not in (0, wanted.distilled_steps):
+        differing.append(f"--distilled_steps {found.distilled_steps} (fine-tune its teacher instead)")
+    if differing:
+        raise UserError(f"{source}: was trained with {', '.join(differing)}; give the same flags")
+
+
 def train(configs: Configs) -> None:
-    config = configs.run
+    config, distilled = configs.run, configs.model.distilled_steps
     accelerator = start_processes(config.device, config.matmul_precision)
 
     def make_plan(run: OpenedRun, problems: Problems) -> Plan | None:
@@ -215,6 +174,8 @@ def train(configs: Configs) -> None:
             check(EndlessBatches, len(train_set), config.batch_size, config.seed, 0, share)
         if model is not None:
             check(freeze, model, config.freeze)
+        if distilled and config.init_from is None:
+            problems.found.append(f"--distilled_steps {distilled}: needs --init_from, the model to distil")
         random = Randomness(config.seed, setup.device, share.process)
         make_step = check(step_maker, config.cuda_graph, accelerator, [random.device])
         if config.val_video_iter > 0 and accelerator.is_main_process:
@@ -222,6 +183,8 @@ def train(configs: Configs) -> None:
         if problems.found:
             return None
         model = model.to(setup.device).train()
+        if distilled:
+            setup = setup.distilling(model, config.init_from)
         task = make_task(configs, setup, model, val_set, random)
         return Plan(
             with_clips(task, configs, setup, run.folder) if accelerator.is_main_process else task,
@@ -289,6 +252,8 @@ def compile_blocks(model: Talker) -> None:
 
 def test(configs: Configs) -> None:
     model, checkpoint = load_talker(find_checkpoint("DPT", configs.run.exp_name, configs.run.iter))
+    if model.config.distilled_steps:
+        raise UserError(f"--exp_name {configs.run.exp_name}: is a distilled model; measure it with evaluate.py")
     # The published files name their style encoder by a path of the authors' machine; a flag overrides it.
     ours = configs.model.style_enc_ckpt or model.config.style_enc_ckpt
     configs = replace(configs, model=replace(model.config, style_enc_ckpt=ours))

@@ -139,7 +139,7 @@ class Bench:
         if mode == PLAIN:
             self.twins[n] = best, motion
         twin_seconds, twin = self.twins[n]
-        branches = len(self.guidance.branches())
+        branches = len(engine.guidance.branches())
         flop = step_flop(self.model.denoising_net.config, n, branches, config.cached)
         rate = flop * len(self.steps) / best
         few = self.steps[-PROFILED_STEPS:]

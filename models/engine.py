@@ -13,7 +13,7 @@ from torch import Tensor
 
 from models.cached_denoiser import CachedDenoiser, WindowCache
 from models.guidance import Guidance
-from models.guided import Conditions, branch_inputs, guided_denoiser
+from models.guided import Conditions, branch_inputs, fitting, guided_denoiser
 from models.sampling import Noise, Step, run_steps
 from models.talker import Talker
 
@@ -67,7 +67,7 @@ class Engine:
     """
 
     def __init__(self, model: Talker, guidance: Guidance, config: EngineConfig | None = None) -> None:
-        self.model, self.guidance = model, guidance
+        self.model, self.guidance = model, fitting(guidance, model)
         self.config = (config or EngineConfig()).on(model.device)
         self.net = CachedDenoiser(model.denoising_net, _DTYPES.get(self.config.precision, torch.float32))
         self.predict = torch.compile(self._predict, dynamic=False) if self.config.compile else self._predict

@@ -1,6 +1,8 @@
 """Classifier-free guidance on audio and style, and dynamic thresholding (paper section 3.4; Saharia et al. 2022)."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -30,9 +32,10 @@ class Guidance:
 
     conditions: tuple[str, ...] = CONDITIONS
     mode: str = "incremental"
-    audio_scale: float = 1.15
-    style_scale: float = 3.0
+    audio_scale: float | Tensor = 1.15  # or one for each sample, (B, 1, 1)
+    style_scale: float | Tensor = 3.0
     threshold: DynamicThreshold | None = None
+    folded: bool = False  # the network was distilled with guidance: it is told the scales, and evaluated once
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.conditions if name not in CONDITIONS]
@@ -40,6 +43,18 @@ class Guidance:
             raise ValueError(f"guiding condition {unknown[0]!r} is unknown; use audio, style or audio,style")
         if self.mode not in MODES:
             raise ValueError(f"guidance mode {self.mode!r} is unknown; use one of {', '.join(MODES)}")
+
+    def folded_into(self, conditions: tuple[str, ...], mode: str) -> Guidance:
+        """The same for a network that was distilled with guidance of these conditions, in this mode.
+
+        Raises:
+            ValueError: it cannot guide in another way, nor clamp branches that it does not have.
+        """
+        if self.threshold is not None:
+            raise ValueError("dynamic thresholding needs guidance branches, which a distilled model does not have")
+        if (frozenset(self.conditions), self.mode) != (frozenset(conditions), mode):
+            raise ValueError(f"this distilled model knows {mode} guidance of {', '.join(conditions)} only")
+        return replace(self, folded=True)
 
     @property
     def guided(self) -> tuple[str, ...]:
@@ -51,6 +66,8 @@ class Guidance:
 
         incremental (audio, style): nothing, audio, audio + style; independent: nothing, audio, style.
         """
+        if self.folded:
+            return [frozenset(CONDITIONS)]
         always = frozenset(CONDITIONS) - frozenset(self.guided)
         sets = [frozenset()]
         for name in self.guided:
@@ -62,11 +79,19 @@ class Guidance:
 
         incremental: n + s_a (a - n) + s_s (as - a); independent: n + s_a (a - n) + s_s (s - n).
         """
+        if self.folded:
+            return predictions[0]
         if self.threshold is not None:
             predictions = [self.threshold(x) for x in predictions]
         scales = {"audio": self.audio_scale, "style": self.style_scale}
         guided = predictions[0]
         for i, name in enumerate(self.guided, start=1):
             base = predictions[i - 1] if self.mode == "incremental" else predictions[0]
-            guided = torch.add(guided, predictions[i] - base, alpha=scales[name])
+            guided = _add_scaled(guided, predictions[i] - base, scales[name])
         return guided
+
+
+def _add_scaled(total: Tensor, change: Tensor, scale: float | Tensor) -> Tensor:
+    if isinstance(scale, Tensor):
+        return torch.addcmul(total, change, scale)
+    return torch.add(total, change, alpha=scale)

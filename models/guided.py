@@ -28,18 +28,39 @@ class Conditions:
         return Conditions(*(None if value is None else value[index] for value in values))
 
 
+def fitting(guidance: Guidance, model: Talker) -> Guidance:
+    """Guidance as this network computes it: by branches, or, after distillation, by itself.
+
+    Raises:
+        ValueError: a distilled network cannot guide that way.
+    """
+    if not model.config.distilled_steps:
+        return guidance
+    return guidance.folded_into(model.config.conditions, model.config.cfg_mode)
+
+
+def persons(model: Talker, given: Conditions, guidance: Guidance) -> Tensor:
+    """What the person tokens of all branches are made from, (R B, person_dim)."""
+    if guidance.folded:
+        scales = torch.tensor([[guidance.audio_scale, guidance.style_scale]], device=given.shape.device)
+        return model.person(given.shape, given.style, scales.expand(len(given.shape), -1))
+    branches = guidance.branches()
+    return torch.cat([model.person(given.shape, given.style if "style" in seen else None) for seen in branches])
+
+
 def guided_denoiser(model: Talker, given: Conditions, guidance: Guidance) -> Denoise:
     """The guided prediction of the window's frames as a function of (x_t, t); all branches run as one batch.
 
     Null audio stands in for the current window's features only; the previous ones stay in every branch.
     This is the plain twin of `Engine`: every step evaluates the whole network.
     """
+    guidance = fitting(guidance, model)
     branches = guidance.branches()
     n_branches, batch = len(branches), len(given.audio)
     null_audio = model.null_audio_feat.expand_as(given.audio)
     audio = torch.cat([given.audio if "audio" in seen else null_audio for seen in branches])
     memory = torch.cat([given.prev_audio.repeat(n_branches, 1, 1), audio], dim=1)
-    person = torch.cat([model.person(given.shape, given.style if "style" in seen else None) for seen in branches])
+    person = persons(model, given, guidance)
     prev_motion = given.prev_motion.repeat(n_branches, 1, 1)
     indicator = None if given.indicator is None else given.indicator.repeat(n_branches, 1)
 
@@ -61,7 +82,7 @@ def branch_inputs(model: Talker, given: Conditions, guidance: Guidance) -> Branc
     return BranchInputs(
         memories=[torch.cat([given.prev_audio, given.audio if audio else null_audio], dim=1) for audio in heard],
         memory_of=[heard.index("audio" in seen) for seen in branches],
-        person=torch.cat([model.person(given.shape, given.style if "style" in seen else None) for seen in branches]),
+        person=persons(model, given, guidance),
         prev_motion=given.prev_motion,
         indicator=given.indicator,
     )

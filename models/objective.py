@@ -25,6 +25,8 @@ class ObjectiveConfig:
     """Probability that a batch's second clips are cut short."""
     person_noise: float = 0.0
     """Noise on identity and style while training, relative to their size: people are then not learnt by heart."""
+    teacher_steps: int = 4
+    """With --distilled_steps: ddim steps of the teacher that one of the student replaces."""
 
 
 # Per clip of the pair: None (whole), or a valid length in [1, L) for every sample (B,).

@@ -45,6 +45,22 @@ def check_sampling_flags(args: argparse.Namespace) -> None:
             raise UserError(f"--{flag} {scale}: must be a finite number; the default is {default:g}")
 
 
+def few_steps(options: TalkerConfig) -> int:
+    """How many ddim steps a model of ours takes if nobody says otherwise."""
+    return options.distilled_steps or min(FEW_STEPS, options.n_diff_steps)
+
+
+def check_distilled(args: argparse.Namespace, guidance: Guidance, options: TalkerConfig) -> None:
+    """Raises UserError for what only the teacher of a distilled model can do."""
+    only = options.distilled_steps
+    if args.sampler not in (None, "ddim") or args.steps not in (None, only):
+        raise UserError(f"--sampler, --steps: this model was distilled to {only} ddim steps; leave both out")
+    try:
+        guidance.folded_into(options.conditions, options.cfg_mode)
+    except ValueError as error:
+        raise UserError(f"--dtr, --cfg_mode, --cfg_cond: {error}; leave them out") from error
+
+
 def generation_config(args: argparse.Namespace, options: TalkerConfig, published: bool) -> GenerationConfig:
     """Guidance and sampler from the flags, with the model's own settings as defaults.
 
@@ -63,10 +79,12 @@ def generation_config(args: argparse.Namespace, options: TalkerConfig, published
     scales = {flag: defaults[flag] if scale is None else scale for flag, scale in given.items()}
     mode = args.cfg_mode or options.cfg_mode
     guidance = Guidance(conditions, mode, scales["scale_audio"], scales["scale_style"], threshold)
+    if options.distilled_steps:
+        check_distilled(args, guidance, options)
     name = args.sampler or ("ddpm" if published else "ddim")
     if args.steps is not None and not 1 <= args.steps <= options.n_diff_steps:
         raise UserError(f"--steps {args.steps}: this model has {options.n_diff_steps} diffusion steps; use 1 to that")
-    default = None if name == "ddpm" else min(FEW_STEPS, options.n_diff_steps)
+    default = None if name == "ddpm" else few_steps(options)
     sampler = SamplerConfig(name, args.steps or default)
     return GenerationConfig(
         guidance,

@@ -10,6 +10,7 @@ from models.denoiser import Denoiser, DenoiserConfig
 from utils.coefs import N_SHAPE, CoefLayout
 
 AUDIO_MODELS = ("hubert", "wav2vec2", "whisper")
+N_SCALES = 2  # guidance scales of audio and style, which a distilled network is told
 FROZEN_AUDIO_MODELS = ("whisper",)  # shipped beside the code; never trained, never in a checkpoint
 
 
@@ -59,6 +60,8 @@ class TalkerConfig:
     """Hide the identity from the network. Where it says nothing about motion it is only a key to learn speakers by."""
     fps: int = 25
     """Motion frames per second."""
+    distilled_steps: int = 0
+    """Train a network that takes so many ddim steps, with guidance folded in, from the one of --init_from; 0: off."""
     pad_mode: str = "zero"
     """How short audio and motion are padded: zero or replicate."""
     positional_encoding: str = "per_frame"
@@ -81,7 +84,7 @@ class TalkerConfig:
     def denoiser(self) -> DenoiserConfig:
         return DenoiserConfig(
             motion_dim=self.layout.motion_dim,
-            person_dim=N_SHAPE + (self.d_style if self.has_style else 0),
+            person_dim=N_SHAPE + (self.d_style if self.has_style else 0) + (N_SCALES if self.distilled_steps else 0),
             n_diff_steps=self.n_diff_steps,
             feature_dim=self.feature_dim,
             n_heads=self.n_heads,
@@ -125,15 +128,18 @@ class Talker(nn.Module):
         """Previous motion (B, P, D) and audio features (B, P, F) of a first window."""
         return self.start_motion_feat.expand(batch, -1, -1), self.start_audio_feat.expand(batch, -1, -1)
 
-    def person(self, shape: Tensor, style: Tensor | None) -> Tensor:
-        """Normalised shape (B, 100) and style (B, d_style), None: the null style -> person vector."""
-        if self.config.no_shape_input:
-            shape = torch.zeros_like(shape)
-        if not self.config.has_style:
-            return shape
-        if style is None:
-            style = self.null_style_feat[0].expand(len(shape), -1)
-        return torch.cat([shape, style], dim=-1)
+    def person(self, shape: Tensor, style: Tensor | None, scales: Tensor | None = None) -> Tensor:
+        """Normalised shape (B, 100) and style (B, d_style), None: the null style -> person vector.
+
+        scales: (B, 2) guidance scales of audio and style, for a distilled network.
+        """
+        parts = [torch.zeros_like(shape) if self.config.no_shape_input else shape]
+        if self.config.has_style:
+            parts.append(self.null_style_feat[0].expand(len(shape), -1) if style is None else style)
+        if self.config.distilled_steps:
+            assert scales is not None, "a distilled network is told the guidance scales"
+            parts.append(scales)
+        return torch.cat(parts, dim=-1)
 
 
 def build_talker(

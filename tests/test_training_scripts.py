@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 import pytest
+import soundfile
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import demo
@@ -75,6 +77,37 @@ def dpt_flags(workspace, style_encoder, *more):
         str(style_encoder),
     ]
     return [*flags, "--n_diff_steps", "8", "--ema_decay", "0.9", "--val_clips", "0", *SIZES, *more]
+
+
+def test_distilling(workspace, talker, style_encoder, capsys):
+    """A teacher of 8 steps becomes a student of 2; the run resumes; demo.py takes its 2 steps and no others."""
+    flags = [*dpt_flags(workspace, style_encoder), "--exp_name", "few", "--distilled_steps", "2", "--teacher_steps", "2"]
+    main_dpt.main([*flags, "--init_from", str(talker), "--max_iter", "1"])
+    main_dpt.main([*flags, "--init_from", str(talker), "--max_iter", "2", "--resume"])
+    path = run_dir.find_checkpoint("DPT", "few", 2)
+    before, after = load_checkpoint(talker, "talker"), load_checkpoint(path, "talker")
+    assert after.config["distilled_steps"] == 2
+    width = before.model["denoising_net.person_proj.weight"].shape[1]
+    assert after.model["denoising_net.person_proj.weight"].shape[1] == width + 2
+    same = {name for name, value in before.model.items() if torch.equal(after.model[name].float(), value.float())}
+    assert all(name in same for name in before.model if not name.startswith("denoising_net"))
+    assert not any(name in same for name in before.model if "linear1.weight" in name)
+
+    soundfile.write(workspace / "few.wav", speech(1.0), 16000)
+    common = ["--exp_name", "few", "-a", str(workspace / "few.wav"), "-o", str(workspace / "few.mp4"), "--no_video"]
+    demo.main([*common, "--save_coef", "-ss", "2"])
+    assert np.isfinite(np.load(workspace / "few.npz")["exp"]).all()
+    for more, words in {
+        ("--steps", "4"): "distilled to 2 ddim steps",
+        ("--dtr", "0.9"): "dynamic thresholding",
+        ("--cfg_mode", "independent"): "incremental guidance of audio, style only",
+    }.items():
+        with pytest.raises(SystemExit):
+            demo.main([*common, *more])
+        assert words in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main_dpt.main([*flags, "--fresh"])
+    assert "needs --init_from" in capsys.readouterr().err
 
 
 def logged(checkpoint):

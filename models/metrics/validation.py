@@ -68,7 +68,7 @@ class Validator:
         draw = self.draw
         if draw is None:
             guidance = Guidance(options.conditions, options.cfg_mode)
-            sampler = SamplerConfig("ddim", min(_STEPS, options.n_diff_steps))
+            sampler = SamplerConfig("ddim", options.distilled_steps or min(_STEPS, options.n_diff_steps))
             engine = EngineConfig(graph=False)  # its weights are used once: nothing to capture for
             draw = Draw(GenerationConfig(guidance, sampler, engine=engine), n_samples=1, batch_size=64)
         model.eval()
