@@ -26,11 +26,11 @@ from benchmarks.random_store import identity_codec, write_random_store
 from benchmarks.report import text_table, write_json
 from datasets.clip_store import ClipStore
 from datasets.motion_pairs import MotionPairs
-from datasets.resident import ResidentBatches
+from datasets.resident import ResidentBatches, read_by_workers
 from utils.config import UserParser
-from utils.data_order import EndlessBatches, to_device, training_batches
+from utils.data_order import EndlessBatches, Share, to_device
 from utils.errors import cli
-from utils.runtime import pick_device
+from utils.runtime import RunConfig, pick_device
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ def measure_all(dataset: MotionPairs, args, device: torch.device) -> list[Row]:
     rows = []
     for workers in args.workers:
         start = time.perf_counter()
-        batches = training_batches(dataset, args.batch_size, 0, workers)
+        config = RunConfig(exp_name="", batch_size=args.batch_size, num_workers=workers)
+        batches = read_by_workers(dataset, config, device, Share(), 0)
         rows.append(measure(f"{workers} workers", batches, args, device, start))
         del batches  # ends the workers
     start = time.perf_counter()

@@ -162,7 +162,8 @@ class ClipStore:
         wanted = segment.n_frames * samples_per_frame()
         if abs(total - wanted) > _TAIL_FRAMES * samples_per_frame():
             raise UserError(f"{self.path}: {key}: {total} samples of audio for {wanted}; rebuild the data set")
-        return np.pad(audio, (0, stop - start - len(audio)))
+        missing = stop - start - len(audio)
+        return np.pad(audio, (0, missing)) if missing else audio
 
     def _get(self, key: str) -> bytes | None:
         import lmdb

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -12,6 +13,7 @@ from datasets.clip_store import ClipStore
 from datasets.crops import crop_random, crop_start, usable_clips
 from utils.audio import standardise
 from utils.coefs import MotionCodec
+from utils.data_order import to_device
 
 
 class MotionPairs(Dataset):
@@ -64,13 +66,47 @@ class MotionPairs(Dataset):
         """The clips that items come from."""
         return list(dict(self._clips))
 
-    def pair(self, clip: str, start: int) -> dict[str, Tensor]:
-        """The item for frames start .. start + 2 n - 1 of a clip."""
+    def pair(self, clip: str, start: int, pcm: bool = False) -> dict[str, Tensor]:
+        """The item for frames start .. start + 2 n - 1 of a clip; with `pcm` audio as `to_pcm` gives it."""
         frames = self.store.read_frames(clip, start, start + 2 * self.n_motions)
         exp, pose, shape = (torch.from_numpy(frames.coefs[name]) for name in ("exp", "pose", "shape"))
         halves = {
-            "audio": torch.from_numpy(standardise(frames.audio)),
+            "audio": torch.from_numpy((to_pcm if pcm else standardise)(frames.audio)),
             "motion": self.codec.encode(exp, pose),
             "shape": self.codec.stats.normalise("shape", shape),
         }
         return {name: values.unflatten(0, (2, -1)) for name, values in halves.items()}
+
+
+_FULL_SCALE = 32768  # 16 bit, as FLAC holds it
+
+
+class StoredPairs(Dataset):
+    """The items of `MotionPairs` as workers send them: audio as it is stored, half the bytes. See `finished`."""
+
+    def __init__(self, pairs: MotionPairs) -> None:
+        self.pairs = pairs
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Tensor]:
+        return self.pairs.pair(*self.pairs.locate(key), pcm=True)
+
+
+def finished(batch: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """A collated batch of `StoredPairs` on the device, its audio standardised there: items of `MotionPairs`."""
+    batch = to_device(batch, device)
+    return {**batch, "audio": standardised(batch["audio"].flatten(1)).view(batch["audio"].shape)}
+
+
+def to_pcm(audio: np.ndarray) -> np.ndarray:
+    """float (n,) in -1 to 1 -> the 16 bit samples it was decoded from."""
+    return np.clip(np.round(audio * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
+
+
+def standardised(pcm: Tensor) -> Tensor:
+    """16 bit audio (B, n) -> `utils.audio.standardise` of each row, float32."""
+    x = pcm.float() / _FULL_SCALE
+    x = x - x.mean(dim=1, keepdim=True)
+    return x / (x.std(dim=1, keepdim=True) + 1e-5)

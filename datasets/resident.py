@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -18,14 +19,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from datasets.motion_pairs import MotionPairs
+from datasets.motion_pairs import MotionPairs, StoredPairs, finished, standardised, to_pcm
 from datasets.style_pairs import StylePairs
-from utils.data_order import EndlessBatches, Share, training_batches
+from utils.data_order import EndlessBatches, Share, to_device, training_batches
 from utils.runtime import RunConfig
 from utils.timebase import samples_per_frame
 
 log = logging.getLogger(__name__)
-_FULL_SCALE = 32768  # 16 bit, as FLAC holds it
 _BLOCK = 16  # batches: waiting for a copy at every step would cost a small network much of its time
 Keys = Sequence[tuple[int, int]]
 
@@ -46,11 +46,10 @@ class _WholeClips(Dataset):
             return {"motion": codec.encode(torch.from_numpy(coefs["exp"]), torch.from_numpy(coefs["pose"]))}
         frames = store.read_frames(clip, 0, store.n_frames(clip))
         exp, pose, shape = (torch.from_numpy(frames.coefs[name]) for name in ("exp", "pose", "shape"))
-        pcm = np.clip(np.round(frames.audio * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1)
         return {
             "motion": codec.encode(exp, pose),
             "shape": codec.stats.normalise("shape", shape),
-            "audio": torch.from_numpy(pcm.astype(np.int16)),
+            "audio": torch.from_numpy(to_pcm(frames.audio)),
         }
 
 
@@ -98,7 +97,7 @@ class ResidentBatches:
         halves = torch.stack([starts, starts + n], dim=1)
         audio = self._cut("audio", starts * samples_per_frame(), 2 * n * samples_per_frame())
         return {
-            "audio": standardise(audio).unflatten(1, (2, -1)),
+            "audio": standardised(audio).unflatten(1, (2, -1)),
             "motion": self._cut("motion", halves, n),
             "shape": self._cut("shape", halves, n),
         }
@@ -108,18 +107,21 @@ class ResidentBatches:
         return self._data[name][starts[..., None] + torch.arange(length, device=self._device)]
 
 
-def standardise(pcm: Tensor) -> Tensor:
-    """16 bit audio (B, n) -> `utils.audio.standardise` of each row, float32."""
-    x = pcm.float() / _FULL_SCALE
-    x = x - x.mean(dim=1, keepdim=True)
-    return x / (x.std(dim=1, keepdim=True) + 1e-5)
-
-
 def batches_from(
     pairs: MotionPairs | StylePairs, config: RunConfig, device: torch.device, share: Share
 ) -> Callable[[int], Iterator[Any]]:
     """Batch number -> this process's endless batches from there on, as `--preload` says."""
     if not config.preload:
-        return lambda start: training_batches(pairs, config.batch_size, config.seed, config.num_workers, start, share)
+        return partial(read_by_workers, pairs, config, device, share)
     resident = ResidentBatches(pairs, device, config.num_workers)
     return lambda start: resident(EndlessBatches(len(pairs), config.batch_size, config.seed, start, share))
+
+
+def read_by_workers(
+    pairs: MotionPairs | StylePairs, config: RunConfig, device: torch.device, share: Share, start: int
+) -> Iterator[Any]:
+    """Endless batches on the device, read by `--num_workers` processes."""
+    speech = isinstance(pairs, MotionPairs)
+    source = StoredPairs(pairs) if speech else pairs
+    batches = training_batches(source, config.batch_size, config.seed, config.num_workers, start, share)
+    return (finished(batch, device) if speech else to_device(batch, device) for batch in batches)

@@ -81,7 +81,9 @@ class Distillation(TalkerObjective):
             x_T = torch.randn(2 * size, *motion.shape[2:], generator=random.device, device=device)
             noisy, targets = self._paths(given, scales, x_T)
         n_prev = model.config.n_prev_motions
-        every = Conditions(*(None if v is None else v.repeat(steps, *[1] * (v.dim() - 1)) for v in vars(given).values()))
+        every = Conditions(
+            *(None if v is None else v.repeat(steps, *[1] * (v.dim() - 1)) for v in vars(given).values())
+        )
         output = model.denoising_net(
             torch.cat([every.prev_motion, noisy.flatten(0, 1)], dim=1),
             torch.cat([every.prev_audio, every.audio], dim=1),

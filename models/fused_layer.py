@@ -124,7 +124,7 @@ class CrossAttention:
 
     def _of_person(self, x: Tensor, keys: Tensor, values: Tensor, block: int) -> Tensor:
         """(B, heads, d) float32: what each head adds to the person tokens."""
-        (batch, tokens, size), (frames, width) = x.shape, keys.shape[2:]
+        (batch, _, size), (frames, width) = x.shape, keys.shape[2:]
         assert keys.stride() == values.stride() and keys.stride(3) == 1
         out = torch.empty(batch, self.heads, size, dtype=torch.float32, device=x.device)
         weight, bias, eps = self.first_norm

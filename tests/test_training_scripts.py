@@ -81,7 +81,15 @@ def dpt_flags(workspace, style_encoder, *more):
 
 def test_distilling(workspace, talker, style_encoder, capsys):
     """A teacher of 8 steps becomes a student of 2; the run resumes; demo.py takes its 2 steps and no others."""
-    flags = [*dpt_flags(workspace, style_encoder), "--exp_name", "few", "--distilled_steps", "2", "--teacher_steps", "2"]
+    flags = [
+        *dpt_flags(workspace, style_encoder),
+        "--exp_name",
+        "few",
+        "--distilled_steps",
+        "2",
+        "--teacher_steps",
+        "2",
+    ]
     main_dpt.main([*flags, "--init_from", str(talker), "--max_iter", "1"])
     main_dpt.main([*flags, "--init_from", str(talker), "--max_iter", "2", "--resume"])
     path = run_dir.find_checkpoint("DPT", "few", 2)
