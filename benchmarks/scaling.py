@@ -32,6 +32,7 @@ from utils.errors import UserError, cli
 from utils.processes import pick_device
 
 _POOL = 512  # items
+_PORT = "29507"
 _BLOCKS = 8  # of the last quarter, for the standard error
 
 
@@ -76,16 +77,24 @@ def launch(args, processes: int, accumulate: int, result: Path) -> dict:
     """Run `work` in that many processes."""
     # Two batches are cut short in 16 ways, each of which would be captured.
     mode = args.mode.removesuffix(" graph") if accumulate > 1 else args.mode
-    command = [sys.executable, "-m"]
-    if processes > 1:
-        command += ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m"]
-    command += ["benchmarks.scaling", f"--result={result}", f"--accumulate={accumulate}", f"--mode={mode}"]
+    command = [sys.executable, "-m", "benchmarks.scaling"]
+    command += [f"--result={result}", f"--accumulate={accumulate}", f"--mode={mode}"]
     for name in ("batch_size", "steps", "warm_up", "size", "device"):
         command.append(f"--{name}={getattr(args, name)}")
-    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
-    if done.returncode:
-        raise UserError(f"--processes {processes}: the run failed (exit code {done.returncode}); see above")
+    running = [subprocess.Popen(command, env=surroundings(rank, processes)) for rank in range(processes)]
+    failed = [process.wait() for process in running if process.wait()]
+    if failed:
+        raise UserError(f"--processes {processes}: the run failed (exit code {failed[0]}); see above")
     return json.loads(result.read_text())
+
+
+def surroundings(rank: int, processes: int) -> dict[str, str]:
+    """What torchrun would set, with addresses that need no name server."""
+    found = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if processes > 1:
+        found |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": _PORT}
+        found |= {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
+    return found
 
 
 def standard_error(losses: list[float]) -> float:

@@ -81,12 +81,15 @@ def plain_loop(dataset: StylePairs, args, device: torch.device) -> Loop:
 
 
 def our_loop(
-    dataset: StylePairs, args, device: torch.device, preload: bool, graph: bool = False, precision: str = "fp32"
-) -> Loop:
+    dataset: StylePairs, args, device: torch.device, preload: bool, graph: bool = False, precision: str = "fp32",
+    compiled: bool = False,
+) -> Loop:  # fmt: skip
     """The trainer's loop, without its logs."""
     accelerator = start_processes(args.device, precision)
     torch.manual_seed(0)
     encoder = StyleEncoder(StyleEncoderConfig()).to(device).train()
+    if compiled:
+        encoder.compile()
     random = Randomness(0, device)
     learner = Learner(encoder, StepConfig(), accelerator)
     update = step_maker(graph, accelerator)(learner, lambda batch: (contrast(encoder, batch), {}))
@@ -127,6 +130,7 @@ def measure_all(dataset: StylePairs, args, device: torch.device) -> list[Row]:
     rows = [measure("plain", plain_loop(dataset, args, device), args.steps, device, None)]
     loops: dict[str, tuple] = {"endless workers": (False,), "preload": (True,)}
     if device.type == "cuda":
+        loops["preload, compiled, graph, bf16"] = (True, True, "bf16", True)
         loops |= {f"preload, graph, {name}": (True, True, name) for name in ("fp32", "tf32", "bf16")}
     for name, options in loops.items():
         loop = our_loop(dataset, args, device, *options)

@@ -53,16 +53,17 @@ class Case:
         noise = torch.randn(2, batch_size, frames + 9, 54, generator=generator) * sizes * 3
         smooth = torch.nn.functional.avg_pool1d(noise.flatten(0, 1).transpose(1, 2), 10, 1).transpose(1, 2)
         predicted, truth = smooth.unflatten(0, (2, batch_size)).to(device)
-        self.predicted, self.truth = predicted.requires_grad_(True), truth
+        self.predicted, self.truth = predicted, truth
         self.shape = torch.randn(batch_size, 100, generator=generator).to(device)
 
     def run(self, loss: MotionLoss) -> tuple[dict[str, Tensor], Tensor]:
         """Terms, and the gradient of their weighted sum."""
-        terms = loss(self.predicted, self.truth, None, self.truth, self.shape, None)
+        predicted = self.predicted.detach().requires_grad_(True)  # a new leaf: an old one belongs to another stream
+        terms = loss(predicted, self.truth, None, self.truth, self.shape, None)
         vertex = {name: terms[name] for name in ("vert", "vel", "smooth")}
         weights = loss.config.weights()
-        (gradient,) = torch.autograd.grad(sum(weights[k] * v for k, v in vertex.items()), self.predicted)
-        return vertex, gradient
+        (gradient,) = torch.autograd.grad(sum(weights[k] * v for k, v in vertex.items()), predicted)
+        return {name: value.detach() for name, value in vertex.items()}, gradient
 
 
 def replayed(run: Callable[[], object], device: torch.device) -> Callable[[], object]:

@@ -39,7 +39,7 @@ _TAIL_FRAMES = 2  # a segment's audio may differ this much from its frames (stre
 class Frames:
     """A stretch of one clip."""
 
-    audio: np.ndarray  # float32 (640 n,)
+    audio: np.ndarray  # float32 (or int16, if asked for) (640 n,)
     coefs: Coefs  # 'shape' (n, 100), 'exp' (n, 50), 'pose' (n, 6), float32
 
 
@@ -110,8 +110,10 @@ class ClipStore:
         """Length of a clip in frames; UserError if it is unknown."""
         return clip_encoding.decode_count(self._need(f"{clip}/metadata"), "n_frames", f"{self.path}: {clip}")
 
-    def read_frames(self, clip: str, start: int, stop: int) -> Frames:
+    def read_frames(self, clip: str, start: int, stop: int, dtype: str = "float32") -> Frames:
         """Audio and coefficients of frames start..stop-1, decoding only the segments concerned.
+
+        dtype: of the audio, float32 or int16 (as it is stored).
 
         Raises:
             UserError: unknown clip, frames beyond its end, damaged data.
@@ -120,7 +122,7 @@ class ClipStore:
         pieces, audio = [], []
         for key, segment, low, high in self._segments(clip, start, stop):
             pieces.append({name: values[low:high] for name, values in segment.coefs.items()})
-            audio.append(self._decode(segment, low * unit, high * unit, key))
+            audio.append(self._decode(segment, (low * unit, high * unit), key, dtype))
         return Frames(np.concatenate(audio), _join(pieces))
 
     def read_coefs(self, clip: str, start: int = 0, stop: int | None = None) -> Coefs:
@@ -153,10 +155,11 @@ class ClipStore:
                 )
             yield key, segment, max(start - first, 0), min(stop - first, segment.n_frames)
 
-    def _decode(self, segment: Segment, start: int, stop: int, key: str) -> np.ndarray:
+    def _decode(self, segment: Segment, part: tuple[int, int], key: str, dtype: str) -> np.ndarray:
         """Samples start..stop - 1 of a segment; zeros beyond the end of audio that is a little too short."""
+        start, stop = part
         try:
-            audio, total = decode_flac_part(segment.flac, start, stop)
+            audio, total = decode_flac_part(segment.flac, start, stop, dtype=dtype)
         except UserError as error:
             raise UserError(f"{self.path}: {key}: {error}") from error
         wanted = segment.n_frames * samples_per_frame()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -67,11 +66,11 @@ class MotionPairs(Dataset):
         return list(dict(self._clips))
 
     def pair(self, clip: str, start: int, pcm: bool = False) -> dict[str, Tensor]:
-        """The item for frames start .. start + 2 n - 1 of a clip; with `pcm` audio as `to_pcm` gives it."""
-        frames = self.store.read_frames(clip, start, start + 2 * self.n_motions)
+        """The item for frames start .. start + 2 n - 1 of a clip; with `pcm` audio is int16, as stored."""
+        frames = self.store.read_frames(clip, start, start + 2 * self.n_motions, "int16" if pcm else "float32")
         exp, pose, shape = (torch.from_numpy(frames.coefs[name]) for name in ("exp", "pose", "shape"))
         halves = {
-            "audio": torch.from_numpy((to_pcm if pcm else standardise)(frames.audio)),
+            "audio": torch.from_numpy(frames.audio if pcm else standardise(frames.audio)),
             "motion": self.codec.encode(exp, pose),
             "shape": self.codec.stats.normalise("shape", shape),
         }
@@ -98,11 +97,6 @@ def finished(batch: dict[str, Tensor], device: torch.device) -> dict[str, Tensor
     """A collated batch of `StoredPairs` on the device, its audio standardised there: items of `MotionPairs`."""
     batch = to_device(batch, device)
     return {**batch, "audio": standardised(batch["audio"].flatten(1)).view(batch["audio"].shape)}
-
-
-def to_pcm(audio: np.ndarray) -> np.ndarray:
-    """float (n,) in -1 to 1 -> the 16 bit samples it was decoded from."""
-    return np.clip(np.round(audio * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
 
 
 def standardised(pcm: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from datasets.motion_pairs import MotionPairs, StoredPairs, finished, standardised, to_pcm
+from datasets.motion_pairs import MotionPairs, StoredPairs, finished, standardised
 from datasets.style_pairs import StylePairs
 from utils.data_order import EndlessBatches, Share, to_device, training_batches
 from utils.runtime import RunConfig
@@ -44,12 +44,12 @@ class _WholeClips(Dataset):
         if not self.speech:
             coefs = store.read_coefs(clip)
             return {"motion": codec.encode(torch.from_numpy(coefs["exp"]), torch.from_numpy(coefs["pose"]))}
-        frames = store.read_frames(clip, 0, store.n_frames(clip))
+        frames = store.read_frames(clip, 0, store.n_frames(clip), "int16")
         exp, pose, shape = (torch.from_numpy(frames.coefs[name]) for name in ("exp", "pose", "shape"))
         return {
             "motion": codec.encode(exp, pose),
             "shape": codec.stats.normalise("shape", shape),
-            "audio": torch.from_numpy(to_pcm(frames.audio)),
+            "audio": torch.from_numpy(frames.audio),
         }
 
 

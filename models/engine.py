@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import gc
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -130,6 +131,7 @@ class _StepGraph:
                 self.step()
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
+        gc.collect()  # not while recording: freeing another graph would spoil it
         with torch.cuda.graph(graph):
             self.step()
         return graph

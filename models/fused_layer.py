@@ -18,7 +18,7 @@ from torch import Tensor
 
 @triton.jit
 def _normalised(x, weight, bias, inside, size, eps):
-    """LayerNorm of one row x (BLOCK,), of which `size` numbers are inside."""
+    """LayerNorm of one row x (BLOCK,), of which `size` numbers are inside; the others become `bias` there."""
     mean = tl.sum(x, axis=0) / size
     centred = tl.where(inside, x - mean, 0.0)
     return centred * tl.rsqrt(tl.sum(centred * centred, axis=0) / size + eps) * weight + bias
@@ -28,44 +28,41 @@ def _normalised(x, weight, bias, inside, size, eps):
 def _person_kernel(
     x, weight, bias, query_weight, query_bias, keys, values, out_weight, out, eps,
     x_batch, kv_batch, kv_head, kv_row, frames, size, width,
-    BLOCK: tl.constexpr, FRAMES: tl.constexpr, WIDTH: tl.constexpr, CHUNK: tl.constexpr,
+    BLOCK: tl.constexpr, FRAMES: tl.constexpr, WIDTH: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
-    """out[b, h] (size,): what head h adds to the person token of item b. Program (b, h)."""
+    """out[b, h] (size,): what head h adds to the person token of item b. Program (b, h).
+
+    A chain of short sums whose time is waiting for memory: all that does not depend on x is asked for first (EARLY;
+    the output matrix only where the registers hold it, too).
+    """
     b, h = tl.program_id(0), tl.program_id(1)
-    at = tl.arange(0, BLOCK)
-    row = tl.load(x + b * x_batch + at, mask=at < size, other=0.0).to(tl.float32)
-    mean = tl.sum(row, axis=0) / size
-    centred = tl.where(at < size, row - mean, 0.0)
-    scale = tl.rsqrt(tl.sum(centred * centred, axis=0) / size + eps)
-
-    # This head's part of the query: rows h * width .. of the matrix, in pieces of CHUNK columns.
-    i, c = tl.arange(0, WIDTH), tl.arange(0, CHUNK)
-    head = h * width + i
-    query = tl.load(query_bias + head, mask=i < width, other=0.0).to(tl.float32)
-    for start in range(0, BLOCK, CHUNK):
-        k = start + c
-        piece = tl.load(x + b * x_batch + k, mask=k < size, other=0.0).to(tl.float32)
-        gain = tl.load(weight + k, mask=k < size, other=0.0).to(tl.float32)
-        piece = (piece - mean) * scale * gain + tl.load(bias + k, mask=k < size, other=0.0).to(tl.float32)
-        inside = (i[:, None] < width) & (k[None, :] < size)
-        matrix = tl.load(query_weight + head[:, None] * size + k[None, :], mask=inside, other=0.0).to(tl.float32)
-        query += tl.sum(matrix * piece[None, :], axis=1)
-
-    t = tl.arange(0, FRAMES)
+    at, i, t = tl.arange(0, BLOCK), tl.arange(0, WIDTH), tl.arange(0, FRAMES)
+    head, inside = h * width + i, at < size
+    matrix = (i[:, None] < width) & inside[None, :]
+    queries = tl.load(query_weight + head[:, None] * size + at[None, :], mask=matrix, other=0.0)
     place = b * kv_batch + h * kv_head + t[:, None] * kv_row + i[None, :]
-    inside = (t[:, None] < frames) & (i[None, :] < width)
-    scores = tl.sum(tl.load(keys + place, mask=inside, other=0.0).to(tl.float32) * query[None, :], axis=1)
+    memory = (t[:, None] < frames) & (i[None, :] < width)
+    key = tl.load(keys + place, mask=memory, other=0.0)
+    value = tl.load(values + place, mask=memory, other=0.0)
+    back = out_weight + at[:, None] * size + head[None, :]
+    matrix = inside[:, None] & (i[None, :] < width)
+    if EARLY:
+        outputs = tl.load(back, mask=matrix, other=0.0)
+
+    row = tl.load(x + b * x_batch + at, mask=inside, other=0.0).to(tl.float32)
+    gain = tl.load(weight + at, mask=inside, other=0.0).to(tl.float32)
+    shift = tl.load(bias + at, mask=inside, other=0.0).to(tl.float32)
+    row = _normalised(row, gain, shift, inside, size, eps)
+    query = tl.sum(queries.to(tl.float32) * row[None, :], axis=1)
+    query += tl.load(query_bias + head, mask=i < width, other=0.0).to(tl.float32)
+    scores = tl.sum(key.to(tl.float32) * query[None, :], axis=1)
     scores = tl.where(t < frames, scores * tl.rsqrt(width.to(tl.float32)), float("-inf"))
     scores = tl.exp(scores - tl.max(scores, axis=0))
-    attended = tl.sum(tl.load(values + place, mask=inside, other=0.0).to(tl.float32) * scores[:, None], axis=0)
-    attended = attended / tl.sum(scores, axis=0)
-
-    for start in range(0, BLOCK, CHUNK):
-        k = start + c
-        inside = (k[:, None] < size) & (i[None, :] < width)
-        matrix = tl.load(out_weight + k[:, None] * size + head[None, :], mask=inside, other=0.0).to(tl.float32)
-        added = tl.sum(matrix * attended[None, :], axis=1)
-        tl.store(out + (b * tl.num_programs(1) + h) * size + k, added, mask=k < size)
+    attended = tl.sum(value.to(tl.float32) * scores[:, None], axis=0) / tl.sum(scores, axis=0)
+    if not EARLY:
+        outputs = tl.load(back, mask=matrix, other=0.0)
+    added = tl.sum(outputs.to(tl.float32) * attended[None, :], axis=1)
+    tl.store(out + (b * tl.num_programs(1) + h) * size + at, added, mask=inside)
 
 
 @triton.jit
@@ -131,6 +128,6 @@ class CrossAttention:
         _person_kernel[batch, self.heads](
             x, weight, bias, self.query_weight, self.query_bias, keys, values, self.out_weight, out, eps,
             x.stride(0), *keys.stride()[:3], frames, size, width,
-            block, triton.next_power_of_2(frames), triton.next_power_of_2(width), min(block, 128), num_warps=8,
+            block, triton.next_power_of_2(frames), triton.next_power_of_2(width), x.element_size() == 2, num_warps=16,
         )  # fmt: skip
         return out

@@ -126,7 +126,7 @@ class TalkerObjective:
         """
         ends: Ends = []
         for probability in (self.config.trunc_prob1, self.config.trunc_prob2):
-            cut = torch.rand((), generator=random.host).item() < probability
+            cut = torch.rand((), generator=random.common).item() < probability
             ends.append(torch.randint(1, n_frames, (size,), generator=random.host) if cut else None)
         return ends
 

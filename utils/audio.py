@@ -151,9 +151,12 @@ def decode_flac(data: bytes, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
 
 
 def decode_flac_part(
-    data: bytes, start: int, stop: int | None, sample_rate: int = SAMPLE_RATE
+    data: bytes, start: int, stop: int | None, sample_rate: int = SAMPLE_RATE, dtype: str = "float32"
 ) -> tuple[np.ndarray, int]:
-    """Samples start..stop - 1 (as far as there are) of what `decode_flac` gives, without decoding all of it; n."""
+    """Samples start..stop - 1 (as far as there are) of what `decode_flac` gives, without decoding all of it; n.
+
+    dtype: float32, or int16 for the samples as they are stored.
+    """
     import soundfile
 
     try:
@@ -167,9 +170,9 @@ def decode_flac_part(
             start = min(start, total)
             if start > 0:
                 file.seek(start)
-            audio = file.read(min(total if stop is None else stop, total) - start, dtype="float32", always_2d=True)
+            audio = file.read(min(total if stop is None else stop, total) - start, dtype=dtype, always_2d=True)
     except soundfile.LibsndfileError as error:
         raise UserError(f"data set audio: damaged FLAC ({error}); rebuild the data set") from error
     if rate != sample_rate:
         raise UserError(f"data set audio: sampled at {rate} Hz, not {sample_rate}; rebuild the data set")
-    return (audio[:, 0].copy() if audio.shape[1] == 1 else audio.mean(axis=1)), total
+    return (audio[:, 0].copy() if audio.shape[1] == 1 else audio.mean(axis=1).astype(dtype)), total

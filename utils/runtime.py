@@ -79,7 +79,8 @@ class RunConfig(TrainerConfig):
 
 
 class Randomness:
-    """All random numbers of a run. `host`: decisions the CPU takes; `device`: noise, drawn where it is used.
+    """All random numbers of a run. `host`: decisions the CPU takes; `device`: noise, drawn where it is used; `common`:
+    decisions on which work a step does, alike in all processes, lest they wait for one another.
 
     `begin(step)` seeds these two, and the global ones (dropout; layer drop and SpecAugment in the audio encoder), from
     (seed, step, process). So a resumed step draws what it would have drawn, whatever happened between.
@@ -87,13 +88,14 @@ class Randomness:
 
     def __init__(self, seed: int, device: torch.device | str, process: int = 0) -> None:
         self.seed, self.process = seed, process
-        self.host = torch.Generator().manual_seed(seed)
+        self.host, self.common = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed)
         self.device = torch.Generator(device).manual_seed(seed)
 
     def begin(self, step: int) -> None:
         """Seed everything for a training step."""
         mixed = _mix(_mix(_mix(self.seed) + step) + self.process)
         self.host.manual_seed(mixed)
+        self.common.manual_seed(_mix(_mix(self.seed) + step))
         self.device.manual_seed(mixed)
         # Not torch.manual_seed: without a GPU it notes a traceback at every call, for a GPU that may come.
         torch.default_generator.manual_seed(mixed + 1)
@@ -103,10 +105,11 @@ class Randomness:
         python_random.seed(mixed)
 
     def state(self) -> dict[str, Tensor]:
-        return {"host": self.host.get_state(), "device": self.device.get_state()}
+        return {"host": self.host.get_state(), "common": self.common.get_state(), "device": self.device.get_state()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         self.host.set_state(state["host"].cpu())
+        self.common.set_state(state["common"].cpu())
         self.device.set_state(state["device"].cpu())
 
 

@@ -8,6 +8,7 @@ them in the same memory.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -80,6 +81,7 @@ class GraphedStep:
         for generator in self._generators:
             graph.register_generator_state(generator)
         torch.cuda.synchronize()
+        gc.collect()  # not while recording: freeing another graph would spoil it
         # All graphs work in the first one's memory: what a capture frees, the next one takes. So each replay overwrites
         # intermediate results and outputs of the others, which is safe here because (1) replays run one after another
         # on one stream; (2) none reads what another has left: gradients start anew, and inputs, weights and optimiser
