@@ -173,4 +173,3 @@ def _published_segment(content: object, source: str) -> Segment:
     if not isinstance(audio, bytes | bytearray):
         raise UserError(f"{source}: no audio in this segment; rebuild the data set")
     return Segment(check_coefs(content.get("coef"), source), bytes(audio))
-

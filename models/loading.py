@@ -6,9 +6,15 @@ from dataclasses import asdict
 from pathlib import Path
 
 from models.audio_encoder import audio_config, config_from_weights
+from models.network_sizes import (
+    check_amount,
+    check_audio_config,
+    check_config,
+    least_of_style_encoder,
+    least_of_talker,
+)
 from models.style_encoder import StyleEncoder, StyleEncoderConfig
 from models.talker import FROZEN_AUDIO_MODELS, Talker, TalkerConfig, build_talker
-from models.network_sizes import check_audio_config, check_config, check_weights
 from utils.checkpoint import Checkpoint, load_checkpoint, load_weights
 from utils.coefs import CoefStats
 from utils.errors import UserError
@@ -26,7 +32,7 @@ def load_style_encoder(path: str | Path) -> tuple[StyleEncoder, Checkpoint]:
     with _fitting(path):
         config = StyleEncoderConfig(**checkpoint.config)
         check_config(config)
-        check_weights(lambda: StyleEncoder(config), checkpoint, path)
+        check_amount(least_of_style_encoder(config), checkpoint.model)
         encoder = StyleEncoder(config)
     load_weights(encoder, checkpoint, str(path))
     return encoder.eval(), checkpoint
@@ -44,7 +50,7 @@ def load_talker(path: str | Path) -> tuple[Talker, Checkpoint]:
         check_config(config)
         sizes = checkpoint.audio_config or _sizes(config, checkpoint, path)
         check_audio_config(sizes)
-        check_weights(lambda: build_talker(config, sizes), checkpoint, path)
+        check_amount(least_of_talker(config, sizes), checkpoint.model)
         talker = build_talker(config, sizes)
     load_weights(talker, checkpoint, str(path))
     return talker.eval(), checkpoint

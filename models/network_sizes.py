@@ -1,25 +1,31 @@
-"""What a checkpoint says of its network, checked before memory is taken for it."""
+"""What a checkpoint says of its network, checked before memory is taken for it: a file of a few bytes can ask for terabytes.
+
+Numbers have bounds, and the weights that the network must have at the least are compared with those in the file.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-import torch
-from torch import nn
+from torch import Tensor
 
-from utils.checkpoint import Checkpoint
-from utils.errors import UserError
+from models.style_encoder import StyleEncoderConfig
+from models.talker import TalkerConfig
 
-# Far beyond any use. Weights are compared with the file's; tables that are not in it follow from these numbers alone.
+# Far beyond any use; tables that are not among the weights follow from these alone.
 MOST = {
-    "feature_dim": 8192, "d_style": 8192, "n_heads": 512, "n_layers": 96, "mlp_ratio": 64, "n_motions": 4000,
-    "n_prev_motions": 4000, "n_diff_steps": 20_000, "align_mask_width": 10_000, "fps": 1000,
+    "feature_dim": 4096, "d_style": 4096, "n_heads": 512, "n_layers": 96, "mlp_ratio": 64, "n_motions": 4000,
+    "n_prev_motions": 4000, "n_diff_steps": 10_000, "align_mask_width": 10_000, "fps": 1000,
 }  # fmt: skip
+# The base models of transformers, and the bounds on what a checkpoint may change.
+_BASE = {"hidden_size": 768, "num_hidden_layers": 12, "intermediate_size": 3072, "num_conv_pos_embeddings": 128,
+         "num_conv_pos_embedding_groups": 16}  # fmt: skip
+_CONV = {"conv_dim": (512,) * 7, "conv_kernel": (10, 3, 3, 3, 3, 2, 2)}
 _MOST_AUDIO, _MOST_LAYERS, _MOST_ITEMS = 20_000, 96, 32
+_ADDED = ("add_adapter", "adapter_attn_dim")  # weights that no model of ours has
 
 
 def check_config(config: Any) -> None:
@@ -39,7 +45,7 @@ def check_config(config: Any) -> None:
 
 
 def check_audio_config(sizes: object) -> None:
-    """The same for the arguments of transformers' configuration of an audio encoder.
+    """The same for the arguments of transformers' configuration of an audio encoder; None: it has none.
 
     Raises:
         ValueError: naming the entry.
@@ -51,23 +57,35 @@ def check_audio_config(sizes: object) -> None:
     for name, value in sizes.items():
         items = value if isinstance(value, list | tuple) else [value]
         most = _MOST_LAYERS if "layers" in name else _MOST_AUDIO
-        if len(items) > _MOST_ITEMS or not all(isinstance(x, int | float) and abs(x) <= most for x in items):
+        numbers = len(items) <= _MOST_ITEMS and all(isinstance(x, int | float) and abs(x) <= most for x in items)
+        if not numbers or (name in _ADDED and value):
             raise ValueError(f"the audio encoder's {name} is {str(value)[:60]}")
 
 
-def check_weights(build: Callable[[], nn.Module], checkpoint: Checkpoint, path: str | Path) -> None:
-    """Compare the file's weights with those of its network, which is laid out without memory for this.
+def check_amount(least: int, weights: Mapping[str, Tensor]) -> None:
+    """Raises ValueError if there are fewer weights than the network has at the least."""
+    found = sum(value.numel() for value in weights.values())
+    if least > found:
+        raise ValueError(f"a network of these sizes has {least} weights or more, the file {found}")
 
-    Raises:
-        UserError: names or sizes differ.
-    """
-    with torch.device("meta"):
-        wanted = {name: tuple(value.shape) for name, value in build().state_dict().items()}
-    found = {name: tuple(value.shape) for name, value in checkpoint.model.items()}
-    differing = [name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)]
-    if differing:
-        name = min(differing, key=str)
-        raise UserError(
-            f"{path}: weights do not fit its own configuration ({name} is {found.get(name, 'missing')}, expected "
-            f"{wanted.get(name, 'none')}); the file is damaged"
-        )
+
+def least_of_style_encoder(config: StyleEncoderConfig) -> int:
+    """Matrices of the transformer, without biases and the like."""
+    return config.n_layers * (4 + 2 * config.mlp_ratio) * config.feature_dim**2
+
+
+def least_of_talker(config: TalkerConfig, sizes: Mapping[str, Any] | None) -> int:
+    """The same for the denoiser and, unless it is a frozen one, the audio encoder."""
+    dim = config.feature_dim
+    frames = 0 if config.no_use_learnable_pe else config.n_motions
+    style = config.d_style if config.has_style else 0
+    least = (config.n_layers * (8 + 2 * config.mlp_ratio) + 2) * dim**2 + (frames + config.n_prev_motions + style) * dim
+    return least if sizes is None else least + _least_of_audio(_BASE | _CONV | dict(sizes), dim)
+
+
+def _least_of_audio(sizes: Mapping[str, Any], dim: int) -> int:
+    hidden, inner, n_layers = (sizes[name] for name in ("hidden_size", "intermediate_size", "num_hidden_layers"))
+    widths, kernels = sizes["conv_dim"], sizes["conv_kernel"]
+    convolutions = sum(a * b * k for a, b, k in zip(widths, widths[1:], kernels[1:]))
+    positions = hidden * (hidden // sizes["num_conv_pos_embedding_groups"]) * sizes["num_conv_pos_embeddings"]
+    return n_layers * (4 * hidden**2 + 2 * hidden * inner) + convolutions + positions + (widths[-1] + dim) * hidden

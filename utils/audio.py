@@ -16,7 +16,9 @@ from utils.errors import UserError
 from utils.timebase import SAMPLE_RATE
 
 # The containers that are opened: none of FFmpeg's many that name other files or addresses (concat, HLS, DASH, SDP ...).
-FORMATS = "wav,w64,aiff,au,caf,flac,mp3,aac,amr,ogg,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,asf,avi,flv,mpegts,mpeg,ac3,eac3"
+FORMATS = (
+    "wav,w64,aiff,au,caf,flac,mp3,aac,amr,ogg,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,asf,avi,flv,mpegts,mpeg,ac3,eac3"
+)
 _OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "", "max_streams": "100"}
 RATES = (1000, 1_000_000)  # Hz; a file of a few bytes at 1 Hz would be hours
 MAX_HOURS = 4  # in memory at once: 0.9 GB
@@ -24,9 +26,7 @@ SILENCE = 1e-4  # peaks below this (-80 dB) hold no speech
 MAX_RATIO = 1000  # samples per byte of a FLAC; digital silence has about 350
 
 
-def load_audio(
-    path: str | Path, sample_rate: int = SAMPLE_RATE, max_seconds: float = 3600 * MAX_HOURS
-) -> np.ndarray:
+def load_audio(path: str | Path, sample_rate: int = SAMPLE_RATE, max_seconds: float = 3600 * MAX_HOURS) -> np.ndarray:
     """Decode the first audio stream of any wav, flac, mp3, m4a, ogg, mp4, webm ... file.
 
     Args:
@@ -119,12 +119,14 @@ def _kept(frame, stream, container_format: str) -> int:
 def _mono(samples: np.ndarray, n_channels: int, planar: bool) -> np.ndarray:
     """PyAV frame array -> mean over channels, float32 (n,) with full scale 1."""
     channels = samples if planar else samples.reshape(-1, n_channels).T
-    mono = channels.mean(axis=0, dtype=np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):  # infinite samples are refused by `stream_audio`
+        mono = channels.mean(axis=0, dtype=np.float64)
     if samples.dtype == np.uint8:  # the one unsigned format: 128 is silence
         mono = (mono - 128) / 128
     elif samples.dtype.kind == "i":
         mono /= -float(np.iinfo(samples.dtype).min)
-    return mono.astype(np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):
+        return mono.astype(np.float32)
 
 
 def resampled(pieces: Iterator[tuple[int, np.ndarray]], sample_rate: int) -> Iterator[np.ndarray]:

@@ -16,6 +16,7 @@ from utils.torch_file import load_torch
 FORMAT = "diffposetalk-1"
 KINDS = {"style_encoder": "style encoder (SE)", "talker": "denoising network (DPT)"}
 
+
 @dataclass
 class Checkpoint:
     """What a checkpoint file holds."""
@@ -90,7 +91,9 @@ def _read(path: Path) -> dict:
         payload = load_torch(_bytes(path), str(path))
     except RefusedError as error:
         what = str(error).removeprefix("refused to load ")
-        raise UserError(f"{path}: refused, it contains {what}, which could run code; use a checkpoint you trust") from error
+        raise UserError(
+            f"{path}: refused, it contains {what}, which could run code; use a checkpoint you trust"
+        ) from error
     if not isinstance(payload, dict):
         raise UserError(f"{path}: holds a {type(payload).__name__}, not a checkpoint; give an iter_XXXXXXX.pt file")
     return payload

@@ -84,7 +84,9 @@ class CoefStats:
             )
         arrays = read_npz(path)
         with np.errstate(over="ignore"):  # too large for float32: infinite, and refused as such
-            values = {key: arrays[key].astype(np.float32) for key in cls.names() if key in arrays and is_numeric(arrays[key])}
+            values = {
+                key: arrays[key].astype(np.float32) for key in cls.names() if key in arrays and is_numeric(arrays[key])
+            }
         return cls.from_dict(values, str(path))
 
     @classmethod

@@ -196,7 +196,12 @@ def _check_numbers(head: HeadFile, path: Path) -> None:
     """Vertices named by faces and landmarks, texture corners, and the sizes of what only some files have."""
     n, n_uv = head.n_vertices, 0 if head.uv is None else len(head.uv)
     landmarks = np.array(list(head.landmarks.values()), np.int64)
-    for name, ids, end in (("faces", head.faces, n), ("lmk68", head.lmk68, n), ("landmarks", landmarks, n), ("ft", head.ft, n_uv)):
+    for name, ids, end in (
+        ("faces", head.faces, n),
+        ("lmk68", head.lmk68, n),
+        ("landmarks", landmarks, n),
+        ("ft", head.ft, n_uv),
+    ):
         if ids is not None and ids.size and not 0 <= ids.min() <= ids.max() < end:
             raise UserError(f"{path}: {name} name vertices outside 0..{end - 1}; {_HOW}")
     shapes = {"uv": (n_uv, 2), "ft": head.faces.shape, "vertex_colours": (n, 3), "lmk68": (68,)}

@@ -103,7 +103,9 @@ def read_image(path: Path) -> np.ndarray:
         with Image.open(io.BytesIO(read_bytes(path, MAX_BYTES)), formats=IMAGES) as image:
             if max(image.size) > MAX_SIDE:
                 width, height = image.size
-                raise UserError(f"--texture {path}: has {width} x {height} pixels, at most {MAX_SIDE} a side; shrink it")
+                raise UserError(
+                    f"--texture {path}: has {width} x {height} pixels, at most {MAX_SIDE} a side; shrink it"
+                )
             return np.array(ImageOps.exif_transpose(image).convert("RGB"))
     except UserError:
         raise

@@ -12,6 +12,7 @@ AUDIO_SUFFIXES = frozenset(
     [".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".oga", ".opus", ".aiff", ".aif", ".wma"]
     + [".mp4", ".mov", ".mkv", ".webm"]  # the sound of a video
 )
+MAX_INPUTS = 20_000
 LIST_SUFFIXES = (".txt", ".lst")
 
 
@@ -41,6 +42,8 @@ def read_inputs(name: str | Path) -> list[Path]:
     found = [path.parent / line for line in lines if line and not line.startswith("#")]
     if not found:
         raise UserError(f"{path}: the list is empty; write one path a line")
+    if len(found) > MAX_INPUTS:
+        raise UserError(f"{path}: names {len(found)} recordings, at most {MAX_INPUTS} are taken; cut it into several")
     return found
 
 

@@ -76,7 +76,9 @@ def _members(data: bytearray, source: str) -> dict[str, memoryview]:
     except UserError:
         raise
     except Exception as error:  # as above, from zipfile
-        raise UserError(f"{source}: not readable (damaged or incomplete: {error}); copy or download it again") from error
+        raise UserError(
+            f"{source}: not readable (damaged or incomplete: {error}); copy or download it again"
+        ) from error
     return found
 
 
@@ -147,7 +149,10 @@ def _path(kind: type[pathlib.PurePath], parts: tuple) -> pathlib.PurePath:
     return kind(*parts)
 
 
-_POSIX, _WINDOWS = (Stand(lambda *p: _path(pathlib.PurePosixPath, p)), Stand(lambda *p: _path(pathlib.PureWindowsPath, p)))
+_POSIX, _WINDOWS = (
+    Stand(lambda *p: _path(pathlib.PurePosixPath, p)),
+    Stand(lambda *p: _path(pathlib.PureWindowsPath, p)),
+)
 _PATHS = {"PosixPath": _POSIX, "PurePosixPath": _POSIX, "WindowsPath": _WINDOWS, "PureWindowsPath": _WINDOWS}
 _KNOWN: dict[tuple[str, str], object] = {
     ("torch._utils", "_rebuild_tensor_v2"): Stand(_rebuild_tensor),
@@ -185,7 +190,9 @@ def _plain(value: object, budget: Iterator[int]) -> Any:
         return {_plain(key, budget): _plain(item, budget) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(_plain(item, budget) for item in value)
-    plain = int | float | str | bytes | bytearray | type(None) | np.generic | np.ndarray | torch.Tensor | pathlib.PurePath
+    plain = (
+        int | float | str | bytes | bytearray | type(None) | np.generic | np.ndarray | torch.Tensor | pathlib.PurePath
+    )
     if isinstance(value, plain):
         return value
     raise pickle.UnpicklingError(f"refused a value of type {type(value).__name__}")

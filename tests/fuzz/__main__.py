@@ -28,7 +28,9 @@ def make_parser() -> UserParser:
     add("--inputs", type=int, default=10_000, help="files per reader (default: %(default)s)")
     add("--seed", type=int, default=0, help="of the damage (default: %(default)s)")
     add("--readers", default="", help=f"some of {','.join(reader.name for reader in READERS)} (default: all)")
-    add("--seconds", type=float, default=0, help="stop every reader after its share of so many seconds (default: never)")
+    add(
+        "--seconds", type=float, default=0, help="stop every reader after its share of so many seconds (default: never)"
+    )
     add("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
     add("--keep", type=Path, default=Path("fuzz_failures"), help="folder for files that failed (default: %(default)s)")
     return parser

@@ -13,7 +13,25 @@ from collections.abc import Callable
 
 Mutator = Callable[[bytes, random.Random], bytes]
 
-EXTREMES = (0, 1, 2, 127, 128, 255, 256, 1000, 32767, 65535, 2**24, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**63 - 1, 2**64 - 1)
+EXTREMES = (
+    0,
+    1,
+    2,
+    127,
+    128,
+    255,
+    256,
+    1000,
+    32767,
+    65535,
+    2**24,
+    2**31 - 1,
+    2**31,
+    2**32 - 1,
+    2**40,
+    2**63 - 1,
+    2**64 - 1,
+)
 ODD_SHAPES = ("()", "(0,)", "(1,)", "(3, 0)", "(2147483648,)", "(1099511627776,)", "(100000, 100000, 100000)", "(-1,)",
               "(4294967296, 4294967296)", "(True,)", "(1.5,)", "('a',)", "[3]", "(1,)*40", "((1,),)", "None")  # fmt: skip
 ODD_TYPES = ("'<f4'", "'>f8'", "'|O'", "'|V8'", "'<U5'", "'|S0'", "'<M8[D]'", "'<c16'", "[('a', '<f4')]", "'<f2'",
@@ -76,16 +94,20 @@ def mutate_member(data: bytes, rng: random.Random) -> bytes:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = {info.filename: archive.read(info) for info in archive.infolist()}
-    except (zipfile.BadZipFile, OSError, ValueError):
+    except Exception:  # it was damaged before
         return mutate_bytes(data, rng)
     name = rng.choice(sorted(members))
     members[name] = _inner(name)(members[name], rng)
     if rng.random() < 0.1:
-        members[rng.choice(("../escaped.npy", "/tmp/escaped.npy", "exp.npy", "x/", "data.pkl", "é.npy"))] = members[name]
+        members[rng.choice(("../escaped.npy", "/tmp/escaped.npy", "exp.npy", "x/", "data.pkl", "é.npy"))] = members[
+            name
+        ]
     if rng.random() < 0.1:
         del members[rng.choice(sorted(members))]
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as archive:
+    with zipfile.ZipFile(
+        buffer, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
+    ) as archive:
         for member, value in members.items():
             archive.writestr(member, value)
     return buffer.getvalue()
@@ -137,7 +159,9 @@ def mutate_pickle(data: bytes, rng: random.Random) -> bytes:
             parts[at] = _argument(parts[at], rng)
         else:
             module, name = rng.choice(HOSTILE)
-            call = f"c{module}\n{name}\n".encode() + rng.choice((b"", b")R", b"}b", b"X\1\0\0\0x\x85R", b"J\xff\xff\xff\x7f\x85R"))
+            call = f"c{module}\n{name}\n".encode() + rng.choice(
+                (b"", b")R", b"}b", b"X\1\0\0\0x\x85R", b"J\xff\xff\xff\x7f\x85R")
+            )
             parts.insert(at, call)
         if not parts:
             break
@@ -179,7 +203,7 @@ def mutate_json(data: bytes, rng: random.Random) -> bytes:
     at = rng.randrange(len(lines)) if data.count(b"\n{") else None
     try:
         tree = json.loads(lines[at] if at is not None else data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return mutate_bytes(data, rng)
     tree = _replaced(tree, rng)
     text = json.dumps(tree)

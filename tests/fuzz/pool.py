@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import re
 import time
 import traceback
@@ -100,7 +101,14 @@ class Worker:
         self.process.join(5)
         self.result.done, self.result.n_failed = self.result.done + 1, self.result.n_failed + 1
         kind = re.sub(r"\d+", "#", problem.partition(" at ")[2] or problem)[:100]
-        known = next((text for text in self.result.failures if re.sub(r"\d+", "#", text.partition(" at ")[2] or text)[:100] == kind), None)
+        known = next(
+            (
+                text
+                for text in self.result.failures
+                if re.sub(r"\d+", "#", text.partition(" at ")[2] or text)[:100] == kind
+            ),
+            None,
+        )
         if known is not None:
             count, path = self.result.failures[known]
             self.result.failures[known] = (count + 1, path)
@@ -116,6 +124,8 @@ def _work(worker: Worker, first: int, connection: Connection) -> None:
     """In the child: read files until one fails; then the process has served, as its memory may be in any state."""
     job, corpus, folder = worker.job, worker.corpus, worker.folder
     logging.disable()
+    with (folder / "stderr").open("w") as file:  # what C libraries print about damaged files
+        os.dup2(file.fileno(), 2)
     here = folder / "in"
     here.mkdir(exist_ok=True)
     for seed in corpus:  # loads what the reader imports late, and takes its memory, before the watch begins

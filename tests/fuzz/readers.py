@@ -65,20 +65,21 @@ class Reader:
     seeds: seeds.Seeds
     mutators: tuple[Mutator, ...]
     read: Callable[[Path], object]  # raises UserError, or checks what it read
+    odd: Callable[[random.Random], bytes] | None = None  # whole files of odd content, for one input in four
 
 
 def tries(*calls: Callable[[Path], object]) -> Callable[[Path], object]:
-    """All of them on one file; a UserError of one does not keep the others from it. The last error is raised."""
+    """All of them on one file; if all refuse it, with the last one's UserError."""
 
     def read(path: Path) -> None:
-        last = None
+        refusals = []
         for call in calls:
             try:
                 call(path)
             except UserError as error:
-                last = error
-        if last is not None:
-            raise last
+                refusals.append(error)
+        if len(refusals) == len(calls):
+            raise refusals[-1]
 
     return read
 
@@ -97,11 +98,15 @@ def _own_motion(path: Path) -> None:
 def _frames(path: Path) -> None:
     """The file as the middle one of three frames' files."""
     folder = path.with_name("frames")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    for number in range(3):
-        shutil.copy(path, folder / f"{number:05d}{path.suffix}")
-    _motion(folder)
+    folder.mkdir(exist_ok=True)
+    files = [folder / f"{number:05d}{path.suffix}" for number in range(3)]
+    for file in files:
+        shutil.copyfile(path, file)
+    try:
+        _motion(folder)
+    finally:
+        for file in files:
+            file.unlink()
 
 
 def _style(path: Path) -> None:
@@ -184,7 +189,7 @@ def _records(path: Path) -> None:
     folder = path.with_name("run")
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     for name in ("checkpoints/best.json", "config.json", "preparation.json", "treatment.json"):
-        shutil.copy(path, folder / name)
+        shutil.copyfile(path, folder / name)
     KeptCheckpoints(folder).is_best(1.0)
     KeptCheckpoints(folder, keep_last=1).prune()
     KeptCheckpoints(folder).set_best(1, 0.5, True)
@@ -195,7 +200,7 @@ def _records(path: Path) -> None:
 
 def _log(path: Path) -> None:
     copy = path.with_name("metrics.jsonl")
-    shutil.copy(path, copy)
+    shutil.copyfile(path, copy)
     drop_later_lines(copy, 1)
 
 
@@ -203,15 +208,13 @@ def _rows(path: Path) -> None:
     folder = path.with_name("speech") / "voice"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "part_000.opus").touch()
-    shutil.copy(path, folder / "part_000.jsonl")
+    shutil.copyfile(path, folder / "part_000.jsonl")
     tries(lambda _: read_rows(folder.parent), lambda _: read_spoken(folder.parent))(path)
 
 
 def _avatar(path: Path) -> None:
-    document, binary = drive_avatar.read_glb(path)
     track = ArkitTrack(np.zeros((2, 52), np.float32), np.zeros((2, 9), np.float32), 25.0)
-    drive_avatar.animate(document, binary, track, "neck")
-    drive_avatar.write_glb(path.with_name("out.glb"), document, binary)
+    assert drive_avatar.drive(path, track, path.with_name("out.glb"), "neck")
 
 
 def _picture(path: Path) -> None:
@@ -220,17 +223,23 @@ def _picture(path: Path) -> None:
 
 
 READERS = (
-    Reader("tracker", seeds.tracker_files, (*_ARRAYS, *_TEXT), tries(_motion, import_shape, _frames)),
-    Reader("motion", seeds.motion_files, _ARRAYS, tries(_own_motion, _shape, _style)),
-    Reader("rotations", seeds.rotation_files, _ARRAYS, lambda path: read_head_rotations(path, 3)),
+    Reader("tracker", seeds.tracker_files, (*_ARRAYS, *_TEXT), tries(_motion, import_shape, _frames), seeds.odd_npz),
+    Reader("motion", seeds.motion_files, _ARRAYS, tries(_own_motion, _shape, _style), seeds.odd_npz),
+    Reader("rotations", seeds.rotation_files, _ARRAYS, lambda path: read_head_rotations(path, 3), seeds.odd_npz),
     Reader("arrays", seeds.motion_files, _ARRAYS, tries(read_npy, read_npz)),
     Reader("statistics", seeds.stats_files, _ZIP, _stats),
     Reader("style_encoder", seeds.style_encoders, _ZIP, _style_encoder),
     Reader("talker", seeds.talkers, _ZIP, _talker),
-    Reader("flame_pickle", seeds.flame_pickles, (mutate_pickle, mutate_pickle, mutate_bytes), tries(_head, load_mask_pickle)),
-    Reader("head", seeds.head_files, _ZIP, tries(_head, _pairs)),
+    Reader(
+        "flame_pickle",
+        seeds.flame_pickles,
+        (mutate_pickle, mutate_pickle, mutate_bytes),
+        tries(_head, load_mask_pickle),
+    ),
+    Reader("head", seeds.head_files, _ZIP, _head),
+    Reader("pairs", seeds.pair_files, _ZIP, _pairs),
     Reader("open_head", seeds.packed_heads, (mutate_member,), _head),
-    Reader("lmdb_value", seeds.store_values, (mutate_pickle, *_BINARY), _value),
+    Reader("lmdb_value", seeds.store_values, (mutate_pickle, *_BINARY), _value, seeds.odd_value),
     Reader("data_set_audio", sounds.flacs, _BINARY, _flac),
     Reader("audio", sounds.sounds, _BINARY, _sound),
     Reader("pcm", sounds.flacs, _BINARY, _pcm),
@@ -238,7 +247,8 @@ READERS = (
     Reader("weights", seeds.weights, (*_BINARY, mutate_json), WhisperEncoder.load),
     Reader("split_list", seeds.lists, _TEXT, _list),
     Reader("input_list", seeds.lists, _TEXT, _inputs),
-    Reader("phones", seeds.json_lines, (mutate_json, *_TEXT), tries(read_phones, _rows, _log)),
+    Reader("phones", seeds.json_lines, (mutate_json, *_TEXT), tries(read_phones, _rows)),
+    Reader("metrics_log", seeds.json_lines, (mutate_json, *_TEXT), _log),
     Reader("records", seeds.json_files, (mutate_json, mutate_json, mutate_bytes), _records),
     Reader("livelink", seeds.tables, _TEXT, read_livelink),
     Reader("transcripts", seeds.tables, _TEXT, read_transcripts),
@@ -252,6 +262,8 @@ def make_input(reader: Reader, corpus: list[seeds.Seed], run: int, index: int) -
         return corpus[index]
     rng = random.Random(f"{run} {reader.name} {index}")
     chosen = rng.choice(corpus)
+    if reader.odd is not None and rng.random() < 0.25:
+        return seeds.Seed(chosen.suffix if chosen.suffix in (".seg", ".meta") else ".npz", reader.odd(rng))
     if rng.random() < 0.08:
         return seeds.Seed(chosen.suffix, seeds.from_nothing(rng))
     data = chosen.data

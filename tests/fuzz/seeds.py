@@ -51,14 +51,25 @@ def tracker_files(folder: Path) -> list[Seed]:
         inner.mkdir()
         path = write(inner, make_truth(3))
         found.append(seed(path if path.is_file() else min(p for p in path.rglob("*") if p.is_file())))
-    units = ("jawOpen", "eyeBlinkLeft", "mouthClose", "mouthFunnel", "mouthPucker", "mouthLeft", "mouthRight", "jawLeft")
+    units = (
+        "jawOpen",
+        "eyeBlinkLeft",
+        "mouthClose",
+        "mouthFunnel",
+        "mouthPucker",
+        "mouthLeft",
+        "mouthRight",
+        "jawLeft",
+    )
     more = ("browInnerUp", "cheekPuff", "jawRight", "jawForward", "yaw", "pitch", "roll")
     return [*found, seed(write_csv(folder / "a.csv", {n: np.linspace(0, 1, 5) for n in ("time", *units, *more)}))]
 
 
 def motion_files(folder: Path) -> list[Seed]:
     truth = make_truth(3)
-    np.savez(folder / "m.npz", exp=truth.exp[:, :50], pose=pose_of(truth), shape=truth.shape, fps=25, head_model="open_head")
+    np.savez(
+        folder / "m.npz", exp=truth.exp[:, :50], pose=pose_of(truth), shape=truth.shape, fps=25, head_model="open_head"
+    )
     np.savez_compressed(folder / "c.npz", exp=truth.exp, pose=pose_of(truth))
     return [seed(folder / "m.npz"), seed(folder / "c.npz"), *arrays((300,), (100,), (8,), (3, 3, 3))]
 
@@ -87,10 +98,14 @@ def style_encoders(folder: Path) -> list[Seed]:
     """Ours and one in the published layout, of small networks."""
     torch.manual_seed(0)
     network = StyleEncoder(StyleEncoderConfig(feature_dim=8, n_heads=2, n_layers=1, n_motions=4))
-    training = {"optimizer": {"state": {0: {"exp_avg": torch.ones(3)}}, "param_groups": [{"lr": 0.1, "betas": (0.9, 0.99)}]}}
+    training = {
+        "optimizer": {"state": {0: {"exp_avg": torch.ones(3)}}, "param_groups": [{"lr": 0.1, "betas": (0.9, 0.99)}]}
+    }
     style_encoder_checkpoint(network, CoefStats.identity(), 12, training).save(folder / "ours.pt")
     names = {"feature_dim": 8, "n_heads": 2, "n_layers": 1, "n_motions": 4, "data_root": Path("datasets/x")}
-    torch.save({"args": argparse.Namespace(**names), "encoder": network.state_dict(), "iter": 5}, folder / "published.pt")
+    torch.save(
+        {"args": argparse.Namespace(**names), "encoder": network.state_dict(), "iter": 5}, folder / "published.pt"
+    )
     return [seed(folder / "ours.pt"), seed(folder / "published.pt"), *hostile_torch(folder)]
 
 
@@ -100,7 +115,9 @@ def talkers(folder: Path) -> list[Seed]:
     whisper = build_talker(TalkerConfig(**sizes, audio_model="whisper", no_use_learnable_pe=True))
     backbone = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8, "conv_dim": [8] * 7,
                 "num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2}  # fmt: skip
-    hubert = build_talker(TalkerConfig(**sizes, style_enc_ckpt="experiments/SE/x/checkpoints/iter_0000001.pt"), backbone)
+    hubert = build_talker(
+        TalkerConfig(**sizes, style_enc_ckpt="experiments/SE/x/checkpoints/iter_0000001.pt"), backbone
+    )
     talker_checkpoint(whisper, CoefStats.identity(), 3).save(folder / "whisper.pt")
     talker_checkpoint(hubert, CoefStats.identity(), 3).save(folder / "hubert.pt")
     names = argparse.Namespace(**sizes, style_enc_ckpt=Path("experiments/SE/x/checkpoints/iter_0000001.pt"))
@@ -138,7 +155,9 @@ def flame_pickles(folder: Path) -> list[Seed]:
     found = [seed(write_flame_pickle(folder / "f.pkl", tiny_flame())), Seed(".pkl", pickle.dumps(tiny_flame(), 4))]
     masks = {b"lips": np.array([3, 1]), b"nose": np.array([2])}
     found += [Seed(".pkl", python2_pickle(masks))]
-    return found + [Seed(".pkl", pickle.dumps({"v_template": call}, p)) for call in calls(folder)[:3] for p in (0, 2, 4)]
+    return found + [
+        Seed(".pkl", pickle.dumps({"v_template": call}, p)) for call in calls(folder)[:3] for p in (0, 2, 4)
+    ]
 
 
 def head_files(folder: Path) -> list[Seed]:
@@ -146,8 +165,13 @@ def head_files(folder: Path) -> list[Seed]:
     more = {"masks_lips": np.array([1, 2]), "landmarks_nose": np.array(3), "lmk68": np.arange(68) % 12}
     flame = tiny_flame()
     np.savez(folder / "h.npz", **flame, **more, vt=np.zeros((4, 2)), ft=np.zeros((20, 3), int))
+    return [seed(folder / "h.npz")]
+
+
+def pair_files(folder: Path) -> list[Seed]:
+    """Pairs of vertices of two heads."""
     np.savez(folder / "pairs.npz", open_head=np.arange(300), head=np.arange(300))
-    return [seed(folder / "h.npz"), seed(folder / "pairs.npz")]
+    return [seed(folder / "pairs.npz")]
 
 
 def packed_heads(folder: Path) -> list[Seed]:
@@ -221,11 +245,52 @@ def pictures(folder: Path) -> list[Seed]:
     return [seed(path) for path in sorted(folder.glob("?.*"))]
 
 
+NAMES = ("exp", "expr", "pose", "rotation", "neck_pose", "jaw_pose", "jaw", "shape", "fps", "pose_params", "jaw_params",
+         "expression_params", "shape_params", "frame", "head_model", "identity")  # fmt: skip
+SETS = (["exp", "pose"], ["exp", "rotation", "jaw"], ["rotation", "neck_pose", "jaw_pose", "expr"], ["shape"], ["R"],
+        ["pose_params", "jaw_params", "expression_params"])  # fmt: skip
+WIDTHS = {"exp": 50, "pose": 6, "expr": 100, "expression_params": 50, "shape": 300, "shape_params": 300}
+
+
+def odd_arrays(rng: random.Random) -> dict[str, np.ndarray]:
+    """Arrays under trackers' names with usual or odd shapes, types and values."""
+    numbers, n_frames, found = np.random.default_rng(rng.randrange(2**32)), rng.choice([1, 2, 3, 7]), {}
+    for name in rng.choice(SETS) + rng.sample(NAMES, rng.randrange(4)):
+        shape = (n_frames, WIDTHS.get(name, 3))
+        shape = rng.choice([shape, shape, shape, (1, *shape), shape[1:], (), (0, 3), (n_frames, 3, 3), (n_frames, 106)])
+        values = numbers.standard_normal(shape) * rng.choice([1, 1, 1, 1e-300, 1e30, 1e300])
+        if rng.random() < 0.1:
+            values = np.full(shape, rng.choice([np.nan, np.inf, 0]))
+        with np.errstate(all="ignore"):
+            found[name] = values.astype(rng.choice(["f8", "f8", "f4", "f2", ">f8", "i4", "b1", "U8"]))
+    return found
+
+
+def odd_npz(rng: random.Random) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **odd_arrays(rng))
+    return buffer.getvalue()
+
+
+def odd_value(rng: random.Random) -> bytes:
+    """A pickled segment or count whose parts are of odd types and shapes."""
+    coefs = {"shape": (4, 100), "exp": (4, 50), "pose": (4, 6)}
+    tree = {name: np.ones(rng.choice([shape, shape, shape[:1], (0, shape[1]), (4, 400), ()]), rng.choice(["f4", "f8", "i4", "O"]))
+            for name, shape in coefs.items()}  # fmt: skip
+    odd = rng.choice([None, 3, -1, 2**70, True, [], {}, "x", b"fLaC", b"", 1.5, np.int64(4), (1, 2)])
+    content = rng.choice(
+        [{"audio": odd, "coef": tree}, {"audio": b"", "coef": tree}, {"n_frames": odd, "seg_len": odd}, odd]
+    )
+    return pickle.dumps(content, rng.randrange(pickle.HIGHEST_PROTOCOL + 1))
+
+
 def from_nothing(rng: random.Random) -> bytes:
     """Bytes behind the first ones of some format, or a pickle of opcodes by chance."""
     if rng.random() < 0.3:
         codes = [op.code.encode("latin1") for op in pickletools.opcodes]
-        parts = [rng.choice(codes) + rng.choice((b"", b"", b"\0", b"\1\0\0\0a", b"1\n", rng.randbytes(4))) for _ in range(40)]
+        parts = [
+            rng.choice(codes) + rng.choice((b"", b"", b"\0", b"\1\0\0\0a", b"1\n", rng.randbytes(4))) for _ in range(40)
+        ]
         parts += [f"c{module}\n{name}\n".encode() for module, name in rng.sample(HOSTILE, 3)]
         rng.shuffle(parts)
         return b"\x80\x04" + b"".join(parts) + b"."

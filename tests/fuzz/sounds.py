@@ -24,7 +24,13 @@ def sounds(folder: Path) -> list[Seed]:
     """A fifth of a second in every container that the README names."""
     import soundfile
 
-    for name, subtype in (("a.wav", "PCM_16"), ("f.wav", "FLOAT"), ("u.wav", "PCM_U8"), ("a.flac", "PCM_16"), ("a.aiff", "PCM_16")):
+    for name, subtype in (
+        ("a.wav", "PCM_16"),
+        ("f.wav", "FLOAT"),
+        ("u.wav", "PCM_U8"),
+        ("a.flac", "PCM_16"),
+        ("a.aiff", "PCM_16"),
+    ):
         soundfile.write(folder / name, tone(), RATE, subtype=subtype)
     soundfile.write(folder / "v.ogg", tone(), RATE, format="OGG", subtype="VORBIS")
     soundfile.write(folder / "two.wav", np.stack([tone(), -tone()], axis=1), 44_100)
@@ -46,7 +52,9 @@ def encode(path: Path, codec: str, pictures: bool = False) -> None:
             for _ in range(5):
                 container.mux(video.encode(av.VideoFrame.from_ndarray(np.zeros((16, 32, 3), np.uint8), "rgb24")))
             container.mux(video.encode(None))
-        resampler = av.AudioResampler(format=voice.format.name, layout="mono", rate=rate, frame_size=voice.frame_size or None)
+        resampler = av.AudioResampler(
+            format=voice.format.name, layout="mono", rate=rate, frame_size=voice.frame_size or None
+        )
         frame = av.AudioFrame.from_ndarray(tone()[None], format="flt", layout="mono")
         frame.sample_rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)
         for part in (*resampler.resample(frame), *resampler.resample(None)):
@@ -54,7 +62,9 @@ def encode(path: Path, codec: str, pictures: bool = False) -> None:
         container.mux(voice.encode(None))
 
 
-def wav(rate: int = RATE, channels: int = 1, bits: int = 16, data: bytes = b"\1\2" * 1600, said: int | None = None) -> bytes:
+def wav(
+    rate: int = RATE, channels: int = 1, bits: int = 16, data: bytes = b"\1\2" * 1600, said: int | None = None
+) -> bytes:
     """A wav with any header; `said` is the length that it claims."""
     block = channels * bits // 8
     fmt = struct.pack("<HHIIHH", 1, channels % 65536, rate, rate * block % 2**32, block % 65536, bits)
@@ -71,7 +81,10 @@ def liars() -> list[Seed]:
             wav(channels=65535), wav(bits=0), wav(bits=64), wav(data=b""), wav(said=2**32 - 1), wav(said=0),
             wav(channels=64, bits=32, data=bytes(64 * 4 * 100))]  # fmt: skip
     found = [Seed(".wav", data) for data in lies]
-    texts = ("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\na.wav\n#EXT-X-ENDLIST\n", "ffconcat version 1.0\nfile a.wav\n")
+    texts = (
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\na.wav\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile a.wav\n",
+    )
     found += [Seed(".wav", text.encode()) for text in texts]
     buffer = io.BytesIO()
     soundfile.write(buffer, np.zeros(400_000, np.int16), RATE, format="FLAC")

@@ -26,8 +26,11 @@ class Watch:
     """Counts from where the process stands when it is made; `here` is the only folder that may be written."""
 
     def __init__(self, here: Path) -> None:
-        self.here, self.readable = str(here), (sys.prefix, sys.base_prefix, str(Path(__file__).parents[2]), "/proc", "/sys", "/dev/null")
-        self.readable += ("/etc/localtime", "/usr")
+        self.here, self.readable = (
+            str(here),
+            (sys.prefix, sys.base_prefix, str(Path(__file__).parents[2]), "/proc", "/sys", "/dev/null"),
+        )
+        self.readable += ("/etc/localtime", "/etc/passwd", "/usr")  # the second: a list of recordings names any file
         self.seen: list[str] = []
         self.on = False
         self.peak, self.reserved = _memory()
@@ -40,7 +43,11 @@ class Watch:
         if event == "open" and isinstance(args[0], str | bytes):
             name = args[0] if isinstance(args[0], str) else args[0].decode("utf-8", "replace")
             writes = isinstance(args[1], str) and bool(set("wax+") & set(args[1]))
-            fine = name.startswith(self.here) or not name.startswith("/") or (not writes and name.startswith(self.readable))
+            fine = (
+                name.startswith(self.here)
+                or not name.startswith("/")
+                or (not writes and name.startswith(self.readable))
+            )
             if not fine:
                 self.seen.append(f"opened {name}")
         elif event.startswith(ACTIONS) and not any(self.here in str(arg) for arg in args):
