@@ -1,4 +1,4 @@
-"""What a checkpoint says of its network, checked before memory is taken for it: a file of a few bytes can ask for terabytes.
+"""What a checkpoint says of its network, checked before memory is taken: a file of a few bytes can ask for terabytes.
 
 Numbers have bounds, and the weights that the network must have at the least are compared with those in the file.
 """

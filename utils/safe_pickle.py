@@ -24,7 +24,7 @@ class RefusedError(UserError):
 
 
 class Fixed:
-    """What is offered to a pickle and must not be changed by it: a state would set attributes, for all later files too."""
+    """What is offered to a pickle and must not be changed by it: its state would hold for all later files, too."""
 
     __slots__ = ()
 
@@ -75,7 +75,7 @@ def _dtype(code: object, *_: object) -> object:
 
 
 class ArrayStand:
-    """Answers `_reconstruct(ndarray, (0,), b'b')`; the state brings shape, type and bytes. Of objects it holds a list."""
+    """Answers `_reconstruct(ndarray, (0,), b'b')`; the state brings shape, type and bytes, or a list of objects."""
 
     __slots__ = ("value",)
 

@@ -1,9 +1,8 @@
 """What `torch.save` wrote, without torch.load: tensors, arrays, numbers, text, argparse's Namespace and paths, no more.
 
-`torch.load(weights_only=True)` runs no code either, but it believes the file: a storage's length is not compared with what
-is stored (it reads on behind the end), old files reserve whatever they declare, and compressed members unpack to any size.
-Here a storage is a stretch of the file whose length is checked, and a tensor is a view of it, so that reading takes the
-file's own size of memory and nothing else.
+`torch.load(weights_only=True)` runs no foreign code either, but takes what memory a file wants: some bytes call
+bytearray(2**31), and a compressed member of 0.4 MB unpacks to 400 MB. Here a storage is a stretch of the file whose
+length is checked, and a tensor is a view of it, so that reading takes as much memory as the file, and little else.
 """
 
 from __future__ import annotations
@@ -34,8 +33,8 @@ _DTYPES = {"DoubleStorage": torch.float64, "FloatStorage": torch.float32, "HalfS
 
 
 def load_torch(data: bytearray, source: str) -> Any:
-    """The object in a file of `torch.save` (its zip form, since torch 1.6). Tensors are views of `data`; a Namespace and an
-    OrderedDict come as dicts, paths as pure paths.
+    """The object in a file of `torch.save` (its zip form, since torch 1.6). Tensors are views of `data`; a Namespace
+    and an OrderedDict come as dicts, paths as pure paths.
 
     Raises:
         UserError: not such a file, damaged, or holding anything else; RefusedError, if that could run code.
@@ -123,7 +122,7 @@ class _Tensor(Fixed):
 
 
 class _Dict(dict):
-    """Answers `OrderedDict` and `Namespace`: the former's state is the version of a network, the latter's its content."""
+    """Answers `OrderedDict`, whose state is the version of a network, and `Namespace`, whose state is its content."""
 
     def __setstate__(self, state: object) -> None:
         if isinstance(state, dict) and "_metadata" not in state:

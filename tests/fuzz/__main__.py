@@ -2,8 +2,8 @@
 
 python -m tests.fuzz [--inputs 10000] [--seed 0] [--readers tracker,audio] [--seconds 0] [--keep fuzz_failures]
 
-Each reader works in processes of its own, with a limit on memory: what crashes, hangs, takes memory, opens files elsewhere
-or runs code is reported with its input, and the run goes on. Exit code 1 if there was any.
+Each reader works in processes of its own, with a limit on memory: what crashes, hangs, takes memory, opens files
+elsewhere or runs code is reported with its input, and the run goes on. Exit code 1 if there was any.
 """
 
 from __future__ import annotations
@@ -28,9 +28,7 @@ def make_parser() -> UserParser:
     add("--inputs", type=int, default=10_000, help="files per reader (default: %(default)s)")
     add("--seed", type=int, default=0, help="of the damage (default: %(default)s)")
     add("--readers", default="", help=f"some of {','.join(reader.name for reader in READERS)} (default: all)")
-    add(
-        "--seconds", type=float, default=0, help="stop every reader after its share of so many seconds (default: never)"
-    )
+    add("--seconds", type=float, default=0, help="stop after about so many seconds (default: never)")
     add("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
     add("--keep", type=Path, default=Path("fuzz_failures"), help="folder for files that failed (default: %(default)s)")
     return parser
@@ -49,8 +47,9 @@ def main(argv: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="fuzz é ") as folder:
         results = run_all(jobs, min(args.workers, len(jobs)), Path(folder))
     for result in results:
-        log.info("%-16s %7d files: %6d taken, %6d refused%s", result.reader, result.done, result.taken,
-                 result.done - result.taken - result.n_failed, f", {result.n_failed} FAILED" if result.n_failed else "")  # fmt: skip
+        refused = result.done - result.taken - result.n_failed
+        failed = f", {result.n_failed} FAILED" if result.n_failed else ""
+        log.info("%-16s %7d files: %6d taken, %6d refused%s", result.reader, result.done, result.taken, refused, failed)
         for problem, (count, path) in result.failures.items():
             log.info("  %d x %s; e.g. %s", count, problem, path)
     log.info("%d files", sum(result.done for result in results))

@@ -1,4 +1,4 @@
-"""Damage that knows what it damages: bytes, numbers in headers, zip members, pickle opcodes, npy headers, JSON, lines."""
+"""Damage that knows its file: bytes, numbers in headers, zip members, pickle opcodes, npy headers, JSON, lines."""
 
 from __future__ import annotations
 
@@ -32,15 +32,16 @@ EXTREMES = (
     2**63 - 1,
     2**64 - 1,
 )
-ODD_SHAPES = ("()", "(0,)", "(1,)", "(3, 0)", "(2147483648,)", "(1099511627776,)", "(100000, 100000, 100000)", "(-1,)",
-              "(4294967296, 4294967296)", "(True,)", "(1.5,)", "('a',)", "[3]", "(1,)*40", "((1,),)", "None")  # fmt: skip
+ODD_SHAPES = ("()", "(0,)", "(1,)", "(3, 0)", "(2147483648,)", "(100000, 100000, 100000)", "(-1,)",
+              "(1099511627776,)",
+              "(4294967296, 4294967296)", "(True,)", "(1.5,)", "('a',)", "[3]", "(1,)*40", "None")  # fmt: skip
 ODD_TYPES = ("'<f4'", "'>f8'", "'|O'", "'|V8'", "'<U5'", "'|S0'", "'<M8[D]'", "'<c16'", "[('a', '<f4')]", "'<f2'",
              "'|b1'", "'x'", "3", "'<f4'*9", "'|V2147483647'", "'<U1000000000'")  # fmt: skip
-ODD_VALUES = (None, True, -1, 0, 1e308, float("nan"), float("inf"), 10**30, "", "x" * 5000, "../../x", "\x00", [], {}, [[]],
-              [1, 2, 3], {"a": {"b": []}}, "é")  # fmt: skip
+ODD_VALUES = (None, True, -1, 0, 1e308, float("nan"), float("inf"), 10**30, "", "x" * 5000, "../../x", "\x00", [], {},
+              [[]], [1, 2, 3], {"a": {"b": []}}, "é")  # fmt: skip
 ODD_LINES = ("", "../../../etc/passwd", "/etc/passwd", "a/../../b", "/", "//", "a/b/c/d", "x" * 6000, "a\tb\tc\td", "#",
-             "\x00", "é/ü", "a/b\u2028c/d", "-", "~", "file:///etc/passwd", "1,2,3", '"', "'", "[" * 3000, "NaN,inf,-0,1e999",
-             "/dev/zero", "C:\\x", "a/ ", "﻿a/b")  # fmt: skip
+             "\x00", "é/ü", "a/b\u2028c/d", "-", "~", "file:///etc/passwd", "1,2,3", '"', "'", "[" * 3000,
+             "NaN,inf,-0,1e999", "/dev/zero", "C:\\x", "a/ ", "﻿a/b")  # fmt: skip
 HOSTILE = (
     ("os", "mkdir"), ("posix", "mkdir"), ("builtins", "eval"), ("builtins", "exec"), ("builtins", "getattr"),
     ("builtins", "bytearray"), ("builtins", "object"), ("builtins", "set"), ("builtins", "open"), ("numpy", "load"),
@@ -95,6 +96,8 @@ def mutate_member(data: bytes, rng: random.Random) -> bytes:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = {info.filename: archive.read(info) for info in archive.infolist()}
     except Exception:  # it was damaged before
+        members = {}
+    if not members:
         return mutate_bytes(data, rng)
     name = rng.choice(sorted(members))
     members[name] = _inner(name)(members[name], rng)
@@ -168,10 +171,13 @@ def mutate_pickle(data: bytes, rng: random.Random) -> bytes:
     return b"".join(parts)
 
 
-_SNIPPETS = (b"R", b"b", b"a", b"e", b"s", b"u", b"(", b"0", b"2", b")", b"]", b"}", b"N", b"K\1", b"t", b"\x85", b"\x94", b"Q",
-             b"h\0", b"j\xff\xff\xff\x7f", b"r\xff\xff\xff\x7f", b"B\xff\xff\xff\x7f", b"\x8e" + b"\xff" * 7 + b"\x7f", b"q\0",
-             b"\x8a\1\x7f", b"M\xff\xff", b"J\0\0\0\x80", b"\x93", b"\x81", b".", b"\x96" + b"\xff" * 8, b"G" + b"\x7f\xf0" + b"\0" * 6,
-             b"L" + b"9" * 60 + b"L\n", b"I" + b"9" * 5000 + b"\n")  # fmt: skip
+_SNIPPETS = (
+    b"R", b"b", b"a", b"e", b"s", b"u", b"(", b"0", b"2", b")", b"]", b"}", b"N", b"K\1", b"t", b"\x85",
+    b"\x94", b"Q", b"h\0", b"j\xff\xff\xff\x7f", b"r\xff\xff\xff\x7f", b"B\xff\xff\xff\x7f",
+    b"\x8e" + b"\xff" * 7 + b"\x7f", b"q\0", b"\x8a\1\x7f", b"M\xff\xff", b"J\0\0\0\x80", b"\x93", b"\x81",
+    b".", b"\x96" + b"\xff" * 8, b"G" + b"\x7f\xf0" + b"\0" * 6, b"L" + b"9" * 60 + b"L\n",
+    b"I" + b"9" * 5000 + b"\n",
+)  # fmt: skip
 
 
 def _opcodes(data: bytes) -> list[bytes]:

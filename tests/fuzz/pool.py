@@ -120,6 +120,11 @@ class Worker:
         self.result.failures[problem] = (1, path)
 
 
+def _kind(problem: str) -> str:
+    """Where it happened, if that is known; else what, without its numbers."""
+    return problem.partition(" at ")[2] or re.sub(r"\d+", "#", problem)[:100]
+
+
 def _work(worker: Worker, first: int, connection: Connection) -> None:
     """In the child: read files until one fails; then the process has served, as its memory may be in any state."""
     job, corpus, folder = worker.job, worker.corpus, worker.folder

@@ -1,4 +1,4 @@
-"""Every reader of files from outside: what it reads, how its files are damaged, and what a file that it takes must be."""
+"""Every reader of files from outside: what it reads, how its files are damaged, what a file that it takes must be."""
 
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ from utils.trackers.to_motion import import_motion, import_shape
 _BINARY = (mutate_bytes, mutate_numbers, mutate_numbers, repeat_part)
 _ZIP = (mutate_member, mutate_member, lying_zip, mutate_bytes)
 _ARRAYS = (mutate_member, lying_zip, mutate_npy, mutate_bytes, mutate_pickle)
+_PICKLE = (mutate_pickle, mutate_pickle, mutate_bytes)
 _TEXT = (mutate_lines, mutate_lines, mutate_bytes, repeat_part)
 
 
