@@ -39,9 +39,9 @@ def cli(main: Callable[..., None]) -> Callable[..., None]:
 
 
 def disk_full(error: BaseException | None) -> bool:
-    """Whether a full disk or quota is behind an error; torch hides it behind a RuntimeError of its own."""
+    """Whether a full disk, a quota or a limit on files is behind an error; torch hides it behind a RuntimeError."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return True
         error = error.__cause__ or error.__context__
     return False
