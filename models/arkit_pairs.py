@@ -53,8 +53,10 @@ def find_pairs(open_head: HeadFile, head: HeadFile, match: Path | None = None) -
         if {"open_head", "head"} <= arrays.keys():
             return _given_pairs(open_head, head, arrays)
         return pairs_from_landmarks(open_head, head, _landmark_points(head, arrays))
+    except UserError:
+        raise
     except (KeyError, IndexError, ValueError) as error:
-        raise error if isinstance(error, UserError) else UserError(f"--match {match}: is not {_WHAT}") from error
+        raise UserError(f"--match {match}: is not {_WHAT}") from error
 
 
 def pairs_from_landmarks(open_head: HeadFile, head: HeadFile, points: np.ndarray) -> Pairs:

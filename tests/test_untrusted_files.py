@@ -1,5 +1,6 @@
 """What fuzzing and looking for it found: files that took memory, opened others or changed the reader; one test each."""
 
+import errno
 import io
 import os
 import pickle
@@ -20,7 +21,7 @@ from tests.fuzz.seeds import Calls
 from tests.fuzz.sounds import wav
 from utils.audio import load_audio, stream_audio
 from utils.coefs import CoefStats
-from utils.errors import UserError
+from utils.errors import UserError, causes, disk_full
 from utils.flame_pickle import load_flame_pickle
 from utils.head_file import load_head_file
 from utils.head_paint import read_image
@@ -176,7 +177,7 @@ def test_a_checkpoint_of_some_bytes_does_not_get_a_large_network(tmp_path, name)
     with pytest.raises(UserError, match=r"x\.pt"):
         load_talker(tmp_path / "x.pt")
     config = {"audio_model": "whisper", name: SIZES[name]}
-    ours = {"format": "diffposetalk-1", "kind": "talker", "config": config, "model": {}, "step": 1, "stats": None, "audio_config": None}  # fmt: skip
+    ours = {"format": "diffposetalk-1", "kind": "talker", "config": config, "model": {}, "step": 1} | {"stats": None}
     torch.save(ours, tmp_path / "x.pt")
     with pytest.raises(UserError, match="does not fit"):
         load_talker(tmp_path / "x.pt")
@@ -282,3 +283,16 @@ def test_json_that_is_none(tmp_path, text):
     assert kept.is_best(1.0)
     kept.set_best(1, 0.5, True)
     assert not kept.is_best(0.6) and os.listdir(tmp_path / "checkpoints") == ["best.json"]  # noqa: PTH208
+
+
+def test_an_error_that_is_its_own_cause():
+    """`raise error from error` makes one; looking for a full disk behind it never ended."""
+    with pytest.raises(UserError) as caught:
+        try:
+            raise UserError("x")
+        except UserError as error:
+            raise error from error
+    assert list(causes(caught.value)) == [caught.value] and not disk_full(caught.value)
+    full = RuntimeError("torch's")
+    full.__cause__ = OSError(errno.ENOSPC, "full")
+    assert disk_full(full) and not disk_full(None)

@@ -109,8 +109,10 @@ def _from_flame(arrays: dict[str, np.ndarray], path: Path, masks: dict[str, np.n
         with np.errstate(over="ignore", invalid="ignore"):  # infinite and NaN are refused below
             head = _assemble(arrays, path, masks)
         return _checked(head, path)
+    except UserError:
+        raise
     except (TypeError, ValueError, IndexError, OverflowError) as error:
-        raise error if isinstance(error, UserError) else UserError(f"{path}: malformed ({error}); {_HOW}") from error
+        raise UserError(f"{path}: malformed ({error}); {_HOW}") from error
 
 
 def _assemble(arrays: dict[str, np.ndarray], path: Path, masks: dict[str, np.ndarray]) -> HeadFile:

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from utils.errors import UserError
+from utils.errors import UserError, causes
 
 MEBI = 1 << 20
 LIMIT = 6 << 30  # bytes of address space a reader may ask for at all: no input ends the machine
@@ -94,10 +94,9 @@ def _memory() -> tuple[int, int]:
 
 
 def _hides_memory_error(error: BaseException | None) -> str:
-    while error is not None:
-        if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+    for one in causes(error):
+        if isinstance(one, MemoryError) or "can't allocate memory" in str(one):
             return "asked for more memory than there is"
-        error = error.__cause__ or error.__context__
     return ""
 
 
