@@ -20,7 +20,7 @@ from tests.fuzz.readers import Reader, make_input
 from tests.fuzz.seeds import Seed
 from tests.fuzz.watch import Watch
 
-HANGS = 30.0  # seconds without a sign
+HANGS = 60.0  # seconds without a sign
 WORKING_ON, READ, FAILED, ENDED = range(4)
 _fork = multiprocessing.get_context("fork")  # everything is imported once, before
 

@@ -162,7 +162,7 @@ def _flac(path: Path) -> None:
 
 def _sound(path: Path) -> None:
     assert sum(piece.size for piece in stream_audio(path)) > 0
-    assert load_audio(path).ndim == 1
+    assert load_audio(path, max_seconds=60).ndim == 1
 
 
 def _pcm(path: Path) -> None:

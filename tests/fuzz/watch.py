@@ -16,7 +16,7 @@ MEBI = 1 << 20
 LIMIT = 6 << 30  # bytes of address space a reader may ask for at all: no input ends the machine
 MAX_PEAK = 400 * MEBI  # resident
 MAX_RESERVED = 1500 * MEBI  # address space, touched or not; threads of decoders take some
-MAX_SECONDS = 8.0
+MAX_SECONDS = 8.0  # of the processor: other programs may be busy
 ACTIONS = ("subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.chmod", "os.chown",
            "os.remove", "os.rename", "os.rmdir", "os.symlink", "os.link", "os.mkdir", "os.truncate", "socket.", "pty.",
            "urllib.", "webbrowser.", "ctypes.dlopen", "shutil.")  # fmt: skip
@@ -57,7 +57,7 @@ class Watch:
 
     def attempt(self, read: Callable[[Path], object], path: Path) -> tuple[bool, str]:
         """Whether the file was taken, and what was wrong with how it was read ("": nothing)."""
-        start, taken, problem = time.perf_counter(), False, ""
+        start, taken, problem = time.process_time(), False, ""
         self.seen.clear()
         self.on = True
         try:
@@ -73,7 +73,7 @@ class Watch:
             self.on = False
         if self.seen:
             return taken, self.seen[0]
-        return taken, problem or self._cost(time.perf_counter() - start)
+        return taken, problem or self._cost(time.process_time() - start)
 
     def _cost(self, seconds: float) -> str:
         if seconds > MAX_SECONDS:
