@@ -16,6 +16,7 @@ import torch
 
 from datasets.clip_encoding import decode_count
 from models.loading import load_style_encoder, load_talker
+from scripts_for_dataset.preparation import read_head_rotations
 from tests.flame_fixtures import python2_pickle, tiny_flame
 from tests.fuzz.seeds import Calls
 from tests.fuzz.sounds import wav
@@ -79,7 +80,7 @@ def test_sample_formats_and_channels_that_nobody_has(tmp_path):
 
 def test_a_long_recording_is_not_held_in_memory(tmp_path):
     (tmp_path / "a.wav").write_bytes(wav(data=b"\1\2" * 200_000))
-    with pytest.raises(UserError, match="longer than 2 s"):
+    with pytest.raises(UserError, match="too long, at most 2 s"):
         load_audio(tmp_path / "a.wav", max_seconds=2)
     assert (
         load_audio(tmp_path / "a.wav").size == sum(piece.size for piece in stream_audio(tmp_path / "a.wav")) == 200_000
@@ -296,3 +297,9 @@ def test_an_error_that_is_its_own_cause():
     full = RuntimeError("torch's")
     full.__cause__ = OSError(errno.ENOSPC, "full")
     assert disk_full(full) and not disk_full(None)
+
+
+def test_rotations_of_huge_numbers(tmp_path):
+    np.save(tmp_path / "r.npy", np.full((3, 9), 1e300))
+    with pytest.raises(UserError, match="no rotations"):
+        read_head_rotations(tmp_path / "r.npy", 3)

@@ -46,7 +46,7 @@ def load_audio(path: str | Path, sample_rate: int = SAMPLE_RATE, max_seconds: fl
         count += piece.size
         if count > max_seconds * sample_rate:
             length = f"{max_seconds / 3600:g} h" if max_seconds >= 3600 else f"{max_seconds:g} s"
-            raise UserError(f"{path}: is longer than {length}, the most that is taken here; cut it")
+            raise UserError(f"{path}: is too long, at most {length} are taken here; cut it")
     return np.concatenate(pieces)
 
 

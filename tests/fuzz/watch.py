@@ -17,7 +17,7 @@ LIMIT = 6 << 30  # bytes of address space a reader may ask for at all: no input 
 MAX_PEAK = 400 * MEBI  # resident
 MAX_RESERVED = 1500 * MEBI  # address space, touched or not; threads of decoders take some
 MAX_SECONDS = 8.0  # of the processor: other programs may be busy
-ACTIONS = ("subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.chmod", "os.chown",
+ACTIONS = ("subprocess.", "os.sys", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.chmod", "os.chown",
            "os.remove", "os.rename", "os.rmdir", "os.symlink", "os.link", "os.mkdir", "os.truncate", "socket.", "pty.",
            "urllib.", "webbrowser.", "ctypes.dlopen", "shutil.")  # fmt: skip
 
