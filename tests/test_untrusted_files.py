@@ -15,7 +15,9 @@ import pytest
 import torch
 
 from datasets.clip_encoding import decode_count
+from models.audio_encoder import audio_config, load_audio_encoder
 from models.loading import load_style_encoder, load_talker
+from models.network_sizes import check_audio_config
 from scripts_for_dataset.preparation import read_head_rotations
 from tests.flame_fixtures import python2_pickle, tiny_flame
 from tests.fuzz.seeds import Calls
@@ -303,3 +305,15 @@ def test_rotations_of_huge_numbers(tmp_path):
     np.save(tmp_path / "r.npy", np.full((3, 9), 1e300))
     with pytest.raises(UserError, match="no rotations"):
         read_head_rotations(tmp_path / "r.npy", 3)
+
+
+def test_sizes_as_transformers_writes_them(tmp_path):
+    """What a checkpoint keeps of a configuration that came from a folder must be accepted again."""
+    from transformers import HubertConfig, HubertModel
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    sizes |= {"conv_dim": [8] * 7, "num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2, "layerdrop": 0.5}
+    HubertModel(HubertConfig(**sizes)).save_pretrained(tmp_path)
+    kept = audio_config(load_audio_encoder("hubert", str(tmp_path)))
+    assert kept["hidden_size"] == 16 and "architectures" in kept
+    check_audio_config(kept)
