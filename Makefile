@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 export PYTHON
 
-.PHONY: help env env-dev demo web test lint format clean
+.PHONY: help env env-dev demo web test fuzz lint format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | awk -F': *' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -25,6 +25,9 @@ web: env  ## the web demo on this machine
 
 test: env-dev  ## all tests
 	$(PY) -m pytest
+
+fuzz: env-dev  ## thousands of damaged and hostile files for every reader, for half a minute
+	$(PY) -m tests.fuzz --seconds 35
 
 lint: env-dev  ## style checks
 	$(PY) -m ruff check .

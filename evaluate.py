@@ -37,6 +37,7 @@ from utils.atomic import check_output
 from utils.coefs import CoefStats
 from utils.config import UserParser
 from utils.errors import UserError, cli
+from utils.json_file import read_json
 from utils.motion_file import load_motion
 from utils.phones import PHONES_FILE, Phone, read_phones
 from utils.result_files import match_results
@@ -129,7 +130,10 @@ class Data:
         table = self.root / "speakers.json"
         if not table.is_file():
             return {}
-        return {name: json.dumps(entry["style"]) for name, entry in json.loads(table.read_text()).items()}
+        try:
+            return {name: json.dumps(entry["style"]) for name, entry in read_json(table).items()}
+        except (KeyError, TypeError) as error:
+            raise UserError(f"{table}: an entry has no style ({error}); make it anew, or delete it") from error
 
 
 def style_checkpoint(args, animator: Animator | None) -> Path | None:

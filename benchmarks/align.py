@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.errors import UserError
+from utils.json_file import read_lines
 from utils.timebase import FPS, SAMPLE_RATE
 
 PAD = 0.1  # seconds of silence on both sides; without it the search fails at the ends
@@ -134,7 +135,7 @@ def read_transcripts(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise UserError(f"{path}: no such transcript list; one line per recording: file<TAB>words")
     result = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()[1:], 2):
+    for number, line in enumerate(read_lines(path)[1:], 2):
         name, tab, words = line.partition("\t")
         if line.strip() and not tab:
             raise UserError(f"{path}, line {number}: no tab; write file<TAB>words")

@@ -26,6 +26,7 @@ from models.generation import GenerationConfig
 from utils.audio import load_audio
 from utils.config import UserParser
 from utils.errors import UserError, cli
+from utils.json_file import read_lines
 from utils.timebase import FPS, SAMPLE_RATE
 
 RECORDINGS = ("librivox_austen_0930", "arctic_a0009", "asterisk_en_newuser")
@@ -45,7 +46,7 @@ def read_languages(folder: Path) -> dict[str, Clip]:
     if not path.is_file():
         raise UserError(f"{path}: no such list of recordings; copy it from the repository")
     clips = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()[1:], 2):
+    for number, line in enumerate(read_lines(path)[1:], 2):
         columns = line.split("\t")
         if len(columns) != 4:
             raise UserError(f"{path}, line {number}: {len(columns)} columns; write file, language, words, phones")

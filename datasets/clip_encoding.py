@@ -12,11 +12,13 @@ import numpy as np
 from utils.audio import encode_flac
 from utils.coefs import DIMS
 from utils.errors import UserError
+from utils.json_file import parse_json
 from utils.timebase import samples_per_frame
 from utils.trackers.pickles import load_tree
 
 FORMAT = "clips-1"
 _HEADER = struct.Struct("<4sII")  # magic, frames, rows of the shape: one if it is constant, else one a frame
+MAX_COUNT = 10**9  # frames of a clip: more than a year
 _MAGIC, _METADATA = b"CLP1", b"/metadata"
 
 Coefs = dict[str, np.ndarray]
@@ -58,13 +60,13 @@ def decode_count(value: bytes, name: str, source: str) -> int:
         UserError: damaged, a newer format, or without `name`.
     """
     if value[:1] == b"{":
-        content = _json(value, source)
+        content = parse_json(bytes(value), f"{source}: damaged metadata")
         if content.get("format") != FORMAT:
             raise UserError(f"{source}: format {content.get('format')!r} is not {FORMAT}; update this software")
     else:
         content = load_tree(value, source)
     count = content.get(name) if isinstance(content, dict) else None
-    if not isinstance(count, int | np.integer) or count < 1:
+    if not isinstance(count, int | np.integer) or not 1 <= count <= MAX_COUNT:
         raise UserError(f"{source}: no valid {name} in the metadata; rebuild the data set")
     return int(count)
 
@@ -171,11 +173,3 @@ def _published_segment(content: object, source: str) -> Segment:
     if not isinstance(audio, bytes | bytearray):
         raise UserError(f"{source}: no audio in this segment; rebuild the data set")
     return Segment(check_coefs(content.get("coef"), source), bytes(audio))
-
-
-def _json(value: bytes, source: str) -> dict:
-    try:
-        content = json.loads(value)
-    except ValueError as error:
-        raise UserError(f"{source}: damaged metadata ({error}); rebuild the data set") from error
-    return content

@@ -9,6 +9,7 @@ import numpy as np
 
 from utils.atomic import atomic_path
 from utils.errors import UserError
+from utils.json_file import read_lines
 
 # TFHP: 588 persons, 64 of them test and 64 validation; smaller sets keep the proportion.
 _N_EVAL, _N_PERSONS = 64, 588
@@ -35,12 +36,9 @@ def read_list(path: str | Path) -> list[str]:
     """
     path = Path(path)
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path}: cannot be read as a list of clips ({getattr(error, 'strerror', None) or 'not text'}); "
-            "make it with `python -m scripts_for_dataset.generate_split_file`"
-        ) from error
+        lines = [line.strip() for line in read_lines(path)]
+    except UserError as error:
+        raise UserError(f"{error}; `python -m scripts_for_dataset.generate_split_file` makes lists of clips") from error
     clips = [line for line in lines if line]
     if not clips:
         raise UserError(f"{path}: the list is empty; put one <person>/<video> on each line")

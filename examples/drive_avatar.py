@@ -17,11 +17,13 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from utils.array_file import read_bytes
 from utils.atomic import atomic_path
 from utils.config import UserParser
 from utils.errors import UserError, cli
 from utils.exports.arkit import BLEND_SHAPES, ArkitTrack
 from utils.exports.livelink import read_livelink
+from utils.json_file import parse_json
 
 log = logging.getLogger(__name__)
 MAGIC, JSON, BINARY, FLOAT = 0x46546C67, 0x4E4F534A, 0x004E4942, 5126
@@ -35,17 +37,19 @@ def read_glb(path: Path) -> tuple[dict, bytearray]:
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file; check the path")
-    data = path.read_bytes()
+    data = read_bytes(path)
     try:
         magic, version, _, size, kind = struct.unpack_from("<5I", data)
         if (magic, version, kind) != (MAGIC, 2, JSON):
             raise ValueError("wrong header")
-        document = json.loads(data[20 : 20 + size])
+        document = parse_json(data[20 : 20 + size], str(path))
         binary = bytearray()
         if len(data) > 20 + size:
             (length,) = struct.unpack_from("<I", data, 20 + size)
             binary += data[28 + size : 28 + size + length]
     except (ValueError, struct.error) as error:
+        if isinstance(error, UserError):
+            raise
         raise UserError(f"{path}: not a glTF 2.0 binary file ({error}); give a .glb") from error
     return document, binary
 
@@ -137,6 +141,23 @@ def find_node(document: dict, name: str) -> int:
     return names.index(name)
 
 
+def drive(avatar: Path, track: ArkitTrack, output: Path, head_node: str | None) -> set[str]:
+    """A copy of the avatar that moves as the track says -> ARKit shapes that it has.
+
+    Raises:
+        UserError: see `read_glb` and `animate`; a document that contradicts itself; the output cannot be written.
+    """
+    document, binary = read_glb(avatar)
+    try:
+        known = animate(document, binary, track, head_node)
+        write_glb(output, document, binary)
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{avatar}: malformed ({error!r}); export it again") from error
+    return known
+
+
 @cli
 def main(argv: list[str] | None = None) -> None:
     parser = UserParser(description=__doc__.splitlines()[0])
@@ -146,9 +167,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--head_node", help="joint that the head's rotation goes to (default: none)")
     args = parser.parse_args(argv)
     track = read_livelink(args.csv)
-    document, binary = read_glb(args.avatar)
-    known = animate(document, binary, track, args.head_node)
-    write_glb(args.output, document, binary)
+    known = drive(args.avatar, track, args.output, args.head_node)
     moving = {name for name in BLEND_SHAPES if np.ptp(track.column(name)) > 0.02}
     log.info("wrote %s: %d frames, %d of 52 ARKit shapes", args.output, len(track), len(known))
     if moving - known:

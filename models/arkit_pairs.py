@@ -13,6 +13,7 @@ import numpy as np
 from scipy.interpolate import RBFInterpolator
 from scipy.spatial import cKDTree
 
+from utils.array_file import is_finite, is_numeric, read_npz
 from utils.errors import UserError
 from utils.exports.surface import smooth_normals
 from utils.flame_pickle import load_flame_pickle
@@ -52,8 +53,10 @@ def find_pairs(open_head: HeadFile, head: HeadFile, match: Path | None = None) -
         if {"open_head", "head"} <= arrays.keys():
             return _given_pairs(open_head, head, arrays)
         return pairs_from_landmarks(open_head, head, _landmark_points(head, arrays))
+    except UserError:
+        raise
     except (KeyError, IndexError, ValueError) as error:
-        raise error if isinstance(error, UserError) else UserError(f"--match {match}: is not {_WHAT}") from error
+        raise UserError(f"--match {match}: is not {_WHAT}") from error
 
 
 def pairs_from_landmarks(open_head: HeadFile, head: HeadFile, points: np.ndarray) -> Pairs:
@@ -73,7 +76,8 @@ def pairs_from_landmarks(open_head: HeadFile, head: HeadFile, points: np.ndarray
     ours, theirs = face[met], found[met]
     facing = smooth_normals(bent, open_head.faces)[ours] * smooth_normals(target, head.faces)[theirs]
     same = facing.sum(1) > SAME_SIDE
-    return _checked(Pairs(ours[same], theirs[same], similarity(anchors, points)), head)
+    _check_count(ours[same], head)
+    return Pairs(ours[same], theirs[same], similarity(anchors, points))
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -88,8 +92,9 @@ def _given_pairs(open_head: HeadFile, head: HeadFile, arrays: dict[str, np.ndarr
     ours, theirs = (arrays[key].astype(np.int64).reshape(-1) for key in ("open_head", "head"))
     if min(ours.min(initial=0), theirs.min(initial=0)) < 0 or len(ours) != len(theirs):
         raise IndexError
+    _check_count(ours, head)
     linear = similarity(open_head.v_template[ours].astype(np.float64), head.v_template[theirs].astype(np.float64))
-    return _checked(Pairs(ours, theirs, linear), head)
+    return Pairs(ours, theirs, linear)
 
 
 def _landmark_points(head: HeadFile, arrays: dict[str, np.ndarray]) -> np.ndarray:
@@ -110,16 +115,14 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     if path.suffix == ".pkl":
         return load_flame_pickle(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-    except Exception as error:  # zipfile, zlib and numpy each have their own exceptions for a broken file
+        return {key: values for key, values in read_npz(path).items() if is_numeric(values) and is_finite(values)}
+    except UserError as error:
         raise UserError(f"--match {path}: not readable ({error}); give {_WHAT}") from error
 
 
-def _checked(pairs: Pairs, head: HeadFile) -> Pairs:
-    if len(pairs.head_vertices) < MIN_PAIRS:
+def _check_count(vertices: np.ndarray, head: HeadFile) -> None:
+    if len(vertices) < MIN_PAIRS:
         raise UserError(
-            f"{head.name}: only {len(pairs.head_vertices)} of {MIN_PAIRS} vertices needed meet ARKit's face; "
+            f"{head.name}: only {len(vertices)} of {MIN_PAIRS} vertices needed meet ARKit's face; "
             "check the landmarks, or give pairs of vertices with --match"
         )
-    return pairs

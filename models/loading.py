@@ -6,6 +6,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from models.audio_encoder import audio_config, config_from_weights
+from models.network_sizes import (
+    check_amount,
+    check_audio_config,
+    check_config,
+    least_of_style_encoder,
+    least_of_talker,
+)
 from models.style_encoder import StyleEncoder, StyleEncoderConfig
 from models.talker import FROZEN_AUDIO_MODELS, Talker, TalkerConfig, build_talker
 from utils.checkpoint import Checkpoint, load_checkpoint, load_weights
@@ -23,7 +30,10 @@ def load_style_encoder(path: str | Path) -> tuple[StyleEncoder, Checkpoint]:
     """
     checkpoint = load_checkpoint(path, "style_encoder")
     with _fitting(path):
-        encoder = StyleEncoder(StyleEncoderConfig(**checkpoint.config))
+        config = StyleEncoderConfig(**checkpoint.config)
+        check_config(config)
+        check_amount(least_of_style_encoder(config), checkpoint.model)
+        encoder = StyleEncoder(config)
     load_weights(encoder, checkpoint, str(path))
     return encoder.eval(), checkpoint
 
@@ -37,7 +47,11 @@ def load_talker(path: str | Path) -> tuple[Talker, Checkpoint]:
     checkpoint = load_checkpoint(path, "talker")
     with _fitting(path):
         config = TalkerConfig(**checkpoint.config)
-        talker = build_talker(config, checkpoint.audio_config or _sizes(config, checkpoint, path))
+        check_config(config)
+        sizes = checkpoint.audio_config or _sizes(config, checkpoint, path)
+        check_audio_config(sizes)
+        check_amount(least_of_talker(config, sizes), checkpoint.model)
+        talker = build_talker(config, sizes)
     load_weights(talker, checkpoint, str(path))
     return talker.eval(), checkpoint
 
@@ -69,7 +83,7 @@ def _fitting(path: str | Path) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except (TypeError, ValueError, LookupError, AssertionError, RuntimeError) as error:
+    except Exception as error:  # PyTorch and transformers have their own for sizes that do not go together
         raise UserError(
             f"{path}: its configuration does not fit ({error}); it was written by another version"
         ) from error

@@ -13,7 +13,7 @@ import torch
 from models.arkit_fit import FitOptions, FitReport, fit_arkit
 from models.arkit_pairs import find_pairs
 from models.flame import Flame
-from utils.atomic import atomic_path
+from utils.atomic import atomic_path, make_folder
 from utils.errors import UserError
 from utils.exports import tables
 from utils.exports.arkit import ArkitTrack, has_arkit_expressions, read_off
@@ -98,7 +98,7 @@ def export(
     written = []
     for name in formats:
         path = export_path(out, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         job.write(name, path)
         written.append(path)
     if options.audio is not None and {"glb", "usd"} & set(formats):

@@ -20,6 +20,7 @@ from scripts_for_dataset.batch import DONE, SKIPPED, THERE, Outcome, run_all, su
 from scripts_for_dataset.preparation import Sources, Treatment, prepare_clip
 from utils.atomic import atomic_path
 from utils.errors import UserError
+from utils.json_file import read_json
 
 log = logging.getLogger(__name__)
 REPORT, TREATMENT = "preparation.json", "treatment.json"
@@ -115,8 +116,8 @@ def _check_treatment(out: Path, treatment: Treatment) -> None:
     flags = {"smooth": treatment.smooth, "full_jaw": treatment.options.full_jaw}
     record = out / TREATMENT
     try:
-        known = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else None
-    except (OSError, ValueError):
+        known = read_json(record) if record.is_file() else None
+    except UserError:
         known = None
     if known is not None and known != flags and (out / "data.mdb").is_file():
         raise UserError(f"--out {out}: its clips were made with {known}, not {flags}; choose another folder")
@@ -135,10 +136,10 @@ def _plan(jobs: list[Job], alone: list[Outcome], out: Path) -> list[Outcome]:
 def read_report(out: Path) -> dict:
     """What an earlier run said of a data set; {} if there is none, or it is damaged."""
     try:
-        report = json.loads((out / REPORT).read_text(encoding="utf-8"))
+        report = read_json(out / REPORT)
         clips = [{"clip": str(c["clip"]), "notes": [str(note) for note in c["notes"]]} for c in report["clips"]]
         return {"clips": clips, "head_models": {str(k): int(v) for k, v in report["head_models"].items()}}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (UserError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return {}
 
 

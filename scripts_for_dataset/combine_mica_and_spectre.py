@@ -43,17 +43,25 @@ class Job:
 
 
 def write_motion(job: Job) -> Outcome:
-    """Runs in a worker."""
+    """Runs in a worker. What is wrong with a clip is its outcome; an output that cannot be written ends all.
+
+    Raises:
+        UserError: the output cannot be written, or the disk is full.
+    """
     try:
         motion, notes = prepare_motion(job.sources, job.treatment)
-        motion.save(job.output)
     except UserError as error:
         return Outcome(job.sources.clip, SKIPPED, str(error))
+    motion.save(job.output)
     return Outcome(job.sources.clip, DONE, notes=tuple(notes))
 
 
 def write_all(jobs: list[Job], args: argparse.Namespace, what: str) -> list[Outcome]:
-    """Write what is not there yet; a summary in the log. With --dry_run nothing is written."""
+    """Write what is not there yet; a summary in the log. With --dry_run nothing is written.
+
+    Raises:
+        UserError: an output cannot be written, or no clip could be used at all.
+    """
     fresh = [job for job in jobs if not is_current(job.output, job.sources.files)]
     outcomes = [Outcome(job.sources.clip, THERE) for job in jobs if job not in fresh]
     if args.dry_run:
@@ -62,6 +70,8 @@ def write_all(jobs: list[Job], args: argparse.Namespace, what: str) -> list[Outc
         check_writable(args.out)
         outcomes += list(run_all(write_motion, fresh, args.workers, what))
     summarise(outcomes, str(args.out))
+    if outcomes and all(outcome.status == SKIPPED for outcome in outcomes):
+        raise UserError(f"--out {args.out}: no clip can be used; the first: {outcomes[0].reason}")
     return outcomes
 
 

@@ -28,8 +28,9 @@ from scripts_for_dataset.synthetic.corpus import read_rows
 from scripts_for_dataset.synthetic.plan import Speaker, plan_speakers
 from scripts_for_dataset.synthetic.sidecars import second_takes, speaker_phones
 from scripts_for_dataset.synthetic.statistics import widen
-from utils.atomic import atomic_path
+from utils.atomic import atomic_path, make_folder
 from utils.errors import UserError, cli
+from utils.json_file import read_json
 from utils.motion_file import Motion
 from utils.phones import PHONES_FILE, Phone, write_phones
 
@@ -184,11 +185,11 @@ def _check_plan(args: argparse.Namespace) -> None:
         "augment": not args.no_augment,
     }
     record = args.output / "plan.json"
-    if record.is_file() and json.loads(record.read_text()) != plan:
+    if record.is_file() and read_json(record) != plan:
         raise UserError(
             f"--output {args.output}: was made otherwise ({record.read_text().strip()}); choose another folder"
         )
-    args.output.mkdir(parents=True, exist_ok=True)
+    make_folder(args.output)
     record.write_text(json.dumps(plan) + "\n")
 
 

@@ -22,6 +22,7 @@ from utils.trackers.content import load_content
 from utils.trackers.to_motion import ImportOptions, from_content, import_shape, opening
 
 FACE_WINDOW, HEAD_WINDOW, ORDER = 5, 7, 2
+MAX_NUMBER = 1e4  # no angle, no entry of a matrix
 MAX_OFF = 2  # frames by which head rotations may be shorter or longer than the face's motion
 
 
@@ -102,6 +103,8 @@ def read_head_rotations(path: Path, n_frames: int) -> tuple[np.ndarray, list[str
         values = read_npy(path)
     if values.ndim < 2 or values.dtype.kind != "f" or not np.isfinite(values).all():
         raise UserError(f"{path}: is {values.dtype} {values.shape} or not finite, not rotations (T, 3, 3)")
+    if np.abs(values).max(initial=0) > MAX_NUMBER:
+        raise UserError(f"{path}: holds numbers as large as {np.abs(values).max():.3g}; these are no rotations")
     off = len(values) - n_frames
     if abs(off) > MAX_OFF:
         raise UserError(f"{path}: has {len(values)} rotations for {n_frames} frames; track the same video at {FPS} fps")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shlex
 from pathlib import Path
 
 from scripts_for_dataset.batch import ARRAYS, AUDIO, COEFS, SKIPPED, Outcome, find_clips, of_person
@@ -70,7 +71,7 @@ def main(argv: list[str] | None = None) -> None:
     changed = write_lists(args.out, args.seed, args.n_eval)
     if changed or not (args.out / "stats_train.npz").is_file():
         write_stats(args.out, args.seed)
-    log.info("%s is ready: main_se.py --data_root %s", args.out, args.out)
+    log.info("%s is ready: main_se.py --data_root %s", args.out, shlex.quote(str(args.out)))
 
 
 if __name__ == "__main__":

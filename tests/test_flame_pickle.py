@@ -115,7 +115,7 @@ def test_damaged_files(tmp_path, content):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="no such file"):
         load_flame_pickle(tmp_path / "absent.pkl")
 
 

@@ -98,7 +98,7 @@ def test_missing_and_unreadable_files(tmp_path):
         load_head_file(broken)
     objects = tmp_path / "objects.npz"
     np.savez(objects, v_template=np.array([{"a": 1}], dtype=object))
-    with pytest.raises(UserError, match="not a readable npz"):
+    with pytest.raises(UserError, match="holds Python objects"):
         load_head_file(objects)
 
 

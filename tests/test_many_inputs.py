@@ -116,7 +116,7 @@ def test_bad_files_are_named_and_the_others_made(space, capsys, caplog):
 
 @pytest.mark.parametrize(
     "content,expected",
-    [("", "empty"), ("# nothing\n", "empty"), (b"\xff\xfe\x00", "not a readable list"), ("nosuch.wav", "1 of 1")],
+    [("", "empty"), ("# nothing\n", "empty"), (b"\xff\xfe\x00", "not text in UTF-8"), ("nosuch.wav", "1 of 1")],
 )
 def test_bad_lists(space, capsys, content, expected):
     path = space.root / "list.txt"

@@ -75,6 +75,17 @@ def npy_header(data: bytes, source: str) -> tuple[np.dtype, tuple[int, ...], str
     return dtype, shape, "F" if fortran else "C", file.tell()
 
 
+def is_numeric(array: np.ndarray) -> bool:
+    """Whether an array holds numbers rather than text."""
+    return array.dtype.kind in "biuf"
+
+
+def is_finite(array: np.ndarray) -> bool:
+    """Whether all of the numbers are, also as float32."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(array.astype(np.float32)).all())
+
+
 def read_npy(path: Path) -> np.ndarray:
     """The array of an npy file; UserError as for `parse_npy`, or for an npz."""
     data = read_bytes(path)

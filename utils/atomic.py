@@ -38,6 +38,18 @@ def atomic_path(final: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def make_folder(folder: Path) -> None:
+    """Create a folder for outputs, and those above it.
+
+    Raises:
+        UserError: it cannot be created.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write into {folder}: {error.strerror}; choose another output path") from error
+
+
 def check_output(final: str | Path, n_bytes: int = 0) -> None:
     """Find out before long work whether `final` can be written; nothing is created.
 

@@ -15,24 +15,38 @@ import numpy as np
 from utils.errors import UserError
 from utils.timebase import SAMPLE_RATE
 
+# The containers that are opened: none of FFmpeg's many that name other files or addresses (concat, HLS, DASH, SDP ...).
+FORMATS = (
+    "wav,w64,aiff,au,caf,flac,mp3,aac,amr,ogg,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,asf,avi,flv,mpegts,mpeg,ac3,eac3"
+)
+_OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "", "max_streams": "100"}
+RATES = (1000, 1_000_000)  # Hz; a file of a few bytes at 1 Hz would be hours
+MAX_HOURS = 4  # in memory at once: 0.9 GB
 SILENCE = 1e-4  # peaks below this (-80 dB) hold no speech
 MAX_RATIO = 1000  # samples per byte of a FLAC; digital silence has about 350
 
 
-def load_audio(path: str | Path, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+def load_audio(path: str | Path, sample_rate: int = SAMPLE_RATE, max_seconds: float = 3600 * MAX_HOURS) -> np.ndarray:
     """Decode the first audio stream of any wav, flac, mp3, m4a, ogg, mp4, webm ... file.
 
     Args:
         path: the file; any sample rate and channel count (channels are averaged).
         sample_rate: of the result, in Hz.
+        max_seconds: a longer recording is refused as soon as it proves longer.
 
     Returns:
         float32 (n,), about -1 to 1 (resampling and float files may overshoot a little).
 
     Raises:
-        UserError: missing, a folder, unreadable, without an audio stream, empty, silent or holding NaN/inf.
+        UserError: missing, a folder, unreadable, without an audio stream, empty, silent, too long or holding NaN/inf.
     """
-    pieces = list(stream_audio(path, sample_rate))
+    pieces, count = [], 0
+    for piece in stream_audio(path, sample_rate):
+        pieces.append(piece)
+        count += piece.size
+        if count > max_seconds * sample_rate:
+            length = f"{max_seconds / 3600:g} h" if max_seconds >= 3600 else f"{max_seconds:g} s"
+            raise UserError(f"{path}: is too long, at most {length} are taken here; cut it")
     return np.concatenate(pieces)
 
 
@@ -43,10 +57,16 @@ def stream_audio(path: str | Path, sample_rate: int = SAMPLE_RATE) -> Iterator[n
         UserError: as `load_audio`; that the file is silent is known, and said, at its end.
     """
     path = Path(path)
-    if not path.exists():
+    try:
+        exists = path.exists()
+    except OSError as error:  # a name of thousands of letters
+        raise UserError(f"{str(path)[:80]}: cannot be read ({error.strerror}); check the path") from error
+    if not exists:
         raise UserError(f"{path}: no such audio file; check the path")
     if path.is_dir():
         raise UserError(f"{path}: is a folder, not an audio file; name one file in it")
+    if not path.is_file():
+        raise UserError(f"{path}: is a device or pipe, not an audio file; name a file")
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty (0 bytes); give a recording")
     count, peak = 0, 0.0
@@ -68,17 +88,21 @@ def _decoded(path: Path) -> Iterator[tuple[int, np.ndarray]]:
 
     try:
         # a handle, not a name: a colon in the name is no protocol for FFmpeg
-        with path.open("rb") as handle, av.open(handle) as container:
+        with path.open("rb") as handle, av.open(handle, options=_OPTIONS) as container:
             if not container.streams.audio:
                 raise UserError(f"{path}: has no audio stream; give a file with sound")
             stream = container.streams.audio[0]
             for frame in container.decode(stream):
+                if not RATES[0] <= frame.sample_rate <= RATES[1]:
+                    raise UserError(f"{path}: says {frame.sample_rate} samples a second; export it at 16000 to 48000")
                 mono = _mono(frame.to_ndarray(), len(frame.layout.channels), frame.format.is_planar)
                 yield frame.sample_rate, mono[: _kept(frame, stream, container.format.name)]
     except PermissionError as error:
         raise UserError(f"{path}: may not be read (permission denied); change its permissions") from error
-    except av.FFmpegError as error:
-        reason = error.strerror or type(error).__name__
+    except (av.FFmpegError, ValueError, ArithmeticError, MemoryError) as error:
+        if isinstance(error, UserError):
+            raise
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise UserError(f"{path}: not readable as audio ({reason}); convert it to wav or flac") from error
 
 
@@ -95,12 +119,14 @@ def _kept(frame, stream, container_format: str) -> int:
 def _mono(samples: np.ndarray, n_channels: int, planar: bool) -> np.ndarray:
     """PyAV frame array -> mean over channels, float32 (n,) with full scale 1."""
     channels = samples if planar else samples.reshape(-1, n_channels).T
-    mono = channels.mean(axis=0, dtype=np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):  # infinite samples are refused by `stream_audio`
+        mono = channels.mean(axis=0, dtype=np.float64)
     if samples.dtype == np.uint8:  # the one unsigned format: 128 is silence
         mono = (mono - 128) / 128
     elif samples.dtype.kind == "i":
         mono /= -float(np.iinfo(samples.dtype).min)
-    return mono.astype(np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):
+        return mono.astype(np.float32)
 
 
 def resampled(pieces: Iterator[tuple[int, np.ndarray]], sample_rate: int) -> Iterator[np.ndarray]:

@@ -1,7 +1,5 @@
-"""Checkpoints: one plain dict of tensors, numbers and strings, read with `weights_only=True`; published files too."""
+"""Checkpoints: one plain dict of tensors, numbers and strings, read by `utils.torch_file`; published files too."""
 
-import pickle
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,13 +9,12 @@ import torch
 from utils.atomic import atomic_path
 from utils.coefs import CoefStats
 from utils.errors import UserError
-from utils.legacy_checkpoint import is_legacy, read_legacy, safe_classes
+from utils.legacy_checkpoint import is_legacy, read_legacy
+from utils.safe_pickle import RefusedError
+from utils.torch_file import load_torch
 
 FORMAT = "diffposetalk-1"
 KINDS = {"style_encoder": "style encoder (SE)", "talker": "denoising network (DPT)"}
-
-# What torch raises for a damaged file.
-_UNREADABLE = (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile)
 
 
 @dataclass
@@ -66,7 +63,7 @@ def load_checkpoint(path: str | Path, kind: str) -> Checkpoint:
             raise TypeError("configuration or weights are of another type")
     except UserError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
         raise UserError(
             f"{path}: a checkpoint with malformed content ({error!r}); copy or download it again"
         ) from error
@@ -91,23 +88,35 @@ def _read(path: Path) -> dict:
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint file; check --exp_name and --iter")
     try:
-        with torch.serialization.safe_globals(safe_classes()):
-            payload = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        found = str(error)
-        what = found.split("GLOBAL ")[1].split(" ")[0] if "GLOBAL " in found else "an object that is not a tensor"
+        payload = load_torch(_bytes(path), str(path))
+    except RefusedError as error:
+        what = str(error).removeprefix("refused to load ")
         raise UserError(
             f"{path}: refused, it contains {what}, which could run code; use a checkpoint you trust"
-        ) from error
-    except _UNREADABLE as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise UserError(
-            f"{path}: not a readable checkpoint (damaged or incomplete); copy or download it again"
         ) from error
     if not isinstance(payload, dict):
         raise UserError(f"{path}: holds a {type(payload).__name__}, not a checkpoint; give an iter_XXXXXXX.pt file")
     return payload
+
+
+def _bytes(path: Path) -> bytearray:
+    """The whole file, in memory that tensors may be views of.
+
+    Raises:
+        UserError: it cannot be read, or torch did not write it in its present form.
+    """
+    try:
+        data = bytearray(path.stat().st_size)
+        with path.open("rb") as file:
+            n_read = file.readinto(data)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+    if n_read != len(data) or data[:2] != b"PK":
+        raise UserError(
+            f"{path}: not a readable checkpoint (damaged, incomplete, or saved by torch before 1.6); "
+            "copy or download it again"
+        )
+    return data
 
 
 def _summary(payload: dict) -> str:

@@ -6,7 +6,6 @@ axis-angle (3). Motion = expression ++ [global rotation] ++ jaw x, normalised pe
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from utils.array_file import is_numeric, read_npz
 from utils.errors import UserError
 
 N_SHAPE, N_EXP, N_POSE = 100, 50, 6
@@ -82,11 +82,11 @@ class CoefStats:
             raise UserError(
                 f"{path}: no such file; make it with `python -m scripts_for_dataset.calc_stats_random_sample`"
             )
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                values = {key: np.asarray(file[key], dtype=np.float32) for key in cls.names() if key in file.files}
-        except (ValueError, OSError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-            raise UserError(f"{path}: not a readable npz ({error}); recompute the statistics") from error
+        arrays = read_npz(path)
+        with np.errstate(over="ignore"):  # too large for float32: infinite, and refused as such
+            values = {
+                key: arrays[key].astype(np.float32) for key in cls.names() if key in arrays and is_numeric(arrays[key])
+            }
         return cls.from_dict(values, str(path))
 
     @classmethod

@@ -4,7 +4,7 @@ import errno
 import functools
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 # Packages whose notes the user sees; other libraries' are shown from warnings on.
 OWN = ("utils", "models", "datasets", "scripts_for_dataset", "setup", "benchmarks", "web", "examples")
@@ -39,12 +39,19 @@ def cli(main: Callable[..., None]) -> Callable[..., None]:
 
 
 def disk_full(error: BaseException | None) -> bool:
-    """Whether a full disk or quota is behind an error; torch hides it behind a RuntimeError of its own."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
+    """Whether a full disk, a quota or a limit on files is behind an error; torch hides it behind a RuntimeError."""
+    return any(
+        isinstance(one, OSError) and one.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) for one in causes(error)
+    )
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, what it came from, and so on; each once, as an error raised from itself would be its own cause."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
         error = error.__cause__ or error.__context__
-    return False
 
 
 def _exit(message: str) -> None:

@@ -1,76 +1,73 @@
 """Read FLAME's Python-2 pickles without chumpy and without trusting them.
 
-An unpickler may call anything a pickle names, so only an exact list of (module, name) pairs is let through: NumPy
-array and dtype construction, SciPy's csc_matrix, text decoding, plain sets, and a stand-in for `chumpy.ch.Ch` whose
-state's 'x' entry is the array. Everything else is refused before it runs.
+An unpickler may call anything a pickle names. `utils.safe_pickle` answers NumPy's constructors with stand-ins; here are
+those of SciPy's csc_matrix, plain sets, and `chumpy.ch.Ch`, whose state's 'x' entry is the array. Everything else is
+refused before it runs.
 """
 
 from __future__ import annotations
 
+import math
 import pickle
 from pathlib import Path
 
 import numpy as np
 import scipy.sparse
 
+from utils.array_file import read_bytes
 from utils.errors import UserError
+from utils.pickle_scan import scan_pickle
+from utils.safe_pickle import ArrayStand, SafeUnpickler, Stand
+
+MAX_DENSE = 1 << 24  # entries of a sparse matrix made dense; FLAME's regressor has 25,115
 
 
-class _ChumpyArray:
-    """Stands in for `chumpy.ch.Ch`: keeps the plain array of its state, nothing else."""
+class _Object:
+    """Stands in for an object of a class: keeps its state, the first time it is given."""
 
-    value: np.ndarray | None = None
+    __slots__ = ("state",)
 
     def __setstate__(self, state: object) -> None:
-        value = state.get("x") if isinstance(state, dict) else None
-        self.value = value if isinstance(value, np.ndarray) else None
+        if hasattr(self, "state"):
+            raise pickle.UnpicklingError("refused to change an object")
+        self.state = state if isinstance(state, dict) else {}
+
+    def get(self, *names: str) -> object:
+        """The first of these entries of the state; None if there is none."""
+        state = getattr(self, "state", {})
+        return next((_array(state[name]) for name in names if name in state), None)
 
 
-def _encode(text: str, encoding: str) -> bytes:
-    """`_codecs.encode` as protocol 2 uses it for bytes: latin1 only."""
-    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-        raise pickle.UnpicklingError(f"codec {encoding!r} is not allowed")
-    return text.encode("latin1")
+class _ChumpyArray(_Object):
+    """`chumpy.ch.Ch`."""
+
+    __slots__ = ()
 
 
-def _reconstructor(cls: type, base: type, state: object) -> object:
+class _SparseMatrix(_Object):
+    """`scipy.sparse.csc_matrix`."""
+
+    __slots__ = ()
+
+
+_PLAIN_OBJECT = Stand(lambda *_: None)
+
+
+def _reconstructor(cls: object, base: object, state: object) -> object:
     """`copy_reg._reconstructor` (protocols 0 and 1) for our two object types only."""
-    if cls not in (_ChumpyArray, scipy.sparse.csc_matrix) or base is not object or state is not None:
+    if cls not in (_ChumpyArray, _SparseMatrix) or base is not _PLAIN_OBJECT or state is not None:
         raise pickle.UnpicklingError("copy_reg._reconstructor is only allowed for array objects")
-    return object.__new__(cls)
+    return cls()
 
 
-def _allow_list() -> dict[tuple[str, str], object]:
-    reconstruct = np.empty(0).__reduce__()[0]  # wherever this NumPy keeps them
-    scalar = np.float64(0).__reduce__()[0]
-    allowed: dict[tuple[str, str], object] = {
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
+class _Unpickler(SafeUnpickler):
+    known = SafeUnpickler.known | {
         ("chumpy.ch", "Ch"): _ChumpyArray,
-        ("_codecs", "encode"): _encode,
+        **{(f"scipy.sparse{end}", "csc_matrix"): _SparseMatrix for end in ("", ".csc", "._csc")},
+        **{(module, "set"): Stand(lambda *_: None) for module in ("__builtin__", "builtins")},
+        **{(module, "object"): _PLAIN_OBJECT for module in ("__builtin__", "builtins")},
+        **{(module, "_reconstructor"): Stand(_reconstructor) for module in ("copy_reg", "copyreg")},
     }
-    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-        allowed[module, "_reconstruct"] = reconstruct
-        allowed[module, "scalar"] = scalar
-    for module in ("scipy.sparse", "scipy.sparse.csc", "scipy.sparse._csc"):
-        allowed[module, "csc_matrix"] = scipy.sparse.csc_matrix
-    for module in ("__builtin__", "builtins"):
-        allowed[module, "set"] = set
-        allowed[module, "object"] = object
-    for module in ("copy_reg", "copyreg"):
-        allowed[module, "_reconstructor"] = _reconstructor
-    return allowed
-
-
-_ALLOWED = _allow_list()
-
-
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> object:
-        try:
-            return _ALLOWED[module, name]
-        except KeyError:
-            raise pickle.UnpicklingError(f"refused to load {module}.{name}") from None
 
 
 def load_flame_pickle(path: str | Path) -> dict[str, np.ndarray]:
@@ -93,19 +90,19 @@ def load_mask_pickle(path: str | Path) -> dict[str, np.ndarray]:
     content = _load(Path(path))
     masks = {}
     for name, ids in content.items():
-        ids = np.asarray(ids) if not isinstance(ids, _ChumpyArray) else np.asarray(ids.value)
-        if ids.ndim != 1 or ids.dtype.kind not in "iu":
+        ids = _array(ids.get("x") if isinstance(ids, _ChumpyArray) else ids)
+        ids = np.array(ids) if isinstance(ids, list) and all(type(i) is int and abs(i) < 2**31 for i in ids) else ids
+        if not isinstance(ids, np.ndarray) or ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
             raise UserError(f"{path}: mask {name!r} is not a list of vertex numbers; use FLAME_masks.pkl as downloaded")
         masks[str(name)] = ids.astype(np.int64)
     return masks
 
 
 def _load(path: Path) -> dict:
+    data = read_bytes(path)
+    scan_pickle(data, str(path))
     try:
-        with path.open("rb") as file:
-            content = _Unpickler(file, encoding="latin1").load()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+        content = _Unpickler(data).load()
     except Exception as error:  # a damaged pickle can raise nearly anything; none of it is worth a traceback
         raise UserError(f"{path}: not accepted as a FLAME pickle ({error}); download it again") from error
     if not isinstance(content, dict):
@@ -113,16 +110,33 @@ def _load(path: Path) -> dict:
     return content
 
 
+def _array(value: object) -> object:
+    return value.value if isinstance(value, ArrayStand) else value
+
+
 def _plain(value: object, what: str) -> np.ndarray | None:
+    value = _array(value)
     if isinstance(value, _ChumpyArray):
-        if value.value is None:
+        value = value.get("x")
+        if not isinstance(value, np.ndarray):
             raise UserError(f"{what} is an unevaluated chumpy expression; use FLAME's file as downloaded")
-        value = value.value
-    if scipy.sparse.issparse(value):
-        try:
-            value.check_format(full_check=True)  # indices outside the shape would write out of bounds
-        except (ValueError, TypeError, AttributeError) as error:
-            raise UserError(f"{what} is a malformed sparse matrix ({error}); download the file again") from error
-        value = value.toarray()
+    if isinstance(value, _SparseMatrix):
+        value = _dense(value, what)
     is_numeric = isinstance(value, np.ndarray) and value.dtype.kind in "fiub"
     return value if is_numeric else None
+
+
+def _dense(matrix: _SparseMatrix, what: str) -> np.ndarray:
+    """Raises UserError unless the matrix is what it says, and of a sensible size."""
+    shape = matrix.get("_shape", "shape")
+    try:
+        if len(shape) != 2 or not all(type(n) is int and n >= 0 for n in shape) or math.prod(shape) > MAX_DENSE:
+            raise ValueError(f"shape {str(shape)[:60]}")
+        parts = tuple(np.array(matrix.get(name)) for name in ("data", "indices", "indptr"))
+        if parts[0].dtype.kind != "f":
+            raise TypeError(f"data {parts[0].dtype}")
+        result = scipy.sparse.csc_matrix(parts, shape=shape)
+        result.check_format(full_check=True)  # indices outside the shape would write out of bounds
+        return result.toarray()
+    except (ValueError, TypeError, AttributeError, IndexError) as error:
+        raise UserError(f"{what} is a malformed sparse matrix ({error}); download the file again") from error

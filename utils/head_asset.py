@@ -13,6 +13,7 @@ from utils.errors import UserError
 FORMAT = "open-head-1"
 STEP = 1e-5  # metres per int16 unit
 JAW_FEATURES = (14, 16)  # -sin(angle), +sin(angle)
+N_JOINTS, MAX_VERTICES = 5, 200_000  # more are no head, and would take memory
 _WEIGHT_SCALE, _COLOUR_SCALE = 65535, 255
 
 
@@ -59,14 +60,19 @@ def unpack(arrays: dict[str, np.ndarray], source: str) -> dict:
     """The fields of a `HeadFile` (all but `name`) from what `pack` made.
 
     Raises:
-        UserError: another format version, or arrays that are missing.
+        UserError: another format version, or arrays that are missing or malformed.
     """
     if str(arrays["format"]) != FORMAT:
         raise UserError(f"{source}: format {arrays['format']}, this version reads {FORMAT}; rebuild it with setup/")
     try:
-        return _unpack(arrays)
+        if len(arrays["parents"]) != N_JOINTS or len(arrays["v_template"]) > MAX_VERTICES:
+            raise ValueError(f"{len(arrays['parents'])} joints, {len(arrays['v_template'])} vertices")
+        with np.errstate(all="ignore"):  # what comes out is checked by the caller
+            return _unpack(arrays)
     except KeyError as error:
         raise UserError(f"{source}: incomplete, no array {error}; rebuild it with setup/build_open_head.py") from error
+    except (ValueError, TypeError, IndexError, AttributeError, ArithmeticError) as error:
+        raise UserError(f"{source}: malformed ({error}); rebuild it with setup/build_open_head.py") from error
 
 
 def _unpack(arrays: dict[str, np.ndarray]) -> dict:
@@ -79,7 +85,7 @@ def _unpack(arrays: dict[str, np.ndarray]) -> dict:
     regressor[tuple(arrays["regressor_index"].astype(np.int64).T)] = arrays["regressor_value"]
     names = [key for key in arrays if key.startswith("mask_")]
     return {
-        "v_template": arrays["v_template"],
+        "v_template": arrays["v_template"].astype(np.float32),
         "shapedirs": _restore(arrays["shapedirs"].transpose(2, 1, 0)),
         "expdirs": _restore(arrays["expdirs"].transpose(2, 1, 0)),
         "posedirs": posedirs,
@@ -93,7 +99,7 @@ def _unpack(arrays: dict[str, np.ndarray]) -> dict:
         "lmk68": arrays["lmk68"].astype(np.int64),
         "exp_names": arrays["exp_names"].tolist(),
         "vertex_colours": arrays["vertex_colours"].astype(np.float32) / _COLOUR_SCALE,
-        "uv": arrays["uv"],
+        "uv": arrays["uv"].astype(np.float32),
         "ft": arrays["ft"].astype(np.int64),
     }
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from utils import head_asset
+from utils.array_file import is_numeric, read_npz
 from utils.errors import UserError
 from utils.flame_pickle import load_flame_pickle, load_mask_pickle
 
@@ -93,10 +94,9 @@ def load_head_file(path: str | Path | None = None) -> HeadFile:
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-    except Exception as error:  # zipfile, zlib and numpy each have their own exceptions for a broken file
-        raise UserError(f"{path}: not a readable npz ({type(error).__name__}: {error}); {_HOW}") from error
+        return read_npz(path)
+    except UserError as error:
+        raise UserError(f"{error}, or {_HOW}") from error
 
 
 def _from_flame(arrays: dict[str, np.ndarray], path: Path, masks: dict[str, np.ndarray]) -> HeadFile:
@@ -104,9 +104,15 @@ def _from_flame(arrays: dict[str, np.ndarray], path: Path, masks: dict[str, np.n
     if missing:
         raise UserError(f"{path}: not a FLAME model, it lacks {', '.join(missing)}; {_HOW}")
     try:
-        return _checked(_assemble(arrays, path, masks), path)
-    except (TypeError, ValueError, IndexError) as error:
-        raise error if isinstance(error, UserError) else UserError(f"{path}: malformed ({error}); {_HOW}") from error
+        if len(arrays["v_template"]) > head_asset.MAX_VERTICES:
+            raise ValueError(f"{len(arrays['v_template'])} vertices")
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite and NaN are refused below
+            head = _assemble(arrays, path, masks)
+        return _checked(head, path)
+    except UserError:
+        raise
+    except (TypeError, ValueError, IndexError, OverflowError) as error:
+        raise UserError(f"{path}: malformed ({error}); {_HOW}") from error
 
 
 def _assemble(arrays: dict[str, np.ndarray], path: Path, masks: dict[str, np.ndarray]) -> HeadFile:
@@ -134,7 +140,9 @@ def _assemble(arrays: dict[str, np.ndarray], path: Path, masks: dict[str, np.nda
 
 
 def _float32(values: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(np.asarray(values, dtype=np.float32))
+    if not is_numeric(values):
+        raise TypeError(f"an array holds {values.dtype}, not numbers")
+    return np.array(values, dtype=np.float32, order="C")  # a copy: arrays of files are read-only
 
 
 def _parents(arrays: dict[str, np.ndarray]) -> np.ndarray:
@@ -178,10 +186,32 @@ def _checked(head: HeadFile, path: Path) -> HeadFile:
             raise UserError(f"{path}: {key} has shape {values.shape}, expected {shape}; {_HOW}")
         if not np.isfinite(values).all():
             raise UserError(f"{path}: {key} has values that are not finite; {_HOW}")
-    if len(head.faces) and not 0 <= head.faces.min() <= head.faces.max() < n:
-        raise UserError(f"{path}: faces name vertices outside 0..{n - 1}; {_HOW}")
+    _check_numbers(head, path)
     if not np.allclose(head.weights.sum(1), 1, atol=1e-3):
         raise UserError(f"{path}: skinning weights do not sum to 1; {_HOW}")
     if tuple(head.parents) != PARENTS:
         raise UserError(f"{path}: joint parents {tuple(head.parents)}, expected {PARENTS}; {_HOW}")
     return head
+
+
+def _check_numbers(head: HeadFile, path: Path) -> None:
+    """Vertices named by faces and landmarks, texture corners, and the sizes of what only some files have."""
+    n, n_uv = head.n_vertices, 0 if head.uv is None else len(head.uv)
+    landmarks = np.array(list(head.landmarks.values()), np.int64)
+    for name, ids, end in (
+        ("faces", head.faces, n),
+        ("lmk68", head.lmk68, n),
+        ("landmarks", landmarks, n),
+        ("ft", head.ft, n_uv),
+    ):
+        if ids is not None and ids.size and not 0 <= ids.min() <= ids.max() < end:
+            raise UserError(f"{path}: {name} name vertices outside 0..{end - 1}; {_HOW}")
+    shapes = {"uv": (n_uv, 2), "ft": head.faces.shape, "vertex_colours": (n, 3), "lmk68": (68,)}
+    for name, shape in shapes.items():
+        values = getattr(head, name)
+        if values is not None and (values.shape != shape or not np.isfinite(values).all()):
+            raise UserError(f"{path}: {name} has shape {values.shape} or is not finite, expected {shape}; {_HOW}")
+    if head.exp_names is not None and len(head.exp_names) != N_EXPRESSION:
+        raise UserError(f"{path}: names {len(head.exp_names)} expressions, not {N_EXPRESSION}; {_HOW}")
+    if any(mask.shape != (n,) for mask in head.masks.values()):
+        raise UserError(f"{path}: a mask is not of {n} vertices; {_HOW}")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from utils.array_file import read_bytes
 from utils.errors import UserError
 from utils.head_file import HeadFile
 
+IMAGES = ("PNG", "JPEG", "WEBP", "BMP")
+MAX_SIDE, MAX_BYTES = 8192, 256 << 20  # of a texture: pixels, bytes of the file
 CLAY = (0.80, 0.73, 0.69)  # sRGB, for heads without colours
 
 # Gloss by region (mask name); the rest is matte.
@@ -46,7 +50,7 @@ def textured(head: HeadFile, path: Path) -> Skin:
     """Split the vertices at the texture's seams: one drawn vertex per (vertex, uv) pair in use."""
     if head.uv is None or head.ft is None:
         raise UserError(f"--texture {path}: the head file has no UV coordinates; use another head or no texture")
-    image = _read_image(path)
+    image = read_image(path)
     pairs = np.stack([head.faces.ravel(), np.asarray(head.ft).ravel()], axis=1)
     unique, inverse = np.unique(pairs, axis=0, return_inverse=True)
     paint = np.ones((len(unique), 4), np.float32)
@@ -85,12 +89,26 @@ def _mouth_shade(head: HeadFile) -> np.ndarray:
     return shade
 
 
-def _read_image(path: Path) -> np.ndarray:
-    import cv2
+def read_image(path: Path) -> np.ndarray:
+    """An image as uint8 (H, W, 3) RGB; its size is checked before it is unpacked.
+
+    Raises:
+        UserError: missing, no png, jpg, webp or bmp, damaged, or of more than 8192 pixels a side.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     if not path.is_file():
         raise UserError(f"--texture {path}: no such image; check the path")
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise UserError(f"--texture {path}: not a readable image; give a png or jpg")
-    return np.ascontiguousarray(image[..., ::-1])
+    try:
+        with Image.open(io.BytesIO(read_bytes(path, MAX_BYTES)), formats=IMAGES) as image:
+            if max(image.size) > MAX_SIDE:
+                width, height = image.size
+                raise UserError(
+                    f"--texture {path}: has {width} x {height} pixels, at most {MAX_SIDE} a side; shrink it"
+                )
+            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    except UserError:
+        raise
+    except Exception as error:  # each of Pillow's readers has its own exceptions for a damaged file
+        reason = "of no known kind" if isinstance(error, UnidentifiedImageError) else error
+        raise UserError(f"--texture {path}: not a readable image ({reason}); give a png or jpg") from error

@@ -6,11 +6,13 @@ from collections import Counter
 from pathlib import Path
 
 from utils.errors import UserError
+from utils.json_file import read_lines
 
 AUDIO_SUFFIXES = frozenset(
     [".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".oga", ".opus", ".aiff", ".aif", ".wma"]
     + [".mp4", ".mov", ".mkv", ".webm"]  # the sound of a video
 )
+MAX_INPUTS = 20_000
 LIST_SUFFIXES = (".txt", ".lst")
 
 
@@ -36,13 +38,12 @@ def read_inputs(name: str | Path) -> list[Path]:
                 f"{path}: this folder has no recordings (wav, flac, mp3, m4a, ogg, mp4, webm); name another"
             )
         return found
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a readable list ({error}); write one path a line, as UTF-8 text") from error
+    lines = [line.strip() for line in read_lines(path)]
     found = [path.parent / line for line in lines if line and not line.startswith("#")]
     if not found:
         raise UserError(f"{path}: the list is empty; write one path a line")
+    if len(found) > MAX_INPUTS:
+        raise UserError(f"{path}: names {len(found)} recordings, at most {MAX_INPUTS} are taken; cut it into several")
     return found
 
 

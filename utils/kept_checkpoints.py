@@ -5,6 +5,8 @@ import math
 from pathlib import Path
 
 from utils.atomic import atomic_path
+from utils.errors import UserError
+from utils.json_file import read_json
 from utils.run_dir import iter_name, saved_steps
 
 
@@ -40,7 +42,9 @@ class KeptCheckpoints:
                     self.path(step).unlink(missing_ok=True)
 
     def _best(self) -> dict:
+        """Step, value and regularity of the best so far; {} if there is none, or the record is damaged."""
         try:
-            return json.loads(self._record.read_text())
-        except (OSError, ValueError):
+            record = read_json(self._record)
+            return {"step": int(record["step"]), "value": float(record["value"]), "regular": bool(record["regular"])}
+        except (UserError, KeyError, TypeError, ValueError, OverflowError):
             return {}

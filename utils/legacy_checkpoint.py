@@ -1,6 +1,5 @@
 """Published checkpoints: `{'args': Namespace, 'encoder' | 'model': state_dict, 'iter': int}` -> our fields."""
 
-import argparse
 import pathlib
 from typing import Any
 
@@ -19,30 +18,18 @@ _DPT_FLAGS = (
 _ONE_CHOICE = {"architecture": "decoder", "rot_repr": "aa"}
 
 
-def safe_classes() -> list:
-    """Allow-list for `torch.load(weights_only=True)`: a Namespace, and paths of any platform as pure paths."""
-    paths = {
-        "PosixPath": pathlib.PurePosixPath,
-        "PurePosixPath": pathlib.PurePosixPath,
-        "WindowsPath": pathlib.PureWindowsPath,
-        "PureWindowsPath": pathlib.PureWindowsPath,
-    }
-    modules = ("pathlib", "pathlib._local")  # Python 3.13 moved the classes
-    return [argparse.Namespace, *((cls, f"{module}.{name}") for module in modules for name, cls in paths.items())]
-
-
 def is_legacy(payload: dict) -> bool:
     return "args" in payload and ("encoder" in payload or "model" in payload)
 
 
 def read_legacy(payload: dict, source: str) -> dict[str, Any]:
-    """Fields of `utils.checkpoint.Checkpoint` from a published file's content.
+    """Fields of `utils.checkpoint.Checkpoint` from a published file's content, whose Namespace is a dict here.
 
     Raises:
         UserError: arguments with a value this project does not have.
     """
     args = payload["args"]
-    args = _modern_args(dict(args) if isinstance(args, dict) else vars(args))
+    args = _modern_args(dict(args))
     for name, value in _ONE_CHOICE.items():
         if args.get(name, value) != value:
             raise UserError(f"{source}: {name} {args[name]!r} is not supported; only {value!r} is")

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from utils.atomic import atomic_path
 from utils.errors import UserError
+from utils.json_file import parse_json, read_lines
 from utils.timebase import FPS
 
 PHONES_FILE = "phones.jsonl"
 SILENCE = "sil"
+MAX_SECONDS = 1e6  # no clip is as long
 BILABIALS = frozenset(["p", "b", "m"])
 
 
@@ -43,11 +45,14 @@ def read_phones(path: str | Path) -> dict[str, list[Phone]]:
     if not path.is_file():
         raise UserError(f"{path}: no such file; make_synthetic_dataset writes it")
     result = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
+        row = parse_json(line, f"{path}: line {number}")
         try:
-            row = json.loads(line)
-            result[str(row["clip"])] = [Phone(str(p), float(start), float(end)) for p, start, end in row["phones"]]
-        except (ValueError, KeyError, TypeError) as error:
+            phones = [Phone(str(p), float(start), float(end)) for p, start, end in row["phones"]]
+            if not all(-1 <= phone.start <= phone.end <= MAX_SECONDS for phone in phones):  # also false for NaN
+                raise ValueError("times must increase")
+            result[str(row["clip"])] = phones
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise UserError(f"{path}: line {number} is no clip with phones ({error}); make it anew") from error
     return result
 

@@ -27,7 +27,7 @@ def parse_rotations(values: np.ndarray, notation: str, what: str) -> Rotation:
     Raises:
         UserError: unknown notation, a width that does not fit it, or numbers that are no rotation.
     """
-    values = np.asarray(values, np.float64)
+    values = np.array(values, np.float64)  # a copy: SciPy does not take read-only arrays, as files give
     flat = values.reshape(len(values), -1)
     degrees = notation.endswith("_degrees")
     kind = notation.removesuffix("_degrees") if notation.startswith("axis_angle") else notation

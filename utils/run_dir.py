@@ -33,6 +33,8 @@ def new_run(kind: str, name: str, root: Path | None = None) -> Path:
             return run
         except FileExistsError:  # another run of this name began in the same second
             time.sleep(0.1)
+        except OSError as error:
+            raise UserError(f"{run.parent}: cannot be written ({error.strerror}); change its permissions") from error
 
 
 def find_run(kind: str, name: str, root: Path | None = None) -> Path:

@@ -49,13 +49,13 @@ def drop_later_lines(path: Path, step: int) -> None:
     """Keep the JSON lines up to `step`; a line cut off by a kill goes too."""
     if not path.exists():
         return
-    kept = [line for line in path.read_text().splitlines() if _step_of(line) <= step]
+    kept = [line for line in path.read_text(errors="replace").splitlines() if _step_of(line) <= step]
     with atomic_path(path) as temporary:
         temporary.write_text("".join(line + "\n" for line in kept))
 
 
 def _step_of(line: str) -> float:
     try:
-        return json.loads(line)["step"]
-    except (ValueError, KeyError, TypeError):
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return float("inf")

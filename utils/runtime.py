@@ -20,6 +20,7 @@ from torch import Tensor
 from utils.atomic import atomic_path
 from utils.checkpoint import load_checkpoint
 from utils.errors import UserError
+from utils.json_file import read_json
 from utils.processes import pick_device
 from utils.run_dir import find_run, find_runs, iter_name, new_run, saved_steps
 from utils.trainer import TrainerConfig
@@ -186,12 +187,17 @@ def _run_to_continue(kind: str, config: RunConfig, resolved: dict[str, Any]) -> 
 def _differences(run: Path, resolved: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Flags whose values were others when the run was started -> (then, now)."""
     try:
-        saved = json.loads((run / "config.json").read_text())
-    except (OSError, ValueError):
+        then = _flags(read_json(run / "config.json"))
+    except (UserError, AttributeError):
         return {"config.json": ("unreadable", "")}
-    then, now = ({k: v for part in parts.values() for k, v in part.items()} for parts in (saved, _plain(resolved)))
+    now = _flags(_plain(resolved))
     names = [name for name in {**then, **now} if name not in _PRACTICAL]
     return {f"--{n}": (then.get(n), now.get(n)) for n in names if then.get(n) != now.get(n)}
+
+
+def _flags(groups: dict[str, Any]) -> dict[str, Any]:
+    """All flags of all groups; AttributeError if a group is none."""
+    return {name: value for group in groups.values() for name, value in group.items()}
 
 
 def _plain(resolved: dict[str, Any]) -> dict[str, Any]:

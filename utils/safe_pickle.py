@@ -5,27 +5,34 @@ Everything else is refused before it is called. `utils.trackers.pickles` turns t
 
 from __future__ import annotations
 
+import io
 import math
 import pickle
 from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
+
+from utils.errors import UserError
 
 # Exact names of the numeric types; object, void, string and date types have no place in a data set.
 _NUMERIC = {np.dtype(f"{kind}{size}").str[1:] for kind in "iu" for size in (1, 2, 4, 8)} | {"f2", "f4", "f8", "b1"}
 
 
-class SafeUnpickler(pickle.Unpickler):
-    """Loads plain objects and, for arrays, `ArrayStand`; UnpicklingError names whatever else the pickle asks for."""
-
-    def find_class(self, module: str, name: str) -> object:
-        try:
-            return CONSTRUCTORS[module, name]
-        except KeyError:
-            raise pickle.UnpicklingError(f"refused to load {module}.{name}") from None
+class RefusedError(UserError):
+    """A pickle that asks for something that could run code."""
 
 
-class Stand:
+class Fixed:
+    """What is offered to a pickle and must not be changed by it: its state would hold for all later files, too."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: object) -> None:
+        raise pickle.UnpicklingError("refused to change a constructor")
+
+
+class Stand(Fixed):
     """A callable offered to the pickle. No class and no function is handed out, whose attributes it could set."""
 
     __slots__ = ("_function",)
@@ -35,9 +42,6 @@ class Stand:
 
     def __call__(self, *args: object) -> object:
         return self._function(*args)
-
-    def __setstate__(self, state: object) -> None:
-        raise pickle.UnpicklingError("refused to change a constructor")
 
 
 class _DType:
@@ -57,18 +61,34 @@ class _DType:
         self.value = self.value.newbyteorder(order)
 
 
+class _ObjectType:
+    """Answers `numpy.dtype('O8')`: objects of the pickle itself, which are checked one by one."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: object) -> None:
+        """Byte order and alignment mean nothing for objects."""
+
+
+def _dtype(code: object, *_: object) -> object:
+    return _ObjectType() if code in ("O8", "O4", "O") else _DType(code)
+
+
 class ArrayStand:
-    """Answers `_reconstruct(ndarray, (0,), b'b')`; the state brings shape, type and bytes."""
+    """Answers `_reconstruct(ndarray, (0,), b'b')`; the state brings shape, type and bytes, or a list of objects."""
 
     __slots__ = ("value",)
 
     def __init__(self) -> None:
-        self.value: np.ndarray | None = None
+        self.value: np.ndarray | list | None = None
 
     def __setstate__(self, state: object) -> None:
         if not isinstance(state, tuple) or len(state) not in (4, 5):
             raise pickle.UnpicklingError("damaged numpy array")
         shape, dtype, fortran, data = state[-4:]
+        if isinstance(dtype, _ObjectType) and isinstance(data, list):
+            self.value = data
+            return
         self.value = _from_buffer(data, dtype, shape, "F" if fortran else "C")
 
 
@@ -113,7 +133,7 @@ def _refuse(*_: object) -> None:
 _NDARRAY = Stand(_refuse)  # only ever an argument of _reconstruct
 CONSTRUCTORS: dict[tuple[str, str], Stand] = {
     ("numpy", "ndarray"): _NDARRAY,
-    ("numpy", "dtype"): Stand(lambda code, *_: _DType(code)),
+    ("numpy", "dtype"): Stand(_dtype),
     ("_codecs", "encode"): Stand(_encode),
     ("__builtin__", "bytes"): Stand(lambda: b""),  # how protocols below 3 write no bytes at all
 }
@@ -121,3 +141,21 @@ for _core in ("numpy.core", "numpy._core"):
     CONSTRUCTORS[f"{_core}.multiarray", "_reconstruct"] = Stand(_reconstruct)
     CONSTRUCTORS[f"{_core}.multiarray", "scalar"] = Stand(_scalar)
     CONSTRUCTORS[f"{_core}.numeric", "_frombuffer"] = Stand(_from_buffer)
+
+
+class SafeUnpickler(pickle.Unpickler):
+    """Loads plain objects and, for arrays, `ArrayStand`; an error names whatever else the pickle asks for.
+
+    Text of Python 2 is taken as latin1, which keeps the bytes of its arrays.
+    """
+
+    known: ClassVar[dict[tuple[str, str], object]] = CONSTRUCTORS
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(io.BytesIO(data), encoding="latin1")
+
+    def find_class(self, module: str, name: str) -> object:
+        try:
+            return self.known[module, name]
+        except KeyError:
+            raise RefusedError(f"refused to load {module}.{name}") from None

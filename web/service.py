@@ -207,10 +207,7 @@ def _listed(what: str, name: str, names: list[str]) -> str:
 
 
 def _speech(path: Path) -> np.ndarray:
-    audio = _named(load_audio, path)
-    if len(audio) > MAX_SECONDS * SAMPLE_RATE:
-        seconds = len(audio) / SAMPLE_RATE
-        raise UserError(f"speech: {seconds:.0f} s are too long for the page, {MAX_SECONDS} s at most; use demo.py")
+    audio = _named(lambda name: load_audio(name, max_seconds=MAX_SECONDS), path)
     if len(audio) < SAMPLE_RATE // 2:
         raise UserError("speech: shorter than half a second; record a little more")
     return audio

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from scripts_for_dataset.synthetic.visemes import PHONES
 from utils.errors import UserError
+from utils.json_file import parse_json, read_lines
 from utils.timebase import SAMPLE_RATE
 
 HELD_VOICES = frozenset(
@@ -52,7 +52,7 @@ def read_rows(folder: Path) -> dict[str, list[Row]]:
         audio = table.with_suffix(".opus")
         if not audio.is_file():
             raise UserError(f"{audio}: missing beside {table.name}; make the speech again")
-        for number, line in enumerate(table.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(read_lines(table), start=1):
             if line.strip():
                 rows.setdefault(table.parent.name, []).append(_row(line, audio, f"{table}:{number}"))
     return rows
@@ -60,12 +60,12 @@ def read_rows(folder: Path) -> dict[str, list[Row]]:
 
 def _row(line: str, audio: Path, where: str) -> Row:
     try:
-        value = json.loads(line)
+        value = parse_json(line, where)
         phones = tuple((str(p), float(s), float(e)) for p, s, e in value["phones"])
         return Row(
             audio.parent.name, audio, int(value["start"]), int(value["n_samples"]), value["split"] == "held", phones
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{where}: not a sentence row ({error}); make the speech again") from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from scripts_for_dataset.synthetic.texts import held_out, sentences
 from scripts_for_dataset.synthetic.voices import Voice
 from utils.errors import UserError
+from utils.json_file import parse_json, read_lines
 from utils.timebase import SAMPLE_RATE
 
 SENTENCES_PER_PART = 20  # about a minute: little is lost when a run is cut off
@@ -59,12 +59,12 @@ def read_spoken(output: Path) -> tuple[dict[str, Spoken], dict[str, bool]]:
         voice = spoken.setdefault(table.parent.name, Spoken())
         try:
             voice.numbers.add(int(table.stem.removeprefix("part_")))
-            for line in table.read_text(encoding="utf-8").splitlines():
-                row = json.loads(line)
+            for line in read_lines(table):
+                row = parse_json(line, str(table))
                 voice.texts.add(row["text"])
                 voice.seconds += row["n_samples"] / SAMPLE_RATE
                 held[row["text"]] = held.get(row["text"], False) or row["split"] == "held"
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise UserError(f"{table}: not a table of sentences ({error}); delete it and make it again") from error
     return spoken, held
 

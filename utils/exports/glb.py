@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.array_file import read_bytes
 from utils.atomic import atomic_path
 from utils.exports.gltf import ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER, GltfWriter
 from utils.exports.rig import JOINTS, NECK, PARENTS, ROOT, Rig
@@ -137,7 +138,7 @@ def _material(writer: GltfWriter, surface: Surface) -> dict:
     shading: dict = {"metallicFactor": 0.0, "roughnessFactor": 0.65}
     if surface.image is not None:
         kind = "image/png" if surface.image.suffix.lower() == ".png" else "image/jpeg"
-        source = writer.add("images", {"mimeType": kind, "bufferView": writer.view(surface.image.read_bytes())})
+        source = writer.add("images", {"mimeType": kind, "bufferView": writer.view(read_bytes(surface.image))})
         texture = writer.add("textures", {"source": source, "sampler": writer.add("samplers", {})})
         shading["baseColorTexture"] = {"index": texture}
     elif surface.colours is None:

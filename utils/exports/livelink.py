@@ -7,10 +7,12 @@ the last field of a timecode, hh:mm:ss:frames, as frames of 1/60 s with a fracti
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 
 import numpy as np
 
+from utils.array_file import read_bytes
 from utils.atomic import atomic_path
 from utils.errors import UserError
 from utils.exports.arkit import ANGLES, BLEND_SHAPES, ArkitTrack
@@ -19,6 +21,7 @@ TIMECODE_RATE = 60
 COLUMNS = tuple(name[0].upper() + name[1:] for name in BLEND_SHAPES + ANGLES)
 HEADER = ("Timecode", "BlendShapeCount", *COLUMNS)
 _MILLI = 1000
+MAX_BYTES = 256 << 20  # 12 h of 60 rows a second
 
 
 def timecode(seconds: float) -> str:
@@ -53,8 +56,11 @@ def read_livelink(path: str | Path) -> ArkitTrack:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file; check the path")
-    with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        rows = [row for row in csv.reader(file) if row]
+    try:
+        text = read_bytes(path, MAX_BYTES).decode("utf-8-sig", "replace")
+        rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+    except csv.Error as error:
+        raise UserError(f"{path}: not a readable table ({error}); export it again") from error
     names = [name.strip().lower() for name in rows[0]] if rows else []
     missing = [name for name in HEADER if name.lower() not in names and name != "BlendShapeCount"]
     if missing or len(rows) < 2:
@@ -65,10 +71,14 @@ def read_livelink(path: str | Path) -> ArkitTrack:
             [[float(row[names.index(name.lower())]) for name in COLUMNS] for row in rows[1:]], dtype=np.float32
         )
         seconds = [_seconds(row[names.index("timecode")]) for row in rows[1:]]
-    except (ValueError, IndexError) as error:
+        if not (np.isfinite(table).all() and np.isfinite(seconds).all()):
+            raise ValueError("numbers must be finite")
+    except (ValueError, IndexError, OverflowError) as error:
         raise UserError(f"{path}: a row is not readable ({error}); export it again") from error
     span = seconds[-1] - seconds[0]
     fps = (len(seconds) - 1) / span if span > 0 else float(TIMECODE_RATE)
+    if not 0.1 <= fps <= 10_000:
+        raise UserError(f"{path}: its timecodes mean {fps:.3g} frames a second; export it again")
     return ArkitTrack(table[:, : len(BLEND_SHAPES)], table[:, len(BLEND_SHAPES) :], fps)
 
 

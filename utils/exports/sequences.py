@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.atomic import check_output
+from utils.atomic import check_output, make_folder
 from utils.errors import UserError, disk_full
 from utils.exports.surface import Surface
 from utils.head_file import HeadFile
@@ -38,7 +38,7 @@ def write_sequence(folder: str | Path, frames: Iterable[np.ndarray], encode: Cal
     folder = Path(folder)
     kind = folder.name.rpartition("_")[2]
     _check_free(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
     try:
         count = 0

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.array_file import read_bytes
 from utils.atomic import atomic_path
 from utils.exports.glb import NEGLIGIBLE
 from utils.exports.rig import JOINTS, PARENTS, Rig
@@ -45,7 +46,7 @@ def write_usd(path: str | Path, rig: Rig, surface: Surface) -> None:
     if surface.image is not None:
         texture = f"{path.stem}_skin{surface.image.suffix.lower()}"
         with atomic_path(path.with_name(texture)) as temporary:
-            temporary.write_bytes(surface.image.read_bytes())
+            temporary.write_bytes(read_bytes(surface.image))
     parts = [
         _HEADER.format(last=rig.n_frames - 1, fps=rig.fps),
         _skeleton(rig),
