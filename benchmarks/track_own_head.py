@@ -1,4 +1,4 @@
-"""Our own head, rendered with motion that is known, seen by MediaPipe: what the tracker's figures and tests are made of.
+"""Our own head, filmed with motion that is known and seen by MediaPipe: what the tracker's figures and tests rest on.
 
     python -m benchmarks.track_own_head -o tests/tracked_head.npz     # the fixture of tests/test_track_video.py
 
@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from models.flame import Flame, load_flame
 from models.head_film import vertices
+from scripts_for_dataset.synthetic.motion import Speech, speech_motion
+from scripts_for_dataset.synthetic.style import sample_style
 from utils.atomic import atomic_path
 from utils.config import UserParser
 from utils.errors import cli
@@ -24,15 +25,15 @@ from utils.looks import dress
 from utils.motion_file import Motion, load_motion, load_shape
 from utils.renderer import Renderer, RenderStyle
 from utils.run_dir import ROOT
-from utils.timebase import FPS
-from utils.trackers.arkit import JAW_OPEN_RADIANS
+from utils.timebase import FPS, SAMPLE_RATE
 from utils.trackers.landmarker import find_model, watch
 from utils.trackers.sightings import Sightings
 from utils.video_frames import VideoFrame
 
 INPUT = ROOT / "demo" / "input"
 TALKING, HIDDEN, TURNING = 125, 8, 30  # frames of the fixture
-HOLD, RAMP = 4, 4  # frames that a random expression lasts, and takes to change
+CONSONANTS = ("p", "b", "m", "f", "v", "t", "d", "s", "z", "n", "l", "k", "g", "r", "w", "th", "sh", "ch", "jh", "hh", "y")
+VOWELS = ("aa", "ae", "ah", "ao", "aw", "ay", "eh", "er", "ey", "ih", "iy", "ow", "oy", "uh", "uw")
 
 
 @dataclass(frozen=True)
@@ -73,38 +74,24 @@ class Cinema:
             self._key = key
 
 
-def random_motion(n_frames: int, seed: int, names: list[str]) -> Motion:
-    """Expressions and head turns that change every 8 frames: a few units at once, both sides alike."""
+def babble(n_frames: int, seed: int) -> Motion:
+    """Motion of a random speaker of the synthetic corpus (scripts_for_dataset/synthetic) who says random syllables."""
     rng = np.random.default_rng(seed)
-    n_keys = n_frames // (HOLD + RAMP) + 2
-    exp = np.zeros((n_keys, len(names)))
-    units = sorted({_both_sides(name) for name in names})
-    jaw = np.where(rng.random(n_keys) < 0.6, rng.uniform(0, 1, n_keys), 0)
-    for key in range(n_keys):
-        for i in rng.choice(len(units), rng.integers(0, 5), replace=False):
-            exp[key, [names.index(name) for name in units[i]]] = rng.uniform(0, 0.9)
-    blink = [names.index(f"eyeBlink{side}") for side in ("Left", "Right")]
-    exp[:, blink] = np.where(rng.random(n_keys) < 0.2, 1.0, 0.05)[:, None]
-    exp[:, names.index("mouthClose")] = jaw * np.where(rng.random(n_keys) < 0.3, rng.uniform(0, 1, n_keys), 0)
-    angles = rng.normal(0, [8, 5, 4], (n_keys, 3))
-    turn = Rotation.from_euler("YXZ", _eased(angles, n_frames), degrees=True).as_rotvec()
-    pose = np.zeros((n_frames, 6))
-    pose[:, :3], pose[:, 3] = turn, JAW_OPEN_RADIANS * _eased(jaw[:, None], n_frames)[:, 0]
-    return Motion(_eased(exp, n_frames).astype(np.float32), pose.astype(np.float32), None, f"random {seed}")
-
-
-def _both_sides(name: str) -> tuple[str, ...]:
-    """A unit with its other side, except those that are a movement to one side."""
-    stem = name.removesuffix("Left").removesuffix("Right")
-    return (name,) if stem in (name, "jaw", "mouth") else (f"{stem}Left", f"{stem}Right")
-
-
-def _eased(keys: np.ndarray, n_frames: int) -> np.ndarray:
-    """Key values (K, C) -> (n, C): held, then eased to the next."""
-    key, step = np.divmod(np.arange(n_frames), HOLD + RAMP)
-    share = np.clip((step - HOLD + 1) / RAMP, 0, 1)[:, None]
-    share = share * share * (3 - 2 * share)
-    return keys[key] * (1 - share) + keys[key + 1] * share
+    phones, now, seconds = [("sil", 0.0, 0.2)], 0.2, n_frames / FPS + 0.5
+    while now < seconds:
+        pause = rng.random() < 0.08
+        for phone in ("sil",) if pause else (rng.choice(CONSONANTS), rng.choice(VOWELS)):
+            length = rng.uniform(0.3, 0.7) if pause else rng.uniform(0.06, 0.2)
+            phones.append((str(phone), now, now + length))
+            now += length
+    audio = np.zeros(round(now * SAMPLE_RATE), np.float32)
+    for phone, start, end in phones:
+        if phone in VOWELS:  # a buzz, so that loudness and accents vary
+            times = np.arange(round(start * SAMPLE_RATE), round(end * SAMPLE_RATE)) / SAMPLE_RATE
+            wave = np.sin(2 * np.pi * rng.uniform(90, 220) * times) * np.sin(np.pi * (times - start) / (end - start))
+            audio[round(start * SAMPLE_RATE) :][: len(times)] = rng.uniform(0.05, 0.3) * wave
+    arrays = speech_motion(Speech(audio, phones), sample_style(rng), rng)
+    return Motion(arrays["exp"][:n_frames], arrays["pose"][:n_frames], None, f"babble {seed}")
 
 
 def bundled(name: str, n_frames: int | None = None) -> Motion:

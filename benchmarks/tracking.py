@@ -2,10 +2,10 @@
 
     python -m benchmarks.tracking [--frames 150] [--raw] [--no_smooth] [--json FILE]
 
-Needs MediaPipe. Every bundled style on another identity, in both looks, as an mp4 of 480 pixels; then one of them small,
-close up (wide lens), at 50 frames a second and with the sensor noise of a dark room. Numbers are between tracked and true
-motion over all frames; head angles without their means, which are reported apart. None of these motions was used for
-the response curves, and identities 6 to 8 of `demo/input/coef` were not either.
+Needs MediaPipe. Every bundled style, in both looks, as an mp4 of 480 pixels; then one of them small, close up (wide
+lens), at 50 frames a second and with the sensor noise of a dark room. Figures compare tracked with true motion over all
+frames: r is the correlation, gain the ratio of standard deviations, offset the difference of the means, error the root
+mean square without it. Neither these motions nor these identities were used for the response curves.
 """
 
 from __future__ import annotations
@@ -37,10 +37,11 @@ from utils.trackers.video import TrackedVideo, VideoOptions, track_video
 STYLES = ("normal", "big_mouth", "small_mouth", "smile", "serious", "large_head_movements", "small_head_movements")
 HELD_OUT = ("female_round", "male_narrow", "male_young")  # identities the curves were not fitted on
 UNITS = ("mouthSmileLeft", "mouthFrownLeft", "mouthPucker", "mouthFunnel", "mouthPressLeft", "mouthRollLower",
-         "mouthStretchLeft", "browInnerUp", "browDownLeft", "eyeSquintLeft", "cheekSquintLeft", "mouthClose")  # fmt: skip
+         "mouthStretchLeft", "mouthLowerDownLeft", "mouthUpperUpLeft", "browInnerUp", "browDownLeft", "eyeSquintLeft",
+         "eyeLookDownLeft", "eyeLookInLeft", "cheekSquintLeft", "mouthClose")  # fmt: skip
 BLINK, NEAR = 0.5, 2  # of the eyeBlink unit; frames by which a blink may be early or late
 MAX_LAG = 6
-_UNITS_OF = {"jaw": "(mrad)", "mouth": "(mm)", "yaw": "(degrees)", "pitch": "(degrees)", "roll": "(degrees)"}
+_IN = {"jaw": "mrad", "mouth": "mm", "yaw": "degrees", "pitch": "degrees", "roll": "degrees"}
 
 
 @dataclass(frozen=True)
@@ -172,29 +173,25 @@ def run(args, folder: Path) -> list[dict]:
 
 
 def show(results: list[dict]) -> None:
-    """Tables: films, then means over the films of one kind."""
-    n_main = 2 * len(STYLES)
+    """Tables: films, then means over the first ones."""
     for r in results:
-        scene = (
-            f"{r['style']:21} {r['look']:4} {r['size']:3}px {r['fov']:2.0f}deg {r['fps']}fps noise {r['noise']:2.0f}"
-        )
-        print(f"{scene}  conf {r['confidence']:.2f}  lag {r['lag']:+.2f}  jaw r {r['jaw.r']:.2f}  mouth r {r['mouth.r']:.2f} "
-              f"error {r['mouth.error']:.1f} mm  yaw error {r['yaw.error']:.1f}  blinks {r['blinks_found']:.0f}/{r['blinks']:.0f}"
-              f" +{r['blinks_false']:.0f}  style {r['nearest']} (rank {r['rank']}, {r['likeness']:.2f})")  # fmt: skip
-    main = results[:n_main]
-    print(f"\nmeans of the first {n_main} films       r   gain  offset  error")
+        print(f"{r['style']:21} {r['look']:4} {r['size']:3} px {r['fov']:2.0f} deg {r['fps']} fps noise "
+              f"{r['noise']:2.0f}  confidence {r['confidence']:.2f}  lag {r['lag']:+.2f}"
+              f"  r jaw {r['jaw.r']:.2f}, mouth {r['mouth.r']:.2f}"
+              f"  yaw error {r['yaw.error']:.1f}  blinks {r['blinks_found']:.0f} of {r['blinks']:.0f}"
+              f" + {r['blinks_false']:.0f}  {r['nearest']} (rank {r['rank']}, {r['likeness']:.2f})")  # fmt: skip
+    main = results[: 2 * len(STYLES)]
+    print(f"\n{f'means of the first {len(main)} films':32} {'r':>6} {'gain':>6} {'offset':>7} {'error':>6}")
     for name in ("jaw", "mouth", "yaw", "pitch", "roll", *UNITS):
-        means = [
-            np.mean([r[f"{name}.{key}"] for r in main if f"{name}.{key}" in r])
-            for key in ("r", "gain", "offset", "error")
-        ]
-        print(
-            f"{name + ' ' + _UNITS_OF.get(name, '%'):30} {means[0]:6.2f} {means[1]:6.2f} {means[2]:7.2f} {means[3]:6.2f}"
+        columns = (
+            [r[f"{name}.{key}"] for r in main if f"{name}.{key}" in r] for key in ("r", "gain", "offset", "error")
         )
+        r, gain, offset, error = (np.mean(column) for column in columns)
+        print(f"{name + ' (' + _IN.get(name, '%') + ')':32} {r:6.2f} {gain:6.2f} {offset:7.2f} {error:6.2f}")
     total, found, false = (sum(r[key] for r in main) for key in ("blinks", "blinks_found", "blinks_false"))
-    right = sum(r["nearest"] == r["style"] for r in main)
-    print(f"blinks: {found:.0f} of {total:.0f} found, {false:.0f} false; lag {np.mean([r['lag'] for r in main]):+.2f} frames; "
-          f"style found again: {right} of {n_main}")  # fmt: skip
+    lag, right = np.mean([r["lag"] for r in main]), sum(r["nearest"] == r["style"] for r in main)
+    print(f"blinks: {found:.0f} of {total:.0f} found, {false:.0f} false; lag {lag:+.2f} frames; style found again: "
+          f"{right} of {len(main)}")  # fmt: skip
 
 
 @cli

@@ -41,29 +41,6 @@ def read_frames(path: str | Path, max_side: int = MAX_SIDE) -> Iterator[VideoFra
         raise UserError(f"{path}: damaged, or no video ({reason}); play it, and export it again") from error
 
 
-def has_picture(path: str | Path) -> bool:
-    """Whether a file is a video rather than sound, a still cover of it, or anything else."""
-    import av
-
-    try:
-        _check_there(Path(path))
-        with av.open(str(path)) as container:
-            return _stream(container) is not None
-    except (av.FFmpegError, UserError, EOFError):
-        return False
-
-
-def seconds_of(path: str | Path) -> float | None:
-    """The length that a video file declares; None if it does not, as recordings of browsers."""
-    import av
-
-    try:
-        with av.open(str(path)) as container:
-            return None if container.duration is None else container.duration / av.time_base
-    except (av.FFmpegError, OSError):
-        return None
-
-
 def _check_there(path: Path) -> None:
     if not path.exists():
         raise UserError(f"{path}: no such file; check the path")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -38,6 +38,7 @@ class VideoOptions:
     model: Path | None = None  # Face Landmarker's file; None: of an installed package
     raw: bool = False  # MediaPipe's scores as they are, without response correction
     smooth: bool = True
+    max_seconds: float | None = None  # longer videos are refused
 
 
 @dataclass(frozen=True)
@@ -58,16 +59,25 @@ def track_video(path: str | Path, options: VideoOptions | None = None, progress:
     """Track the face in a video.
 
     Raises:
-        UserError: MediaPipe or its model is missing, the file is no readable video, or shows no face in over 30 % of
-            its frames.
+        UserError: MediaPipe or its model is missing, the file is no readable video, longer than allowed, or shows no
+            face in over 30 % of its frames.
     """
     options = options or VideoOptions()
     check_installed()
     model = find_model(options.model)
     frames: Iterable[VideoFrame] = read_frames(path)
+    if options.max_seconds is not None:
+        frames = _at_most(frames, options.max_seconds, path)
     if progress:
         frames = tqdm(frames, desc=f"tracking {Path(path).name}", unit="frame")
     return motion_of(watch(frames, model, str(path)), str(path), options)
+
+
+def _at_most(frames: Iterable[VideoFrame], seconds: float, path: str | Path) -> Iterator[VideoFrame]:
+    for frame in frames:
+        if frame.time > seconds:
+            raise UserError(f"{path}: is longer than {seconds:g} s; cut it")
+        yield frame
 
 
 def motion_of(sightings: Sightings, source: str, options: VideoOptions) -> TrackedVideo:
@@ -79,8 +89,8 @@ def motion_of(sightings: Sightings, source: str, options: VideoOptions) -> Track
     check_any(sightings, source)
     lost = 1 - sightings.found.mean()
     if lost > MAX_LOST:
-        raise UserError(f"{source}: no face in {lost:.0%} of {len(sightings)} frames, more than {MAX_LOST:.0%}; cut the "
-                        "video to where one person faces the camera")  # fmt: skip
+        raise UserError(f"{source}: no face in {lost:.0%} of {len(sightings)} frames, more than {MAX_LOST:.0%}; "
+                        "cut the video to where one person faces the camera")  # fmt: skip
     times, rows = _from_the_start(sightings.times, sightings.found)
     scores = sightings.scores[rows] if options.raw else corrected(sightings.scores[rows])
     columns = {name.lower(): scores[:, k].astype(np.float64) for k, name in enumerate(BLEND_SHAPES)}
