@@ -32,7 +32,8 @@ from utils.video_frames import VideoFrame
 
 INPUT = ROOT / "demo" / "input"
 TALKING, HIDDEN, TURNING = 125, 8, 30  # frames of the fixture
-CONSONANTS = ("p", "b", "m", "f", "v", "t", "d", "s", "z", "n", "l", "k", "g", "r", "w", "th", "sh", "ch", "jh", "hh", "y")
+CONSONANTS = ("p", "b", "m", "f", "v", "t", "d", "s", "z", "n", "l", "k", "g", "r", "w", "th", "sh", "ch", "jh", "hh",
+              "y")  # fmt: skip
 VOWELS = ("aa", "ae", "ah", "ao", "aw", "ay", "eh", "er", "ey", "ih", "iy", "ow", "oy", "uh", "uw")
 
 

@@ -12,6 +12,7 @@ from utils.errors import UserError
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".3gp", ".gif")
 MAX_SIDE = 1280  # pixels; larger pictures are scaled down: a face detector looks at far fewer
+WHOLE = 0.9  # share of the pictures that a file declares which must be there
 MAX_PIXELS = 8192 * 8192  # of a coded picture, refused before it is decoded
 
 
@@ -32,7 +33,7 @@ def read_frames(path: str | Path, max_side: int = MAX_SIDE) -> Iterator[VideoFra
     import av
 
     path = Path(path)
-    _check_there(path)
+    check_there(path)
     try:
         with av.open(str(path)) as container:
             yield from _increasing(_decoded(container, path, max_side))
@@ -41,7 +42,8 @@ def read_frames(path: str | Path, max_side: int = MAX_SIDE) -> Iterator[VideoFra
         raise UserError(f"{path}: damaged, or no video ({reason}); play it, and export it again") from error
 
 
-def _check_there(path: Path) -> None:
+def check_there(path: Path) -> None:
+    """Raises UserError unless this is a file with something in it."""
     if not path.exists():
         raise UserError(f"{path}: no such file; check the path")
     if path.is_dir():
@@ -61,7 +63,7 @@ def _stream(container):
 def _decoded(container, path: Path, max_side: int) -> Iterator[VideoFrame]:
     stream = _stream(container)
     if stream is None:
-        raise UserError(f"{path}: has sound only, no picture; give a video of a face")
+        raise UserError(f"{path}: has no moving picture; give a video of a face")
     if stream.codec_context.width * stream.codec_context.height > MAX_PIXELS:
         size = f"{stream.codec_context.width} x {stream.codec_context.height}"
         raise UserError(f"{path}: pictures of {size} pixels are too large; scale the video down")
@@ -69,9 +71,12 @@ def _decoded(container, path: Path, max_side: int) -> Iterator[VideoFrame]:
     start = _start(container, stream)
     rate = float(stream.average_rate or stream.guessed_rate or 25)
     stretch = float(stream.codec_context.sample_aspect_ratio or 1)  # width of a pixel, of height 1
+    index = -1
     for index, frame in enumerate(container.decode(stream)):
         time = index / rate if frame.time is None else frame.time - start
         yield VideoFrame(time, _upright(frame, stretch, max_side))
+    if index + 1 < WHOLE * stream.frames:
+        raise UserError(f"{path}: breaks off after {index + 1} of {stream.frames} pictures; copy or export it again")
 
 
 def _start(container, stream) -> float:

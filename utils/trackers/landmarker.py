@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,7 +100,6 @@ def _sighting(result, frame: VideoFrame, chosen) -> Sighting:
 @contextmanager
 def _opened(model: Path) -> Iterator[tuple]:
     check_installed()
-    os.environ.setdefault("GLOG_minloglevel", "2")  # its C++ part writes to stderr
     try:
         import mediapipe
         from mediapipe.tasks.python import BaseOptions, vision
@@ -110,12 +110,27 @@ def _opened(model: Path) -> Iterator[tuple]:
         num_faces=MAX_FACES, output_face_blendshapes=True, output_facial_transformation_matrixes=True,
     )  # fmt: skip
     try:
-        landmarker = vision.FaceLandmarker.create_from_options(options)
+        with _silent():
+            landmarker = vision.FaceLandmarker.create_from_options(options)
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0][:200]
         raise UserError(f"{model}: is not a model that MediaPipe can use ({reason}); give {MODEL_NAME}") from error
     with landmarker:
         yield landmarker, mediapipe
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without stderr: MediaPipe's C++ part writes notes there that no setting turns off."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _bytes(model: Path) -> bytes:

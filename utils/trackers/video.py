@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +14,17 @@ from utils.errors import UserError
 from utils.exports.arkit import BLEND_SHAPES
 from utils.motion_file import Motion
 from utils.rotations import resample_values
-from utils.run_dir import ROOT
 from utils.timebase import FPS
 from utils.trackers.arkit import unit_names
 from utils.trackers.content import Content
 from utils.trackers.landmarker import check_installed, find_model, watch
+from utils.trackers.response import load_response
 from utils.trackers.sightings import Sightings, check_any
 from utils.trackers.to_motion import MAX_LOST, ImportOptions, from_content
-from utils.video_frames import VideoFrame, read_frames
+from utils.video_frames import VideoFrame, check_there, read_frames
 
-RESPONSE = ROOT / "models" / "data" / "mediapipe_response.json"
-FAST = "eyeblink"  # a blink lasts 3 to 8 frames: a filter would halve it
+# A filter takes the depth from blinks and lets lips part that were shut (benchmarks/tracking.py): these have none.
+FAST = ("eyeblink", "mouth", "jaw")
 WINDOW, ORDER = 5, 2  # Savitzky-Golay, frames of 25 fps
 FIRST_LATE = 0.5 / FPS  # seconds by which the first picture may come after the sound without being held
 
@@ -36,7 +34,7 @@ class VideoOptions:
     """How a video is tracked."""
 
     model: Path | None = None  # Face Landmarker's file; None: of an installed package
-    raw: bool = False  # MediaPipe's scores as they are, without response correction
+    raw: bool = False  # MediaPipe's scores as they are, without our response
     smooth: bool = True
     max_seconds: float | None = None  # longer videos are refused
 
@@ -64,6 +62,7 @@ def track_video(path: str | Path, options: VideoOptions | None = None, progress:
     """
     options = options or VideoOptions()
     check_installed()
+    check_there(Path(path))
     model = find_model(options.model)
     frames: Iterable[VideoFrame] = read_frames(path)
     if options.max_seconds is not None:
@@ -92,7 +91,7 @@ def motion_of(sightings: Sightings, source: str, options: VideoOptions) -> Track
         raise UserError(f"{source}: no face in {lost:.0%} of {len(sightings)} frames, more than {MAX_LOST:.0%}; "
                         "cut the video to where one person faces the camera")  # fmt: skip
     times, rows = _from_the_start(sightings.times, sightings.found)
-    scores = sightings.scores[rows] if options.raw else corrected(sightings.scores[rows])
+    scores = sightings.scores[rows] if options.raw else load_response()(sightings.scores[rows])
     columns = {name.lower(): scores[:, k].astype(np.float64) for k, name in enumerate(BLEND_SHAPES)}
     matrices = sightings.matrices[rows].reshape(-1, 9)
     columns |= {f"m{row}{column}": matrices[:, 3 * row + column] for row in range(3) for column in range(3)}
@@ -123,30 +122,11 @@ def _crowd(sightings: Sightings) -> tuple[str, ...]:
 
 
 def smoothed(motion: Motion) -> Motion:
-    """Savitzky-Golay over 5 frames on all but the blinks."""
+    """Savitzky-Golay over 5 frames on the head's rotation and the slow units: not on blinks, mouth and jaw."""
     if len(motion) < WINDOW:
         return motion
     slow = np.array([not name.startswith(FAST) for name in unit_names()])
-    exp, pose = motion.exp.copy(), savgol_filter(motion.pose, WINDOW, ORDER, axis=0)
-    exp[:, slow] = savgol_filter(motion.exp[:, slow], WINDOW, ORDER, axis=0)
-    return replace(motion, exp=np.clip(exp, 0, None).astype(np.float32), pose=pose.astype(np.float32))
-
-
-@cache
-def _response() -> dict[str, tuple[list[float], list[float]]]:
-    """Knots (scores, values) by blend shape."""
-    units = json.loads(RESPONSE.read_text(encoding="utf-8"))["units"]
-    return {name: (knots["score"], knots["value"]) for name, knots in units.items()}
-
-
-def corrected(scores: np.ndarray) -> np.ndarray:
-    """MediaPipe's scores (T, 52) -> ARKit values of the open head, by a monotone curve per blend shape.
-
-    MediaPipe answers with another offset and gain than ARKit's units (jawOpen .43 where the jaw is fully open). The
-    curves come from renders of the open head (`benchmarks/tracker_response.py`). NaN stays NaN.
-    """
-    values = scores.astype(np.float64)
-    for name, (knots, answers) in _response().items():
-        column = BLEND_SHAPES.index(name)
-        values[:, column] = np.interp(scores[:, column], knots, answers)
-    return values
+    exp, pose = motion.exp.copy(), motion.pose.copy()
+    exp[:, slow] = np.clip(savgol_filter(motion.exp[:, slow], WINDOW, ORDER, axis=0), 0, None)
+    pose[:, :3] = savgol_filter(motion.pose[:, :3], WINDOW, ORDER, axis=0)
+    return replace(motion, exp=exp, pose=pose)
