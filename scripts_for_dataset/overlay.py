@@ -82,12 +82,12 @@ def _with_points(frame: VideoFrame, sightings: Sightings, index: int, sure: bool
     scale = SIZE / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = np.asarray(Image.fromarray(frame.picture).resize(size, Image.Resampling.BILINEAR))
-    canvas = np.full((SIZE, SIZE, 3), 24, np.uint8)
+    canvas = np.full((SIZE, SIZE, 3), 225, np.uint8)
     top, left = (SIZE - size[1]) // 2, (SIZE - size[0]) // 2
     canvas[top : top + size[1], left : left + size[0]] = small
     if sightings.found[index]:
         points = sightings.points[index].astype(np.float32) * size + (left, top)
         columns, rows = np.clip(np.round(points), 1, SIZE - 2).astype(int).T
-        for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
-            canvas[rows + dy, columns + dx] = FOUND if sure else UNSURE
+        for dx, dy in np.ndindex(3, 3):
+            canvas[rows + dy - 1, columns + dx - 1] = FOUND if sure else UNSURE
     return canvas

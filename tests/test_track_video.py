@@ -73,7 +73,7 @@ def test_the_motion_is_found_again(recorded, seen):
     assert correlation(motion.pose[:, 3], true["pose"][:, 3]) > 0.6
     for axis in range(3):  # pitch, yaw, roll, with their signs
         assert correlation(motion.pose[:, axis], true["pose"][:, axis]) > 0.9
-        assert np.degrees(np.std(motion.pose[:, axis] - true["pose"][:, axis])) < 1
+        assert np.degrees(np.std(motion.pose[:, axis] - true["pose"][:, axis])) < 1.5
     smile = true["exp"][:, unit_names().index("mouthsmileleft")].astype(float).mean()
     assert unit(motion, "mouthSmileLeft").mean() == pytest.approx(smile, abs=0.25)
     assert tracked.confidence.min() > 0.9 and tracked.confidence.shape == (TALKING,)
