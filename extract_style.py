@@ -1,7 +1,8 @@
-"""Motion -> style vector, for `demo.py --style`. Reads motion npz and the output of face trackers.
+"""Motion -> style vector, for `demo.py --style`. Reads motion npz, the output of face trackers, and videos.
 
 python extract_style.py -c motion.npz -o mine.npy
 python extract_style.py -c tracked_flame_params_30.npz -o mine.npy --fps 30 --window best
+python extract_style.py -c me.mp4 -o mine.npy --window best        (needs MediaPipe, docs/data.md)
 python extract_style.py --exp_name SE_NAME --iter 26000 -c motion.npz -o mine.npy -s 50
 """
 
@@ -22,6 +23,8 @@ from utils.timebase import FPS
 from utils.trackers.content import load_content
 from utils.trackers.flags import add_import_flags, import_options
 from utils.trackers.to_motion import ImportOptions, from_content
+from utils.trackers.video import track_video
+from utils.video_frames import VIDEO_SUFFIXES
 
 log = logging.getLogger(__name__)
 HOP, MAX_WINDOWS = FPS, 240  # windows begin a second apart; of a long motion so many, evenly spread
@@ -33,8 +36,8 @@ def make_parser() -> UserParser:
     add = parser.add_argument
     add("--exp_name", default=DEFAULT_EXPERIMENT, help="style encoder in experiments/SE, or a prefix of its name")
     add("--iter", type=int, help="iteration of the checkpoint (default: the last)")
-    add("-c", "--coef", required=True, type=Path, help="motion npz with exp (T, 50) and pose (T, 6), or a tracker's "
-        "file or folder (docs/data.md)")  # fmt: skip
+    add("-c", "--coef", required=True, type=Path, help="motion npz with exp (T, 50) and pose (T, 6), a tracker's "
+        "file or folder, or a video (docs/data.md)")  # fmt: skip
     add("-o", "--output", required=True, help="npy, in demo/input/style/<SE exp>/<iter>/ unless absolute")
     add("-s", "--start", type=int, help="first frame of the window used (default: 0)")
     add("--window", help="best: the window most like all; all: the mean over all; or its first frame, as --start")
@@ -45,7 +48,8 @@ def make_parser() -> UserParser:
 
 
 def read_motion(path: Path, options: ImportOptions) -> Motion:
-    """A motion npz as it is; the output of a tracker through `import_motion`, with its notes in the log.
+    """A motion npz as it is; a video through `track_video`, the output of a tracker through `import_motion`, with the
+    notes in the log.
 
     Raises:
         UserError: neither, or damaged.
@@ -53,6 +57,12 @@ def read_motion(path: Path, options: ImportOptions) -> Motion:
     as_it_is = options == ImportOptions()
     if as_it_is and not path.exists():
         raise UserError(f"{path}: no such file; check the path")
+    if as_it_is and path.suffix.lower() in VIDEO_SUFFIXES:
+        tracked = track_video(path, progress=True)
+        for note in tracked.notes:
+            log.info("%s: %s", path, note)
+        log.info("%s: %d frames, confidence %.2f on average", path, len(tracked.motion), tracked.confidence.mean())
+        return tracked.motion
     content = load_content(path)
     arrays = content.columns
     if as_it_is and path.suffix == ".npz" and ("exp" in arrays or "pose" in arrays):

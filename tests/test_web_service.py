@@ -5,6 +5,7 @@ import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ import soundfile
 
 from tests.glb_reader import Glb
 from utils.errors import UserError
+from utils.motion_file import load_motion
 from utils.run_dir import DEFAULT_EXPERIMENT
+from web import service
 from web.service import INPUT, MAX_SECONDS, Studio, Wish
 
 
@@ -51,6 +54,31 @@ def test_a_style_of_ones_own(studio, speech):
     bundled = studio._style(Wish(speech, "serious"))
     other = studio._style(Wish(speech, "big_mouth"))
     assert np.linalg.norm(mine - bundled) < np.linalg.norm(mine - other)
+
+
+def test_the_style_of_a_video(studio, speech, tmp_path, monkeypatch):
+    """The video is as good as what is tracked in it; MediaPipe's part is replaced by the motion of a bundled file."""
+    motion = load_motion(INPUT / "motion" / "serious.npz")
+    path = tmp_path / "me.mp4"
+    path.touch()
+    monkeypatch.setattr(service, "is_installed", lambda: False)
+    with pytest.raises(UserError, match="MediaPipe is not installed"):
+        studio._style(Wish(speech, motion=path))
+    limits = []
+    monkeypatch.setattr(service, "is_installed", lambda: True)
+
+    def track(given, options):
+        limits.append(options.max_seconds)
+        return SimpleNamespace(motion=motion)
+
+    monkeypatch.setattr(service, "track_video", track)
+    mine, bundled, other = (studio._style(wish) for wish in (
+        Wish(speech, motion=path), Wish(speech, "serious"), Wish(speech, "big_mouth")))  # fmt: skip
+    assert np.linalg.norm(mine - bundled) < np.linalg.norm(mine - other)
+    assert limits == [service.MAX_VIDEO_SECONDS]
+    motion = replace(motion, exp=motion.exp[:50], pose=motion.pose[:50], source=str(path))
+    with pytest.raises(UserError, match="^me.mp4: 50 frames are too few"):
+        studio._style(Wish(speech, motion=path))
 
 
 def test_what_may_be_read(studio, take):

@@ -31,9 +31,10 @@ class Motion:
     def __len__(self) -> int:
         return len(self.exp)
 
-    def save(self, path: str | Path) -> None:
-        """Write an npz with keys exp, pose and, if known, shape; with a known head model also fps, source and it."""
-        arrays = {"exp": self.exp, "pose": self.pose}
+    def save(self, path: str | Path, extra: dict[str, np.ndarray] | None = None) -> None:
+        """Write an npz with keys exp, pose and, if known, shape; with a known head model also fps, source and it;
+        and whatever `extra` names."""
+        arrays = {"exp": self.exp, "pose": self.pose, **(extra or {})}
         if self.shape is not None:
             arrays["shape"] = self.shape
         if self.head_model:

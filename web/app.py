@@ -14,7 +14,9 @@ from pathlib import Path
 from utils.config import UserParser
 from utils.errors import UserError, cli
 from utils.run_dir import DEFAULT_EXPERIMENT
-from web.service import FEW_STEPS, MAX_GUIDANCE, MAX_SECONDS, MAX_SEED, MAX_STEPS, Studio, Wish
+from utils.trackers.landmarker import is_installed
+from utils.video_frames import VIDEO_SUFFIXES
+from web.service import FEW_STEPS, MAX_GUIDANCE, MAX_SECONDS, MAX_SEED, MAX_STEPS, MAX_VIDEO_SECONDS, Studio, Wish
 
 log = logging.getLogger(__name__)
 STATIC = Path(__file__).parent / "static"
@@ -72,7 +74,9 @@ def _inputs(gr, studio: Studio) -> list:
     audio = gr.Audio(sources=["microphone", "upload"], type="filepath", label="Speech", elem_id="speech")
     style = gr.Dropdown(styles, value="normal" if "normal" in styles else styles[0], label="Style", elem_id="style")
     with gr.Accordion("Your own style, look and sampling", open=False):
-        motion = gr.File(label="Style of your own: motion npz of 4 s or more", file_types=[".npz"], type="filepath")
+        own = f"motion npz, or video of a face ({MAX_VIDEO_SECONDS} s at most)" if is_installed() else "motion npz"
+        kinds = [".npz", *(VIDEO_SUFFIXES if is_installed() else ())]
+        motion = gr.File(label=f"Style of your own: {own}, 4 s or more", file_types=kinds, type="filepath")
         identity = gr.Dropdown(studio.identity_names(), value="average", label="Head")
         look = gr.Radio(["skin", "clay"], value="skin", label="Look")
         audio_scale = gr.Slider(0, MAX_GUIDANCE, 1.5, step=0.05, label="Audio guidance")

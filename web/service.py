@@ -9,7 +9,7 @@ import secrets
 import shutil
 import time
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,15 +25,19 @@ from models.sampling_flags import FEW_STEPS
 from utils.audio import load_audio
 from utils.errors import UserError
 from utils.looks import LOOKS, dress
-from utils.motion_file import load_motion, load_shape, load_style
+from utils.motion_file import Motion, load_motion, load_shape, load_style
 from utils.processes import pick_device
 from utils.renderer import RenderStyle
 from utils.run_dir import ROOT, find_checkpoint, style_folder
-from utils.timebase import SAMPLE_RATE
+from utils.timebase import FPS, SAMPLE_RATE
+from utils.trackers.landmarker import is_installed
+from utils.trackers.video import VideoOptions, track_video
+from utils.video_frames import VIDEO_SUFFIXES
 
 log = logging.getLogger(__name__)
 INPUT = ROOT / "demo" / "input"
 MAX_SECONDS, MAX_MOTION_BYTES = 60, 20_000_000
+MAX_VIDEO_SECONDS = 30  # of a video whose style is wanted
 MAX_STEPS, MAX_GUIDANCE, MAX_SEED = 100, 5.0, 2**31 - 1
 PICTURE = 448  # pixels
 FORMATS = "glb,livelink,usd,csv,npz"
@@ -47,7 +51,7 @@ class Wish:
 
     audio: Path | None
     style: str = "normal"
-    motion: Path | None = None  # npz whose style is taken instead
+    motion: Path | None = None  # npz or video whose style is taken instead
     identity: str = "average"
     scale_audio: float = 1.15
     scale_style: float = 1.5
@@ -163,15 +167,22 @@ class Studio:
         return Take(folder, len(audio) / SAMPLE_RATE, time.perf_counter() - start)
 
     def _style(self, wish: Wish) -> np.ndarray:
-        """The style vector of a bundled style, or of the visitor's motion file."""
+        """The style vector of a bundled style, or of the visitor's motion file or video."""
         if wish.motion is None:
             name = _listed("style", wish.style, self.style_names())
             return load_style(self.styles / f"{name}.npy", self.animator.model.config.d_style)
         if self.encoder is None:
             raise UserError("your own motion: this model's style encoder is missing; choose a bundled style")
+        extractor = StyleExtractor.load(self.encoder, None, self.animator.model.device)
+        if wish.motion.suffix.lower() in VIDEO_SUFFIXES:
+            motion = _named(_tracked, wish.motion)
+            starts = range(0, max(len(motion) - extractor.encoder.config.n_motions, 0) + 1, FPS)
+            return np.mean(
+                [_named(lambda _, start=start: extractor(motion, start), wish.motion) for start in starts], axis=0
+            )
         if wish.motion.stat().st_size > MAX_MOTION_BYTES:
             raise UserError(f"your own motion: larger than {MAX_MOTION_BYTES / 1e6:g} MB; cut it")
-        return StyleExtractor.load(self.encoder, None, self.animator.model.device)(_named(load_motion, wish.motion))
+        return extractor(_named(load_motion, wish.motion))
 
     def _film(self, look: str) -> HeadFilm:
         if look not in self.films:
@@ -204,6 +215,13 @@ def _listed(what: str, name: str, names: list[str]) -> str:
     if name not in names:
         raise UserError(f"{what}: {name!r} is not a choice; use one of {', '.join(names)}")
     return name
+
+
+def _tracked(path: Path) -> Motion:
+    """Motion of the face in a visitor's video."""
+    if not is_installed():
+        raise UserError("your own video: MediaPipe is not installed here (docs/data.md); give a motion npz")
+    return replace(track_video(path, VideoOptions(max_seconds=MAX_VIDEO_SECONDS)).motion, source=path.name)
 
 
 def _speech(path: Path) -> np.ndarray:

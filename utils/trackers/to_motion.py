@@ -24,7 +24,7 @@ from utils.trackers.tracked import FLAME_2020, FLAME_2023, OPEN_HEAD, Tracked, a
 
 MAX_SECONDS = 12 * 3600
 _HUGE = 1e4  # no coefficient or angle of a face
-_LOST, _LONG_GAP = 0.3, 0.5  # share of lost frames that is refused; seconds of a gap that is worth a warning
+MAX_LOST, _LONG_GAP = 0.3, 0.5  # share of lost frames that is refused above; seconds of a gap worth a warning
 _VIEWER = Rotation.from_matrix(np.diag([-1.0, 1.0, -1.0]))  # PyTorch3D's camera axes -> x right, y up, z to the viewer
 
 
@@ -117,7 +117,7 @@ def _tracked_frames(tracked: Tracked, times: np.ndarray, source: str) -> tuple[n
         lengths = ", ".join(str(len(x)) for x in columns)
         raise UserError(f"{source}: expressions and rotations differ in length ({lengths} frames); track again")
     finite = np.all([np.isfinite(x).all(axis=1) for x in columns], axis=0)
-    if finite.mean() < 1 - _LOST:
+    if finite.mean() < 1 - MAX_LOST:
         raise UserError(f"{source}: {(~finite).sum()} of {len(finite)} frames are lost (NaN or infinite); track again")
     huge = max(np.abs(x[finite]).max() for x in columns)
     if huge > _HUGE:

