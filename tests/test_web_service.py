@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
+from models.motion_export import export
 from tests.glb_reader import Glb
 from utils.errors import UserError
+from utils.motion_file import load_motion
 from utils.run_dir import DEFAULT_EXPERIMENT
 from web.service import INPUT, MAX_SECONDS, Studio, Wish
 
@@ -53,6 +56,26 @@ def test_a_style_of_ones_own(studio, speech):
     assert np.linalg.norm(mine - bundled) < np.linalg.norm(mine - other)
 
 
+def test_a_style_from_a_phones_csv(studio, speech, tmp_path):
+    motion = load_motion(INPUT / "motion" / "smile.npz")
+    (csv,) = export(motion, studio.flame, ("livelink",), tmp_path / "me")
+    mine = studio.style_of_upload(csv)
+    distance = {name: np.linalg.norm(mine - studio._style(Wish(speech, name))) for name in studio.style_names()}
+    assert min(distance, key=distance.get) == "smile"
+
+
+def test_the_sliders_change_the_head(studio, speech):
+    """Larger, longer and narrower are what they say."""
+    size = {}
+    for change in ("none", "large", "long", "narrow"):
+        shape = torch.from_numpy(replace(Wish(speech), **({} if change == "none" else {change: 2.0})).build())[None]
+        with torch.no_grad():
+            head = studio.flame(shape, torch.zeros(1, 50), torch.zeros(1, 6))[0].numpy()
+        size[change] = np.ptp(head[studio.flame.head.masks["face"]], axis=0)
+    assert (size["large"] > size["none"]).all()
+    assert size["long"][1] > size["none"][1] and size["narrow"][0] < size["none"][0]
+
+
 def test_what_may_be_read(studio, take):
     assert studio.served(take.token, "take.glb") == (take.folder / "take.glb", "model/gltf-binary")
     assert studio.served(take.token, "take.wav")[1] == "audio/wav"
@@ -80,6 +103,8 @@ def test_what_may_be_read(studio, take):
         ({"scale_style": 50}, "style guidance"),
         ({"seed": -1}, "seed"),
         ({"seed": None}, "seed"),
+        ({"large": 3.1}, "large"),
+        ({"narrow": float("inf")}, "narrow"),
     ],
 )
 def test_settings_are_checked_here_too(studio, speech, change, message):
@@ -93,11 +118,15 @@ def test_settings_are_checked_here_too(studio, speech, change, message):
 def test_unusable_files_are_named_without_their_folders(studio, tmp_path):
     (tmp_path / "song.wav").write_bytes(b"RIFF nonsense")
     np.savez(tmp_path / "m.npz", a=np.zeros(3))
-    for wish in (Wish(tmp_path / "song.wav"), Wish(tmp_path / "song.wav", motion=tmp_path / "m.npz")):
+    (tmp_path / "m.pkl").write_bytes(b"\x80\x04N.")
+    flame = load_motion(INPUT / "motion" / "smile.npz")
+    np.savez(tmp_path / "flame.npz", exp=flame.exp, pose=flame.pose, head_model="FLAME 2020")
+    wishes = [Wish(tmp_path / "song.wav", motion=tmp_path / name) for name in ("m.npz", "m.pkl", "flame.npz")]
+    for wish in (Wish(tmp_path / "song.wav"), *wishes):
         with pytest.raises(UserError) as raised:
             studio.make(wish)
         assert str(tmp_path) not in str(raised.value)
-        assert "song.wav" in str(raised.value) or "m.npz" in str(raised.value)
+        assert "song.wav" in str(raised.value) or wish.motion.name in str(raised.value)
 
 
 @pytest.mark.parametrize(("seconds", "message"), [(MAX_SECONDS + 1, "too long"), (0.3, "shorter")])

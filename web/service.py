@@ -16,16 +16,14 @@ import numpy as np
 
 from models.animator import Animator, StyleExtractor
 from models.flame import Flame, load_flame
-from models.generation import GenerationConfig
-from models.guidance import Guidance
 from models.head_film import HeadFilm
 from models.motion_export import ExportOptions, export, parse_formats
-from models.sampling import SamplerConfig
-from models.sampling_flags import FEW_STEPS
-from utils.audio import load_audio
+from models.motion_style import encoder_of, style_from_file
+from models.sampling_flags import FEW_STEPS, own_sampling
+from utils.audio import stream_audio
 from utils.errors import UserError
 from utils.looks import LOOKS, dress
-from utils.motion_file import load_motion, load_shape, load_style
+from utils.motion_file import load_shape, load_style
 from utils.processes import pick_device
 from utils.renderer import RenderStyle
 from utils.run_dir import ROOT, find_checkpoint, style_folder
@@ -34,7 +32,8 @@ from utils.timebase import SAMPLE_RATE
 log = logging.getLogger(__name__)
 INPUT = ROOT / "demo" / "input"
 MAX_SECONDS, MAX_MOTION_BYTES = 60, 20_000_000
-MAX_STEPS, MAX_GUIDANCE, MAX_SEED = 100, 5.0, 2**31 - 1
+MAX_STEPS, MAX_GUIDANCE, MAX_SEED, MAX_BUILD = 100, 5.0, 2**31 - 1, 3.0
+MOTION_FILES = (".npz", ".csv")  # what a style may be taken from
 PICTURE = 448  # pixels
 FORMATS = "glb,livelink,usd,csv,npz"
 KEPT = re.compile(r"[0-9a-f]{32}")
@@ -47,8 +46,11 @@ class Wish:
 
     audio: Path | None
     style: str = "normal"
-    motion: Path | None = None  # npz whose style is taken instead
+    motion: Path | None = None  # file whose style is taken instead
     identity: str = "average"
+    large: float = 0.0  # the head's build, added to the identity: standard deviations of people
+    long: float = 0.0
+    narrow: float = 0.0
     scale_audio: float = 1.15
     scale_style: float = 1.5
     steps: int = FEW_STEPS
@@ -64,11 +66,18 @@ class Wish:
             ("style guidance", self.scale_style, 0, MAX_GUIDANCE),
             ("steps", self.steps, 1, MAX_STEPS),
             ("seed", self.seed, 0, MAX_SEED),
+            *((name, getattr(self, name), -MAX_BUILD, MAX_BUILD) for name in ("large", "long", "narrow")),
         ):
             if not (isinstance(value, int | float) and math.isfinite(value) and low <= value <= high):
-                raise UserError(f"{name}: must lie between {low} and {high:g}, got {value}")
+                raise UserError(f"{name}: must lie between {low:g} and {high:g}, got {value}")
         if self.look not in LOOKS:
             raise UserError(f"look: {self.look!r} is not a choice; use one of {', '.join(LOOKS)}")
+
+    def build(self) -> np.ndarray:
+        """(100,) what the sliders add to the head's shape: the open head's first three axes, seen as what they are."""
+        shape = np.zeros(100, np.float32)
+        shape[:3] = -self.large, self.long, self.narrow
+        return shape
 
 
 @dataclass(frozen=True)
@@ -99,7 +108,7 @@ class Studio:
     animator: Animator
     flame: Flame
     styles: Path  # folder of this model's style files
-    encoder: Path | None  # checkpoint of the style encoder
+    extractor: StyleExtractor | None
     results: Path
     films: dict[str, HeadFilm] = field(default_factory=dict)
 
@@ -115,15 +124,13 @@ class Studio:
         recorded = animator.model.config.style_enc_ckpt
         if animator.published or not recorded:
             raise UserError(f"--exp_name {exp_name}: the page needs a model of the open head with styles")
-        encoder = Path(recorded) if Path(recorded).is_absolute() else ROOT / recorded
+        try:
+            extractor = encoder_of(animator)
+        except UserError as error:  # bundled styles still serve
+            log.warning("%s", error)
+            extractor = None
         results.mkdir(parents=True, exist_ok=True)
-        return cls(
-            animator,
-            load_flame(None),
-            INPUT / "style" / style_folder(recorded),
-            encoder if encoder.is_file() else None,
-            results,
-        )
+        return cls(animator, load_flame(None), INPUT / "style" / style_folder(recorded), extractor, results)
 
     def style_names(self) -> list[str]:
         return sorted(path.stem for path in self.styles.glob("*.npy"))
@@ -140,14 +147,11 @@ class Studio:
         """
         start = time.perf_counter()
         wish.check()
-        shape = load_shape(INPUT / "coef" / f"{_listed('identity', wish.identity, self.identity_names())}.npy")
+        name = _listed("identity", wish.identity, self.identity_names())
+        shape = load_shape(INPUT / "coef" / f"{name}.npy") + wish.build()
         style, audio = self._style(wish), _speech(wish.audio)
-        config = GenerationConfig(
-            Guidance(self.animator.model.config.conditions, self.animator.model.config.cfg_mode,
-                     float(wish.scale_audio), float(wish.scale_style)),
-            SamplerConfig("ddim", int(wish.steps)),
-            fresh_noise=True,
-        )  # fmt: skip
+        scales = float(wish.scale_audio), float(wish.scale_style)
+        config = own_sampling(self.animator.model.config, int(wish.steps), scales)
         (motion,) = self.animator(audio, shape, style, config, [int(wish.seed)])
         folder = self.results / secrets.token_hex(16)
         folder.mkdir(mode=0o700)
@@ -167,11 +171,21 @@ class Studio:
         if wish.motion is None:
             name = _listed("style", wish.style, self.style_names())
             return load_style(self.styles / f"{name}.npy", self.animator.model.config.d_style)
-        if self.encoder is None:
-            raise UserError("your own motion: this model's style encoder is missing; choose a bundled style")
-        if wish.motion.stat().st_size > MAX_MOTION_BYTES:
-            raise UserError(f"your own motion: larger than {MAX_MOTION_BYTES / 1e6:g} MB; cut it")
-        return StyleExtractor.load(self.encoder, None, self.animator.model.device)(_named(load_motion, wish.motion))
+        return self.style_of_upload(wish.motion)
+
+    def style_of_upload(self, path: Path) -> np.ndarray:
+        """A file that a visitor handed in -> the style vector (d,) of its most typical 4 seconds.
+
+        Raises:
+            UserError: no style encoder, too large, of another kind than MOTION_FILES, or without usable motion.
+        """
+        if self.extractor is None:
+            raise UserError("your own style: this model's style encoder is missing; choose a bundled style")
+        if path.suffix.lower() not in MOTION_FILES:
+            raise UserError(f"your own style: {path.name} must be one of {', '.join(MOTION_FILES)}")
+        if path.stat().st_size > MAX_MOTION_BYTES:
+            raise UserError(f"your own style: {path.name} is larger than {MAX_MOTION_BYTES / 1e6:g} MB; cut it")
+        return _named(lambda given: style_from_file(given, self.extractor)[0], path)
 
     def _film(self, look: str) -> HeadFilm:
         if look not in self.films:
@@ -207,13 +221,20 @@ def _listed(what: str, name: str, names: list[str]) -> str:
 
 
 def _speech(path: Path) -> np.ndarray:
-    audio = _named(load_audio, path)
-    if len(audio) > MAX_SECONDS * SAMPLE_RATE:
-        seconds = len(audio) / SAMPLE_RATE
-        raise UserError(f"speech: {seconds:.0f} s are too long for the page, {MAX_SECONDS} s at most; use demo.py")
-    if len(audio) < SAMPLE_RATE // 2:
+    return _named(_decoded, path)
+
+
+def _decoded(path: Path) -> np.ndarray:
+    """Speech (n,) at 16 kHz; a small file may hold hours, so decoding ends where it is too long."""
+    pieces, length = [], 0
+    for piece in stream_audio(path):
+        pieces.append(piece)
+        length += len(piece)
+        if length > MAX_SECONDS * SAMPLE_RATE:
+            raise UserError(f"speech: too long for the page, {MAX_SECONDS} s at most; cut it, or use demo.py")
+    if length < SAMPLE_RATE // 2:
         raise UserError("speech: shorter than half a second; record a little more")
-    return audio
+    return np.concatenate(pieces)
 
 
 def _named(read, path: Path):

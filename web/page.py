@@ -1,0 +1,144 @@
+"""What the page of the web demo looks like, and which addresses it answers."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import fields
+from pathlib import Path
+
+from utils.errors import UserError
+from web.service import (
+    FEW_STEPS,
+    INPUT,
+    MAX_BUILD,
+    MAX_GUIDANCE,
+    MAX_SECONDS,
+    MAX_SEED,
+    MAX_STEPS,
+    MOTION_FILES,
+    Studio,
+    Wish,
+)
+
+log = logging.getLogger(__name__)
+STATIC = Path(__file__).parent / "static"
+KEEP_SECONDS, SWEEP_SECONDS = 3600, 300
+WAITING, UPLOAD = 20, "30mb"  # visitors in the queue; size of an upload
+EXAMPLES = ("sphinx_cards_005.flac", "librivox_austen_0890.flac", "asterisk_fr_queue.flac")
+EMPTY = '<div class="empty">the head appears here</div>'
+CSS = """
+.empty, #view iframe { width: 100%; height: min(520px, 70vh); border: 0; display: block }
+.empty { display: grid; place-items: center; color: #777; background: #eef0f2; border-radius: 8px }
+#video video { max-height: 70vh }
+"""
+INTRO = """# DiffPoseTalk
+Speech in, a talking 3-D head out. Record or upload up to {} s, choose how it is spoken, press the button."""
+
+
+def viewer(token: str) -> str:
+    """The 3-D view of one take; the token is hexadecimal."""
+    return f'<iframe src="/viewer/viewer.html#{token}" title="3-D view"></iframe>'
+
+
+def wish_of(values: dict) -> Wish:
+    """The page's values by the names of `Wish`'s fields."""
+    files = {name: None if values[name] is None else Path(values[name]) for name in ("audio", "motion")}
+    return Wish(**{**values, **files})
+
+
+def make_page(studio: Studio):
+    """The Gradio page."""
+    import gradio as gr
+
+    with gr.Blocks(title="DiffPoseTalk", delete_cache=(SWEEP_SECONDS, KEEP_SECONDS), analytics_enabled=False) as page:
+        gr.Markdown(INTRO.format(MAX_SECONDS))
+        with gr.Row():
+            with gr.Column(scale=2):
+                controls = _speech(gr) | _person(gr, studio) | _sampling(gr)
+                button = gr.Button("Make it talk", variant="primary", elem_id="make")
+            with gr.Column(scale=3):
+                with gr.Tab("3-D view"):
+                    view = gr.HTML(EMPTY, elem_id="view")
+                with gr.Tab("Video"):
+                    video = gr.Video(label="Video", elem_id="video", interactive=False)
+                said = gr.Markdown(elem_id="said")
+                files = gr.Files(label="Downloads", elem_id="downloads", interactive=False)
+
+        def make(given, progress=gr.Progress(track_tqdm=True)):  # noqa: B008 (how Gradio is told to show it)
+            try:
+                take = studio.make(wish_of({name: given[control] for name, control in controls.items()}))
+            except UserError as error:
+                raise gr.Error(str(error), duration=None) from error
+            note = f"{take.seconds:.1f} s of speech in {take.took:.1f} s"
+            return viewer(take.token), str(take.video), [str(path) for path in take.downloads()], note
+
+        assert set(controls) == {field.name for field in fields(Wish)}
+        outputs = [view, video, files, said]
+        button.click(make, set(controls.values()), outputs, concurrency_limit=1, api_name=False, show_progress_on=view)
+    page.queue(max_size=WAITING)
+    return page
+
+
+def _speech(gr) -> dict:
+    """What is said."""
+    audio = gr.Audio(sources=["microphone", "upload"], type="filepath", label="Speech", elem_id="speech")
+    examples = [[str(INPUT / "audio" / name)] for name in EXAMPLES]
+    gr.Examples(examples, audio, label="Or try one of these", elem_id="examples", example_labels=list(EXAMPLES))
+    return {"audio": audio}
+
+
+def _person(gr, studio: Studio) -> dict:
+    """How it is said, and by whom."""
+    styles = studio.style_names()
+    found = {"style": gr.Dropdown(styles, value="normal" if "normal" in styles else styles[0], label="Style",
+                                  elem_id="style")}  # fmt: skip
+    with gr.Accordion("A style of your own", open=False):
+        found["motion"] = gr.File(
+            label="Motion of 4 s or more: our npz, or a csv of Live Link Face or MediaPipe; replaces the style above",
+            file_types=list(MOTION_FILES), type="filepath", elem_id="motion",
+        )  # fmt: skip
+    with gr.Accordion("Head and look", open=False):
+        found["identity"] = gr.Dropdown(studio.identity_names(), value="average", label="Head")
+        for name, label in (("large", "Larger"), ("long", "Longer"), ("narrow", "Narrower")):
+            found[name] = gr.Slider(-MAX_BUILD, MAX_BUILD, 0, step=0.1, label=label)
+        found["look"] = gr.Radio(["skin", "clay"], value="skin", label="Look")
+    return found
+
+
+def _sampling(gr) -> dict:
+    """How it is drawn from the model."""
+    default = Wish(None)
+    with gr.Accordion("Sampling", open=False):
+        return {
+            "scale_audio": gr.Slider(0, MAX_GUIDANCE, default.scale_audio, step=0.05, label="Audio guidance"),
+            "scale_style": gr.Slider(0, MAX_GUIDANCE, default.scale_style, step=0.05, label="Style guidance"),
+            "steps": gr.Slider(1, MAX_STEPS, FEW_STEPS, step=1, label="Steps"),
+            "seed": gr.Number(0, precision=0, minimum=0, maximum=MAX_SEED, label="Seed: another one, another take"),
+        }
+
+
+def make_app(studio: Studio):
+    """The web application: the page at /, the viewer's files, and the results it may read."""
+    import gradio as gr
+    from fastapi import FastAPI, HTTPException
+    from fastapi.responses import FileResponse
+    from fastapi.staticfiles import StaticFiles
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/take/{token}/{name}")
+    def take(token: str, name: str) -> FileResponse:
+        found = studio.served(token, name)
+        if found is None:
+            raise HTTPException(404)
+        return FileResponse(found[0], media_type=found[1])
+
+    app.mount("/viewer", StaticFiles(directory=STATIC), name="viewer")
+    return gr.mount_gradio_app(app, make_page(studio), path="/", max_file_size=UPLOAD, show_error=True, css=CSS)
+
+
+def sweeping(studio: Studio, stop: threading.Event) -> None:
+    """Remove old results until `stop`."""
+    while not stop.wait(SWEEP_SECONDS):
+        studio.sweep(KEEP_SECONDS)
