@@ -25,8 +25,10 @@ from utils.config import UserParser
 from utils.errors import UserError, cli
 
 START_SECONDS, MAKE_SECONDS = 120, 170
-# A microphone that plays a file, WebGL in software.
+# A microphone that plays a file, WebGL in software, no traffic of the browser's own.
 BROWSER_FLAGS = (
+    "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync",
     "--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--use-gl=angle",
     "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
 )  # fmt: skip

@@ -34,7 +34,10 @@ def speech(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def take(studio, speech):
-    return studio.make(Wish(speech, "smile", steps=2))
+    reports = []
+    made = studio.make(Wish(speech, "smile", steps=2), lambda *report: reports.append(report))
+    assert [share for share, _ in reports] == sorted(share for share, _ in reports) and len(reports) == 4
+    return made
 
 
 def test_a_take_has_everything(take):

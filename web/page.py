@@ -25,10 +25,18 @@ log = logging.getLogger(__name__)
 STATIC = Path(__file__).parent / "static"
 KEEP_SECONDS, SWEEP_SECONDS = 3600, 300
 WAITING, UPLOAD = 20, "30mb"  # visitors in the queue; size of an upload
-EXAMPLES = ("sphinx_cards_005.flac", "librivox_austen_0890.flac", "asterisk_fr_queue.flac")
+EXAMPLES = {
+    "English, 3 s": "sphinx_cards_005.flac",
+    "English, 5 s": "librivox_austen_0890.flac",
+    "French, 8 s": "asterisk_fr_queue.flac",
+}
 EMPTY = '<div class="empty">the head appears here</div>'
+FILES = """take.glb is for Blender and the browser, take.usda for USD tools, take_livelink.csv for Unreal and ARKit
+avatars, take_coef.npz to make a style of."""
+OWN_STYLE = """Somebody's motion, 4 s or more: a csv of Live Link Face (an app for phones) or of MediaPipe, or an npz of
+ours. It replaces the style above."""
 CSS = """
-.empty, #view iframe { width: 100%; height: min(520px, 70vh); border: 0; display: block }
+.empty, #view iframe { width: 100%; height: min(520px, 70vh, 110vw); border: 0; display: block }
 .empty { display: grid; place-items: center; color: #777; background: #eef0f2; border-radius: 8px }
 #video video { max-height: 70vh }
 """
@@ -59,32 +67,35 @@ def make_page(studio: Studio):
                 button = gr.Button("Make it talk", variant="primary", elem_id="make")
             with gr.Column(scale=3):
                 with gr.Tab("3-D view"):
-                    view = gr.HTML(EMPTY, elem_id="view")
+                    view = gr.HTML(EMPTY, elem_id="view", padding=False)
                 with gr.Tab("Video"):
                     video = gr.Video(label="Video", elem_id="video", interactive=False)
                 said = gr.Markdown(elem_id="said")
-                files = gr.Files(label="Downloads", elem_id="downloads", interactive=False)
+                files = gr.Files(label="Downloads", elem_id="downloads", interactive=False, visible=False)
 
-        def make(given, progress=gr.Progress(track_tqdm=True)):  # noqa: B008 (how Gradio is told to show it)
+        def make(given, progress=gr.Progress()):  # noqa: B008 (how Gradio is told to show it)
             try:
-                take = studio.make(wish_of({name: given[control] for name, control in controls.items()}))
+                take = studio.make(wish_of({name: given[control] for name, control in controls.items()}), progress)
             except UserError as error:
-                raise gr.Error(str(error), duration=None) from error
-            note = f"{take.seconds:.1f} s of speech in {take.took:.1f} s"
-            return viewer(take.token), str(take.video), [str(path) for path in take.downloads()], note
+                raise gr.Error(str(error), duration=None, print_exception=False) from error
+            downloads = gr.Files([str(path) for path in take.downloads()], visible=True)
+            note = f"{take.seconds:.1f} s of speech in {take.took:.1f} s. {FILES}"
+            return viewer(take.token), str(take.video), downloads, note
 
         assert set(controls) == {field.name for field in fields(Wish)}
         outputs = [view, video, files, said]
-        button.click(make, set(controls.values()), outputs, concurrency_limit=1, api_name=False, show_progress_on=view)
+        button.click(
+            make, set(controls.values()), outputs, concurrency_limit=1, api_name=False, show_progress_on=[view, video]
+        )
     page.queue(max_size=WAITING)
     return page
 
 
 def _speech(gr) -> dict:
     """What is said."""
-    audio = gr.Audio(sources=["microphone", "upload"], type="filepath", label="Speech", elem_id="speech")
-    examples = [[str(INPUT / "audio" / name)] for name in EXAMPLES]
-    gr.Examples(examples, audio, label="Or try one of these", elem_id="examples", example_labels=list(EXAMPLES))
+    audio = gr.Audio(sources=["microphone", "upload"], type="filepath", label="Speech", elem_id="speech", buttons=[])
+    files = [[str(INPUT / "audio" / name)] for name in EXAMPLES.values()]
+    gr.Examples(files, audio, label="Or try one of these", elem_id="examples", example_labels=list(EXAMPLES))
     return {"audio": audio}
 
 
@@ -94,10 +105,9 @@ def _person(gr, studio: Studio) -> dict:
     found = {"style": gr.Dropdown(styles, value="normal" if "normal" in styles else styles[0], label="Style",
                                   elem_id="style")}  # fmt: skip
     with gr.Accordion("A style of your own", open=False):
-        found["motion"] = gr.File(
-            label="Motion of 4 s or more: our npz, or a csv of Live Link Face or MediaPipe; replaces the style above",
-            file_types=list(MOTION_FILES), type="filepath", elem_id="motion",
-        )  # fmt: skip
+        gr.Markdown(OWN_STYLE)
+        found["motion"] = gr.File(label="Motion", file_types=list(MOTION_FILES), type="filepath", elem_id="motion",
+                                  height=140)  # fmt: skip
     with gr.Accordion("Head and look", open=False):
         found["identity"] = gr.Dropdown(studio.identity_names(), value="average", label="Head")
         for name, label in (("large", "Larger"), ("long", "Longer"), ("narrow", "Narrower")):
@@ -114,7 +124,7 @@ def _sampling(gr) -> dict:
             "scale_audio": gr.Slider(0, MAX_GUIDANCE, default.scale_audio, step=0.05, label="Audio guidance"),
             "scale_style": gr.Slider(0, MAX_GUIDANCE, default.scale_style, step=0.05, label="Style guidance"),
             "steps": gr.Slider(1, MAX_STEPS, FEW_STEPS, step=1, label="Steps"),
-            "seed": gr.Number(0, precision=0, minimum=0, maximum=MAX_SEED, label="Seed: another one, another take"),
+            "seed": gr.Number(0, precision=0, minimum=0, maximum=MAX_SEED, label="Seed (another number, another take)"),
         }
 
 
@@ -135,7 +145,9 @@ def make_app(studio: Studio):
         return FileResponse(found[0], media_type=found[1])
 
     app.mount("/viewer", StaticFiles(directory=STATIC), name="viewer")
-    return gr.mount_gradio_app(app, make_page(studio), path="/", max_file_size=UPLOAD, show_error=True, css=CSS)
+    return gr.mount_gradio_app(
+        app, make_page(studio), path="/", max_file_size=UPLOAD, show_error=True, css=CSS, footer_links=["gradio"]
+    )
 
 
 def sweeping(studio: Studio, stop: threading.Event) -> None:

@@ -9,7 +9,8 @@ import secrets
 import shutil
 import time
 import zipfile
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,11 @@ from models.sampling_flags import FEW_STEPS, own_sampling
 from utils.audio import stream_audio
 from utils.errors import UserError
 from utils.looks import LOOKS, dress
-from utils.motion_file import load_shape, load_style
+from utils.motion_file import Motion, load_shape, load_style
 from utils.processes import pick_device
 from utils.renderer import RenderStyle
 from utils.run_dir import ROOT, find_checkpoint, style_folder
-from utils.timebase import SAMPLE_RATE
+from utils.timebase import FPS, SAMPLE_RATE
 
 log = logging.getLogger(__name__)
 INPUT = ROOT / "demo" / "input"
@@ -38,6 +39,13 @@ PICTURE = 448  # pixels
 FORMATS = "glb,livelink,usd,csv,npz"
 KEPT = re.compile(r"[0-9a-f]{32}")
 SERVED = {".glb": "model/gltf-binary", ".wav": "audio/wav"}  # what the 3-D view may ask for
+
+GENERATING, DRAWING, EXPORTING = 0.05, 0.3, 0.95  # how far a take is when these begin, shares of the time
+Report = Callable[[float, str], None]  # told the share that is done, and what is being done
+
+
+def silent(share: float, what: str) -> None:
+    """A report that nobody wants."""
 
 
 @dataclass(frozen=True)
@@ -139,25 +147,29 @@ class Studio:
     def identity_names() -> list[str]:
         return sorted(path.stem for path in (INPUT / "coef").glob("*.npy"))
 
-    def make(self, wish: Wish) -> Take:
-        """Generate, draw and export.
+    def make(self, wish: Wish, report: Report = silent) -> Take:
+        """Generate, draw and export; `report` is told how far it is.
 
         Raises:
             UserError: settings or files that cannot be used.
         """
         start = time.perf_counter()
+        report(0, "listening")
         wish.check()
         name = _listed("identity", wish.identity, self.identity_names())
         shape = load_shape(INPUT / "coef" / f"{name}.npy") + wish.build()
         style, audio = self._style(wish), _speech(wish.audio)
         scales = float(wish.scale_audio), float(wish.scale_style)
         config = own_sampling(self.animator.model.config, int(wish.steps), scales)
+        report(GENERATING, "finding the motion")
         (motion,) = self.animator(audio, shape, style, config, [int(wish.seed)])
         folder = self.results / secrets.token_hex(16)
         folder.mkdir(mode=0o700)
         try:
             look = dress(self.flame.head, wish.look)
-            self._film(wish.look).write(folder / "take.mp4", [motion], len(motion), audio)
+            pieces = _reported(motion, report)
+            self._film(wish.look).write(folder / "take.mp4", pieces, len(motion), audio)
+            report(EXPORTING, "writing files")
             options = ExportOptions(texture=look.texture, drawn_head=look.head, audio=audio)
             export(motion, self.flame, parse_formats(FORMATS), folder / "take", options)
             _archive(folder)
@@ -185,7 +197,13 @@ class Studio:
             raise UserError(f"your own style: {path.name} must be one of {', '.join(MOTION_FILES)}")
         if path.stat().st_size > MAX_MOTION_BYTES:
             raise UserError(f"your own style: {path.name} is larger than {MAX_MOTION_BYTES / 1e6:g} MB; cut it")
-        return _named(lambda given: style_from_file(given, self.extractor)[0], path)
+        try:
+            return _named(lambda given: style_from_file(given, self.extractor)[0], path)
+        except UserError as error:  # what each known format needs is too much for a page
+            reason, long, _ = str(error).partition(". Found: ")
+            raise UserError(
+                reason + (f"; give one of {', '.join(MOTION_FILES)} as the page says" if long else "")
+            ) from error
 
     def _film(self, look: str) -> HeadFilm:
         if look not in self.films:
@@ -243,6 +261,14 @@ def _named(read, path: Path):
         return read(path)
     except UserError as error:
         raise UserError(str(error).replace(str(path), path.name)) from error
+
+
+def _reported(motion: Motion, report: Report) -> Iterator[Motion]:
+    """The motion in pieces of a second, each of which is reported when it is about to be drawn."""
+    for start in range(0, len(motion), FPS):
+        report(DRAWING + (EXPORTING - DRAWING) * start / len(motion), "drawing")
+        piece = slice(start, start + FPS)
+        yield replace(motion, exp=motion.exp[piece], pose=motion.pose[piece])
 
 
 def _archive(folder: Path) -> None:
