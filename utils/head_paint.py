@@ -9,6 +9,7 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.head_file import HeadFile
+from utils.head_uv import NO_UV
 
 CLAY = (0.80, 0.73, 0.69)  # sRGB, for heads without colours
 
@@ -45,7 +46,7 @@ def painted(head: HeadFile) -> Skin:
 def textured(head: HeadFile, path: Path) -> Skin:
     """Split the vertices at the texture's seams: one drawn vertex per (vertex, uv) pair in use."""
     if head.uv is None or head.ft is None:
-        raise UserError(f"--texture {path}: the head file has no UV coordinates; use another head or no texture")
+        raise UserError(f"--texture {path}: {NO_UV}")
     image = _read_image(path)
     pairs = np.stack([head.faces.ravel(), np.asarray(head.ft).ravel()], axis=1)
     unique, inverse = np.unique(pairs, axis=0, return_inverse=True)
