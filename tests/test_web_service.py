@@ -1,6 +1,8 @@
 """web/service.py: one take with the embedded model, limits, and what visitors may not read."""
 
 import os
+import signal
+import sys
 import time
 import zipfile
 from dataclasses import replace
@@ -16,6 +18,8 @@ from tests.glb_reader import Glb
 from utils.errors import UserError
 from utils.motion_file import load_motion
 from utils.run_dir import DEFAULT_EXPERIMENT
+from web import app
+from web.page import wish_of
 from web.service import INPUT, MAX_SECONDS, Studio, Wish
 
 
@@ -158,3 +162,19 @@ def test_a_failed_take_leaves_nothing(studio, speech, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="no"):
         mine.make(Wish(speech, steps=1))
     assert not list(tmp_path.iterdir())
+
+
+def test_without_gradio_one_line_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    with pytest.raises(SystemExit) as ended:
+        app.main([])
+    assert ended.value.code == 2 and "requirements-web.txt" in capsys.readouterr().err
+
+
+def test_the_pages_controls_are_a_wish(speech):
+    """Names of controls are names of fields; files come as texts or not at all."""
+    values = {name: getattr(Wish(None), name) for name in Wish.__dataclass_fields__}
+    assert wish_of(values) == Wish(None)
+    assert wish_of(values | {"audio": str(speech), "seed": 3}) == Wish(speech, seed=3)

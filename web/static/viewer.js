@@ -226,7 +226,9 @@ function pointer(view) { // one finger or the mouse turns, two fingers or the wh
   const fingers = new Map();
   const zoom = (factor) => { view.distance = Math.min(Math.max(view.distance * factor, 0.35), 3); };
   const spread = () => { const [a, b] = [...fingers.values()]; return Math.hypot(a[0] - b[0], a[1] - b[1]); };
+  const used = () => { note.textContent = ''; };
   canvas.addEventListener('pointerdown', (e) => {
+    used();
     fingers.set(e.pointerId, [e.clientX, e.clientY]); canvas.setPointerCapture(e.pointerId);
   });
   for (const end of ['pointerup', 'pointercancel']) canvas.addEventListener(end, (e) => fingers.delete(e.pointerId));
@@ -239,7 +241,7 @@ function pointer(view) { // one finger or the mouse turns, two fingers or the wh
     view.yaw += (e.clientX - last[0]) * 0.008;
     view.pitch = Math.min(Math.max(view.pitch + (e.clientY - last[1]) * 0.008, -1.4), 1.4);
   });
-  canvas.addEventListener('wheel', (e) => { e.preventDefault(); zoom(Math.exp(e.deltaY * 0.001)); }, { passive: false });
+  canvas.addEventListener('wheel', (e) => { e.preventDefault(); used(); zoom(Math.exp(e.deltaY * 0.001)); }, { passive: false });
 }
 
 async function main() {
