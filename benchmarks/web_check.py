@@ -135,6 +135,24 @@ def refused(url: str) -> dict[str, int]:
     return found
 
 
+def forged(url: str, path: str) -> str:
+    """Ask for a take of a file that nobody uploaded, as a page would of an upload -> the answer, which must be an
+    error, and must not come from reading the file."""
+    config = json.load(urllib.request.urlopen(url + "/config", timeout=10))
+    event = max(config["dependencies"], key=lambda found: len(found["inputs"]))
+    controls = {found["id"]: found for found in config["components"]}
+    values = {number: controls[number]["props"].get("value") for number in event["inputs"]}
+    (audio,) = (number for number in values if controls[number]["type"] == "audio")
+    values[audio] = {"path": path, "orig_name": "speech.wav", "meta": {"_type": "gradio.FileData"}}
+    wish = {"data": list(values.values()), "fn_index": event["id"], "session_hash": "forged"}
+    head = {"Content-Type": "application/json"}
+    join = urllib.request.Request(url + "/gradio_api/queue/join", json.dumps(wish).encode(), head)
+    urllib.request.urlopen(join, timeout=10).close()
+    with urllib.request.urlopen(url + "/gradio_api/queue/data?session_hash=forged", timeout=MAKE_SECONDS) as answers:
+        answer = next(json.loads(line[6:]) for line in answers if b"process_completed" in line)
+    return "TAKEN" if answer["success"] else str(answer["output"].get("error"))
+
+
 def visit(browser, url: str, picture: Path | None) -> dict:
     """One visitor: record, make, watch, download."""
     page = browser.new_context(viewport={"width": 1200, "height": 1050}).new_page()
@@ -197,6 +215,7 @@ def main(argv: list[str] | None = None) -> None:
         browser = play.chromium.launch(executable_path=chromium, args=flags)
         print("one visitor:", json.dumps(visit(browser, url, args.output)))
         print("refused:", json.dumps(refused(url)))
+        print("not uploaded:", [forged(url, path) for path in ("/etc/passwd", str(args.speech.resolve()))])
         if args.crowd:
             print(f"{args.crowd} at once, seconds:", [round(s, 1) for s in crowd(browser, url, args.crowd)])
         browser.close()

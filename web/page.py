@@ -145,9 +145,25 @@ def make_app(studio: Studio):
         return FileResponse(found[0], media_type=found[1])
 
     app.mount("/viewer", StaticFiles(directory=STATIC), name="viewer")
+    page = make_page(studio)
+    _check_uploads(page)
     return gr.mount_gradio_app(
-        app, make_page(studio), path="/", max_file_size=UPLOAD, show_error=True, css=CSS, footer_links=["gradio"]
+        app, page, path="/", max_file_size=UPLOAD, show_error=True, css=CSS, footer_links=["gradio"], run_history=False
     )
+
+
+def _check_uploads(page) -> None:
+    """Let Gradio refuse requests that name other files than the visitors' uploads: it checks that only for pages that
+    know they are launched, which mounting does not tell them (Gradio 6.31).
+
+    Raises:
+        UserError: another version of Gradio, whose pages know it in another way.
+    """
+    if "has_launched" not in vars(page):
+        raise UserError(
+            "this version of Gradio is not the one that the page was made for: `make web` installs that one"
+        )
+    page.has_launched = True
 
 
 def sweeping(studio: Studio, stop: threading.Event) -> None:
