@@ -19,8 +19,9 @@ demo: env  ## a video from the bundled speech with the embedded model
 	$(PY) demo.py
 	@echo "video: $$(find demo/output -name '*.mp4' -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)"
 
-web: env  ## the web demo on this machine
-	$(PY) -m pip install -q --disable-pip-version-check gradio==6.31.0
+web:  ## the web demo on this machine
+	@bash setup/ensure_system.sh --python
+	@bash setup/ensure_env.sh web
 	$(PY) -m web.app
 
 test: env-dev  ## all tests

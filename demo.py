@@ -23,11 +23,12 @@ from models.head_film import HeadFilm
 from models.motion_export import export_path, parse_formats
 from models.recording import Recording
 from models.sampling_flags import generation_config
-from models.speaking import Speaker
+from models.speaking import Speaker, Titles, numbered
 from utils.errors import UserError, cli
 from utils.input_list import is_many, output_names, read_inputs
 from utils.looks import dress
 from utils.motion_file import load_shape, load_style
+from utils.panels import STYLE_NAME
 from utils.processes import pick_device
 from utils.run_dir import ROOT, find_checkpoint, style_folder
 
@@ -116,17 +117,18 @@ def make_config(args, model: Model) -> GenerationConfig:
 
 
 def output_paths(args, name: Path, model: Model) -> list[Path]:
-    """Where the videos of one input go: one path, or `<stem>_000.mp4`... for several repetitions."""
+    """Where the videos of one input go: one path, or `<stem>_000.mp4`... for several repetitions with a video each."""
     path = name if name.is_absolute() else OUTPUT / model.folder / name
-    if args.n_repetitions == 1:
+    if args.n_repetitions == 1 or args.side_by_side:
         return [path]
-    return [path.with_name(f"{path.stem}_{i:03d}.mp4") for i in range(args.n_repetitions)]
+    return [numbered(path.with_suffix(".mp4"), i) for i in range(args.n_repetitions)]
 
 
 def results(args, path: Path) -> list[Path]:
-    """The files made of one sample, by which a folder's finished recordings are known."""
+    """The files made for one of `output_paths`, by which a folder's finished recordings are known."""
     formats = parse_formats(args.export) if args.export is not None else ()
-    exports = [export_path(path.with_suffix(""), name) for name in formats]
+    samples = [numbered(path, i) for i in range(args.n_repetitions)] if args.side_by_side else [path]
+    exports = [export_path(sample.with_suffix(""), name) for sample in samples for name in formats]
     return [path.with_suffix(".npz" if args.no_video else ".mp4"), *exports]
 
 
@@ -144,6 +146,12 @@ def make_film(args, flame: Flame) -> HeadFilm | None:
     return HeadFilm(Flame(look.head), RenderStyle(args.size, args.black_bg, look.texture, args.fov), args.yaw)
 
 
+def titles(args, model: Model) -> Titles:
+    """The text on the videos, the name of the style filled in."""
+    style = Path(args.style or DEFAULT_STYLE).stem if model.styles is not None else "none"
+    return Titles((args.caption or "").replace(STYLE_NAME, style), args.side_by_side)
+
+
 def make_speaker(args, model: Model, flame: Flame, film: HeadFilm | None) -> Speaker:
     """The person of the flags."""
     return Speaker(
@@ -156,6 +164,7 @@ def make_speaker(args, model: Model, flame: Flame, film: HeadFilm | None) -> Spe
         args.save_coef,
         args.no_head,
         exporter_from(args, flame, dress(flame.head, args.look, args.texture)),
+        titles(args, model),
     )
 
 
@@ -205,6 +214,9 @@ def run_stream(args, model: Model, flame: Flame) -> None:
 
     if args.n_repetitions > 1:
         raise UserError(f"--n_repetitions {args.n_repetitions}: a stream is one sample; use --seed")
+    if args.caption or args.side_by_side:
+        flag = "--caption" if args.caption else "--side_by_side"
+        raise UserError(f"{flag}: not with --stream; save its .npz, then render_motion.py")
     if args.export:
         raise UserError("--export: not from a stream; save its .npz, then export_motion.py")
     waits = args.audio in (STDIN, MICROPHONE) or Path(args.audio).is_fifo()  # for the speaker: never fall behind

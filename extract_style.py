@@ -13,22 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from models.animator import StyleExtractor
+from models.motion_style import is_flame, read_motion, style_of
 from utils.atomic import atomic_path
 from utils.config import UserParser
 from utils.errors import UserError, cli
-from utils.motion_file import Motion, load_motion
 from utils.run_dir import DEFAULT_EXPERIMENT, ROOT, find_checkpoint
 from utils.runtime import pick_device
-from utils.timebase import FPS
-from utils.trackers.content import load_content
 from utils.trackers.flags import add_import_flags, import_options
-from utils.trackers.to_motion import ImportOptions, from_content
-from utils.trackers.video import track_video
-from utils.video_frames import VIDEO_SUFFIXES
 
 log = logging.getLogger(__name__)
-HOP, MAX_WINDOWS = FPS, 240  # windows begin a second apart; of a long motion so many, evenly spread
-MOVING = 0.5  # windows with less than this share of the usual motion are pauses, and no model of a style
 
 
 def make_parser() -> UserParser:
@@ -45,33 +38,6 @@ def make_parser() -> UserParser:
     add("--device", default="auto", help="cuda, cpu or auto (default: auto)")
     add_import_flags(parser)
     return parser
-
-
-def read_motion(path: Path, options: ImportOptions) -> Motion:
-    """A motion npz as it is; a video through `track_video`, the output of a tracker through `import_motion`, with the
-    notes in the log.
-
-    Raises:
-        UserError: neither, or damaged.
-    """
-    as_it_is = options == ImportOptions()
-    if as_it_is and not path.exists():
-        raise UserError(f"{path}: no such file; check the path")
-    if as_it_is and path.suffix.lower() in VIDEO_SUFFIXES:
-        tracked = track_video(path, progress=True)
-        for note in tracked.notes:
-            log.info("%s: %s", path, note)
-        log.info("%s: %d frames, confidence %.2f on average", path, len(tracked.motion), tracked.confidence.mean())
-        return tracked.motion
-    content = load_content(path)
-    arrays = content.columns
-    if as_it_is and path.suffix == ".npz" and ("exp" in arrays or "pose" in arrays):
-        return load_motion(path)
-    imported = from_content(content, options)
-    for note in imported.notes:
-        log.info("%s: %s", path, note)
-    log.info("%s: %d frames of %s", path, len(imported.motion), imported.format)
-    return imported.motion
 
 
 def find_window(args: argparse.Namespace) -> int | str:
@@ -92,36 +58,6 @@ def find_window(args: argparse.Namespace) -> int | str:
         raise UserError(f"--window {args.window}: use best, all or the number of a frame") from None
 
 
-def style_of(extractor: StyleExtractor, motion: Motion, window: int | str) -> np.ndarray:
-    """Style vector (d,) of one window or of several; says which were used."""
-    length = extractor.encoder.config.n_motions
-    if isinstance(window, int):
-        log.info("style of frames %d to %d", window, window + length - 1)
-        return extractor(motion, window)
-    last = max(len(motion) - length, 0)
-    starts = np.unique(np.linspace(0, last, min(last // HOP + 1, MAX_WINDOWS)).round().astype(int))
-    starts = moving_windows(motion, starts, length)
-    styles = np.stack([extractor(motion, int(start)) for start in starts])
-    mean = styles.mean(axis=0)
-    likeness = styles @ mean / np.maximum(np.linalg.norm(styles, axis=1) * np.linalg.norm(mean), 1e-12)
-    if window == "all":
-        log.info("mean style of %d windows between frames 0 and %d; likeness to it %.2f to %.2f (cosine)",
-                 len(starts), starts[-1] + length - 1, likeness.min(), likeness.max())  # fmt: skip
-        return mean.astype(styles.dtype)
-    best = int(likeness.argmax())
-    log.info("style of frames %d to %d, of %d windows the one most like their mean (cosine %.2f)",
-             starts[best], starts[best] + length - 1, len(starts), likeness[best])  # fmt: skip
-    return styles[best]
-
-
-def moving_windows(motion: Motion, starts: np.ndarray, length: int) -> np.ndarray:
-    """The windows in which the face moves about as much as usual: without the pauses."""
-    face = np.concatenate([motion.exp, motion.pose[:, 3:4]], axis=1)
-    face = face / np.maximum(face.std(axis=0), 1e-6)
-    moved = np.array([face[start : start + length].std(axis=0).mean() for start in starts])
-    return starts[moved >= MOVING * np.median(moved)]
-
-
 @cli
 def main(argv: list[str] | None = None) -> None:
     args = make_parser().parse_args(argv)
@@ -131,7 +67,7 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(f"--output {name}: must end in .npy")
     checkpoint = find_checkpoint("SE", args.exp_name, args.iter)
     motion = read_motion(args.coef, options)
-    if args.exp_name == DEFAULT_EXPERIMENT and motion.head_model.startswith("FLAME"):
+    if args.exp_name == DEFAULT_EXPERIMENT and is_flame(motion):
         log.warning("%s: are FLAME's coefficients, but this style encoder knows the open head's: the style will mean "
                     "little; give --exp_name of an encoder trained on FLAME", args.coef)  # fmt: skip
     extractor = StyleExtractor.load(checkpoint, args.coef_stats, pick_device(args.device))

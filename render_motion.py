@@ -5,23 +5,20 @@ python render_motion.py smile.npz serious.npz big_mouth.npz -a speech.wav -o sty
 """
 
 import logging
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from models.flame import Flame, load_flame
-from models.head_film import HeadFilm, vertices
+from models.head_film import HeadFilm
 from utils.atomic import check_output
 from utils.audio import load_audio
 from utils.config import UserParser
 from utils.errors import UserError, cli
-from utils.looks import LOOKS, dress, pivot, seen_from
+from utils.looks import LOOKS, dress
 from utils.motion_file import Motion, load_motion, load_shape
-from utils.panels import Panel, captioned, side_by_side
-from utils.timebase import FPS, SAMPLE_RATE
+from utils.panels import AUDIO_NAME
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +32,8 @@ def make_parser() -> UserParser:
     add("-c", "--coef", type=Path, help="head shape for all: npy, or npz with 'shape' (default: each motion's own)")
     add("--head", type=Path, help="FLAME pkl or npz that the coefficients belong to (default: the open head)")
     add("--labels", help="comma separated, one per motion (default: the files' names, if there are several)")
-    add("--caption", help="a line of text at the bottom")
+    add("--caption", nargs="?", const=AUDIO_NAME, help=f"a line of text at the bottom, in which {AUDIO_NAME} is the "
+        "name of the speech's file (without a text: that name)")  # fmt: skip
     add("--columns", type=int, help="motions per row (default: up to 3 in one row, else a square)")
     add("--look", choices=LOOKS, default="clay", help="clay or, on the open head, skin (default: clay)")
     add("-t", "--texture", type=Path, help="image on the look's UVs")
@@ -77,29 +75,24 @@ def labels(args) -> list[str]:
     return texts
 
 
-def pictures(args, flame: Flame, motion: Motion) -> Iterator[np.ndarray]:
-    """The frames of one motion, uint8 (size, size, 3)."""
+def caption(args) -> str:
+    """The line at the bottom; `{audio}` in it is the name of the speech's file.
+
+    Raises:
+        UserError: it names the speech, but there is none.
+    """
+    text = args.caption or ""
+    if AUDIO_NAME in text and args.audio is None:
+        raise UserError(f"--caption {text}: there is no speech to name; give --audio, or a text")
+    return text.replace(AUDIO_NAME, "" if args.audio is None else args.audio.name)
+
+
+def make_film(args, flame: Flame) -> HeadFilm:
+    """What draws the pictures, as the flags say."""
     from utils.renderer import RenderStyle
 
     look = dress(flame.head, args.look, args.texture)
-    film = HeadFilm(Flame(look.head), RenderStyle(args.size, args.black_bg, look.texture))
-    centre = pivot(flame.head)
-    for chunk in vertices(flame, motion):
-        yield from film.renderer.frames(seen_from(chunk, centre, args.yaw, args.pitch))
-
-
-def write(args, motions: list[Motion], flame: Flame) -> None:
-    """Draw and encode."""
-    from utils.media import write_video
-
-    audio = None if args.audio is None else load_audio(args.audio)
-    n_frames = max(map(len, motions))
-    panels = [Panel(pictures(args, flame, m), text) for m, text in zip(motions, labels(args))]
-    frames = side_by_side(panels, args.columns, args.black_bg)
-    if args.caption:
-        frames = captioned(frames, args.caption, args.black_bg)
-    with tqdm(frames, total=n_frames, desc=f"rendering {args.output.name}", unit="frame") as shown:
-        write_video(args.output, shown, n_frames, FPS, audio, SAMPLE_RATE)
+    return HeadFilm(Flame(look.head), RenderStyle(args.size, args.black_bg, look.texture), args.yaw, args.pitch)
 
 
 @cli
@@ -110,9 +103,10 @@ def main(argv: list[str] | None = None) -> None:
     if args.columns is not None and args.columns < 1:
         raise UserError(f"--columns {args.columns}: must be at least 1")
     check_output(args.output)
-    labels(args)
-    seen_from(np.zeros((1, 3)), np.zeros(3), args.yaw, args.pitch)  # angles out of range show at once
-    write(args, read_motions(args), load_flame(args.head))
+    texts, line = labels(args), caption(args)
+    film, motions = make_film(args, load_flame(args.head)), read_motions(args)
+    audio = None if args.audio is None else load_audio(args.audio)
+    film.write_together(args.output, list(zip(texts, motions)), audio, args.columns, line)
     log.info("wrote %s", args.output)
 
 

@@ -4,8 +4,9 @@
     python -m benchmarks.exports --seconds 10 --check --node_modules FOLDER
 
 `--check` writes each file once and compares vertices with the decoder (largest distance, mm): .glb evaluated by Blender
-(in the PATH) and by three.js, validated by Khronos' gltf-validator (both in FOLDER/node_modules, from npm); .usda baked
-by usd-core (from PyPI); .obj read by Blender and trimesh. Readers that are not installed are left out, and named.
+(in the PATH) and by three.js, read without animation by trimesh, validated by Khronos' gltf-validator (three.js and the
+validator in FOLDER/node_modules, from npm); .usda baked by usd-core (from PyPI); .obj read by Blender and trimesh.
+Readers that are not installed are left out, and named.
 """
 
 from __future__ import annotations
@@ -93,6 +94,7 @@ def checks(motion: Motion, flame: Flame, folder: Path, modules: Path | None) -> 
         )
     if importlib.util.find_spec("pxr"):
         compare("usd-core", usd, _usd(usd), expected)
+    compare("trimesh, at rest", glb, _trimesh_scene(glb, flame), _at_rest(flame, motion))
     compare("trimesh", obj, _trimesh(obj / f"{FRAMES[1]:06d}.obj"), expected[1:2])
     return results
 
@@ -135,6 +137,20 @@ def _trimesh(path: Path) -> np.ndarray:
     lines = [line for line in path.read_text().splitlines() if line.startswith("v ")]
     points = trimesh.load(trimesh.util.wrap_as_stream("\n".join(lines)), file_type="obj", process=False)
     return np.asarray(points.vertices)[None]
+
+
+def _trimesh_scene(path: Path, flame: Flame) -> np.ndarray:
+    """The mesh without animation, (1, V, 3); the vertices that texture seams repeat come after the head's own."""
+    import trimesh
+
+    (mesh,) = trimesh.load(path, process=False).geometry.values()
+    return np.asarray(mesh.vertices)[None, : flame.head.n_vertices]
+
+
+def _at_rest(flame: Flame, motion: Motion) -> np.ndarray:
+    """The decoder's head (1, V, 3) with the motion's shape, no expression and no rotation."""
+    with torch.no_grad():
+        return flame(torch.from_numpy(motion.shape)[None], torch.zeros(1, 50), torch.zeros(1, 6)).numpy()
 
 
 def missing(modules: Path | None) -> list[str]:

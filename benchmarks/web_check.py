@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import socket
 import struct
@@ -25,8 +26,10 @@ from utils.config import UserParser
 from utils.errors import UserError, cli
 
 START_SECONDS, MAKE_SECONDS = 120, 170
-# A microphone that plays a file, WebGL in software.
+# A microphone that plays a file, WebGL in software, no traffic of the browser's own.
 BROWSER_FLAGS = (
+    "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync",
     "--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--use-gl=angle",
     "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
 )  # fmt: skip
@@ -38,7 +41,7 @@ FORBIDDEN = (
 
 @contextlib.contextmanager
 def server() -> Iterator[str]:
-    """The page's address, while it runs.
+    """The page's address, while it runs; says at the end which temporary files it left behind.
 
     Raises:
         UserError: it did not start.
@@ -46,7 +49,9 @@ def server() -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    process = subprocess.Popen([sys.executable, "-m", "web.app", "--port", str(port)])
+    folder = tempfile.mkdtemp(prefix="web-check-")
+    command = [sys.executable, "-m", "web.app", "--port", str(port)]
+    process = subprocess.Popen(command, env=os.environ | {"TMPDIR": folder})
     try:
         for _ in range(START_SECONDS):
             with contextlib.suppress(urllib.error.URLError, ConnectionError):
@@ -59,6 +64,8 @@ def server() -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(20)
+        print("left behind:", ", ".join(path.name for path in Path(folder).iterdir()) or "nothing")
+        shutil.rmtree(folder)
 
 
 def record(page, seconds: float) -> None:
@@ -81,7 +88,7 @@ def make(page) -> float:
 
 
 def head_moves(page) -> dict[str, float]:
-    """Scrub the speech in the 3-D view -> frames drawn, and whether two instants look different."""
+    """Scrub the speech in the 3-D view and turn the head -> frames drawn, and how many of the pictures differ."""
     frame = page.frame_locator("#view iframe")
     frame.locator("#note", has_text="drag").wait_for(timeout=30_000)
     inner = next(f for f in page.frames if "viewer.html" in f.url)
@@ -90,9 +97,22 @@ def head_moves(page) -> dict[str, float]:
         inner.evaluate(f"() => {{ document.getElementById('sound').currentTime = {instant} }}")
         time.sleep(1)
         pictures.append(inner.evaluate("() => document.getElementById('view').toDataURL('image/png')"))
-    turned = inner.evaluate("() => { window.view.yaw = 0.6; window.view.draw(1.5); "
-                            "return document.getElementById('view').toDataURL('image/png') }")  # fmt: skip
-    return {"frames_drawn": inner.evaluate("() => window.view.frames"), "different": len({*pictures, turned})}
+    camera = "() => [window.view.yaw, window.view.distance]"
+    before = inner.evaluate(camera)
+    box = frame.locator("#view").bounding_box()
+    page.mouse.move(box["x"] + 150, box["y"] + 150)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 230, box["y"] + 150, steps=4)
+    page.mouse.up()
+    page.mouse.wheel(0, -200)
+    time.sleep(1)
+    turned = inner.evaluate("() => document.getElementById('view').toDataURL('image/png')")
+    moved = [abs(a - b) > 0.05 for a, b in zip(inner.evaluate(camera), before)]
+    return {
+        "frames_drawn": inner.evaluate("() => window.view.frames"),
+        "different": len({*pictures, turned}),
+        "mouse_turns_and_wheel_zooms": all(moved),
+    }
 
 
 def download(page, ending: str, folder: Path) -> Path:
@@ -115,6 +135,24 @@ def refused(url: str) -> dict[str, int]:
     return found
 
 
+def forged(url: str, path: str) -> str:
+    """Ask for a take of a file that nobody uploaded, as a page would of an upload -> the answer, which must be an
+    error, and must not come from reading the file."""
+    config = json.load(urllib.request.urlopen(url + "/config", timeout=10))
+    event = max(config["dependencies"], key=lambda found: len(found["inputs"]))
+    controls = {found["id"]: found for found in config["components"]}
+    values = {number: controls[number]["props"].get("value") for number in event["inputs"]}
+    (audio,) = (number for number in values if controls[number]["type"] == "audio")
+    values[audio] = {"path": path, "orig_name": "speech.wav", "meta": {"_type": "gradio.FileData"}}
+    wish = {"data": list(values.values()), "fn_index": event["id"], "session_hash": "forged"}
+    head = {"Content-Type": "application/json"}
+    join = urllib.request.Request(url + "/gradio_api/queue/join", json.dumps(wish).encode(), head)
+    urllib.request.urlopen(join, timeout=10).close()
+    with urllib.request.urlopen(url + "/gradio_api/queue/data?session_hash=forged", timeout=MAKE_SECONDS) as answers:
+        answer = next(json.loads(line[6:]) for line in answers if b"process_completed" in line)
+    return "TAKEN" if answer["success"] else str(answer["output"].get("error"))
+
+
 def visit(browser, url: str, picture: Path | None) -> dict:
     """One visitor: record, make, watch, download."""
     page = browser.new_context(viewport={"width": 1200, "height": 1050}).new_page()
@@ -124,7 +162,7 @@ def visit(browser, url: str, picture: Path | None) -> dict:
     page.wait_for_selector("#make", timeout=60_000)
     time.sleep(1)
     record(page, 6)
-    result = {"seconds": make(page), **head_moves(page)}
+    result = {"seconds": make(page), "said": page.locator("#said").inner_text().split(". ")[0], **head_moves(page)}
     with tempfile.TemporaryDirectory() as folder:
         glb = download(page, "take.glb", Path(folder)).read_bytes()
         magic, version, length = struct.unpack_from("<III", glb)
@@ -177,6 +215,7 @@ def main(argv: list[str] | None = None) -> None:
         browser = play.chromium.launch(executable_path=chromium, args=flags)
         print("one visitor:", json.dumps(visit(browser, url, args.output)))
         print("refused:", json.dumps(refused(url)))
+        print("not uploaded:", [forged(url, path) for path in ("/etc/passwd", str(args.speech.resolve()))])
         if args.crowd:
             print(f"{args.crowd} at once, seconds:", [round(s, 1) for s in crowd(browser, url, args.crowd)])
         browser.close()

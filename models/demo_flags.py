@@ -11,6 +11,7 @@ from models.sampling_flags import add_sampling_flags, check_sampling_flags
 from utils.config import UserParser
 from utils.errors import UserError
 from utils.looks import LOOKS
+from utils.panels import AUDIO_NAME, STYLE_NAME
 from utils.run_dir import DEFAULT_EXPERIMENT
 
 DEFAULT_AUDIO, DEFAULT_SHAPE, DEFAULT_STYLE = "librivox_austen_0890.flac", "average.npy", "normal.npy"
@@ -97,6 +98,10 @@ def add_picture_flags(parser: argparse.ArgumentParser) -> None:
     add("--size", type=int, default=640, help="pixels of the picture (default: 640)")
     add("--fov", type=float, default=18, help="field of view, degrees (default: 18)")
     add("--yaw", type=float, default=0, help="camera round the head, degrees to the person's left (default: 0)")
+    add("--side_by_side", action="store_true", help="with -n: all samples in one video, labelled with their seeds")
+    add("--caption", nargs="?", const=AUDIO_NAME, default="", help=f"a line of text at the bottom of the video, in "
+        f"which {AUDIO_NAME} is the name of the speech's file and {STYLE_NAME} that of the style (without a text: the "
+        "file's name)")  # fmt: skip
     add("--no_video", action="store_true", help="coefficients only; needs no OpenGL")
 
 
@@ -106,4 +111,6 @@ def check_numbers(args: argparse.Namespace) -> None:
         raise UserError(f"--n_repetitions {args.n_repetitions}: must be at least 1")
     if not 0 <= args.seed < 2**63 - args.n_repetitions:
         raise UserError(f"--seed {args.seed}: must lie between 0 and 2^63 - 1")
+    if args.side_by_side and args.no_video:
+        raise UserError("--side_by_side: is about the video; leave out --no_video")
     check_sampling_flags(args)

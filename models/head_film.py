@@ -1,4 +1,4 @@
-"""Motion -> a video of the head, piece by piece, so that long videos need little memory."""
+"""Motion -> a video of the head, or of several side by side, piece by piece, so that long videos need little memory."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from models.flame import Flame
 from utils.errors import UserError
 from utils.looks import pivot, seen_from
 from utils.motion_file import Motion
+from utils.panels import Panel, captioned, side_by_side
 from utils.timebase import FPS, SAMPLE_RATE
 
 CHUNK = 100  # frames decoded to vertices at a time
@@ -51,21 +52,57 @@ class HeadFilm:
         except UserError as error:
             raise UserError(f"{error}, or use --no_video for coefficients only") from error
 
+    def frames(self, motions: Iterable[Motion]) -> Iterator[np.ndarray]:
+        """Pictures uint8 (size, size, 3) of a motion given in pieces."""
+        for motion in motions:
+            for chunk in vertices(self.flame, motion):
+                yield from self.renderer.frames(seen_from(chunk, *self.view))
+
     def write(
-        self, path: Path, motions: Iterable[Motion], n_frames: int, audio: np.ndarray | Iterable[np.ndarray]
+        self,
+        path: Path,
+        motions: Iterable[Motion],
+        n_frames: int,
+        audio: np.ndarray | Iterable[np.ndarray] | None,
+        caption: str = "",
     ) -> None:
-        """Write the video of a motion given in pieces, `n_frames` in all, with its sound, 16 kHz, whole or in pieces.
+        """Write the video of a motion given in pieces, `n_frames` in all, with its sound, 16 kHz, whole or in pieces,
+        and a line of text at the bottom.
 
         Raises:
             UserError: the file cannot be written.
         """
+        self._encode(path, self.frames(motions), n_frames, audio, caption)
+
+    def write_together(
+        self,
+        path: Path,
+        takes: list[tuple[str, Motion]],
+        audio: np.ndarray | Iterable[np.ndarray] | None,
+        columns: int | None = None,
+        caption: str = "",
+    ) -> None:
+        """Write one video of several motions side by side, each with its label (`utils.panels.side_by_side`).
+
+        Raises:
+            UserError: no motions, or the file cannot be written.
+        """
+        panels = [Panel(self.frames([motion]), label) for label, motion in takes]
+        n_frames = max((len(motion) for _, motion in takes), default=0)
+        frames = side_by_side(panels, columns, self.renderer.style.black_bg)
+        self._encode(path, frames, n_frames, audio, caption)
+
+    def _encode(
+        self,
+        path: Path,
+        frames: Iterator[np.ndarray],
+        n_frames: int,
+        audio: np.ndarray | Iterable[np.ndarray] | None,
+        caption: str,
+    ) -> None:
         from utils.media import write_video
 
-        frames = (
-            frame
-            for motion in motions
-            for chunk in vertices(self.flame, motion)
-            for frame in self.renderer.frames(seen_from(chunk, *self.view))
-        )
+        if caption:
+            frames = captioned(frames, caption, self.renderer.style.black_bg)
         with tqdm(frames, total=n_frames, desc=f"rendering {path.name}", unit="frame") as shown:
             write_video(path, shown, n_frames, FPS, audio, SAMPLE_RATE)

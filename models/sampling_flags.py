@@ -61,6 +61,21 @@ def check_distilled(args: argparse.Namespace, guidance: Guidance, options: Talke
         raise UserError(f"--dtr, --cfg_mode, --cfg_cond: {error}; leave them out") from error
 
 
+def own_sampling(
+    options: TalkerConfig, steps: int | None = None, scales: tuple[float, float] | None = None
+) -> GenerationConfig:
+    """How programs sample our models unless told otherwise; `scales` are audio's and style's guidance.
+
+    Raises:
+        UserError: a number of steps that the model cannot take.
+    """
+    steps = few_steps(options) if steps is None else steps
+    _check_steps(steps, options)
+    audio, style = scales or (_OWN_SCALES["scale_audio"], _OWN_SCALES["scale_style"])
+    guidance = Guidance(options.conditions, options.cfg_mode, audio, style)
+    return GenerationConfig(guidance, SamplerConfig("ddim", steps), fresh_noise=True)
+
+
 def generation_config(args: argparse.Namespace, options: TalkerConfig, published: bool) -> GenerationConfig:
     """Guidance and sampler from the flags, with the model's own settings as defaults.
 
@@ -82,8 +97,8 @@ def generation_config(args: argparse.Namespace, options: TalkerConfig, published
     if options.distilled_steps:
         check_distilled(args, guidance, options)
     name = args.sampler or ("ddpm" if published else "ddim")
-    if args.steps is not None and not 1 <= args.steps <= options.n_diff_steps:
-        raise UserError(f"--steps {args.steps}: this model has {options.n_diff_steps} diffusion steps; use 1 to that")
+    if args.steps is not None:
+        _check_steps(args.steps, options)
     default = None if name == "ddpm" else few_steps(options)
     sampler = SamplerConfig(name, args.steps or default)
     return GenerationConfig(
@@ -93,3 +108,8 @@ def generation_config(args: argparse.Namespace, options: TalkerConfig, published
         fresh_noise=name != "ddpm",
         progress=True,
     )
+
+
+def _check_steps(steps: int, options: TalkerConfig) -> None:
+    if not 1 <= steps <= options.n_diff_steps:
+        raise UserError(f"--steps {steps}: this model has {options.n_diff_steps} diffusion steps; use 1 to that")

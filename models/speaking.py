@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +19,28 @@ from utils.atomic import check_output
 from utils.errors import UserError
 from utils.frame_writers import joined
 from utils.motion_file import Motion
+from utils.panels import AUDIO_NAME
 
 log = logging.getLogger(__name__)
 BYTES_PER_VIDEO_FRAME, BYTES_PER_MOTION_FRAME = 10_000, 250  # to see in advance whether the disk has room
 TOGETHER = 16  # clips generated in one batch, and at most LONG samples of them
+
+
+@dataclass(frozen=True)
+class Titles:
+    """Text on videos, and whether samples share one."""
+
+    caption: str = ""  # at the bottom; AUDIO_NAME in it becomes the recording's file name
+    together: bool = False  # all samples side by side in one video, labelled with their seeds
+
+    def of(self, recording: Recording) -> str:
+        """The line of this recording."""
+        return self.caption.replace(AUDIO_NAME, recording.path.name)
+
+
+def numbered(path: Path, sample: int) -> Path:
+    """The path of one of several samples: `<stem>_000.mp4`."""
+    return path.with_name(f"{path.stem}_{sample:03d}{path.suffix}")
 
 
 @dataclass(frozen=True)
@@ -38,21 +56,23 @@ class Speaker:
     save_coef: bool = False
     no_head: bool = False
     exporter: Exporter | None = None
+    titles: Titles = field(default_factory=Titles)
 
     def speak(self, recording: Recording, paths: list[Path]) -> None:
-        """Generate one utterance and write a file per sample.
+        """Generate one utterance and write a file per sample, or the one file that shows all of them.
 
         Raises:
             UserError: an output cannot be written.
         """
         self.check_room(recording, paths)
-        if recording.audio is None:
+        if recording.audio is not None:
+            motions = self.animator(recording.audio, self.shape, self.style, self.config, self.seeds)
+            self._write_samples(paths, motions, recording)
+        elif self.titles.together:
+            self._write_samples(paths, [joined(list(self._long(recording, seed))) for seed in self.seeds], recording)
+        else:
             for path, seed in zip(paths, self.seeds):
                 self._write_long(path, recording, seed)
-            return
-        motions = self.animator(recording.audio, self.shape, self.style, self.config, self.seeds)
-        for path, motion in zip(paths, motions):
-            self._write(path, motion, recording)
 
     def speak_all(self, inputs: list[Path], outputs: list[list[Path]]) -> list[Path]:
         """Generate many utterances, windows of different ones in shared batches -> the inputs that failed.
@@ -89,8 +109,7 @@ class Speaker:
                 if recording.audio is None:
                     self.speak(recording, paths)
                     continue
-                for path, motion in zip(paths, next(made)):
-                    self._write(path, motion, recording)
+                self._write_samples(paths, next(made), recording)
             except UserError as error:
                 self._note(failed, recording.path, error)
 
@@ -99,11 +118,24 @@ class Speaker:
         failed.append(path)
         log.error("error: %s", " ".join(str(error).split()))
 
-    def _write(self, path: Path, motion: Motion, recording: Recording) -> None:
-        motion = self.posed(motion)
-        if self.film is not None:
-            self.film.write(path, [motion], len(motion), recording.blocks())
-            log.info("wrote %s", path)
+    def _write_samples(self, paths: list[Path], motions: list[Motion], recording: Recording) -> None:
+        motions = [self.posed(motion) for motion in motions]
+        if not self.titles.together or self.film is None:
+            for path, motion in zip(paths, motions):
+                if self.film is not None:
+                    self.film.write(path, [motion], len(motion), recording.blocks(), self.titles.of(recording))
+                    log.info("wrote %s", path)
+                self._write_data(path, motion, recording)
+            return
+        (path,) = paths
+        takes = [(f"seed {seed}", motion) for seed, motion in zip(self.seeds, motions)]
+        self.film.write_together(path, takes, recording.blocks(), caption=self.titles.of(recording))
+        log.info("wrote %s", path)
+        for sample, motion in enumerate(motions):
+            self._write_data(numbered(path, sample), motion, recording)
+
+    def _write_data(self, path: Path, motion: Motion, recording: Recording) -> None:
+        """Exports and coefficients of one sample."""
         if self.exporter is not None:
             self.exporter.write(motion, path.with_suffix(""), recording.blocks())
         if self.save_coef or self.film is None:
@@ -115,17 +147,13 @@ class Speaker:
         made: list[Motion] = []
         pieces = self._kept(self._long(recording, seed), made)
         if self.film is not None:
-            self.film.write(path, pieces, recording.n_frames, recording.blocks())
+            self.film.write(path, pieces, recording.n_frames, recording.blocks(), self.titles.of(recording))
             log.info("wrote %s", path)
         else:
             with tqdm(total=recording.n_frames, desc=f"generating {path.name}", unit="frame") as shown:
                 for piece in pieces:
                     shown.update(len(piece))
-        if self.exporter is not None:
-            self.exporter.write(joined(made), path.with_suffix(""), recording.blocks())
-        if self.save_coef or self.film is None:
-            joined(made).save(path.with_suffix(".npz"))
-            log.info("wrote %s", path.with_suffix(".npz"))
+        self._write_data(path, joined(made), recording)
 
     def _long(self, recording: Recording, seed: int) -> Iterator[Motion]:
         found = self.animator.long(recording.blocks(), recording.scale, (self.shape, self.style), self.config, seed)

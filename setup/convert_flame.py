@@ -1,6 +1,7 @@
-"""Convert FLAME's download into a small npz for `--head`.
+r"""Convert FLAME's download into a small npz for `--head`.
 
-    python -m setup.convert_flame generic_model.pkl [--masks FLAME_masks.pkl] -o models/data/flame.npz
+    python -m setup.convert_flame generic_model.pkl [--masks FLAME_masks.pkl] [--uv FLAME_texture.npz] \
+        -o models/data/flame.npz
 
 Keeps the 100 identity and 50 expression components the system uses, as float32. The pickle is read by a restricted
 unpickler: it needs no chumpy and executes nothing. FLAME's licence forbids passing the result on.
@@ -17,7 +18,7 @@ import numpy as np
 from utils.atomic import atomic_path
 from utils.errors import UserError, cli
 from utils.flame_pickle import load_mask_pickle
-from utils.head_file import HeadFile, as_mask, load_head_file
+from utils.head_file import HeadFile, as_mask, load_head_file, with_uv
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path, help="FLAME's generic_model.pkl (2020 or 2023)")
     parser.add_argument("--masks", type=Path, help="FLAME_masks.pkl (default: beside the model, if there is one)")
+    parser.add_argument("--uv", type=Path, help="FLAME_texture.npz or head_template.obj, for texture images (default: "
+                        "beside the model, if there is one)")  # fmt: skip
     parser.add_argument("--landmark", action="append", default=[], metavar="NAME=VERTEX", help="may be repeated")
     parser.add_argument("-o", "--output", type=Path, required=True)
     return parser.parse_args()
@@ -62,12 +65,16 @@ def main() -> None:
     if args.output.suffix != ".npz":
         raise UserError(f"--output {args.output}: must end in .npz")
     head = load_head_file(args.model)
+    if args.uv is not None:
+        head = with_uv(head, args.uv)
     landmarks = dict(_parse_landmark(text, head.n_vertices) for text in args.landmark)
     masks = {} if args.masks is None else load_mask_pickle(args.masks)
     masks = {name: as_mask(ids, head.n_vertices, f"{args.masks}: mask {name!r}") for name, ids in masks.items()}
     with atomic_path(args.output) as path:
         np.savez_compressed(path, **flame_arrays(head, masks, landmarks))
-    log.info("%s: %d vertices, %d masks", args.output, head.n_vertices, len(head.masks | masks))
+    coordinates = "no" if head.uv is None else len(head.uv)
+    log.info("%s: %d vertices, %d masks, %s texture coordinates", args.output, head.n_vertices,
+             len(head.masks | masks), coordinates)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 # The virtual environment .venv with the pinned packages. A second call ends at once, unless a requirements file changed.
 #   setup/ensure_env.sh        what the programs need
 #   setup/ensure_env.sh dev    and what tests and linting need
+#   setup/ensure_env.sh web    and what the web demo needs
 #   PYTHON=python3.12 setup/ensure_env.sh    with that interpreter
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -12,7 +13,7 @@ new_enough() { # interpreter
 
 kind=${1:-run}
 files="requirements.txt"
-[ "$kind" = dev ] && files="$files requirements-dev.txt"
+[ "$kind" = run ] || files="$files requirements-$kind.txt"
 wanted=$(cat $files | cksum)
 [ -x .venv/bin/python ] && [ "$(cat ".venv/.installed-$kind" 2>/dev/null)" = "$wanted" ] && exit 0
 

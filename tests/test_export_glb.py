@@ -133,7 +133,7 @@ def test_texture_is_embedded(flame, motion, tmp_path):
     np.testing.assert_allclose(mesh.visual.uv, surface.uv, atol=1e-6)  # both count v from the bottom
     with pytest.raises(UserError, match="png or jpg"):
         make_surface(flame.head, tmp_path / "skin.tif")
-    with pytest.raises(UserError, match="no UV"):
+    with pytest.raises(UserError, match="no texture coordinates"):
         make_surface(replace(flame.head, uv=None), tmp_path / "skin.png")
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import extract_style
+from models.motion_style import moving_windows
 from tests.demo_workspace import SE_RUN, STATS, write_experiments, write_workspace
 from tests.tracker_files import make_truth, pose_of, write_spectre, write_vhap
 from utils.motion_file import load_motion
@@ -71,7 +72,7 @@ def test_best_is_the_window_most_like_the_mean(extract):
 def test_pauses_are_no_style(extract):
     motion = load_motion(long_motion(extract.space.root, pause=True))
     starts = np.arange(0, 201, 25)
-    kept = extract_style.moving_windows(motion, starts, 100)
+    kept = moving_windows(motion, starts, 100)
     assert 125 not in kept and 0 in kept and 200 in kept
 
 

@@ -10,7 +10,7 @@ from tests.flame_fixtures import python2_pickle, tiny_flame, write_flame_pickle
 from tests.golden_weights import HERE
 from utils import head_asset
 from utils.errors import UserError
-from utils.head_file import OPEN_HEAD, PARENTS, load_head_file
+from utils.head_file import OPEN_HEAD, PARENTS, load_head_file, with_uv
 
 ROOT = HERE.parent.parent
 
@@ -152,6 +152,56 @@ def test_converter(tmp_path):
         np.testing.assert_array_equal(getattr(one, key), getattr(two, key))
     assert np.flatnonzero(two.mask("lips")).tolist() == [1, 3]
     assert two.landmarks == {"upper_inner_lip": 4}
+
+
+def write_uv(folder, faces, kind):
+    """Texture coordinates as FLAME's downloads have them; every face has corners of its own."""
+    uv = np.random.default_rng(3).random((faces.size, 2)).astype(np.float32)
+    corners = np.arange(faces.size).reshape(faces.shape)
+    if kind == "npz":
+        path = folder / "FLAME_texture.npz"
+        np.savez(path, vt=uv, ft=corners.astype(np.uint32), mean=np.zeros((4, 4, 3)))
+        return path, uv, corners
+    lines = [f"v 0 0 {i}" for i in range(faces.max() + 1)] + [f"vt {u:.8f} {v:.8f}" for u, v in uv]
+    lines += ["f " + " ".join(f"{v + 1}/{t + 1}" for v, t in zip(*pair)) for pair in zip(faces, corners)]
+    path = folder / "head_template.obj"
+    path.write_text("\n".join(lines))
+    return path, uv, corners
+
+
+@pytest.mark.parametrize("kind", ["npz", "obj"])
+def test_texture_coordinates_of_flame(tmp_path, kind):
+    """Beside the pickle they are found; the converter takes them along."""
+    model = write_flame_pickle(tmp_path / "generic_model.pkl", tiny_flame())
+    assert load_head_file(model).uv is None
+    (tmp_path / "texture").mkdir()
+    path, uv, corners = write_uv(tmp_path / "texture", load_head_file(model).faces, kind)
+    done = _convert(model, "--uv", path, "-o", tmp_path / "flame.npz")
+    assert done.returncode == 0 and f"{len(uv)} texture coordinates" in done.stderr
+    path.rename(tmp_path / path.name)
+    for head in (load_head_file(model), load_head_file(tmp_path / "flame.npz")):
+        np.testing.assert_allclose(head.uv, uv, atol=1e-7)
+        np.testing.assert_array_equal(head.ft, corners)
+
+
+def test_texture_coordinates_of_another_mesh(tmp_path):
+    model = write_flame_pickle(tmp_path / "generic_model.pkl", tiny_flame())
+    faces = load_head_file(model).faces
+    others = [write_uv(tmp_path, faces[:-1], "npz")[0], write_uv(tmp_path, faces[::-1].copy(), "obj")[0]]
+    others += [tmp_path / "empty.npz", tmp_path / "text.obj", tmp_path / "none.npz"]
+    others[2].write_bytes(b"PK")
+    others[3].write_text("vt 0 0\nf 1/1 2")
+    for path in others:
+        with pytest.raises(UserError, match=path.name):
+            with_uv(load_head_file(model_only(model)), path)
+
+
+def model_only(model):
+    """The pickle without its neighbours."""
+    alone = model.parent / "alone" / model.name
+    alone.parent.mkdir(exist_ok=True)
+    alone.write_bytes(model.read_bytes())
+    return alone
 
 
 def test_converter_refuses_wrong_masks_without_leaving_a_file(tmp_path):

@@ -58,6 +58,7 @@ def test_side_by_side_with_labels_and_sound(tmp_path, motions):
         (["-o", "a.mp4", "--labels", "a,b,c"], "one each"),
         (["-o", "a.mp4", "--yaw", "200"], "--yaw"),
         (["-o", "a.mp4", "--columns", "0"], "--columns"),
+        (["-o", "a.mp4", "--caption"], "no speech to name"),
         (["-o", "a.mp4", "--size", "17"], "size"),
         (["-o", "a.mp4", "-c", "none.npy"], "no such file"),
         (["-o", "a.mp4", "-t", "none.png"], "no such image"),

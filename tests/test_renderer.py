@@ -173,7 +173,7 @@ def test_texture_mistakes(head, tmp_path):
         Renderer(head, RenderStyle(texture=tmp_path / "missing.png"))
     with pytest.raises(UserError, match="not a readable image"):
         Renderer(head, RenderStyle(texture=tmp_path / "no.png"))
-    with pytest.raises(UserError, match="no UV"):
+    with pytest.raises(UserError, match="no texture coordinates"):
         Renderer(dataclasses.replace(head, uv=None, ft=None), RenderStyle(texture=tmp_path / "no.png"))
 
 

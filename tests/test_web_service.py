@@ -1,6 +1,8 @@
 """web/service.py: one take with the embedded model, limits, and what visitors may not read."""
 
 import os
+import signal
+import sys
 import time
 import zipfile
 from dataclasses import replace
@@ -10,12 +12,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import soundfile
+import torch
 
+from models import motion_style
+from models.motion_export import export
 from tests.glb_reader import Glb
 from utils.errors import UserError
 from utils.motion_file import load_motion
 from utils.run_dir import DEFAULT_EXPERIMENT
-from web import service
+from web import app, service
+from web.page import wish_of
 from web.service import INPUT, MAX_SECONDS, Studio, Wish
 
 
@@ -34,7 +40,10 @@ def speech(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def take(studio, speech):
-    return studio.make(Wish(speech, "smile", steps=2))
+    reports = []
+    made = studio.make(Wish(speech, "smile", steps=2), lambda *report: reports.append(report))
+    assert [share for share, _ in reports] == sorted(share for share, _ in reports) and len(reports) == 4
+    return made
 
 
 def test_a_take_has_everything(take):
@@ -67,11 +76,11 @@ def test_the_style_of_a_video(studio, speech, tmp_path, monkeypatch):
     limits = []
     monkeypatch.setattr(service, "is_installed", lambda: True)
 
-    def track(given, options):
+    def track(given, options, progress=False):
         limits.append(options.max_seconds)
-        return SimpleNamespace(motion=motion)
+        return SimpleNamespace(motion=motion, notes=(), confidence=np.ones(len(motion)))
 
-    monkeypatch.setattr(service, "track_video", track)
+    monkeypatch.setattr(motion_style, "track_video", track)
     mine, bundled, other = (studio._style(wish) for wish in (
         Wish(speech, motion=path), Wish(speech, "serious"), Wish(speech, "big_mouth")))  # fmt: skip
     assert np.linalg.norm(mine - bundled) < np.linalg.norm(mine - other)
@@ -79,6 +88,26 @@ def test_the_style_of_a_video(studio, speech, tmp_path, monkeypatch):
     motion = replace(motion, exp=motion.exp[:50], pose=motion.pose[:50], source=str(path))
     with pytest.raises(UserError, match="^me.mp4: 50 frames are too few"):
         studio._style(Wish(speech, motion=path))
+
+
+def test_a_style_from_a_phones_csv(studio, speech, tmp_path):
+    motion = load_motion(INPUT / "motion" / "smile.npz")
+    (csv,) = export(motion, studio.flame, ("livelink",), tmp_path / "me")
+    mine = studio.style_of_upload(csv)
+    distance = {name: np.linalg.norm(mine - studio._style(Wish(speech, name))) for name in studio.style_names()}
+    assert min(distance, key=distance.get) == "smile"
+
+
+def test_the_sliders_change_the_head(studio, speech):
+    """Larger, longer and narrower are what they say."""
+    size = {}
+    for change in ("none", "large", "long", "narrow"):
+        shape = torch.from_numpy(replace(Wish(speech), **({} if change == "none" else {change: 2.0})).build())[None]
+        with torch.no_grad():
+            head = studio.flame(shape, torch.zeros(1, 50), torch.zeros(1, 6))[0].numpy()
+        size[change] = np.ptp(head[studio.flame.head.masks["face"]], axis=0)
+    assert (size["large"] > size["none"]).all()
+    assert size["long"][1] > size["none"][1] and size["narrow"][0] < size["none"][0]
 
 
 def test_what_may_be_read(studio, take):
@@ -108,6 +137,8 @@ def test_what_may_be_read(studio, take):
         ({"scale_style": 50}, "style guidance"),
         ({"seed": -1}, "seed"),
         ({"seed": None}, "seed"),
+        ({"large": 3.1}, "large"),
+        ({"narrow": float("inf")}, "narrow"),
     ],
 )
 def test_settings_are_checked_here_too(studio, speech, change, message):
@@ -121,11 +152,15 @@ def test_settings_are_checked_here_too(studio, speech, change, message):
 def test_unusable_files_are_named_without_their_folders(studio, tmp_path):
     (tmp_path / "song.wav").write_bytes(b"RIFF nonsense")
     np.savez(tmp_path / "m.npz", a=np.zeros(3))
-    for wish in (Wish(tmp_path / "song.wav"), Wish(tmp_path / "song.wav", motion=tmp_path / "m.npz")):
+    (tmp_path / "m.pkl").write_bytes(b"\x80\x04N.")
+    flame = load_motion(INPUT / "motion" / "smile.npz")
+    np.savez(tmp_path / "flame.npz", exp=flame.exp, pose=flame.pose, head_model="FLAME 2020")
+    wishes = [Wish(tmp_path / "song.wav", motion=tmp_path / name) for name in ("m.npz", "m.pkl", "flame.npz")]
+    for wish in (Wish(tmp_path / "song.wav"), *wishes):
         with pytest.raises(UserError) as raised:
             studio.make(wish)
         assert str(tmp_path) not in str(raised.value)
-        assert "song.wav" in str(raised.value) or "m.npz" in str(raised.value)
+        assert "song.wav" in str(raised.value) or wish.motion.name in str(raised.value)
 
 
 @pytest.mark.parametrize(("seconds", "message"), [(MAX_SECONDS + 1, "too long"), (0.3, "shorter")])
@@ -154,3 +189,19 @@ def test_a_failed_take_leaves_nothing(studio, speech, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="no"):
         mine.make(Wish(speech, steps=1))
     assert not list(tmp_path.iterdir())
+
+
+def test_without_gradio_one_line_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    with pytest.raises(SystemExit) as ended:
+        app.main([])
+    assert ended.value.code == 2 and "requirements-web.txt" in capsys.readouterr().err
+
+
+def test_the_pages_controls_are_a_wish(speech):
+    """Names of controls are names of fields; files come as texts or not at all."""
+    values = {name: getattr(Wish(None), name) for name in Wish.__dataclass_fields__}
+    assert wish_of(values) == Wish(None)
+    assert wish_of(values | {"audio": str(speech), "seed": 3}) == Wish(speech, seed=3)

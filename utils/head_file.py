@@ -5,7 +5,7 @@ The vertex count always comes from the file (FLAME 2020: 5023; FLAME 2023 and th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from utils import head_asset
 from utils.array_file import is_numeric, read_npz
 from utils.errors import UserError
 from utils.flame_pickle import load_flame_pickle, load_mask_pickle
+from utils.head_uv import find_uv, read_uv
 
 OPEN_HEAD = Path(__file__).resolve().parent.parent / "models" / "data" / "open_head.npz"
 
@@ -84,12 +85,20 @@ def load_head_file(path: str | Path | None = None) -> HeadFile:
     if path.suffix == ".pkl":
         arrays = load_flame_pickle(path)
         masks = path.with_name("FLAME_masks.pkl")
-        return _from_flame(arrays, path, load_mask_pickle(masks) if masks.is_file() else {})
+        head = _from_flame(arrays, path, load_mask_pickle(masks) if masks.is_file() else {})
+        beside = find_uv(path)
+        return head if beside is None else with_uv(head, beside)
     arrays = _read_npz(path)
     if head_asset.is_packed(arrays):
         return _checked(HeadFile(name=path.stem, **head_asset.unpack(arrays, str(path))), path)
     masks = {key.removeprefix("masks_"): arrays[key] for key in arrays if key.startswith("masks_")}
     return _from_flame(arrays, path, masks)
+
+
+def with_uv(head: HeadFile, path: Path) -> HeadFile:
+    """The head with the texture coordinates of a file; UserError as of `read_uv`."""
+    uv, corners = read_uv(path, head.faces)
+    return replace(head, uv=uv, ft=corners)
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:

@@ -11,6 +11,7 @@ import numpy as np
 from utils.array_file import read_bytes
 from utils.errors import UserError
 from utils.head_file import HeadFile
+from utils.head_uv import NO_UV
 
 IMAGES = ("PNG", "JPEG", "WEBP", "BMP")
 MAX_SIDE, MAX_BYTES = 8192, 256 << 20  # of a texture: pixels, bytes of the file
@@ -49,7 +50,7 @@ def painted(head: HeadFile) -> Skin:
 def textured(head: HeadFile, path: Path) -> Skin:
     """Split the vertices at the texture's seams: one drawn vertex per (vertex, uv) pair in use."""
     if head.uv is None or head.ft is None:
-        raise UserError(f"--texture {path}: the head file has no UV coordinates; use another head or no texture")
+        raise UserError(f"--texture {path}: {NO_UV}")
     image = read_image(path)
     pairs = np.stack([head.faces.ravel(), np.asarray(head.ft).ravel()], axis=1)
     unique, inverse = np.unique(pairs, axis=0, return_inverse=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.atomic import atomic_path
+from utils.atomic import atomic_path, check_output
 from utils.errors import UserError
 
 AUDIO_RATE = 48_000  # AAC players agree on
@@ -49,13 +49,23 @@ def write_video(
         UserError: `path` cannot be written or does not end in .mp4.
         ValueError: a frame of the wrong kind, or another number of frames than `n_frames`.
     """
-    if Path(path).suffix.lower() != ".mp4":
-        raise UserError(f"{path}: the output must end in .mp4; rename it")
+    check_video_path(path)
     if n_frames < 1:
         raise ValueError(f"a video needs at least one frame, got n_frames={n_frames}")
     sound = None if audio is None else _track(audio, sample_rate, n_frames, fps)
     with atomic_path(path) as temporary:
         _encode(temporary, _checked(frames, n_frames), fps, sound)
+
+
+def check_video_path(path: str | Path) -> None:
+    """Find out before long work whether a video can be written there.
+
+    Raises:
+        UserError: it cannot, or does not end in .mp4.
+    """
+    if Path(path).suffix.lower() != ".mp4":
+        raise UserError(f"{path}: the output must end in .mp4; rename it")
+    check_output(path)
 
 
 def _track(audio: np.ndarray | Iterable[np.ndarray], sample_rate: int, n_frames: int, fps: int) -> Track:

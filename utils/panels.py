@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from utils.errors import UserError
 
-LABEL, CAPTION, MIN_TEXT = 0.052, 0.036, 9  # heights of letters as shares of the picture's; pixels
-INK, PAPER = (45, 45, 45), (235, 235, 235)  # on white and on black background
+LABEL, CAPTION, MIN_TEXT = 0.052, 0.036, 9  # heights of letters: shares of the picture's; pixels
+AUDIO_NAME, STYLE_NAME = "{audio}", "{style}"  # in captions: the name of the speech's file, and of the style
+INK, PAPER = (45, 45, 45), (235, 235, 235)  # letters on white and on black background; the halo is the other one
+HALO, WIDE_FONT = 0.75, "DejaVuSans.ttf"
 
 
 @dataclass(frozen=True)
@@ -57,39 +60,64 @@ def captioned(frames: Iterable[np.ndarray], text: str, black_bg: bool = False) -
 def with_text(picture: np.ndarray, text: str, bottom: bool = False, black_bg: bool = False) -> np.ndarray:
     """A copy of the picture uint8 (H, W, 3) with a line of text in its upper left corner or at the bottom centre.
 
-    The letters shrink until the line fits.
+    The letters shrink until the line fits; a line that is still too long is cut.
     """
     if not text:
         return picture
     share = CAPTION if bottom else LABEL
-    mask = text_mask(text, round(share * picture.shape[0]), picture.shape[1])
-    height, width = mask.shape
+    halo, letters = text_masks(text, round(share * picture.shape[0]), picture.shape[1])
+    height, width = letters.shape
     margin = max(4, picture.shape[0] // 50)
     top = picture.shape[0] - height - margin if bottom else margin
-    left = (picture.shape[1] - width) // 2 if bottom else margin
+    left = max(0, (picture.shape[1] - width) // 2) if bottom else margin
     result = picture.copy()
     place = result[top : top + height, left : left + width]
-    mask = mask[: place.shape[0], : place.shape[1], None]
-    ink = np.array(PAPER if black_bg else INK, np.float32)
-    place[:] = np.round(place + (ink - place) * mask).astype(np.uint8)
+    colours = ((halo, INK), (letters, PAPER)) if black_bg else ((halo, PAPER), (letters, INK))
+    for mask, colour in colours:
+        opacity = mask[: place.shape[0], : place.shape[1], None]
+        place[:] = np.round(place + (np.array(colour, np.float32) - place) * opacity).astype(np.uint8)
     return result
 
 
 @functools.lru_cache(maxsize=64)
-def text_mask(text: str, size: int, width: int) -> np.ndarray:
-    """Opacity (h, w) float32 in 0..1 of a line of text, letters `size` pixels high or less to fit into `width`."""
-    from PIL import Image, ImageDraw, ImageFont
+def text_masks(text: str, size: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """A line of text, letters `size` pixels high or less to fit into `width` -> opacities (h, w) float32 in 0..1 of a
+    halo, which makes it readable on skin and cloth alike, and of the letters."""
+    from PIL import Image, ImageDraw
 
+    text, font_of = _drawable(text)
     size = max(MIN_TEXT, size)
     while True:
-        font = ImageFont.load_default(size)
-        left, top, right, bottom = font.getbbox(text)
-        if right - left <= 0.94 * width or size <= MIN_TEXT:
+        font, stroke = font_of(size), max(1, size // 8)
+        left, top, right, bottom = font.getbbox(text, stroke_width=stroke)
+        if right - left <= 0.94 * width or len(text) < 5:
             break
-        size -= 1
-    image = Image.new("L", (int(min(right - left, width)) + 2, int(bottom - top) + 2))
-    ImageDraw.Draw(image).text((1 - left, 1 - top), text, fill=255, font=font)
-    return np.asarray(image, np.float32) / 255
+        if size > MIN_TEXT:
+            size -= 1
+        else:
+            text = text[:-4] + "..."
+    masks = []
+    for thickness in (stroke, 0):
+        image = Image.new("L", (int(min(right - left, width)) + 2, int(bottom - top) + 2))
+        ImageDraw.Draw(image).text((1 - left, 1 - top), text, fill=255, font=font, stroke_width=thickness)
+        masks.append(np.asarray(image, np.float32) / 255)
+    return HALO * masks[0], masks[1]
+
+
+def _drawable(text: str) -> tuple[str, Callable]:
+    """The text and a font (of a size) that has its letters: Pillow's own has ASCII only, DejaVu is on most machines;
+    without it letters lose their accents."""
+    from PIL import ImageFont
+
+    if text.isascii():
+        return text, ImageFont.load_default
+    try:
+        ImageFont.truetype(WIDE_FONT, MIN_TEXT)
+    except OSError:
+        plain = unicodedata.normalize("NFKD", text)
+        plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
+        return plain.encode("ascii", "replace").decode(), ImageFont.load_default
+    return text, functools.partial(ImageFont.truetype, WIDE_FONT)
 
 
 def _grid(frames: list[np.ndarray | None], panels: list[Panel], columns: int, black_bg: bool) -> np.ndarray:

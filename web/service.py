@@ -9,6 +9,7 @@ import secrets
 import shutil
 import time
 import zipfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,33 +17,38 @@ import numpy as np
 
 from models.animator import Animator, StyleExtractor
 from models.flame import Flame, load_flame
-from models.generation import GenerationConfig
-from models.guidance import Guidance
 from models.head_film import HeadFilm
 from models.motion_export import ExportOptions, export, parse_formats
-from models.sampling import SamplerConfig
-from models.sampling_flags import FEW_STEPS
+from models.motion_style import encoder_of, style_from_file
+from models.sampling_flags import FEW_STEPS, own_sampling
 from utils.audio import load_audio
 from utils.errors import UserError
 from utils.looks import LOOKS, dress
-from utils.motion_file import Motion, load_motion, load_shape, load_style
+from utils.motion_file import Motion, load_shape, load_style
 from utils.processes import pick_device
 from utils.renderer import RenderStyle
 from utils.run_dir import ROOT, find_checkpoint, style_folder
 from utils.timebase import FPS, SAMPLE_RATE
 from utils.trackers.landmarker import is_installed
-from utils.trackers.video import VideoOptions, track_video
 from utils.video_frames import VIDEO_SUFFIXES
 
 log = logging.getLogger(__name__)
 INPUT = ROOT / "demo" / "input"
 MAX_SECONDS, MAX_MOTION_BYTES = 60, 20_000_000
 MAX_VIDEO_SECONDS = 30  # of a video whose style is wanted
-MAX_STEPS, MAX_GUIDANCE, MAX_SEED = 100, 5.0, 2**31 - 1
+MAX_STEPS, MAX_GUIDANCE, MAX_SEED, MAX_BUILD = 100, 5.0, 2**31 - 1, 3.0
+MOTION_FILES = (".npz", ".csv")  # what a style may be taken from, besides videos
 PICTURE = 448  # pixels
 FORMATS = "glb,livelink,usd,csv,npz"
 KEPT = re.compile(r"[0-9a-f]{32}")
 SERVED = {".glb": "model/gltf-binary", ".wav": "audio/wav"}  # what the 3-D view may ask for
+
+GENERATING, DRAWING, EXPORTING = 0.05, 0.3, 0.95  # how far a take is when these begin, shares of the time
+Report = Callable[[float, str], None]  # told the share that is done, and what is being done
+
+
+def silent(share: float, what: str) -> None:
+    """A report that nobody wants."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +57,11 @@ class Wish:
 
     audio: Path | None
     style: str = "normal"
-    motion: Path | None = None  # npz or video whose style is taken instead
+    motion: Path | None = None  # file whose style is taken instead
     identity: str = "average"
+    large: float = 0.0  # the head's build, added to the identity: standard deviations of people
+    long: float = 0.0
+    narrow: float = 0.0
     scale_audio: float = 1.15
     scale_style: float = 1.5
     steps: int = FEW_STEPS
@@ -68,11 +77,18 @@ class Wish:
             ("style guidance", self.scale_style, 0, MAX_GUIDANCE),
             ("steps", self.steps, 1, MAX_STEPS),
             ("seed", self.seed, 0, MAX_SEED),
+            *((name, getattr(self, name), -MAX_BUILD, MAX_BUILD) for name in ("large", "long", "narrow")),
         ):
             if not (isinstance(value, int | float) and math.isfinite(value) and low <= value <= high):
-                raise UserError(f"{name}: must lie between {low} and {high:g}, got {value}")
+                raise UserError(f"{name}: must lie between {low:g} and {high:g}, got {value}")
         if self.look not in LOOKS:
             raise UserError(f"look: {self.look!r} is not a choice; use one of {', '.join(LOOKS)}")
+
+    def build(self) -> np.ndarray:
+        """(100,) what the sliders add to the head's shape: the open head's first three axes, seen as what they are."""
+        shape = np.zeros(100, np.float32)
+        shape[:3] = -self.large, self.long, self.narrow
+        return shape
 
 
 @dataclass(frozen=True)
@@ -103,7 +119,7 @@ class Studio:
     animator: Animator
     flame: Flame
     styles: Path  # folder of this model's style files
-    encoder: Path | None  # checkpoint of the style encoder
+    extractor: StyleExtractor | None
     results: Path
     films: dict[str, HeadFilm] = field(default_factory=dict)
 
@@ -119,15 +135,13 @@ class Studio:
         recorded = animator.model.config.style_enc_ckpt
         if animator.published or not recorded:
             raise UserError(f"--exp_name {exp_name}: the page needs a model of the open head with styles")
-        encoder = Path(recorded) if Path(recorded).is_absolute() else ROOT / recorded
+        try:
+            extractor = encoder_of(animator)
+        except UserError as error:  # bundled styles still serve
+            log.warning("%s", error)
+            extractor = None
         results.mkdir(parents=True, exist_ok=True)
-        return cls(
-            animator,
-            load_flame(None),
-            INPUT / "style" / style_folder(recorded),
-            encoder if encoder.is_file() else None,
-            results,
-        )
+        return cls(animator, load_flame(None), INPUT / "style" / style_folder(recorded), extractor, results)
 
     def style_names(self) -> list[str]:
         return sorted(path.stem for path in self.styles.glob("*.npy"))
@@ -136,28 +150,29 @@ class Studio:
     def identity_names() -> list[str]:
         return sorted(path.stem for path in (INPUT / "coef").glob("*.npy"))
 
-    def make(self, wish: Wish) -> Take:
-        """Generate, draw and export.
+    def make(self, wish: Wish, report: Report = silent) -> Take:
+        """Generate, draw and export; `report` is told how far it is.
 
         Raises:
             UserError: settings or files that cannot be used.
         """
         start = time.perf_counter()
+        report(0, "listening")
         wish.check()
-        shape = load_shape(INPUT / "coef" / f"{_listed('identity', wish.identity, self.identity_names())}.npy")
+        name = _listed("identity", wish.identity, self.identity_names())
+        shape = load_shape(INPUT / "coef" / f"{name}.npy") + wish.build()
         style, audio = self._style(wish), _speech(wish.audio)
-        config = GenerationConfig(
-            Guidance(self.animator.model.config.conditions, self.animator.model.config.cfg_mode,
-                     float(wish.scale_audio), float(wish.scale_style)),
-            SamplerConfig("ddim", int(wish.steps)),
-            fresh_noise=True,
-        )  # fmt: skip
+        scales = float(wish.scale_audio), float(wish.scale_style)
+        config = own_sampling(self.animator.model.config, int(wish.steps), scales)
+        report(GENERATING, "finding the motion")
         (motion,) = self.animator(audio, shape, style, config, [int(wish.seed)])
         folder = self.results / secrets.token_hex(16)
         folder.mkdir(mode=0o700)
         try:
             look = dress(self.flame.head, wish.look)
-            self._film(wish.look).write(folder / "take.mp4", [motion], len(motion), audio)
+            pieces = _reported(motion, report)
+            self._film(wish.look).write(folder / "take.mp4", pieces, len(motion), audio)
+            report(EXPORTING, "writing files")
             options = ExportOptions(texture=look.texture, drawn_head=look.head, audio=audio)
             export(motion, self.flame, parse_formats(FORMATS), folder / "take", options)
             _archive(folder)
@@ -171,18 +186,30 @@ class Studio:
         if wish.motion is None:
             name = _listed("style", wish.style, self.style_names())
             return load_style(self.styles / f"{name}.npy", self.animator.model.config.d_style)
-        if self.encoder is None:
-            raise UserError("your own motion: this model's style encoder is missing; choose a bundled style")
-        extractor = StyleExtractor.load(self.encoder, None, self.animator.model.device)
-        if wish.motion.suffix.lower() in VIDEO_SUFFIXES:
-            motion = _named(_tracked, wish.motion)
-            starts = range(0, max(len(motion) - extractor.encoder.config.n_motions, 0) + 1, FPS)
-            return np.mean(
-                [_named(lambda _, start=start: extractor(motion, start), wish.motion) for start in starts], axis=0
-            )
-        if wish.motion.stat().st_size > MAX_MOTION_BYTES:
-            raise UserError(f"your own motion: larger than {MAX_MOTION_BYTES / 1e6:g} MB; cut it")
-        return extractor(_named(load_motion, wish.motion))
+        return self.style_of_upload(wish.motion)
+
+    def style_of_upload(self, path: Path) -> np.ndarray:
+        """A file that a visitor handed in -> the style vector (d,) of its most typical 4 seconds.
+
+        Raises:
+            UserError: no style encoder, too large, of another kind than MOTION_FILES, or without usable motion.
+        """
+        if self.extractor is None:
+            raise UserError("your own style: this model's style encoder is missing; choose a bundled style")
+        video = path.suffix.lower() in VIDEO_SUFFIXES
+        if video and not is_installed():
+            raise UserError("your own style: MediaPipe is not installed here (docs/data.md); give a motion file")
+        if not video and path.suffix.lower() not in MOTION_FILES:
+            raise UserError(f"your own style: {path.name} must be one of {', '.join(style_files())}")
+        if not video and path.stat().st_size > MAX_MOTION_BYTES:  # the page limits all uploads
+            raise UserError(f"your own style: {path.name} is larger than {MAX_MOTION_BYTES / 1e6:g} MB; cut it")
+        try:
+            return _named(lambda given: style_from_file(given, self.extractor, MAX_VIDEO_SECONDS)[0], path)
+        except UserError as error:  # what each known format needs is too much for a page
+            reason, long, _ = str(error).partition(". Found: ")
+            raise UserError(
+                reason + (f"; give one of {', '.join(MOTION_FILES)} as the page says" if long else "")
+            ) from error
 
     def _film(self, look: str) -> HeadFilm:
         if look not in self.films:
@@ -217,14 +244,13 @@ def _listed(what: str, name: str, names: list[str]) -> str:
     return name
 
 
-def _tracked(path: Path) -> Motion:
-    """Motion of the face in a visitor's video."""
-    if not is_installed():
-        raise UserError("your own video: MediaPipe is not installed here (docs/data.md); give a motion npz")
-    return replace(track_video(path, VideoOptions(max_seconds=MAX_VIDEO_SECONDS)).motion, source=path.name)
+def style_files() -> tuple[str, ...]:
+    """Suffixes of the files that a style may be taken from, on this machine."""
+    return MOTION_FILES + (tuple(VIDEO_SUFFIXES) if is_installed() else ())
 
 
 def _speech(path: Path) -> np.ndarray:
+    """Speech (n,) at 16 kHz; a small file may hold hours, so decoding ends where it is too long."""
     audio = _named(lambda name: load_audio(name, max_seconds=MAX_SECONDS), path)
     if len(audio) < SAMPLE_RATE // 2:
         raise UserError("speech: shorter than half a second; record a little more")
@@ -237,6 +263,14 @@ def _named(read, path: Path):
         return read(path)
     except UserError as error:
         raise UserError(str(error).replace(str(path), path.name)) from error
+
+
+def _reported(motion: Motion, report: Report) -> Iterator[Motion]:
+    """The motion in pieces of a second, each of which is reported when it is about to be drawn."""
+    for start in range(0, len(motion), FPS):
+        report(DRAWING + (EXPORTING - DRAWING) * start / len(motion), "drawing")
+        piece = slice(start, start + FPS)
+        yield replace(motion, exp=motion.exp[piece], pose=motion.pose[piece])
 
 
 def _archive(folder: Path) -> None:

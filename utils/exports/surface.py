@@ -9,6 +9,7 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.head_file import HeadFile
+from utils.head_uv import NO_UV
 
 CLAY = (0.80, 0.73, 0.69)  # sRGB, for heads without colours
 
@@ -42,7 +43,7 @@ def make_surface(head: HeadFile, texture: str | Path | None = None) -> Surface:
 
 def _checked_image(path: Path, has_uv: bool) -> Path:
     if not has_uv:
-        raise UserError(f"--texture {path}: the head file has no UV coordinates; use another head or no texture")
+        raise UserError(f"--texture {path}: {NO_UV}")
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise UserError(f"--texture {path}: exported models carry png or jpg; convert the image")
     if not path.is_file():

@@ -222,20 +222,26 @@ class View {
   }
 }
 
-function pointer(view) {
-  let last = null;
-  canvas.addEventListener('pointerdown', (e) => { last = [e.clientX, e.clientY]; canvas.setPointerCapture(e.pointerId); });
-  canvas.addEventListener('pointerup', () => { last = null; });
+function pointer(view) { // one finger or the mouse turns, two fingers or the wheel zoom
+  const fingers = new Map();
+  const zoom = (factor) => { view.distance = Math.min(Math.max(view.distance * factor, 0.35), 3); };
+  const spread = () => { const [a, b] = [...fingers.values()]; return Math.hypot(a[0] - b[0], a[1] - b[1]); };
+  const used = () => { note.textContent = ''; };
+  canvas.addEventListener('pointerdown', (e) => {
+    used();
+    fingers.set(e.pointerId, [e.clientX, e.clientY]); canvas.setPointerCapture(e.pointerId);
+  });
+  for (const end of ['pointerup', 'pointercancel']) canvas.addEventListener(end, (e) => fingers.delete(e.pointerId));
   canvas.addEventListener('pointermove', (e) => {
+    const last = fingers.get(e.pointerId);
     if (!last) return;
+    const before = fingers.size === 2 ? spread() : 0;
+    fingers.set(e.pointerId, [e.clientX, e.clientY]);
+    if (fingers.size === 2) { zoom(before / Math.max(spread(), 1)); return; }
     view.yaw += (e.clientX - last[0]) * 0.008;
     view.pitch = Math.min(Math.max(view.pitch + (e.clientY - last[1]) * 0.008, -1.4), 1.4);
-    last = [e.clientX, e.clientY];
   });
-  canvas.addEventListener('wheel', (e) => {
-    e.preventDefault();
-    view.distance = Math.min(Math.max(view.distance * Math.exp(e.deltaY * 0.001), 0.35), 3);
-  }, { passive: false });
+  canvas.addEventListener('wheel', (e) => { e.preventDefault(); used(); zoom(Math.exp(e.deltaY * 0.001)); }, { passive: false });
 }
 
 async function main() {
@@ -246,7 +252,7 @@ async function main() {
   sound.src = `../take/${token}/take.wav`;
   if (head.image) await view.texture(head.image);
   pointer(view);
-  note.textContent = 'drag: turn, wheel: zoom';
+  note.textContent = matchMedia('(pointer: coarse)').matches ? 'drag: turn, two fingers: zoom' : 'drag: turn, wheel: zoom';
   window.view = view; // for tests
   const step = () => { view.draw(sound.currentTime); view.frames = (view.frames || 0) + 1; requestAnimationFrame(step); };
   step();

@@ -1,0 +1,83 @@
+"""One speech in eight styles, side by side in one video: the seven bundled ones, and none (or somebody's own).
+
+    python -m examples.one_speech_in_eight_styles
+    python -m examples.one_speech_in_eight_styles speech.wav --motion me.npz -o styles.mp4
+
+Every head starts from the same noise, so what differs is the style. Without arguments: a bundled recording, into
+demo/output.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from models.animator import Animator
+from models.flame import Flame, load_flame
+from models.head_film import HeadFilm
+from models.motion_style import encoder_of, style_from_file
+from models.sampling_flags import FEW_STEPS, own_sampling
+from utils.audio import load_audio
+from utils.config import UserParser
+from utils.errors import cli
+from utils.looks import dress
+from utils.media import check_video_path
+from utils.motion_file import load_style
+from utils.processes import pick_device
+from utils.renderer import RenderStyle
+from utils.run_dir import DEFAULT_EXPERIMENT, ROOT, find_checkpoint, style_folder
+
+log = logging.getLogger(__name__)
+SPEECH = ROOT / "demo" / "input" / "audio" / "sphinx_cards_005.flac"
+COLUMNS = 4
+
+
+def make_parser() -> UserParser:
+    parser = UserParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("speech", type=Path, nargs="?", default=SPEECH, help="default: a bundled recording")
+    add("-m", "--motion", type=Path, help="motion whose style is shown in the place of no style")
+    add("-o", "--output", type=Path, default=ROOT / "demo/output/eight_styles.mp4", help="default: in demo/output")
+    add("--seed", type=int, default=0, help="of all samples (default: 0)")
+    add("--steps", type=int, default=FEW_STEPS, help=f"of the sampler (default: {FEW_STEPS})")
+    add("--size", type=int, default=320, help="pixels of each picture (default: 320)")
+    return parser
+
+
+def styles_of(animator: Animator, motion: Path | None) -> dict[str, np.ndarray | None]:
+    """Label -> style vector; None is the null style.
+
+    Raises:
+        UserError: the motion cannot be used.
+    """
+    folder = ROOT / "demo" / "input" / "style" / style_folder(animator.model.config.style_enc_ckpt)
+    size = animator.model.config.d_style
+    styles = {path.stem.replace("_", " "): load_style(path, size) for path in sorted(folder.glob("*.npy"))}
+    if motion is None:
+        return styles | {"no style": None}
+    return styles | {motion.stem: style_from_file(motion, encoder_of(animator))[0]}
+
+
+@cli
+def main(argv: list[str] | None = None) -> None:
+    args = make_parser().parse_args(argv)
+    check_video_path(args.output)
+    animator = Animator.load(find_checkpoint("DPT", DEFAULT_EXPERIMENT, None), None, pick_device("auto"))
+    styles, speech = styles_of(animator, args.motion), load_audio(args.speech)
+
+    look = dress(load_flame(None).head, "skin")
+    film = HeadFilm(Flame(look.head), RenderStyle(args.size, texture=look.texture))
+
+    config, average = own_sampling(animator.model.config, args.steps), np.zeros(100, np.float32)
+    takes = []
+    for label, style in tqdm(styles.items(), desc="generating", unit="style"):
+        takes += [(label, animator(speech, average, style, config, [args.seed])[0])]
+    film.write_together(args.output, takes, speech, COLUMNS, caption=args.speech.name)
+    log.info("wrote %s", args.output)
+
+
+if __name__ == "__main__":
+    main()
