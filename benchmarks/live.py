@@ -116,7 +116,7 @@ def main(argv: list[str] | None = None) -> None:
     clips = read_clips(INPUT / "audio", args.recordings.split(",") if args.recordings else None)
     subject = Subject.load(args.exp_name, args.iter, args.device)
     config, style = generation_config(subject, args), subject.style("normal")
-    few = replace(config, sampler=SamplerConfig(config.sampler.name, args.steps or LIVE_STEPS))
+    few = replace(config, sampler=SamplerConfig("ddim", args.steps or LIVE_STEPS))
     person, rows = (subject.shape, style), {}
     LiveTalker(subject.animator, person, few).warm_up()
     for settings in dict.fromkeys([config, few]):

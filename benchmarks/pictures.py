@@ -10,9 +10,7 @@ from tqdm import tqdm
 
 from models.animator import Animator
 from models.flame import Flame, load_flame
-from models.generation import GenerationConfig
-from models.guidance import Guidance
-from models.sampling import SamplerConfig
+from models.sampling_flags import own_sampling
 from utils.atomic import atomic_path
 from utils.audio import load_audio
 from utils.config import UserParser
@@ -42,8 +40,7 @@ class Studio:
     def motion(self, style: str, shape: str = "average") -> Motion:
         """The clip in a style, seed 0."""
         vector = load_style(self.styles / f"{style}.npy", self.animator.model.config.d_style)
-        guidance = Guidance(audio_scale=1.15, style_scale=1.5)  # the defaults of demo.py
-        config = GenerationConfig(guidance, SamplerConfig("ddim", 15), fresh_noise=True)
+        config = own_sampling(self.animator.model.config)
         audio = load_audio(INPUT / "audio" / f"{CLIP}.flac")
         return self.animator(audio, load_shape(INPUT / "coef" / f"{shape}.npy"), vector, config, [0])[0]
 

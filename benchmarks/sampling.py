@@ -53,8 +53,6 @@ MODES = {
     "graph tf32": EngineConfig("tf32"),
     "graph bf16": EngineConfig("bf16"),
     "graph fp16": EngineConfig("fp16"),
-    "compiled bf16": EngineConfig("bf16", compile=True),
-    "compiled fp16": EngineConfig("fp16", compile=True),
 }
 CPU_MODES = (PLAIN, "cached", "cached bf16")
 TINY = {"feature_dim": 32, "n_heads": 4, "n_layers": 2, "n_diff_steps": 8}
@@ -69,7 +67,7 @@ class Row:
     mode: str
     samples: int
     seconds: float
-    first_seconds: float  # the first run, which captures, compiles and warms up
+    first_seconds: float  # the first run, which captures and warms up
     speedup: float
     real_time: float
     error: float
@@ -221,7 +219,7 @@ def main(argv: list[str] | None = None) -> None:
         for mode in [PLAIN, *modes]:
             try:
                 rows.append(bench.measure(mode, n))
-            except RuntimeError as error:  # out of memory, no compiler: the other modes are still of interest
+            except RuntimeError as error:  # out of memory: the other modes are still of interest
                 log.warning("%s, %d samples: %s", mode, n, str(error).strip().splitlines()[0])
     print(title, table(rows), sep="\n")
     calls = {}

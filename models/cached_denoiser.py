@@ -116,7 +116,7 @@ class _Layer:
         """norm2(cross_attention(norm1(x))); see `cross_attention`."""
         keys, values, known = window
         looked_up = known.dim() == 3 and n < 2
-        if self.fused is not None and looked_up and not torch.compiler.is_compiling():
+        if self.fused is not None and looked_up:
             return self.fused(x, keys, values, known, person=n == 1)
         return self.norm2(self.cross_attention(self.norm1(x), window, mask, n))
 

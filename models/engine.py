@@ -33,7 +33,6 @@ class EngineConfig:
     precision: str = "float32"
     cached: bool = True  # keep what does not change between steps; False: the plain twin, for reference
     graph: bool = True  # replay each step as a CUDA graph; without effect on a CPU
-    compile: bool = False  # fuse kernels by torch.compile before the capture; minutes at the first use; CUDA only
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -47,8 +46,8 @@ class EngineConfig:
             return self
         if self.precision in ("tf32", "fp16"):
             log.warning("%s is for GPUs; computing in float32", self.precision)
-            return replace(self, precision="float32", graph=False, compile=False)
-        return replace(self, graph=False, compile=False)
+            return replace(self, precision="float32", graph=False)
+        return replace(self, graph=False)
 
 
 @contextlib.contextmanager
@@ -71,10 +70,9 @@ class Engine:
         self.model, self.guidance = model, fitting(guidance, model)
         self.config = (config or EngineConfig()).on(model.device)
         self.net = CachedDenoiser(model.denoising_net, _DTYPES.get(self.config.precision, torch.float32))
-        self.predict = torch.compile(self._predict, dynamic=False) if self.config.compile else self._predict
         self._graphs: dict[tuple, _StepGraph] = {}
 
-    def _predict(self, x: Tensor, step: Tensor, cache: WindowCache) -> Tensor:
+    def predict(self, x: Tensor, step: Tensor, cache: WindowCache) -> Tensor:
         """Guided prediction (N, L, D) for x (N, L, D) and a row (d,) of the step table."""
         return self.guidance.combine(list(self.net(x, step, cache).chunk(len(self.guidance.branches()))))
 

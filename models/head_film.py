@@ -22,9 +22,10 @@ CHUNK = 100  # frames decoded to vertices at a time
 def vertices(flame: Flame, motion: Motion) -> Iterator[np.ndarray]:
     """Vertices (n, V, 3) of a motion, a chunk of frames at a time."""
     exp, pose, shape = (torch.from_numpy(x) for x in (motion.exp, motion.pose, motion.shape))
-    with torch.no_grad():
-        for e, p in zip(exp.split(CHUNK), pose.split(CHUNK)):
-            yield flame(shape.expand(len(e), -1), e, p).numpy()
+    for e, p in zip(exp.split(CHUNK), pose.split(CHUNK)):
+        with torch.no_grad():  # not around the yield: several of these run in turn, and would undo each other's
+            chunk = flame(shape.expand(len(e), -1), e, p).numpy()
+        yield chunk
 
 
 class HeadFilm:

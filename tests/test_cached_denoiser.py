@@ -151,7 +151,7 @@ def test_precisions(caplog):
     with pytest.raises(ValueError, match="needs the cached network"):
         EngineConfig("bf16", cached=False)
     for name in ("tf32", "fp16"):
-        assert EngineConfig(name, compile=True).on(CPU) == EngineConfig(graph=False)
+        assert EngineConfig(name).on(CPU) == EngineConfig(graph=False)
         assert f"{name} is for GPUs" in caplog.text
     assert EngineConfig("bf16").on(CPU) == EngineConfig("bf16", graph=False)
     assert EngineConfig("tf32").on(torch.device("cuda")) == EngineConfig("tf32")
@@ -264,3 +264,51 @@ def test_cached_denoiser_takes_inputs_without_guidance():
             torch.cat([given.prev_motion, x], 1), memory, person, torch.full((2,), 5), given.indicator
         )
         assert relative(net(x, net.steps[5], cache), twin[:, 10:]) < 1e-6
+
+
+class _Twin:
+    """`models.fused_layer.CrossAttention` in plain PyTorch."""
+
+    def __init__(self, layer) -> None:
+        self.layer = layer
+
+    def __call__(self, x, keys, values, known, person):
+        layer, total = self.layer, self.layer.norm1(x) + known
+        assert x.is_contiguous() and known.is_contiguous() and keys.stride() == values.stride()
+        if person:
+            query = layer.query(layer.norm1(x[:, :1])).unflatten(2, (layer.heads, -1)).transpose(1, 2)
+            attended = torch.nn.functional.scaled_dot_product_attention(query, keys, values)
+            total[:, :1] += layer.cross_out(attended.transpose(1, 2).flatten(2))
+        return layer.norm2(total)
+
+
+def fused_forms() -> list:
+    """The twin, and the kernels where they can run (TRITON_INTERPRET=1 will do)."""
+    import os
+
+    forms = [_Twin]
+    if torch.cuda.is_available() or os.environ.get("TRITON_INTERPRET"):
+        from models.fused_layer import CrossAttention
+
+        def kernels(layer):
+            norms = ((n.weight, n.bias, n.eps) for n in (layer.norm1, layer.norm2))
+            return CrossAttention(*norms, layer.query.weight, layer.query.bias, layer.cross_out.weight, layer.heads)
+
+        forms.append(kernels)
+    return forms
+
+
+@pytest.mark.parametrize("form", fused_forms(), ids=lambda form: form.__name__)
+@pytest.mark.parametrize("changes", [{}, {"n_layers": 1}, {"use_indicator": False}], ids=str)
+def test_fused_layers_equal_the_plain_ones(form, changes):
+    """What a GPU computes between self-attention and feed-forward, with what it is given there."""
+    model = talker(**changes)
+    given, guidance = conditions(model, 2), Guidance()
+    net = CachedDenoiser(model.denoising_net)
+    cache = net.window(branch_inputs(model, given, guidance)).clone()
+    x = draw("fused", 2, model.config.n_motions, model.config.layout.motion_dim)
+    plain = net(x, net.steps[5], cache)
+    for layer in net.layers:
+        assert layer.fused is None  # not on a CPU
+        layer.fused = form(layer)
+    torch.testing.assert_close(net(x, net.steps[5], cache), plain, rtol=1e-5, atol=2e-6)

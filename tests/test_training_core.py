@@ -17,6 +17,7 @@ from torch import nn
 import main_dpt
 import main_se
 import utils.run_dir
+from models import training_flags
 from models.losses import LossConfig
 from models.objective import ObjectiveConfig
 from models.style_encoder import StyleEncoderConfig
@@ -107,7 +108,7 @@ def test_published_flags_of_the_style_encoder():
     assert dataclasses.replace(config, data_root=defaults.data_root, stats_file=defaults.stats_file) == defaults
 
 
-@pytest.mark.parametrize("flag", sorted(main_dpt.CHOICES))
+@pytest.mark.parametrize("flag", sorted(training_flags.CHOICES))
 def test_unknown_choice_names_the_flag(flag):
     with pytest.raises(UserError, match=f"--{flag}: 'nonsense'.*use one of"):
         main_dpt.parse_args(["--exp_name", "x", f"--{flag}", "nonsense"])
