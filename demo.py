@@ -222,7 +222,6 @@ def run_stream(args, model: Model, flame: Flame) -> None:
     waits = args.audio in (STDIN, MICROPHONE) or Path(args.audio).is_fifo()  # for the speaker: never fall behind
     live = LiveConfig(hop=args.hop, look_ahead=args.look_ahead, catch_up=waits)
     if args.steps is None and not model.published:
-        args.sampler = args.sampler or "ddim"
         args.steps = model.animator.model.config.distilled_steps or LIVE_STEPS
     speaker = make_speaker(args, model, flame, None)
     source = args.audio if waits else str(find_input(args.audio, [INPUT / "audio"]))
