@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -32,7 +33,6 @@ from utils.errors import UserError, cli
 from utils.processes import pick_device
 
 _POOL = 512  # items
-_PORT = "29507"
 _BLOCKS = 8  # of the last quarter, for the standard error
 
 
@@ -81,18 +81,40 @@ def launch(args, processes: int, accumulate: int, result: Path) -> dict:
     command += [f"--result={result}", f"--accumulate={accumulate}", f"--mode={mode}"]
     for name in ("batch_size", "steps", "warm_up", "size", "device"):
         command.append(f"--{name}={getattr(args, name)}")
-    running = [subprocess.Popen(command, env=surroundings(rank, processes)) for rank in range(processes)]
-    failed = [process.wait() for process in running if process.wait()]
-    if failed:
-        raise UserError(f"--processes {processes}: the run failed (exit code {failed[0]}); see above")
+    port = free_port()
+    running = [subprocess.Popen(command, env=surroundings(rank, processes, port)) for rank in range(processes)]
+    try:
+        code = first_failure(running)
+    finally:  # those that wait for one that failed, or for a user who has gone
+        for process in running:
+            process.kill()
+    if code:
+        raise UserError(f"--processes {processes}: the run failed (exit code {code}); see above")
     return json.loads(result.read_text())
 
 
-def surroundings(rank: int, processes: int) -> dict[str, str]:
+def first_failure(running: list[subprocess.Popen]) -> int:
+    """Wait until all have ended well (0), or one has not: its exit code."""
+    while True:
+        codes = [process.poll() for process in running]
+        failed = [code for code in codes if code]
+        if failed or None not in codes:
+            return failed[0] if failed else 0
+        time.sleep(0.1)
+
+
+def free_port() -> int:
+    """A TCP port of this machine that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def surroundings(rank: int, processes: int, port: int) -> dict[str, str]:
     """What torchrun would set, with addresses that need no name server."""
     found = {**os.environ, "OMP_NUM_THREADS": "1"}
     if processes > 1:
-        found |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": _PORT}
+        found |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
         found |= {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
     return found
 

@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -100,3 +102,15 @@ def test_workload_learns():
     assert work.step(batches, 2).keys() >= {"total", "noise", "vert", "head_trans"}
     assert work.learner.step == 1
     assert not torch.equal(before, work.model.null_audio_feat)
+
+
+def test_a_failed_process_is_noticed_while_others_wait_for_it():
+    waiting, failing = (
+        subprocess.Popen([sys.executable, "-c", code])
+        for code in ("import time; time.sleep(60)", "raise SystemExit(3)")
+    )
+    try:
+        assert scaling.first_failure([waiting, failing]) == 3
+    finally:
+        waiting.kill()
+    assert scaling.first_failure([subprocess.Popen([sys.executable, "-c", ""])]) == 0
