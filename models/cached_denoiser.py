@@ -9,23 +9,19 @@ Exact up to rounding; `Denoiser` is the plain twin. What stays constant over the
 
 The last layer is evaluated for the window's frames alone. Biases that end in a residual sum are moved into the norm
 before it (and taken out of the matrix that reads the norm), so that sums are accumulated inside the matrix products.
-On a GPU the token-wise work between them is done by `models.fused_layer`.
+On a GPU the token-wise work is done by `models.fused_layer`, some products by `models.fused_products`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.denoiser import Denoiser
-from models.linear import FrozenLinear
-
-if TYPE_CHECKING:
-    from models.fused_layer import CrossAttention
+from models.linear import FrozenLinear, kernels_for
 
 
 @dataclass(frozen=True)
@@ -73,6 +69,11 @@ class _Norm:
         self.shape, self.eps = norm.normalized_shape, norm.eps
         self.weight, self.bias = norm.weight.to(dtype), bias.to(dtype)
 
+    @property
+    def numbers(self) -> tuple[Tensor, Tensor, float]:
+        """Weight, bias, eps."""
+        return self.weight, self.bias, self.eps
+
     def __call__(self, x: Tensor) -> Tensor:
         return F.layer_norm(x, self.shape, self.weight, self.bias, self.eps)
 
@@ -99,25 +100,30 @@ class _Layer:
         self.up = frozen(layer.linear1.weight, layer.linear1.bias - layer.linear1.weight @ layer.linear2.bias)
         self.down = frozen(layer.linear2.weight, None)
         self.norm3 = _Norm(layer.norm3, following, dtype)
-        self.fused = self._fused()
+        self.cross_kernels = self.norm_kernel = self.products = None
+        if kernels_for(self.query.weight.device):
+            self.use_kernels()
 
-    def _fused(self) -> CrossAttention | None:
-        """The two norms and the looked-up cross-attention between them as CUDA kernels; None where there is no CUDA."""
-        if not self.query.weight.is_cuda:
-            return None
-        try:
-            from models.fused_layer import CrossAttention
-        except ImportError:  # a PyTorch without Triton
-            return None
-        norms = ((n.weight, n.bias, n.eps) for n in (self.norm1, self.norm2))
-        return CrossAttention(*norms, self.query.weight, self.query.bias, self.cross_out.weight, self.heads)
+    def use_kernels(self) -> None:
+        """Let our CUDA kernels do what they are faster at."""
+        from models import fused_layer, fused_products
+
+        norms = (norm.numbers for norm in (self.norm1, self.norm2))
+        self.cross_kernels = fused_layer.CrossAttention(
+            *norms, self.query.weight, self.query.bias, self.cross_out.weight, self.heads
+        )
+        self.norm_kernel, self.products = fused_layer.norm_of_sum, fused_products
+
+    def __call__(self, x: Tensor, window: list[Tensor], mask: Tensor | None, first: int, n: int) -> Tensor:
+        """Tokens (B, T, d) -> those from `first` on; see `cross_attention` for the others. Overwrites x."""
+        return self.feed_forward(self.cross_block(self.self_attention(x, first), window, mask, n))
 
     def cross_block(self, x: Tensor, window: list[Tensor], mask: Tensor | None, n: int) -> Tensor:
         """norm2(cross_attention(norm1(x))); see `cross_attention`."""
         keys, values, known = window
         looked_up = known.dim() == 3 and n < 2
-        if self.fused is not None and looked_up:
-            return self.fused(x, keys, values, known, person=n == 1)
+        if self.cross_kernels is not None and looked_up:
+            return self.cross_kernels(x, keys, values, known, person=n == 1)
         return self.norm2(self.cross_attention(self.norm1(x), window, mask, n))
 
     def split(self, x: Tensor) -> Tensor:
@@ -126,10 +132,14 @@ class _Layer:
 
     def self_attention(self, x: Tensor, first: int) -> Tensor:
         """Tokens (B, T, d) -> sum of the tokens from `first` on and their self-attention."""
-        q, k, v = self.split(self.qkv(x)).unbind(0)
-        attended = F.scaled_dot_product_attention(q[:, :, first:], k, v)
+        qkv = self.qkv(x)
+        if self.products is not None and self.products.can_attend(qkv, self.heads):
+            attended = self.products.attention(qkv, self.heads, first)
+        else:
+            q, k, v = self.split(qkv).unbind(0)
+            attended = F.scaled_dot_product_attention(q[:, :, first:], k, v).transpose(1, 2).flatten(2)
         total = x[:, first:].contiguous() if first else x
-        self.out.add_to(total.flatten(0, 1), attended.transpose(1, 2).flatten(2).flatten(0, 1))
+        self.out.add_to(total.flatten(0, 1), attended.flatten(0, 1))
         return total
 
     def cross_attention(self, x: Tensor, window: list[Tensor], mask: Tensor | None, n: int) -> Tensor:
@@ -145,10 +155,15 @@ class _Layer:
         return total
 
     def feed_forward(self, x: Tensor) -> Tensor:
-        """Tokens plus feed-forward; overwrites x."""
-        hidden = self.up.gelu(x)
-        self.down.add_to(x.flatten(0, 1), hidden.flatten(0, 1))
-        return x
+        """norm3(tokens plus feed-forward); overwrites x."""
+        hidden, partial = self.up.gelu(x), None
+        if self.products is not None and self.products.can_split(hidden, self.down.weight):
+            partial = self.products.partial_products(hidden, self.down.weight)
+        else:
+            self.down.add_to(x.flatten(0, 1), hidden.flatten(0, 1))
+        if self.norm_kernel is not None:
+            return self.norm_kernel(x, partial, self.norm3.numbers)
+        return self.norm3(x)
 
 
 class CachedDenoiser:
@@ -190,9 +205,9 @@ class CachedDenoiser:
             keys.append(layer.split(key)[0][branch])
             values.append(layer.split(value)[0][branch])
             cross.append(known)
-        return WindowCache(*self._tokens(given), keys, values, cross)
+        return WindowCache(*self._constants(given), keys, values, cross)
 
-    def _tokens(self, given: BranchInputs) -> tuple[Tensor, Tensor]:
+    def _constants(self, given: BranchInputs) -> tuple[Tensor, Tensor]:
         """Constant parts of the person tokens (B, d) and of the frame tokens (N, P + L, d)."""
         net, config = self.net, self.config
         n, device = len(given.prev_motion), given.prev_motion.device
@@ -217,16 +232,23 @@ class CachedDenoiser:
         Returns:
             (B, L, D) float32.
         """
-        n, n_prev, last = len(x), self.config.n_prev_motions, self.layers[-1]
+        return self.motion_out(self.hidden(self.tokens(x, step, cache), cache).float())
+
+    def tokens(self, x: Tensor, step: Tensor, cache: WindowCache) -> Tensor:
+        """The layers' input of all branches, (B, 1 + P + L, d)."""
+        n, n_prev = len(x), self.config.n_prev_motions
         shape = (len(cache.person) // n, n, -1, self.config.feature_dim)
         current = cache.frames[:, n_prev:] + self.motion_in(x.to(self.dtype))
         person = (cache.person + step).to(self.dtype).view(shape)
         tokens = torch.cat([person, *(t.expand(shape) for t in (cache.frames[:, :n_prev], current))], dim=2)
-        tokens = tokens.flatten(0, 1)
+        return tokens.flatten(0, 1)
+
+    def hidden(self, tokens: Tensor, cache: WindowCache) -> Tensor:
+        """Through the layers -> what the last matrix is applied to, (B, L, h)."""
+        last = self.layers[-1]
         for layer, *window in zip(self.layers, cache.keys, cache.values, cache.cross):
-            first = 1 + n_prev if layer is last else 0
+            first = 1 + self.config.n_prev_motions if layer is last else 0
             asking = int(layer is not last) if self.lookup else tokens.shape[1] - first
             mask = None if self.mask is None else self.mask[first:]
-            tokens = layer.cross_block(layer.self_attention(tokens, first), window, mask, asking)
-            tokens = layer.norm3(layer.feed_forward(tokens))
-        return self.motion_out(self.hidden_out.gelu(tokens).float())
+            tokens = layer(tokens, window, mask, first, asking)
+        return self.hidden_out.gelu(tokens)

@@ -1,4 +1,4 @@
-"""How a window's reverse process is computed: on which numbers, with what kept, and on a GPU as one CUDA graph a step.
+"""How a window's reverse process is computed: on which numbers, with what kept, and on a GPU as CUDA graphs of steps.
 
 `guided_denoiser` with `run_steps` is the plain twin of everything here.
 """
@@ -8,6 +8,7 @@ import gc
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,8 +16,12 @@ from torch import Tensor
 from models.cached_denoiser import CachedDenoiser, WindowCache
 from models.guidance import Guidance
 from models.guided import Conditions, branch_inputs, fitting, guided_denoiser
+from models.linear import kernels_for
 from models.sampling import Noise, Step, run_steps
 from models.talker import Talker
+
+if TYPE_CHECKING:
+    from models.fused_step import FusedStep
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +37,7 @@ class EngineConfig:
 
     precision: str = "float32"
     cached: bool = True  # keep what does not change between steps; False: the plain twin, for reference
-    graph: bool = True  # replay each step as a CUDA graph; without effect on a CPU
+    graph: bool = True  # replay steps as a CUDA graph; without effect on a CPU
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -105,19 +110,42 @@ def graph_size(n: int) -> int:
     return 1 << (n - 1).bit_length() if n <= 8 else -(-n // 8) * 8
 
 
+def graph_length(steps: int) -> int:
+    """How many of so many steps are recorded as one graph: 8 to 16, so that few idle ones are needed at the end."""
+    return steps if steps <= 16 else min(range(16, 7, -1), key=lambda length: -steps % length)
+
+
 class _StepGraph:
-    """One solver step, captured once: reads its line of a table of numbers, and updates x and the line's index."""
+    """Some steps of a solver, captured once: each reads its line of a table of numbers, and updates x."""
 
     def __init__(self, engine: Engine, cache: WindowCache, steps: list[Step], x_T: Tensor) -> None:
-        self.engine, self.steps = engine, steps
+        self.engine, self.length = engine, graph_length(len(steps))
+        idle = Step(t=1, keep=1.0, data=0.0)
+        self.steps = steps + [idle] * (-len(steps) % self.length)
         self.uses_x = any((s.from_x, s.from_out) != (0.0, 1.0) for s in steps)
         self.uses_before, self.uses_noise = any(s.previous for s in steps), any(s.noise for s in steps)
-        numbers = torch.tensor([s.numbers for s in steps], device=x_T.device)
-        self.table = torch.cat([numbers, engine.net.steps[[s.t for s in steps]]], dim=1)  # (K, 6 + d)
+        numbers = torch.tensor([s.numbers for s in self.steps], device=x_T.device)
+        self.table = torch.cat([numbers, engine.net.steps[[s.t for s in self.steps]]], dim=1)  # (K, 6 + d)
         self.line = torch.zeros(1, dtype=torch.long, device=x_T.device)
-        self.x, self.before, self.noise = x_T.clone(), torch.zeros_like(x_T), torch.zeros_like(x_T)
+        self.x, self.before = x_T.clone(), torch.zeros_like(x_T)
+        self.noise = torch.zeros(self.length, *x_T.shape, device=x_T.device)
         self.cache = cache.clone()
+        self.fused = self._fused(engine.guidance.weights())
         self.graph = self._capture()
+
+    def _fused(self, weights: list[float] | None) -> "FusedStep | None":
+        """CUDA kernels for what surrounds the network; None without CUDA, or if guidance is not a weighted sum."""
+        if weights is None or not kernels_for(self.x.device):
+            return None
+        from models.fused_step import FusedStep
+
+        return FusedStep(self.engine.net, weights, self.table, self.line)
+
+    def _start(self) -> None:
+        """Before the first step."""
+        self.line.zero_()
+        if self.fused is not None:
+            self.fused.start()
 
     def _capture(self) -> "torch.cuda.CUDAGraph":
         """Warm up beside the current stream (libraries allocate, compilers compile), then record."""
@@ -125,17 +153,25 @@ class _StepGraph:
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(3):
-                self.line.zero_()
-                self.step()
+                self._start()
+                self.step(self.noise[0])
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         gc.collect()  # not while recording: freeing another graph would spoil it
         with torch.cuda.graph(graph):
-            self.step()
+            self.some_steps()
         return graph
 
-    def step(self) -> None:
+    def some_steps(self) -> None:
+        """What is recorded."""
+        for noise in self.noise:
+            self.step(noise)
+
+    def step(self, z: Tensor) -> None:
         """x <- the next x; see `models.sampling` for the numbers."""
+        if self.fused is not None:
+            self.fused(self.x, self.cache, self.before, z)
+            return
         row = self.table.index_select(0, self.line)[0]
         from_x, from_out, keep, data, previous, noise = row[:6].unbind()
         value = self.engine.predict(self.x, row[6:], self.cache)
@@ -146,7 +182,7 @@ class _StepGraph:
             self.x.addcmul_(self.before, previous)
             self.before.copy_(value)
         if self.uses_noise:
-            self.x.addcmul_(self.noise, noise)
+            self.x.addcmul_(z, noise)
         self.line.add_(1)
 
     def run(self, cache: WindowCache, x_T: Tensor, noise: Noise, n: int) -> Tensor:
@@ -154,9 +190,11 @@ class _StepGraph:
         self.cache.copy_(cache)
         self.x.copy_(x_T)
         self.before.zero_()
-        self.line.zero_()
-        for step in self.steps:
-            if step.noise:
-                self.noise[:n].copy_(noise(step.t, self.x[:n]))
+        self._start()
+        for start in range(0, len(self.steps), self.length):
+            drawn = [noise(s.t, self.x[:n]) if s.noise else None for s in self.steps[start : start + self.length]]
+            if any(z is not None for z in drawn):
+                nothing = torch.zeros_like(self.x[:n])
+                torch.stack([nothing if z is None else z for z in drawn], out=self.noise[:, :n])
             self.graph.replay()
         return self.x[:n].clone()

@@ -15,6 +15,37 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+try:
+    from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
+except ImportError:  # an older Triton
+    gdc_launch_dependents = gdc_wait = None
+_CAN_OVERLAP = gdc_wait is not None and torch.cuda.is_available() and torch.cuda.get_device_capability() >= (9, 0)
+FEW_ROWS = 1024  # tokens: as long as a kernel does not fill the GPU, the next one may get ready beside it
+_ONE_WAVE = 128  # programs that run at once, each on a multiprocessor of its own
+
+
+def launch(x: Tensor, warps: int = 4, stages: int = 3) -> dict[str, int | bool]:
+    """Launch options for a kernel on tokens like x (B, T, d)."""
+    return {"OVERLAP": overlaps(x), "num_warps": warps, "num_stages": stages} | (
+        {"launch_pdl": True} if overlaps(x) else {}
+    )
+
+
+def overlaps(x: Tensor) -> bool:
+    """Whether the next kernel may get ready beside one on tokens like x: more would take the place of working ones."""
+    return _CAN_OVERLAP and x.element_size() == 2 and x.numel() // x.shape[-1] <= FEW_ROWS
+
+
+@triton.jit
+def take_turn(OVERLAP: tl.constexpr):
+    """Let the next kernel get ready, and wait for the one before (programmatic dependent launch, Hopper and later).
+
+    Whatever a kernel before this one writes, or reads and this one overwrites, comes after this call.
+    """
+    if OVERLAP:
+        gdc_launch_dependents()
+        gdc_wait()
+
 
 @triton.jit
 def _normalised(x, weight, bias, inside, size, eps):
@@ -25,10 +56,19 @@ def _normalised(x, weight, bias, inside, size, eps):
 
 
 @triton.jit
+def _normalised_rows(x, weight, bias, inside, size, eps):
+    """The same of rows x (R, BLOCK)."""
+    mean = tl.sum(x, axis=1)[:, None] / size
+    centred = tl.where(inside[None, :], x - mean, 0.0)
+    scale = tl.rsqrt(tl.sum(centred * centred, axis=1)[:, None] / size + eps)
+    return centred * scale * weight[None, :] + bias[None, :]
+
+
+@triton.jit
 def _person_kernel(
     x, weight, bias, query_weight, query_bias, keys, values, out_weight, out, eps,
     x_batch, kv_batch, kv_head, kv_row, frames, size, width,
-    BLOCK: tl.constexpr, FRAMES: tl.constexpr, WIDTH: tl.constexpr, EARLY: tl.constexpr,
+    BLOCK: tl.constexpr, FRAMES: tl.constexpr, WIDTH: tl.constexpr, EARLY: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """out[b, h] (size,): what head h adds to the person token of item b. Program (b, h).
 
@@ -49,6 +89,7 @@ def _person_kernel(
     if EARLY:
         outputs = tl.load(back, mask=matrix, other=0.0)
 
+    take_turn(OVERLAP)
     row = tl.load(x + b * x_batch + at, mask=inside, other=0.0).to(tl.float32)
     gain = tl.load(weight + at, mask=inside, other=0.0).to(tl.float32)
     shift = tl.load(bias + at, mask=inside, other=0.0).to(tl.float32)
@@ -68,25 +109,66 @@ def _person_kernel(
 @triton.jit
 def _norms_kernel(
     x, known, partial, first_weight, first_bias, second_weight, second_bias, out, first_eps, second_eps,
-    tokens, size, HEADS: tl.constexpr, BLOCK: tl.constexpr,
+    rows, tokens, size, HEADS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """One token a program: norm, plus its cross-attention, norm. HEADS = 0: there is no person token."""
-    row = tl.program_id(0)
+    """Norm, plus cross-attention, norm. HEADS = 0: there is no person token. Program: ROWS tokens."""
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)[:, None]
     at = tl.arange(0, BLOCK)
     inside = at < size
-    value = tl.load(x + row * size + at, mask=inside, other=0.0).to(tl.float32)
+    place, here = row * size + at[None, :], (row < rows) & inside[None, :]
     weight = tl.load(first_weight + at, mask=inside, other=0.0).to(tl.float32)
     bias = tl.load(first_bias + at, mask=inside, other=0.0).to(tl.float32)
-    value = _normalised(value, weight, bias, inside, size, first_eps)
-    value += tl.load(known + row * size + at, mask=inside, other=0.0).to(tl.float32)
+    added = tl.load(known + place, mask=here, other=0.0).to(tl.float32)
+    take_turn(OVERLAP)
+    value = tl.load(x + place, mask=here, other=0.0).to(tl.float32)
+    value = _normalised_rows(value, weight, bias, inside, size, first_eps) + added
     if HEADS > 0:
-        person = inside & (row % tokens == 0)
-        for h in range(HEADS):
-            value += tl.load(partial + ((row // tokens) * HEADS + h) * size + at, mask=person, other=0.0)
+        last = tl.program_id(0) * ROWS + ROWS - 1
+        if last % tokens < ROWS:  # a person's token is among them
+            person = here & (row % tokens == 0)
+            for h in tl.static_range(HEADS):
+                value += tl.load(partial + ((row // tokens) * HEADS + h) * size + at[None, :], mask=person, other=0.0)
     weight = tl.load(second_weight + at, mask=inside, other=0.0).to(tl.float32)
     bias = tl.load(second_bias + at, mask=inside, other=0.0).to(tl.float32)
-    value = _normalised(value, weight, bias, inside, size, second_eps)
-    tl.store(out + row * size + at, value, mask=inside)
+    value = _normalised_rows(value, weight, bias, inside, size, second_eps)
+    tl.store(out + place, value.to(out.dtype.element_ty), mask=here)
+
+
+@triton.jit
+def _norm_kernel(
+    x, partial, weight, bias, out, eps, rows, size,
+    SPLITS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, OVERLAP: tl.constexpr,
+):  # fmt: skip
+    """LayerNorm of x plus partial sums (SPLITS, rows, size). Program: ROWS tokens."""
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)[:, None]
+    at = tl.arange(0, BLOCK)
+    inside = at < size
+    place, here = row * size + at[None, :], (row < rows) & inside[None, :]
+    gain = tl.load(weight + at, mask=inside, other=0.0).to(tl.float32)
+    shift = tl.load(bias + at, mask=inside, other=0.0).to(tl.float32)
+    take_turn(OVERLAP)
+    value = tl.load(x + place, mask=here, other=0.0).to(tl.float32)
+    for split in tl.static_range(SPLITS):
+        value += tl.load(partial + split * rows * size + place, mask=here, other=0.0)
+    value = _normalised_rows(value, gain, shift, inside, size, eps)
+    tl.store(out + place, value.to(out.dtype.element_ty), mask=here)
+
+
+def norm_of_sum(x: Tensor, partial: Tensor | None, norm: tuple[Tensor, Tensor, float]) -> Tensor:
+    """LayerNorm of x (B, T, d) plus partial sums (S, B T, d), float32; norm: weight, bias, eps."""
+    (batch, tokens, size), (weight, bias, eps) = x.shape, norm
+    rows, splits, out = batch * tokens, 0 if partial is None else len(partial), torch.empty_like(x)
+    tile, warps = _rows_of_program(rows)
+    _norm_kernel[triton.cdiv(rows, tile),](
+        x, x if partial is None else partial, weight, bias, out, eps, rows, size,
+        splits, tile, triton.next_power_of_2(size), **launch(x, warps),
+    )  # fmt: skip
+    return out
+
+
+def _rows_of_program(rows: int) -> tuple[int, int]:
+    """Tokens of a norm's program, and its warps: few tokens are spread over the whole GPU."""
+    return (1, 1) if rows <= FEW_ROWS else (2, 2)
 
 
 @dataclass(frozen=True)
@@ -114,9 +196,12 @@ class CrossAttention:
         partial = self._of_person(x, keys, values, block) if person else x
         out = torch.empty_like(x)
         (w1, b1, eps1), (w2, b2, eps2) = self.first_norm, self.second_norm
-        _norms_kernel[batch * tokens,](
-            x, known, partial, w1, b1, w2, b2, out, eps1, eps2, tokens, size, self.heads if person else 0, block
-        )
+        rows, heads = batch * tokens, self.heads if person else 0
+        tile, warps = _rows_of_program(rows)
+        _norms_kernel[triton.cdiv(rows, tile),](
+            x, known, partial, w1, b1, w2, b2, out, eps1, eps2, rows, tokens, size, heads, tile, block,
+            **launch(x, warps),
+        )  # fmt: skip
         return out
 
     def _of_person(self, x: Tensor, keys: Tensor, values: Tensor, block: int) -> Tensor:
@@ -125,9 +210,14 @@ class CrossAttention:
         assert keys.stride() == values.stride() and keys.stride(3) == 1
         out = torch.empty(batch, self.heads, size, dtype=torch.float32, device=x.device)
         weight, bias, eps = self.first_norm
+        early, warps = False, 16
+        if x.element_size() == 2:  # as many programs as can be at work side by side, each with as many registers
+            early = batch * self.heads <= _ONE_WAVE
+            warps = 8 if early else 4
         _person_kernel[batch, self.heads](
             x, weight, bias, self.query_weight, self.query_bias, keys, values, self.out_weight, out, eps,
             x.stride(0), *keys.stride()[:3], frames, size, width,
-            block, triton.next_power_of_2(frames), triton.next_power_of_2(width), x.element_size() == 2, num_warps=16,
+            block, triton.next_power_of_2(frames), triton.next_power_of_2(width), early,
+            **launch(x, warps),
         )  # fmt: skip
         return out

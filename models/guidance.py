@@ -74,6 +74,19 @@ class Guidance:
             sets.append(sets[-1] | {name} if self.mode == "incremental" else frozenset({name}))
         return [always | seen for seen in sets]
 
+    def weights(self) -> list[float] | None:
+        """What `combine` multiplies the predictions by (sum 1); None where it is not that simple."""
+        if self.folded:
+            return [1.0]
+        scales = {"audio": self.audio_scale, "style": self.style_scale}
+        if self.threshold is not None or any(isinstance(scales[name], Tensor) for name in self.guided):
+            return None
+        weights = [1.0] + [0.0] * len(self.guided)
+        for i, name in enumerate(self.guided, start=1):
+            weights[i] += scales[name]
+            weights[i - 1 if self.mode == "incremental" else 0] -= scales[name]
+        return weights
+
     def combine(self, predictions: list[Tensor]) -> Tensor:
         """Predictions of `branches()`, each (B, L, D), -> the guided prediction.
 

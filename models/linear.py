@@ -1,5 +1,8 @@
 """A frozen linear layer for inference, in the form that its device multiplies fastest."""
 
+import importlib.util
+from types import ModuleType
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -8,20 +11,32 @@ from torch import Tensor
 class FrozenLinear:
     """y = x W^T + b with weights that are not trained any more.
 
-    On a GPU sums are accumulated by the matrix product itself. On a CPU float32 weights are repacked for oneDNN where
-    this PyTorch has it: MKL, the default, leaves half the speed of AVX-512 unused on AMD processors.
+    On a GPU sums are accumulated by the matrix product itself, and float32 products are made of TF32 ones that add up
+    to the same (`models.fused_products`), unless less is asked for. On a CPU float32 weights are repacked for oneDNN
+    where this PyTorch has it: MKL, the default, leaves half the speed of AVX-512 unused on AMD processors.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         """weight (out, in), bias (out,)."""
         self.weight, self.bias = weight.contiguous(), None if bias is None else bias.contiguous()
         self.packed = _pack(self.weight)
+        self.kernels = kernels_for(self.weight.device)
 
     def __call__(self, x: Tensor) -> Tensor:
         """x (..., in) -> (..., out)."""
         if self.packed is not None:
             return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
+        if self.bias is not None and self._by_kernel(x):
+            return self._new(x, "linear")
         return F.linear(x, self.weight, self.bias)
+
+    def _by_kernel(self, x: Tensor) -> bool:
+        return self.kernels is not None and self.kernels.can_multiply(x, self.weight)
+
+    def _new(self, x: Tensor, kind: str) -> Tensor:
+        out = x.new_empty(*x.shape[:-1], len(self.weight))
+        self.kernels.float32_product(x.flatten(0, -2), self.weight, self.bias, out.flatten(0, -2), kind)
+        return out
 
     def gelu(self, x: Tensor) -> Tensor:
         """GELU(x W^T + b)."""
@@ -31,15 +46,28 @@ class FrozenLinear:
             # One kernel. GELU's tanh form differs from the exact one by 5e-4 at most, the rounding of 16 bit numbers.
             flat = torch._addmm_activation(self.bias, x.flatten(0, -2), self.weight.t(), use_gelu=True)
             return flat.unflatten(0, x.shape[:-1])
+        if self._by_kernel(x):
+            return self._new(x, "gelu")
         return F.gelu(F.linear(x, self.weight, self.bias))
 
     def add_to(self, total: Tensor, x: Tensor) -> None:
         """total (N, out) += x (N, in) W^T, in place; only for a layer without bias."""
         assert self.bias is None
-        if self.packed is None:
-            total.addmm_(x, self.weight.t())
-        else:
+        if self.packed is not None:
             total.add_(self(x))
+        elif self._by_kernel(x):
+            self.kernels.float32_product(x, self.weight, None, total, "add")
+        else:
+            total.addmm_(x, self.weight.t())
+
+
+def kernels_for(device: torch.device) -> ModuleType | None:
+    """`models.fused_products` where its CUDA kernels run; not every PyTorch comes with Triton."""
+    if device.type != "cuda" or importlib.util.find_spec("triton") is None:
+        return None
+    from models import fused_products
+
+    return fused_products
 
 
 def _pack(weight: Tensor) -> Tensor | None:

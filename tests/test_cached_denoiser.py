@@ -9,7 +9,7 @@ import torch
 import models.linear
 from models.cached_denoiser import BranchInputs, CachedDenoiser
 from models.diffusion import Schedule
-from models.engine import Engine, EngineConfig, _StepGraph, graph_size
+from models.engine import Engine, EngineConfig, _StepGraph, graph_length, graph_size
 from models.generation import GenerationConfig, Item, Speech, generate_batch
 from models.guidance import DynamicThreshold, Guidance
 from models.guided import Conditions, branch_inputs, guided_denoiser
@@ -199,13 +199,23 @@ def without_recording(monkeypatch):
 
     def capture(self):
         captured.append(len(self.x))
-        self.line.zero_()
-        self.step()  # a recording leaves its marks in the buffers; a run must not see them
-        return SimpleNamespace(replay=self.step)
+        self._start()
+        self.some_steps()  # a recording leaves its marks in the buffers; a run must not see them
+        return SimpleNamespace(replay=self.some_steps)
 
     monkeypatch.setattr(_StepGraph, "_capture", capture)
     monkeypatch.setattr(EngineConfig, "on", lambda self, device: self)
     return captured
+
+
+def test_idle_steps_do_nothing(without_recording):
+    """17 steps are recorded as two graphs of 9."""
+    model = talker(n_layers=1, n_diff_steps=20)
+    given, x_T = conditions(model, 2), draw("x", 2, 100, 54)
+    for config in (SamplerConfig("ddpm", 17), SamplerConfig("dpmpp_2m", 17)):
+        steps = solver_steps(config, Schedule.make("cosine", 20), "sample")
+        twin = run_steps(steps, guided_denoiser(model, given, Guidance()), x_T, gaussian_noise([1, 2], CPU))
+        assert relative(Engine(model, Guidance()).run(given, steps, x_T, gaussian_noise([1, 2], CPU)), twin) < 2e-5
 
 
 @pytest.mark.parametrize("target", ["sample", "noise"])
@@ -248,6 +258,14 @@ def test_few_graphs_are_kept(without_recording):
     assert len(engine._graphs) == 8
 
 
+def test_graph_lengths():
+    """Idle steps at the end are few, and change nothing."""
+    lengths = {n: graph_length(n) for n in (1, 8, 16, 17, 25, 50, 499, 500, 1000)}
+    assert lengths == {1: 1, 8: 8, 16: 16, 17: 9, 25: 13, 50: 10, 499: 10, 500: 10, 1000: 10}
+    for n in range(1, 1001):
+        assert -n % graph_length(n) <= max(1, n // 16)
+
+
 def test_graph_sizes():
     assert [graph_size(n) for n in (1, 2, 3, 4, 5, 8, 9, 16, 17, 32)] == [1, 2, 4, 4, 8, 8, 16, 16, 24, 32]
 
@@ -264,51 +282,3 @@ def test_cached_denoiser_takes_inputs_without_guidance():
             torch.cat([given.prev_motion, x], 1), memory, person, torch.full((2,), 5), given.indicator
         )
         assert relative(net(x, net.steps[5], cache), twin[:, 10:]) < 1e-6
-
-
-class _Twin:
-    """`models.fused_layer.CrossAttention` in plain PyTorch."""
-
-    def __init__(self, layer) -> None:
-        self.layer = layer
-
-    def __call__(self, x, keys, values, known, person):
-        layer, total = self.layer, self.layer.norm1(x) + known
-        assert x.is_contiguous() and known.is_contiguous() and keys.stride() == values.stride()
-        if person:
-            query = layer.query(layer.norm1(x[:, :1])).unflatten(2, (layer.heads, -1)).transpose(1, 2)
-            attended = torch.nn.functional.scaled_dot_product_attention(query, keys, values)
-            total[:, :1] += layer.cross_out(attended.transpose(1, 2).flatten(2))
-        return layer.norm2(total)
-
-
-def fused_forms() -> list:
-    """The twin, and the kernels where they can run (TRITON_INTERPRET=1 will do)."""
-    import os
-
-    forms = [_Twin]
-    if torch.cuda.is_available() or os.environ.get("TRITON_INTERPRET"):
-        from models.fused_layer import CrossAttention
-
-        def kernels(layer):
-            norms = ((n.weight, n.bias, n.eps) for n in (layer.norm1, layer.norm2))
-            return CrossAttention(*norms, layer.query.weight, layer.query.bias, layer.cross_out.weight, layer.heads)
-
-        forms.append(kernels)
-    return forms
-
-
-@pytest.mark.parametrize("form", fused_forms(), ids=lambda form: form.__name__)
-@pytest.mark.parametrize("changes", [{}, {"n_layers": 1}, {"use_indicator": False}], ids=str)
-def test_fused_layers_equal_the_plain_ones(form, changes):
-    """What a GPU computes between self-attention and feed-forward, with what it is given there."""
-    model = talker(**changes)
-    given, guidance = conditions(model, 2), Guidance()
-    net = CachedDenoiser(model.denoising_net)
-    cache = net.window(branch_inputs(model, given, guidance)).clone()
-    x = draw("fused", 2, model.config.n_motions, model.config.layout.motion_dim)
-    plain = net(x, net.steps[5], cache)
-    for layer in net.layers:
-        assert layer.fused is None  # not on a CPU
-        layer.fused = form(layer)
-    torch.testing.assert_close(net(x, net.steps[5], cache), plain, rtol=1e-5, atol=2e-6)
