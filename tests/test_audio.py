@@ -1,5 +1,6 @@
 """Reading audio of every kind; wrong files give one-line errors."""
 
+import io
 from pathlib import Path
 
 import av
@@ -7,7 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from utils.audio import decode_flac, decode_flac_part, encode_flac, load_audio, standardise
+import utils.audio
+from utils.audio import _ordinary_flac, decode_flac, decode_flac_part, encode_flac, load_audio, standardise
 from utils.errors import UserError
 
 SECONDS = 1.3
@@ -164,6 +166,49 @@ def test_a_part_of_flac_is_that_part_of_the_whole(start, stop):
     part, total = decode_flac_part(data, start, stop)
     assert total == 16000
     np.testing.assert_array_equal(part, decode_flac(data)[start:stop])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int16"])
+@pytest.mark.parametrize(("start", "stop"), [(0, None), (5000, 9100), (15990, 17000)])
+def test_both_decoders_of_flac_agree(monkeypatch, start, stop, dtype):
+    data = encode_flac(np.random.default_rng(0).uniform(-1.1, 1.1, 16000))
+    fast = decode_flac_part(data, start, stop, dtype=dtype)
+    monkeypatch.setattr(utils.audio, "_ordinary_flac", lambda *_: None)
+    slow = decode_flac_part(data, start, stop, dtype=dtype)
+    assert (fast[1], fast[0].dtype) == (slow[1], slow[0].dtype)
+    np.testing.assert_array_equal(fast[0], slow[0])
+
+
+@pytest.mark.parametrize(
+    ("samples", "subtype", "channels", "ordinary"),
+    [(9000, "PCM_16", 1, True), (100, "PCM_24", 1, False), (100, "PCM_16", 2, False)],
+)
+def test_which_flac_is_ordinary(samples, subtype, channels, ordinary):
+    """16 bit and mono."""
+    buffer = io.BytesIO()
+    sound = np.random.default_rng(0).uniform(-0.5, 0.5, (samples, channels))
+    soundfile.write(buffer, sound, 16000, format="FLAC", subtype=subtype)
+    data = buffer.getvalue()
+    assert (_ordinary_flac(data, 0, 100, 16000) is not None) == ordinary
+    assert _ordinary_flac(data, 0, 100, 8000) is None
+    expected = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)[0].mean(axis=1)
+    np.testing.assert_allclose(decode_flac_part(data, 0, 100)[0], expected[:100], atol=1e-7)
+
+
+def test_flac_is_not_decoded_beyond_what_it_says_it_has():
+    """Frames repeated three hundred times, as by `tests.fuzz`: 100 MB from a file of some kB."""
+    data = encode_flac(np.zeros(160000))
+    longer = data + 300 * data[-300:]
+    assert len(decode_flac(longer)) == 160000
+
+
+def test_damaged_flac_is_left_to_the_decoder_that_says_what_is_wrong():
+    data = bytearray(encode_flac(np.random.default_rng(0).uniform(-0.5, 0.5, 16000)))
+    data[9000:9100] = bytes(100)
+    assert _ordinary_flac(bytes(data), 0, None, 16000) is None
+    assert _ordinary_flac(bytes(data[:50]), 0, None, 16000) is None
+    with pytest.raises(UserError, match="damaged FLAC"):
+        decode_flac(bytes(data))
 
 
 def test_standardise_matches_the_published_formula():
