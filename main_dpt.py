@@ -36,7 +36,7 @@ from utils.data_order import EndlessBatches, Share, evaluation_batches, to_devic
 from utils.errors import UserError, cli
 from utils.phones import PHONES_FILE, read_phones
 from utils.preflight import Problems, freeze
-from utils.processes import pick_device, start_processes
+from utils.processes import end_processes, pick_device, start_processes
 from utils.run_dir import find_checkpoint, iter_name
 from utils.runtime import OpenedRun, Randomness
 from utils.train_step import step_maker
@@ -196,6 +196,7 @@ def train(configs: Configs) -> None:
         )
 
     training_run.train("DPT", config, configs.resolved(), accelerator, make_plan)
+    end_processes()
 
 
 def make_task(configs: Configs, setup: Setup, model: Talker, val_set: MotionPairs, random: Randomness) -> Task:

@@ -23,7 +23,7 @@ from utils.config import UserParser, add_flags, check_choice, from_args, to_plai
 from utils.data_order import EndlessBatches, Share, evaluation_batches, to_device
 from utils.errors import cli
 from utils.preflight import Problems, freeze
-from utils.processes import PRECISIONS, pick_device, start_processes
+from utils.processes import PRECISIONS, end_processes, pick_device, start_processes
 from utils.run_dir import find_checkpoint
 from utils.runtime import OpenedRun, Randomness, RunConfig
 from utils.train_step import SCHEDULERS, step_maker
@@ -113,6 +113,7 @@ def train(config: StyleRunConfig, options: StyleEncoderConfig) -> None:
         )
 
     training_run.train("SE", config, resolved, accelerator, make_plan)
+    end_processes()
 
 
 def make_task(

@@ -72,8 +72,9 @@ def streamed(talker: LiveTalker, audio: np.ndarray) -> Take:
 
 def seam_ratios(subject: Subject, take: Take) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Speed at seams and elsewhere, acceleration likewise: per frame, RMS over the normalised coefficients."""
-    exp, pose = (torch.from_numpy(x) for x in (take.motion.exp, take.motion.pose))
-    motion = subject.animator.codec.encode(exp, pose).numpy()
+    codec = subject.animator.codec
+    exp, pose = (torch.from_numpy(x).to(codec.stats.exp_mean) for x in (take.motion.exp, take.motion.pose))
+    motion = codec.encode(exp, pose).numpy(force=True)
     speed = np.sqrt(np.square(np.diff(motion, axis=0)).mean(1))  # i: from frame i to i + 1
     acceleration = np.sqrt(np.square(np.diff(motion, 2, axis=0)).mean(1))  # i: around frame i + 1
     at = take.seams[(take.seams >= 2) & (take.seams < len(motion) - 1)]

@@ -118,14 +118,21 @@ class Bench:
         schedule = Schedule.make(options.diff_schedule, options.n_diff_steps)
         self.steps = solver_steps(sampler, schedule, options.target)
         self.rates: dict[str, float] = {}
+        self.drawn: dict[int, tuple[Conditions, Tensor]] = {}
         self.twins: dict[int, tuple[float, Tensor]] = {}  # samples -> seconds and motion of the plain network
 
+    def inputs(self, n: int) -> tuple[Conditions, Tensor]:
+        """n windows and x_T, drawn once."""
+        if n not in self.drawn:
+            options, generator = self.model.config, torch.Generator().manual_seed(2)
+            x_T = torch.randn(n, options.n_motions, options.layout.motion_dim, generator=generator)
+            self.drawn[n] = make_conditions(self.model, n), x_T.to(self.model.device)
+        return self.drawn[n]
+
     def run(self, engine: Engine, n: int, steps: list[Step] | None = None) -> Tensor:
-        options, device = self.model.config, self.model.device
-        size = (options.n_motions, options.layout.motion_dim)
-        x_T = torch.randn(n, *size, generator=torch.Generator().manual_seed(2)).to(device)
-        noise = gaussian_noise(list(range(n)), device)
-        return engine.run(make_conditions(self.model, n), steps or self.steps, x_T, noise)
+        given, x_T = self.inputs(n)
+        noise = gaussian_noise(list(range(n)), self.model.device)
+        return engine.run(given, steps or self.steps, x_T, noise)
 
     def measure(self, mode: str, n: int) -> Row:
         """Time one mode; the plain one must come first."""

@@ -12,6 +12,7 @@ one process; milliseconds per step; mean loss of the last quarter; its standard 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from benchmarks.limits import machine, synchronize
 from benchmarks.report import text_table, write_json
@@ -30,7 +32,9 @@ from benchmarks.workload import CPU_MODES, MODES, SIZES, RandomItems, Workload
 from utils.config import UserParser
 from utils.data_order import Share
 from utils.errors import UserError, cli
-from utils.processes import pick_device
+from utils.processes import end_processes, pick_device
+
+log = logging.getLogger(__name__)
 
 _POOL = 512  # items
 _BLOCKS = 8  # of the last quarter, for the standard error
@@ -61,7 +65,7 @@ def work(args) -> None:
     accelerator.wait_for_everyone()
     synchronize(workload.device)
     start = time.perf_counter()
-    for _ in range(args.steps):
+    for _ in tqdm(range(args.steps), desc="steps", disable=not accelerator.is_main_process):
         losses.append(workload.step(batches, args.accumulate)["total"])
     synchronize(workload.device)
     accelerator.wait_for_everyone()
@@ -69,8 +73,8 @@ def work(args) -> None:
     curve = accelerator.reduce(torch.stack(losses), "mean").tolist()
     if accelerator.is_main_process:
         write_json(args.result, {"seconds": seconds, "losses": curve})
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    del workload, accelerator
+    end_processes()
 
 
 def launch(args, processes: int, accumulate: int, result: Path) -> dict:
@@ -78,6 +82,7 @@ def launch(args, processes: int, accumulate: int, result: Path) -> dict:
     # Two batches are cut short in 16 ways, each of which would be captured.
     mode = args.mode.removesuffix(" graph") if accumulate > 1 else args.mode
     command = [sys.executable, "-m", "benchmarks.scaling"]
+    log.info("%d processes, %d batches each", processes, accumulate)
     command += [f"--result={result}", f"--accumulate={accumulate}", f"--mode={mode}"]
     for name in ("batch_size", "steps", "warm_up", "size", "device"):
         command.append(f"--{name}={getattr(args, name)}")

@@ -80,7 +80,7 @@ def outside(point: Point, reference: Point) -> list[str]:
     return [
         name
         for name in METRICS
-        if name in point and name in reference and reference[name]["std"] > 0
+        if name in point and name in reference and (reference[name]["std"] or 0) > 0  # none for those of all samples
         and abs(point[name]["mean"] - reference[name]["mean"]) > 2 * reference[name]["std"]
     ]  # fmt: skip
 
@@ -98,7 +98,7 @@ def panel(metric: str, points: dict[str, Point]) -> str | None:
     ends = [min(min(line.x) for line in lines), max(max(line.x) for line in lines)]
     reference = points.get(REFERENCE, {}).get(metric)
     if reference is not None:
-        spread = reference["std"] if math.isfinite(reference["std"]) else 0.0
+        spread = reference["std"] if reference["std"] and math.isfinite(reference["std"]) else 0.0
         for shift, width in ((0.0, 1.4), (spread, 0.6), (-spread, 0.6)):
             lines.append(Line(ends, [reference["mean"] + shift] * 2, MUTED, width=width, dash="5 4"))
     return line_plot(lines, Axes(x_title="steps", title=metric, width=PANEL[0], height=PANEL[1]))

@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 from torch import nn
 
-from utils.processes import start_processes
+from utils.processes import end_processes, start_processes
 from utils.train_step import Learner, StepConfig, make_update
 
 if __name__ == "__main__":
@@ -42,4 +42,4 @@ if __name__ == "__main__":
     for found, expected in zip(network.parameters(), alone.parameters()):
         torch.testing.assert_close(found, expected)
     print(f"process {rank} of {processes}: as one")
-    torch.distributed.destroy_process_group()
+    end_processes()

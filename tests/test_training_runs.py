@@ -13,6 +13,7 @@ import torch
 
 import main_dpt
 import main_se
+from benchmarks.scaling import free_port, surroundings
 from tests.golden_weights import NAMES
 from tests.training_data import make_data
 from utils import run_dir
@@ -29,10 +30,10 @@ def data(tmp_path_factory):
     return make_data(tmp_path_factory.mktemp("data"), persons=10)
 
 
-def start(experiments, script, flags, launcher=()):
+def start(experiments, script, flags, launcher=(), environment=None):
     """A training script that writes below `experiments`."""
     command = [sys.executable, *launcher, *SCRIPT, str(experiments), script, *flags]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})}
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
@@ -69,6 +70,13 @@ def entries(run):
 
 def kill_when(process, experiments, kind, n_lines):
     """SIGKILL once the log has so many lines; the moment within a step, or a save, is whatever it happens to be."""
+    wait_for_log(process, experiments, kind, n_lines)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+
+
+def wait_for_log(process, experiments, kind, n_lines):
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline and process.poll() is None:
         logs = list(experiments.glob(f"{kind}/*/logs/metrics.jsonl"))
@@ -76,9 +84,6 @@ def kill_when(process, experiments, kind, n_lines):
             break
         time.sleep(0.002)
     assert process.poll() is None, process.communicate()[0].decode()
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
 
 
 def test_a_killed_run_continues_as_if_nothing_had_happened(data, tmp_path, train_here):
@@ -126,3 +131,29 @@ def test_two_processes_share_a_run(data, tmp_path, train_here):
     assert [row["step"] for row in entries(run)] == [1, 2, 2]
     train_here(tmp_path, main_se, [*flags, "--max_iter", "4", "--resume"])
     assert [row["step"] for row in entries(run) if "train/total" in row] == [1, 2, 3, 4]
+
+
+def test_two_processes_end_together_when_asked_to(data, tmp_path, train_here):
+    """One of them gets the signal; both save the same step and go."""
+    flags = [*SIZES, "--exp_name", "ended", "--data_root", str(data), "--save_iter", "100000", "--val_iter", "0"]
+    flags += ["--batch_size", "4", "--log_iter", "2"]
+    port = free_port()
+    both = [
+        start(tmp_path, "main_se", [*flags, "--max_iter", "100000"], environment=surroundings(rank, 2, port))
+        for rank in range(2)
+    ]
+    try:
+        wait_for_log(both[0], tmp_path, "SE", 2)
+        both[1].send_signal(signal.SIGTERM)
+        found = [process.communicate(timeout=120)[0].decode() for process in both]
+    finally:
+        for process in both:
+            process.kill()
+    assert [process.returncode for process in both] == [143, 143], found
+    run = only_run(tmp_path, "SE")
+    (saved,) = (run / "checkpoints").glob("*.pt")
+    step = int(saved.stem.removeprefix("iter_"))
+    assert step == entries(run)[-1]["step"]
+    assert f"terminated after step {step}" in found[0]
+    train_here(tmp_path, main_se, [*flags, "--max_iter", str(step + 2), "--resume"])
+    assert entries(run)[-1]["step"] == step + 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
@@ -43,6 +44,13 @@ def start_processes(device: str = "auto", precision: str = "fp32") -> Accelerato
         mixed_precision=precision if precision in ("bf16", "fp16") else "no",
         kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=2))],  # others wait while one validates
     )
+
+
+def end_processes() -> None:
+    """Leave the group of processes, when nothing of the training is needed any more."""
+    gc.collect()  # NCCL would wait for ever for captured graphs that use it
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def pick_device(name: str) -> torch.device:

@@ -123,9 +123,11 @@ class Learner:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         gradients = [parameter.grad for parameter in self.parameters]
-        flat = self.accelerator.reduce(torch.cat([g.flatten() for g in gradients]), "mean")
+        flat = torch.cat([g.flatten() for g in gradients])
+        torch.distributed.all_reduce(flat)  # not by accelerate, which copies it first
         pieces = flat.split([g.numel() for g in gradients])
         torch._foreach_copy_(gradients, [piece.view_as(g) for piece, g in zip(pieces, gradients)])
+        torch._foreach_div_(gradients, self.accelerator.num_processes)
 
     @torch.no_grad()
     def _update_average(self) -> None:

@@ -115,12 +115,23 @@ class Trainer:
                 if self._due(config.val_iter) and self.task.validate is not None:
                     self._collect(batches_from)
                     self._validate()
-                if self._due(config.save_iter) or (termination.asked and first):
+                ending = self._is_ending(termination)
+                if self._due(config.save_iter) or ending:
                     self._collect(batches_from)
                     self.save()
-                if termination.asked and first:
-                    log.info("terminated after step %d, which is saved; the same command continues", self.step)
+                if ending:
+                    if first:
+                        log.info("terminated after step %d, which is saved; the same command continues", self.step)
                     sys.exit(128 + signal.SIGTERM)
+
+    def _is_ending(self, termination: _Termination) -> bool:
+        """Whether a SIGTERM has come to any process; several of them have to agree on the step, when they log."""
+        if self.accelerator.num_processes == 1:
+            return termination.asked
+        if not self._due(self.config.log_iter):
+            return False
+        asked = torch.tensor([float(termination.asked)], device=self.accelerator.device)
+        return self.accelerator.reduce(asked, "sum").item() > 0
 
     def _due(self, interval: int) -> bool:
         return self.step == self.config.max_iter or (interval > 0 and self.step % interval == 0)
