@@ -101,7 +101,7 @@ def panel(metric: str, points: dict[str, Point]) -> str | None:
         spread = reference["std"] if reference["std"] and math.isfinite(reference["std"]) else 0.0
         for shift, width in ((0.0, 1.4), (spread, 0.6), (-spread, 0.6)):
             lines.append(Line(ends, [reference["mean"] + shift] * 2, MUTED, width=width, dash="5 4"))
-    return line_plot(lines, Axes(x_title="steps", title=metric, width=PANEL[0], height=PANEL[1]))
+    return line_plot(lines, Axes(x_title="steps", title=metric, width=PANEL[0], height=PANEL[1], log_x=True))
 
 
 def picture(points: dict[str, Point]) -> str:

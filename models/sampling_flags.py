@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import math
 
+from models.distillation import AUDIO_SCALES, STYLE_SCALES
 from models.generation import GenerationConfig
 from models.guidance import CONDITIONS, MODES, DynamicThreshold, Guidance
 from models.sampling import SAMPLERS, SamplerConfig
 from models.talker import TalkerConfig
 from utils.errors import UserError
+
+log = logging.getLogger(__name__)
 
 FEW_STEPS = 15  # of ddim, for our models: docs/model_card.md
 _PUBLISHED_SCALES = {"scale_style": 3.0, "scale_audio": 1.15}
@@ -59,6 +63,10 @@ def check_distilled(args: argparse.Namespace, guidance: Guidance, options: Talke
         guidance.folded_into(options.conditions, options.cfg_mode)
     except ValueError as error:
         raise UserError(f"--dtr, --cfg_mode, --cfg_cond: {error}; leave them out") from error
+    given = (("scale_audio", guidance.audio_scale, AUDIO_SCALES), ("scale_style", guidance.style_scale, STYLE_SCALES))
+    for flag, scale, (low, high) in given:
+        if not low <= scale <= high:
+            log.warning("--%s %g: this model was distilled with %g to %g; beyond it guesses", flag, scale, low, high)
 
 
 def own_sampling(

@@ -1,5 +1,6 @@
 """A few-step network with guidance folded in: its targets, its training, and its use."""
 
+import argparse
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,7 @@ from models.guided import Conditions, guided_denoiser
 from models.losses import LossConfig
 from models.objective import ObjectiveConfig
 from models.sampling import ddim_steps, even_times, run_steps
+from models.sampling_flags import add_sampling_flags, generation_config
 from tests.tiny_talker import make_talker
 from utils.runtime import Randomness
 
@@ -137,3 +139,16 @@ def test_what_a_distilled_model_cannot_do():
         Engine(student.eval(), Guidance(threshold=DynamicThreshold(0.9)))
     with pytest.raises(ValueError, match="incremental guidance of audio, style only"):
         Engine(student.eval(), Guidance(mode="independent"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"), [(["-ss", "3.5"], "--scale_style 3.5"), (["-sa", "0.4"], "--scale_audio 0.4")]
+)
+def test_scales_beyond_those_it_was_distilled_with_are_named(caplog, flags, said):
+    options = make_student(teacher(), STEPS).config
+    parser = argparse.ArgumentParser()
+    add_sampling_flags(parser)
+    generation_config(parser.parse_args(["-ss", "3", "-sa", "2"]), options, published=False)
+    assert caplog.text == ""
+    generation_config(parser.parse_args(flags), options, published=False)
+    assert said in caplog.text

@@ -17,7 +17,7 @@ from utils.errors import UserError
 from utils.motion_file import Motion, load_motion
 from utils.phones import Phone, write_phones
 from utils.result_files import find_results, match_results
-from utils.svg_plot import Axes, Line, Points, line_plot, nice_ticks, scatter_plot
+from utils.svg_plot import Axes, Line, Points, line_plot, log_ticks, nice_ticks, scatter_plot
 
 CLIPS = {"ann/000": 130, "ann/001": 120, "bob/000": 210}
 
@@ -178,6 +178,16 @@ def test_ticks_are_round_and_inside():
     assert nice_ticks(0, 10) == [0, 2, 4, 6, 8, 10]
     assert nice_ticks(-0.31, 0.29, 3) == [-0.2, 0, 0.2]
     assert nice_ticks(3, 3) == [3]
+
+
+def test_a_logarithmic_axis():
+    """Every doubling is as wide as any other."""
+    plot = line_plot([Line([3, 6, 12, 250], [0, 1, 2, 3], "#112233")], Axes(width=500, height=200, log_x=True))
+    path = next(e.get("d") for e in ElementTree.fromstring(plot) if e.tag.endswith("path"))
+    x = [float(point.split()[0]) for point in path.replace("M", " ").replace("L", ",").split(",") if point.strip()]
+    assert x[1] - x[0] == pytest.approx(x[2] - x[1], abs=0.2)
+    assert log_ticks(3, 250) == [5, 10, 20, 50, 100, 200]
+    assert log_ticks(1, 10) == [1, 2, 5, 10]
 
 
 def test_lines_lie_where_the_data_say():

@@ -49,6 +49,7 @@ class Axes:
     height: int = 240
     marks: Sequence[float] = field(default_factory=tuple)  # x values with a small tick at the lower edge
     marks_label: str = ""
+    log_x: bool = False  # x > 0
 
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -63,16 +64,24 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     return [float(f"{k * step:.10g}") for k in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
+def log_ticks(low: float, high: float) -> list[float]:
+    """1, 2, 5, 10, 20 ... between low and high."""
+    powers = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
+    return [m * 10**k for k in powers for m in (1, 2, 5) if low <= m * 10**k <= high]
+
+
 class _Canvas:
     """Data coordinates -> pixels, and the pieces drawn so far."""
 
     def __init__(self, axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
         self.axes, self.pieces = axes, []
-        self.x, self.y = _limits(x, 0.0), _limits(y, 0.05)
+        self.x, self.y = _limits(np.log(x) if axes.log_x else x, 0.0), _limits(y, 0.05)
+        self.x_ticks = log_ticks(float(np.nanmin(x)), float(np.nanmax(x))) if axes.log_x else nice_ticks(*self.x, 8)
 
     def px(self, x: float) -> float:
         inner = self.axes.width - _LEFT - _RIGHT
-        return _LEFT + inner * (x - self.x[0]) / (self.x[1] - self.x[0])
+        at = math.log(x) if self.axes.log_x else x
+        return _LEFT + inner * (at - self.x[0]) / (self.x[1] - self.x[0])
 
     def py(self, y: float) -> float:
         inner = self.axes.height - _TOP - _BOTTOM
@@ -92,7 +101,7 @@ class _Canvas:
             y = self.py(value)
             self.add(f'<line x1="{_LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" stroke="{GRID}"/>')
             self.text(_LEFT - 6, y + 4, f"{value:g}", "end")
-        for value in nice_ticks(*self.x, 8):
+        for value in self.x_ticks:
             self.text(self.px(value), bottom + 15, f"{value:g}")
         for value in axes.marks:
             x = self.px(value)
