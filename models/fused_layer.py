@@ -1,5 +1,6 @@
-"""Two CUDA kernels that take the place of five to seven between a decoder layer's self-attention and feed-forward.
+"""CUDA kernels for the token-wise work of a decoder layer.
 
+Two take the place of five to seven between self-attention and feed-forward; one adds up and normalises what follows.
 On a GPU a sampling step of one window is a chain of small kernels, and most of its time lies between them. With
 alignment width 1 all that happens there is a matter of single tokens: frames look their cross-attention up, and the
 person token attends the memory, for which `_person_kernel` needs one program per head. Plain twin:
@@ -19,7 +20,8 @@ try:
     from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 except ImportError:  # an older Triton
     gdc_launch_dependents = gdc_wait = None
-_CAN_OVERLAP = gdc_wait is not None and torch.cuda.is_available() and torch.cuda.get_device_capability() >= (9, 0)
+_ON_CUDA = torch.version.cuda is not None and torch.cuda.is_available()  # and not on ROCm, which goes by that name, too
+_CAN_OVERLAP = gdc_wait is not None and _ON_CUDA and torch.cuda.get_device_capability() >= (9, 0)
 FEW_ROWS = 1024  # tokens: as long as a kernel does not fill the GPU, the next one may get ready beside it
 _ONE_WAVE = 128  # programs that run at once, each on a multiprocessor of its own
 
