@@ -24,8 +24,8 @@ web:  ## the web demo on this machine
 	@bash setup/ensure_env.sh web
 	$(PY) -m web.app
 
-test: env-dev  ## all tests
-	$(PY) -m pytest
+test: env-dev  ## all tests, in up to four processes
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 fuzz: env-dev  ## thousands of damaged and hostile files for every reader, for half a minute
 	$(PY) -m tests.fuzz --seconds 35
