@@ -7,6 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+# On processors with AVX2 alone oneDNN's GELU takes longer than PyTorch's.
+_FUSE_GELU = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+
 
 class FrozenLinear:
     """y = x W^T + b with weights that are not trained any more.
@@ -40,6 +43,8 @@ class FrozenLinear:
 
     def gelu(self, x: Tensor) -> Tensor:
         """GELU(x W^T + b)."""
+        if self.packed is not None and not _FUSE_GELU:
+            return F.gelu(self(x))
         if self.packed is not None:
             return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "gelu", [], "none")
         if x.is_cuda and x.element_size() == 2:

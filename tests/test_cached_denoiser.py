@@ -173,6 +173,14 @@ def test_frozen_linear(weights):
     assert torch.equal(total[:, 1:], rest)
 
 
+@pytest.mark.parametrize("fused", [True, False])
+def test_gelu_of_packed_products(monkeypatch, fused):
+    monkeypatch.setattr(models.linear, "_FUSE_GELU", fused)
+    weight, bias, x = draw("w", 7, 5), draw("b", 7), draw("in", 3, 4, 5)
+    expected = torch.nn.functional.gelu(torch.nn.functional.linear(x, weight, bias))
+    torch.testing.assert_close(FrozenLinear(weight, bias).gelu(x), expected, atol=1e-6, rtol=1e-5)
+
+
 def test_packing_can_be_absent(monkeypatch):
     """An internal operator of PyTorch: a version without it, or with another one, must do."""
 
