@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from datasets.clip_store import ClipStore
 from datasets.crops import crop_random, crop_start, usable_clips
-from utils.audio import standardise
+from utils.audio import FULL_SCALE, standardise
 from utils.coefs import MotionCodec
 from utils.data_order import to_device
 
@@ -77,9 +77,6 @@ class MotionPairs(Dataset):
         return {name: values.unflatten(0, (2, -1)) for name, values in halves.items()}
 
 
-_FULL_SCALE = 32768  # 16 bit, as FLAC holds it
-
-
 class StoredPairs(Dataset):
     """The items of `MotionPairs` as workers send them: audio as it is stored, half the bytes. See `finished`."""
 
@@ -101,6 +98,6 @@ def finished(batch: dict[str, Tensor], device: torch.device) -> dict[str, Tensor
 
 def standardised(pcm: Tensor) -> Tensor:
     """16 bit audio (B, n) -> `utils.audio.standardise` of each row, float32."""
-    x = pcm.float() / _FULL_SCALE
+    x = pcm.float() / FULL_SCALE
     x = x - x.mean(dim=1, keepdim=True)
     return x / (x.std(dim=1, keepdim=True) + 1e-5)

@@ -23,7 +23,7 @@ _OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "", "max_streams"
 RATES = (1000, 1_000_000)  # Hz; a file of a few bytes at 1 Hz would be hours
 MAX_HOURS = 4  # in memory at once: 0.9 GB
 SILENCE = 1e-4  # peaks below this (-80 dB) hold no speech
-_FULL_SCALE = 32768  # 16 bit
+FULL_SCALE = 32768  # 16 bit, as FLAC holds it
 MAX_RATIO = 1000  # samples per byte of a FLAC; digital silence has about 350
 
 
@@ -161,7 +161,7 @@ def encode_flac(audio: np.ndarray, sample_rate: int = SAMPLE_RATE) -> bytes:
     audio = np.asarray(audio)
     if audio.ndim != 1 or not np.isfinite(audio).all():
         raise ValueError(f"audio must be finite and one-dimensional, got shape {audio.shape}")
-    pcm = np.clip(np.round(audio.astype(np.float64) * 32768), -32768, 32767).astype(np.int16)
+    pcm = np.clip(np.round(audio.astype(np.float64) * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
     buffer = io.BytesIO()
     soundfile.write(buffer, pcm, sample_rate, format="FLAC", subtype="PCM_16")
     return buffer.getvalue()
@@ -189,7 +189,7 @@ def decode_flac_part(
     found = _ordinary_flac(data, start, stop, sample_rate)
     if found is not None:
         audio, total = found
-        return (audio if dtype == "int16" else audio.astype(np.float32) / _FULL_SCALE), total
+        return (audio if dtype == "int16" else audio.astype(np.float32) / FULL_SCALE), total
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             promised, rate = file.frames * file.channels, file.samplerate

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from utils.audio import resampled, stream_audio
+from utils.audio import FULL_SCALE, resampled, stream_audio
 from utils.errors import UserError
 from utils.timebase import SAMPLE_RATE
 
@@ -63,7 +63,7 @@ def _pcm(source: BinaryIO, rate: int) -> Iterator[tuple[int, np.ndarray]]:
         data = rest + data
         whole = len(data) // 2 * 2
         rest = data[whole:]
-        yield rate, np.frombuffer(data[:whole], "<i2").astype(np.float32) / 32768
+        yield rate, np.frombuffer(data[:whole], "<i2").astype(np.float32) / FULL_SCALE
 
 
 def microphone() -> Iterator[np.ndarray]:
