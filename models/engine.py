@@ -168,7 +168,7 @@ class _StepGraph:
             self.step(noise)
 
     def step(self, z: Tensor) -> None:
-        """x <- the next x; see `models.sampling` for the numbers."""
+        """x <- the next x, with noise z (N, L, D); see `models.sampling` for the numbers."""
         if self.fused is not None:
             self.fused(self.x, self.cache, self.before, z)
             return

@@ -105,7 +105,9 @@ class FusedStep:
             net: the network.
             weights: of the guidance branches' predictions; they add up to 1.
             table: (K, 6 + d) a step's numbers and what it adds to the person token.
-            line: (1,) int64, which of them is next; set it to 0 with `start`.
+            line: (1,) int64, set to the step's line by `tokens` for `update`; `start` begins with the first.
+
+        A window takes no more steps than the table has lines: nothing checks that on the device.
         """
         assert abs(sum(weights) - 1) < 1e-4 * sum(map(abs, weights))
         self.net, self.table, self.line, self.branches = net, table, line, len(weights)
