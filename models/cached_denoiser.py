@@ -100,7 +100,7 @@ class _Layer:
         self.up = frozen(layer.linear1.weight, layer.linear1.bias - layer.linear1.weight @ layer.linear2.bias)
         self.down = frozen(layer.linear2.weight, None)
         self.norm3 = _Norm(layer.norm3, following, dtype)
-        self.cross_kernels = self.norm_kernel = self.products = None
+        self.cross_kernel = self.norm_kernel = self.products = None
         if kernels_for(self.query.weight.device):
             self.use_kernels()
 
@@ -109,8 +109,9 @@ class _Layer:
         from models import fused_layer, fused_products
 
         norms = (norm.numbers for norm in (self.norm1, self.norm2))
-        self.cross_kernels = fused_layer.CrossAttention(
-            *norms, self.query.weight, self.query.bias, self.cross_out.weight, self.heads
+        tickets = torch.zeros(fused_layer.MOST_ITEMS, dtype=torch.int32, device=self.query.weight.device)
+        self.cross_kernel = fused_layer.CrossAttention(
+            *norms, self.query.weight, self.query.bias, self.cross_out.weight, self.heads, tickets
         )
         self.norm_kernel, self.products = fused_layer.norm_of_sum, fused_products
 
@@ -122,8 +123,8 @@ class _Layer:
         """norm2(cross_attention(norm1(x))); see `cross_attention`."""
         keys, values, known = window
         looked_up = known.dim() == 3 and n < 2
-        if self.cross_kernels is not None and looked_up:
-            return self.cross_kernels(x, keys, values, known, person=n == 1)
+        if self.cross_kernel is not None and looked_up:
+            return self.cross_kernel(x, keys, values, known, person=n == 1)
         return self.norm2(self.cross_attention(self.norm1(x), window, mask, n))
 
     def split(self, x: Tensor) -> Tensor:

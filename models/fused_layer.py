@@ -1,9 +1,9 @@
 """CUDA kernels for the token-wise work of a decoder layer.
 
-Two take the place of five to seven between self-attention and feed-forward; one adds up and normalises what follows.
+One takes the place of five to seven between self-attention and feed-forward; one adds up and normalises what follows.
 On a GPU a sampling step of one window is a chain of small kernels, and most of its time lies between them. With
 alignment width 1 all that happens there is a matter of single tokens: frames look their cross-attention up, and the
-person token attends the memory, for which `_person_kernel` needs one program per head. Plain twin:
+person token attends the memory, which some programs of `_cross_kernel` do while the others do the frames. Plain twin:
 `CachedDenoiser`'s `norm2(cross_attention(norm1(x)))`.
 """
 
@@ -24,18 +24,18 @@ _ON_CUDA = torch.version.cuda is not None and torch.cuda.is_available()  # and n
 _CAN_OVERLAP = gdc_wait is not None and _ON_CUDA and torch.cuda.get_device_capability() >= (9, 0)
 FEW_ROWS = 1024  # tokens: as long as a kernel does not fill the GPU, the next one may get ready beside it
 _ONE_WAVE = 128  # programs that run at once, each on a multiprocessor of its own
+MOST_ITEMS = 1 << 15  # more of them would have more numbers than a kernel counts
 
 
-def launch(x: Tensor, warps: int = 4, stages: int = 3) -> dict[str, int | bool]:
-    """Launch options for a kernel on tokens like x (B, T, d)."""
-    return {"OVERLAP": overlaps(x), "num_warps": warps, "num_stages": stages} | (
-        {"launch_pdl": True} if overlaps(x) else {}
-    )
+def launch(x: Tensor, warps: int = 4, stages: int = 3, few: bool | None = None) -> dict[str, int | bool]:
+    """Launch options for a kernel on tokens like x (B, T, d).
 
-
-def overlaps(x: Tensor) -> bool:
-    """Whether the next kernel may get ready beside one on tokens like x: more would take the place of working ones."""
-    return _CAN_OVERLAP and x.element_size() == 2 and x.numel() // x.shape[-1] <= FEW_ROWS
+    The next kernel may get ready beside it if its programs are `few` (default: if the tokens are); beside many it
+    would take the place of working ones.
+    """
+    few = x.numel() // x.shape[-1] <= FEW_ROWS if few is None else few
+    overlap = _CAN_OVERLAP and x.element_size() == 2 and few
+    return {"OVERLAP": overlap, "num_warps": warps, "num_stages": stages} | ({"launch_pdl": True} if overlap else {})
 
 
 @triton.jit
@@ -67,73 +67,82 @@ def _normalised_rows(x, weight, bias, inside, size, eps):
 
 
 @triton.jit
-def _person_kernel(
-    x, weight, bias, query_weight, query_bias, keys, values, out_weight, out, eps,
-    x_batch, kv_batch, kv_head, kv_row, frames, size, width,
-    BLOCK: tl.constexpr, FRAMES: tl.constexpr, WIDTH: tl.constexpr, EARLY: tl.constexpr, OVERLAP: tl.constexpr,
+def _cross_kernel(
+    x, known, partial, tickets, first_weight, first_bias, query_weight, query_bias, keys, values, out_weight,
+    second_weight, second_bias, out, first_eps, second_eps,
+    items, tokens, kv_batch, kv_head, kv_row, frames, size, width,
+    HEADS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, FRAMES: tl.constexpr, WIDTH: tl.constexpr,
+    EARLY: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """out[b, h] (size,): what head h adds to the person token of item b. Program (b, h).
+    """Norm, plus cross-attention, norm. HEADS = 0: there is no person token.
 
-    A chain of short sums whose time is waiting for memory: all that does not depend on x is asked for first (EARLY;
-    the output matrix only where the registers hold it, too).
+    The first programs are (item, head) of the person tokens; whichever of an item's heads comes last adds them up.
+    The others do ROWS of the frames' tokens each, meanwhile.
     """
-    b, h = tl.program_id(0), tl.program_id(1)
-    at, i, t = tl.arange(0, BLOCK), tl.arange(0, WIDTH), tl.arange(0, FRAMES)
-    head, inside = h * width + i, at < size
-    matrix = (i[:, None] < width) & inside[None, :]
-    queries = tl.load(query_weight + head[:, None] * size + at[None, :], mask=matrix, other=0.0)
-    place = b * kv_batch + h * kv_head + t[:, None] * kv_row + i[None, :]
-    memory = (t[:, None] < frames) & (i[None, :] < width)
-    key = tl.load(keys + place, mask=memory, other=0.0)
-    value = tl.load(values + place, mask=memory, other=0.0)
-    back = out_weight + at[:, None] * size + head[None, :]
-    matrix = inside[:, None] & (i[None, :] < width)
-    if EARLY:
-        outputs = tl.load(back, mask=matrix, other=0.0)
-
-    take_turn(OVERLAP)
-    row = tl.load(x + b * x_batch + at, mask=inside, other=0.0).to(tl.float32)
-    gain = tl.load(weight + at, mask=inside, other=0.0).to(tl.float32)
-    shift = tl.load(bias + at, mask=inside, other=0.0).to(tl.float32)
-    row = _normalised(row, gain, shift, inside, size, eps)
-    query = tl.sum(queries.to(tl.float32) * row[None, :], axis=1)
-    query += tl.load(query_bias + head, mask=i < width, other=0.0).to(tl.float32)
-    scores = tl.sum(key.to(tl.float32) * query[None, :], axis=1)
-    scores = tl.where(t < frames, scores * tl.rsqrt(width.to(tl.float32)), float("-inf"))
-    scores = tl.exp(scores - tl.max(scores, axis=0))
-    attended = tl.sum(value.to(tl.float32) * scores[:, None], axis=0) / tl.sum(scores, axis=0)
-    if not EARLY:
-        outputs = tl.load(back, mask=matrix, other=0.0)
-    added = tl.sum(outputs.to(tl.float32) * attended[None, :], axis=1)
-    tl.store(out + (b * tl.num_programs(1) + h) * size + at, added, mask=inside)
-
-
-@triton.jit
-def _norms_kernel(
-    x, known, partial, first_weight, first_bias, second_weight, second_bias, out, first_eps, second_eps,
-    rows, tokens, size, HEADS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, OVERLAP: tl.constexpr,
-):  # fmt: skip
-    """Norm, plus cross-attention, norm. HEADS = 0: there is no person token. Program: ROWS tokens."""
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)[:, None]
+    program, people = tl.program_id(0), 0
     at = tl.arange(0, BLOCK)
     inside = at < size
-    place, here = row * size + at[None, :], (row < rows) & inside[None, :]
-    weight = tl.load(first_weight + at, mask=inside, other=0.0).to(tl.float32)
-    bias = tl.load(first_bias + at, mask=inside, other=0.0).to(tl.float32)
-    added = tl.load(known + place, mask=here, other=0.0).to(tl.float32)
-    take_turn(OVERLAP)
-    value = tl.load(x + place, mask=here, other=0.0).to(tl.float32)
-    value = _normalised_rows(value, weight, bias, inside, size, first_eps) + added
     if HEADS > 0:
-        last = tl.program_id(0) * ROWS + ROWS - 1
-        if last % tokens < ROWS:  # a person's token is among them
-            person = here & (row % tokens == 0)
-            for h in tl.static_range(HEADS):
-                value += tl.load(partial + ((row // tokens) * HEADS + h) * size + at[None, :], mask=person, other=0.0)
-    weight = tl.load(second_weight + at, mask=inside, other=0.0).to(tl.float32)
-    bias = tl.load(second_bias + at, mask=inside, other=0.0).to(tl.float32)
-    value = _normalised_rows(value, weight, bias, inside, size, second_eps)
-    tl.store(out + place, value.to(out.dtype.element_ty), mask=here)
+        people = items * HEADS
+        if program < people:
+            # A chain of short sums whose time is waiting for memory: all that does not depend on x is asked for first
+            # (EARLY; the output matrix only where the registers hold it, too).
+            b, h = program // HEADS, program % HEADS
+            i, t = tl.arange(0, WIDTH), tl.arange(0, FRAMES)
+            channel = h * width + i
+            wide = (i[:, None] < width) & inside[None, :]
+            queries = tl.load(query_weight + channel[:, None] * size + at[None, :], mask=wide, other=0.0)
+            place = b * kv_batch + h * kv_head + t[:, None] * kv_row + i[None, :]
+            memory = (t[:, None] < frames) & (i[None, :] < width)
+            key = tl.load(keys + place, mask=memory, other=0.0)
+            value = tl.load(values + place, mask=memory, other=0.0)
+            back = out_weight + at[:, None] * size + channel[None, :]
+            tall = inside[:, None] & (i[None, :] < width)
+            if EARLY:
+                outputs = tl.load(back, mask=tall, other=0.0)
+            gain = tl.load(first_weight + at, mask=inside, other=0.0).to(tl.float32)
+            shift = tl.load(first_bias + at, mask=inside, other=0.0).to(tl.float32)
+            token = b * tokens * size + at
+            take_turn(OVERLAP)
+            row = tl.load(x + token, mask=inside, other=0.0).to(tl.float32)
+            row = _normalised(row, gain, shift, inside, size, first_eps)
+            query = tl.sum(queries.to(tl.float32) * row[None, :], axis=1)
+            query += tl.load(query_bias + channel, mask=i < width, other=0.0).to(tl.float32)
+            scores = tl.sum(key.to(tl.float32) * query[None, :], axis=1)
+            scores = tl.where(t < frames, scores * tl.rsqrt(width.to(tl.float32)), float("-inf"))
+            scores = tl.exp(scores - tl.max(scores, axis=0))
+            attended = tl.sum(value.to(tl.float32) * scores[:, None], axis=0) / tl.sum(scores, axis=0)
+            if not EARLY:
+                outputs = tl.load(back, mask=tall, other=0.0)
+            added = tl.sum(outputs.to(tl.float32) * attended[None, :], axis=1)
+            tl.store(partial + program * size + at, added, mask=inside)
+            gain = tl.load(second_weight + at, mask=inside, other=0.0).to(tl.float32)
+            shift = tl.load(second_bias + at, mask=inside, other=0.0).to(tl.float32)
+            row += tl.load(known + token, mask=inside, other=0.0).to(tl.float32)
+            tl.debug_barrier()  # all of this program's numbers are written before its ticket is drawn
+            if tl.atomic_add(tickets + b, 1) == HEADS - 1:
+                tl.store(tickets + b, 0)
+                for head in tl.static_range(HEADS):
+                    theirs = partial + (b * HEADS + head) * size + at
+                    row += tl.load(theirs, mask=inside, other=0.0, cache_modifier=".cg")
+                row = _normalised(row, gain, shift, inside, size, second_eps)
+                tl.store(out + token, row.to(out.dtype.element_ty), mask=inside)
+    if program >= people:
+        person = 1 if HEADS > 0 else 0
+        frame = (program - people) * ROWS + tl.arange(0, ROWS)
+        item = frame // (tokens - person)
+        place = (frame + person * (item + 1))[:, None] * size + at[None, :]
+        here = (item < items)[:, None] & inside[None, :]
+        weight = tl.load(first_weight + at, mask=inside, other=0.0).to(tl.float32)
+        bias = tl.load(first_bias + at, mask=inside, other=0.0).to(tl.float32)
+        added = tl.load(known + place, mask=here, other=0.0).to(tl.float32)
+        take_turn(OVERLAP)
+        rows = tl.load(x + place, mask=here, other=0.0).to(tl.float32)
+        rows = _normalised_rows(rows, weight, bias, inside, size, first_eps) + added
+        weight = tl.load(second_weight + at, mask=inside, other=0.0).to(tl.float32)
+        bias = tl.load(second_bias + at, mask=inside, other=0.0).to(tl.float32)
+        rows = _normalised_rows(rows, weight, bias, inside, size, second_eps)
+        tl.store(out + place, rows.to(out.dtype.element_ty), mask=here)
 
 
 @triton.jit
@@ -183,6 +192,7 @@ class CrossAttention:
     query_bias: Tensor  # (d,)
     out_weight: Tensor  # (d, d)
     heads: int
+    tickets: Tensor  # (items or more,) int32, zeros between launches
 
     def __call__(self, x: Tensor, keys: Tensor, values: Tensor, known: Tensor, person: bool) -> Tensor:
         """norm2(norm1(x) + cross-attention).
@@ -193,33 +203,36 @@ class CrossAttention:
             known: (B, T, d) contiguous cross-attention of the frames; for the person its bias.
             person: whether the first token is the person's, which attends the memory.
         """
-        batch, tokens, size = x.shape
-        block = triton.next_power_of_2(size)
-        partial = self._of_person(x, keys, values, block) if person else x
-        out = torch.empty_like(x)
+        assert keys.stride() == values.stride() and keys.stride(3) == 1
+        assert len(x) <= len(self.tickets)
+        (batch, tokens, size), (frames, width) = x.shape, keys.shape[2:]
         (w1, b1, eps1), (w2, b2, eps2) = self.first_norm, self.second_norm
-        rows, heads = batch * tokens, self.heads if person else 0
-        tile, warps = _rows_of_program(rows)
-        _norms_kernel[triton.cdiv(rows, tile),](
-            x, known, partial, w1, b1, w2, b2, out, eps1, eps2, rows, tokens, size, heads, tile, block,
-            **launch(x, warps),
+        heads, tile = self.heads if person else 0, _cross_tile(x, self.heads, person)
+        partial = torch.empty(batch, heads, size, dtype=torch.float32, device=x.device) if person else x
+        out, people = torch.empty_like(x), batch * heads
+        _cross_kernel[people + triton.cdiv(batch * (tokens - person), tile.rows),](
+            x, known, partial, self.tickets, w1, b1, self.query_weight, self.query_bias, keys, values,
+            self.out_weight, w2, b2, out, eps1, eps2, batch, tokens, *keys.stride()[:3], frames, size, width,
+            heads, tile.rows, triton.next_power_of_2(size), triton.next_power_of_2(frames),
+            triton.next_power_of_2(width), tile.early, **launch(x, tile.warps),
         )  # fmt: skip
         return out
 
-    def _of_person(self, x: Tensor, keys: Tensor, values: Tensor, block: int) -> Tensor:
-        """(B, heads, d) float32: what each head adds to the person tokens."""
-        (batch, _, size), (frames, width) = x.shape, keys.shape[2:]
-        assert keys.stride() == values.stride() and keys.stride(3) == 1
-        out = torch.empty(batch, self.heads, size, dtype=torch.float32, device=x.device)
-        weight, bias, eps = self.first_norm
-        early, warps = False, 16
-        if x.element_size() == 2:  # as many programs as can be at work side by side, each with as many registers
-            early = batch * self.heads <= _ONE_WAVE
-            warps = 8 if early else 4
-        _person_kernel[batch, self.heads](
-            x, weight, bias, self.query_weight, self.query_bias, keys, values, self.out_weight, out, eps,
-            x.stride(0), *keys.stride()[:3], frames, size, width,
-            block, triton.next_power_of_2(frames), triton.next_power_of_2(width), early,
-            **launch(x, warps),
-        )  # fmt: skip
-        return out
+
+@dataclass(frozen=True)
+class _CrossTile:
+    """How the work of a cross-attention block is cut up."""
+
+    warps: int
+    rows: int  # of a program for frames
+    early: bool = False  # whether the output matrix is asked for first, too
+
+
+def _cross_tile(x: Tensor, heads: int, person: bool) -> _CrossTile:
+    """As many programs as can be at work side by side, each with as many registers."""
+    rows, few = x.shape[0] * x.shape[1], x.shape[0] * heads <= _ONE_WAVE
+    if not person:
+        return _CrossTile(1, 1) if rows <= FEW_ROWS else _CrossTile(2, 2)
+    if x.element_size() == 4:
+        return _CrossTile(16, 8)
+    return _CrossTile(8, 4, early=True) if few else _CrossTile(4, 8)

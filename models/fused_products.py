@@ -31,8 +31,7 @@ class Tile:
 
 
 # Measured on an H100: on few tokens (one window), and on many (eight).
-ATTENTION, ATTENTION_MANY = Tile(64, stages=1), Tile(128, warps=8, stages=1)
-ATTENTION_FLOAT32 = Tile(32, stages=1)
+ATTENTION, ATTENTION_FLOAT32 = Tile(64, stages=1), Tile(32, stages=1)
 DOWN, DOWN_FLOAT32 = Tile(64, 64, splits=2), Tile(64, 64, 32, splits=8, stages=3)
 FLOAT32, FLOAT32_WIDE, FLOAT32_MANY = Tile(32, 64, stages=3), Tile(64, 32, stages=2), Tile(64, 64, 32)
 _LONGEST = 128  # tokens
@@ -147,9 +146,7 @@ def can_attend(qkv: Tensor, heads: int) -> bool:
 def attention(qkv: Tensor, heads: int, first: int) -> Tensor:
     """Self-attention, asked by the tokens from `first` on: queries, keys, values (B, T, 3 d) -> (B, T - first, d)."""
     batch, tokens, size = qkv.shape
-    tile = ATTENTION if batch * tokens <= FEW_ROWS else ATTENTION_MANY
-    if qkv.dtype == torch.float32:
-        tile = ATTENTION_FLOAT32
+    tile = ATTENTION_FLOAT32 if qkv.dtype == torch.float32 else ATTENTION
     out = qkv.new_empty(batch, tokens - first, size // 3)
     _attention_kernel[triton.cdiv(tokens - first, tile.rows), heads, batch](
         qkv, out, tokens, first, size // 3,

@@ -126,7 +126,7 @@ class FusedStep:
         _tokens_kernel[triton.cdiv(size, _COLUMNS), triton.cdiv(total, _FRAMES), n](
             x, self.net.motion_in.weight, cache.frames, cache.person, self.table, self.tickets, self.line, out,
             total - window, window, dim, size, self.table.stride(0), n,
-            self.branches, _FRAMES, _COLUMNS, max(16, triton.next_power_of_2(dim)), _PRECISION, **launch(out),
+            self.branches, _FRAMES, _COLUMNS, max(16, triton.next_power_of_2(dim)), _PRECISION, **launch(out, few=True),
         )  # fmt: skip
         return out
 
@@ -136,7 +136,8 @@ class FusedStep:
         _update_kernel[triton.cdiv(window, _FRAMES), n](
             hidden, last.weight, last.bias, self.scales, self.table, self.line, x, before, noise,
             window, dim, self.table.stride(0), n,
-            size, self.branches, _FRAMES, max(16, triton.next_power_of_2(dim)), _UNITS, _PRECISION, **launch(hidden),
+            size, self.branches, _FRAMES, max(16, triton.next_power_of_2(dim)), _UNITS, _PRECISION,
+            **launch(hidden, few=True),
         )  # fmt: skip
 
     def __call__(self, x: Tensor, cache: WindowCache, before: Tensor, noise: Tensor) -> None:

@@ -10,21 +10,25 @@ import torch
 from torch import nn
 
 from utils.processes import end_processes, start_processes
+from utils.shared_gradients import SharedGradients
 from utils.train_step import Learner, StepConfig, make_update
 
-if __name__ == "__main__":
-    accelerator = start_processes("cpu")
+CONFIG = StepConfig(lr=0.1, grad_clip=0.7, ema_decay=0.5)
+
+
+def loss_of(net, used):
+    return lambda x: (sum(net[i](x) for i in used).square().mean(), {})
+
+
+def compare(accelerator, bucket_bytes):
     rank, processes = accelerator.process_index, accelerator.num_processes
     torch.manual_seed(0)
     network = nn.ModuleList([nn.Linear(3, 2), nn.Linear(3, 2), nn.Linear(3, 2)])
     alone = copy.deepcopy(network)
     items = torch.randn(2 * processes * 4, 3)  # two batches of four items a process
 
-    def loss_of(net, used):
-        return lambda x: (sum(net[i](x) for i in used).square().mean(), {})
-
-    config = StepConfig(lr=0.1, grad_clip=0.7, ema_decay=0.5)
-    learner = Learner(network, config, accelerator)
+    learner = Learner(network, CONFIG, accelerator)
+    learner.shared = SharedGradients(learner.parameters, bucket_bytes)
     learner.set_rates()
     ours = [batch.chunk(processes)[rank] for batch in items.chunk(2)]
     # The first layer has a gradient on every process, the second on one, the third on none: like dropped layers.
@@ -41,5 +45,11 @@ if __name__ == "__main__":
     torch.testing.assert_close(means["grad_norm"], norm)
     for found, expected in zip(network.parameters(), alone.parameters()):
         torch.testing.assert_close(found, expected)
-    print(f"process {rank} of {processes}: as one")
+
+
+if __name__ == "__main__":
+    accelerator = start_processes("cpu")
+    for bucket_bytes in (1 << 20, 1):  # all in one, every parameter alone
+        compare(accelerator, bucket_bytes)
+    print(f"process {accelerator.process_index} of {accelerator.num_processes}: as one")
     end_processes()

@@ -1,6 +1,10 @@
 """The CUDA kernels against their plain twins; on a machine without a GPU, in Triton's interpreter."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -21,7 +25,7 @@ from tests.test_cached_denoiser import conditions, draw, relative, talker
 
 pytest.importorskip("triton", reason="the kernels are written in Triton, which there is for Linux")
 
-from models import fused_layer, fused_products  # noqa: E402
+from models import fused_layer, fused_products, fused_step  # noqa: E402
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 TOLERANCES = {torch.float32: 2e-6, torch.float16: 2e-3}
@@ -67,19 +71,21 @@ def test_partial_products_and_their_norm(dtype):
         )
 
 
+@pytest.mark.parametrize(("person", "early"), [(False, False), (True, True), (True, False)])
 @pytest.mark.parametrize("rows", [1, 4])
-@pytest.mark.parametrize("person", [True, False])
-def test_between_attention_and_feed_forward(monkeypatch, rows, person):
-    """As many tokens to a program as on few, or on many; two items, so that not only the first token is a person's."""
-    monkeypatch.setattr(fused_layer, "_rows_of_program", lambda _: (rows, 4))
+def test_between_attention_and_feed_forward(monkeypatch, rows, person, early):
+    """Two items: not only the first token is a person's. And twice: every launch leaves its tickets as they were."""
+    monkeypatch.setattr(fused_layer, "_cross_tile", lambda *_: fused_layer._CrossTile(4, rows, early))
     layer = CachedDenoiser(talker(n_layers=1).to(DEVICE).denoising_net).layers[0]
     x, known, keys, values = (given(name, 2, 11, 32) for name in ("x", "known", "keys", "values"))
     keys, values = (t[:, :10].unflatten(2, (4, 8)).transpose(1, 2) for t in (keys, values))
     twin = layer.cross_block(x, [keys, values, known], None, int(person))
     layer.use_kernels()
-    found = layer.cross_block(x, [keys, values, known], None, int(person))
-    assert relative(found, twin) < 2e-6
-    assert relative(found[:, :1], twin[:, :1]) < 2e-6
+    for _ in range(2):
+        found = layer.cross_block(x, [keys, values, known], None, int(person))
+        assert relative(found, twin) < 2e-6
+        assert relative(found[:, :1], twin[:, :1]) < 2e-6
+        assert not layer.cross_kernel.tickets.any()
 
 
 def test_products_that_are_not_split():
@@ -122,6 +128,7 @@ def count(monkeypatch, owner, name: str) -> list:
 def coarse(monkeypatch):
     """Norms of many tokens at once: the interpreter takes its time for each program, whatever there is to do."""
     monkeypatch.setattr(fused_layer, "_rows_of_program", lambda rows: (64, 4))
+    monkeypatch.setattr(fused_layer, "_cross_tile", lambda *_: fused_layer._CrossTile(4, 64))
 
 
 @pytest.fixture
@@ -211,3 +218,13 @@ def test_guidance_without_weights():
     assert Guidance(style_scale=torch.ones(2, 1, 1)).weights() is None
     assert Guidance(threshold=DynamicThreshold(0.9)).weights() is None
     assert Guidance(folded=True).weights() == [1.0]
+
+
+def test_the_compiler_takes_every_kernel():
+    """For an H100, whatever machine this is: the interpreter takes what the compiler refuses."""
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    command = [sys.executable, str(Path(__file__).with_name("compile_kernels.py"))]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    kernels = {name for module in (fused_layer, fused_products, fused_step) for name in vars(module)}
+    assert set(done.stdout.split(":")[1].split()) == {name for name in kernels if name.endswith("_kernel")}

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from utils.errors import UserError
+from utils.shared_gradients import SharedGradients
 from utils.step_graph import GraphedStep
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Learner:
         self.optimizer._warned_capturable_if_run_uncaptured = True  # running it eagerly, too, is meant
         self.average = copy.deepcopy(network).requires_grad_(False) if config.ema_decay > 0 else None
         self.averaged = [] if self.average is None else [self.average.get_parameter(name) for name in trained]
+        self.shared = SharedGradients(self.parameters) if accelerator.num_processes > 1 else None
         self.step = 0
 
     @property
@@ -87,16 +89,19 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate  # a restored optimiser has its own
 
-    def add_gradients(self, loss: Loss, batch: Any, share: float) -> dict[str, Tensor]:
-        """Backward pass of `share` of a batch's loss; the loss and its terms."""
+    def add_gradients(self, loss: Loss, batch: Any, share: float, last: bool) -> dict[str, Tensor]:
+        """Backward pass of `share` of a batch's loss, the `last` one of this step or not; the loss and its terms."""
         with self.accelerator.autocast():
             total, terms = loss(batch)
-        self.accelerator.backward(total * share)
+        if last and self.shared is not None:
+            self.shared.begin()
+        self.accelerator.backward(total * (share / self.accelerator.num_processes))
         return {name: value.detach() for name, value in {"total": total, **terms}.items()}
 
     def apply_gradients(self) -> dict[str, Tensor]:
         """Average them over processes, clip them, update the weights and their average; {'grad_norm'} if clipped."""
-        self._share_gradients()
+        if self.shared is not None:
+            self.shared.finish()
         scaler, measured = self.accelerator.scaler, {}  # fp16 scales the loss up, lest small gradients vanish
         if scaler is not None:
             scaler.unscale_(self.optimizer)
@@ -109,25 +114,6 @@ class Learner:
             scaler.update()
         self._update_average()
         return measured
-
-    @torch.no_grad()
-    def _share_gradients(self) -> None:
-        """Average the gradients over the processes, in one piece.
-
-        Not by DistributedDataParallel: HuBERT's layer drop leaves out other layers on every process, and a captured
-        step wants one plain collective. A parameter without a gradient here counts as zero.
-        """
-        if self.accelerator.num_processes == 1:
-            return
-        for parameter in self.parameters:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        gradients = [parameter.grad for parameter in self.parameters]
-        flat = torch.cat([g.flatten() for g in gradients])
-        torch.distributed.all_reduce(flat)  # not by accelerate, which copies it first
-        pieces = flat.split([g.numel() for g in gradients])
-        torch._foreach_copy_(gradients, [piece.view_as(g) for piece, g in zip(pieces, gradients)])
-        torch._foreach_div_(gradients, self.accelerator.num_processes)
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -174,8 +160,8 @@ def make_update(learner: Learner, loss: Loss) -> Step:
     def update(batches: list[Any]) -> dict[str, Tensor]:
         learner.optimizer.zero_grad(set_to_none=True)
         share, means = 1 / len(batches), {}
-        for batch in batches:
-            for name, value in learner.add_gradients(loss, batch, share).items():
+        for i, batch in enumerate(batches, 1):
+            for name, value in learner.add_gradients(loss, batch, share, i == len(batches)).items():
                 means[name] = means.get(name, 0) + value * share
         return means | learner.apply_gradients()
 
