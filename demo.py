@@ -209,7 +209,7 @@ def run_many(args, model: Model, flame: Flame) -> None:
 def run_stream(args, model: Model, flame: Flame) -> None:
     """Audio as it comes, frames as they are made."""
     from models.live_session import open_output, run_live
-    from models.streaming import LIVE_STEPS, LiveConfig, LiveTalker
+    from models.streaming import LIVE_SAMPLER, LIVE_STEPS, LiveConfig, LiveTalker
     from utils.live_audio import MICROPHONE, STDIN, live_blocks
 
     if args.n_repetitions > 1:
@@ -221,8 +221,9 @@ def run_stream(args, model: Model, flame: Flame) -> None:
         raise UserError("--export: not from a stream; save its .npz, then export_motion.py")
     waits = args.audio in (STDIN, MICROPHONE) or Path(args.audio).is_fifo()  # for the speaker: never fall behind
     live = LiveConfig(hop=args.hop, look_ahead=args.look_ahead, catch_up=waits)
-    if args.steps is None and not model.published:
-        args.steps = model.animator.model.config.distilled_steps or LIVE_STEPS
+    if not model.published:
+        args.sampler = args.sampler or LIVE_SAMPLER
+        args.steps = args.steps or model.animator.model.config.distilled_steps or LIVE_STEPS
     speaker = make_speaker(args, model, flame, None)
     source = args.audio if waits else str(find_input(args.audio, [INPUT / "audio"]))
     name = args.output or "-"

@@ -26,7 +26,7 @@ from benchmarks.subject import INPUT, Subject, add_flags, check_flags, generatio
 from models.generation import GenerationConfig
 from models.mouth import opening_mm
 from models.sampling import SamplerConfig
-from models.streaming import LIVE_STEPS, LiveConfig, LiveTalker
+from models.streaming import LIVE_SAMPLER, LIVE_STEPS, LiveConfig, LiveTalker
 from utils.config import UserParser
 from utils.errors import cli
 from utils.frame_writers import joined
@@ -117,7 +117,7 @@ def main(argv: list[str] | None = None) -> None:
     clips = read_clips(INPUT / "audio", args.recordings.split(",") if args.recordings else None)
     subject = Subject.load(args.exp_name, args.iter, args.device)
     config, style = generation_config(subject, args), subject.style("normal")
-    few = replace(config, sampler=SamplerConfig("ddim", args.steps or LIVE_STEPS))
+    few = replace(config, sampler=SamplerConfig(LIVE_SAMPLER, args.steps or LIVE_STEPS))
     person, rows = (subject.shape, style), {}
     LiveTalker(subject.animator, person, few).warm_up()
     for settings in dict.fromkeys([config, few]):

@@ -15,7 +15,7 @@ from utils.errors import UserError
 
 log = logging.getLogger(__name__)
 
-FEW_STEPS = 15  # of ddim, for our models: docs/model_card.md
+FEW_STEPS_SAMPLER, FEW_STEPS = "dpmpp_2m", 12  # of our models: docs/sampling.md
 _PUBLISHED_SCALES = {"scale_style": 3.0, "scale_audio": 1.15}
 _OWN_SCALES = {"scale_style": 1.5, "scale_audio": 1.15}  # docs/model_card.md has the measurements
 
@@ -31,7 +31,7 @@ def add_sampling_flags(parser: argparse.ArgumentParser) -> None:
         help="dynamic thresholding quantile, 0: off (default: 0)")  # fmt: skip
     add("-dtmin", "--dynamic_threshold_min", dest="dtmin", type=float, default=1.0, help="(default: 1)")
     add("-dtmax", "--dynamic_threshold_max", dest="dtmax", type=float, default=4.0, help="(default: 4)")
-    add("--sampler", choices=SAMPLERS, help="(default: ddpm for published models, else ddim)")
+    add("--sampler", choices=SAMPLERS, help=f"(default: ddpm for published models, else {FEW_STEPS_SAMPLER})")
     add("--steps", type=int, help=f"network evaluations per window (default: all for ddpm, else {FEW_STEPS})")
     add("--no_context_audio_feat", action="store_true", help="encode audio window by window")
 
@@ -49,9 +49,11 @@ def check_sampling_flags(args: argparse.Namespace) -> None:
             raise UserError(f"--{flag} {scale}: must be a finite number; the default is {default:g}")
 
 
-def few_steps(options: TalkerConfig) -> int:
-    """How many ddim steps a model of ours takes if nobody says otherwise."""
-    return options.distilled_steps or min(FEW_STEPS, options.n_diff_steps)
+def few_steps(options: TalkerConfig) -> SamplerConfig:
+    """The solver of a model of ours if nobody says otherwise."""
+    if options.distilled_steps:
+        return SamplerConfig("ddim", options.distilled_steps)
+    return SamplerConfig(FEW_STEPS_SAMPLER, min(FEW_STEPS, options.n_diff_steps))
 
 
 def check_distilled(args: argparse.Namespace, guidance: Guidance, options: TalkerConfig) -> None:
@@ -77,11 +79,13 @@ def own_sampling(
     Raises:
         UserError: a number of steps that the model cannot take.
     """
-    steps = few_steps(options) if steps is None else steps
-    _check_steps(steps, options)
+    sampler = few_steps(options)
+    if steps is not None:
+        _check_steps(steps, options)
+        sampler = SamplerConfig(sampler.name, steps)
     audio, style = scales or (_OWN_SCALES["scale_audio"], _OWN_SCALES["scale_style"])
     guidance = Guidance(options.conditions, options.cfg_mode, audio, style)
-    return GenerationConfig(guidance, SamplerConfig("ddim", steps), fresh_noise=True)
+    return GenerationConfig(guidance, sampler, fresh_noise=True)
 
 
 def generation_config(args: argparse.Namespace, options: TalkerConfig, published: bool) -> GenerationConfig:
@@ -104,11 +108,11 @@ def generation_config(args: argparse.Namespace, options: TalkerConfig, published
     guidance = Guidance(conditions, mode, scales["scale_audio"], scales["scale_style"], threshold)
     if options.distilled_steps:
         check_distilled(args, guidance, options)
-    name = args.sampler or ("ddpm" if published else "ddim")
     if args.steps is not None:
         _check_steps(args.steps, options)
-    default = None if name == "ddpm" else few_steps(options)
-    sampler = SamplerConfig(name, args.steps or default)
+    few = few_steps(options)
+    name = args.sampler or ("ddpm" if published else few.name)
+    sampler = SamplerConfig(name, args.steps or (None if name == "ddpm" else few.steps))
     return GenerationConfig(
         guidance,
         sampler,

@@ -22,7 +22,7 @@ from utils.errors import UserError
 from utils.motion_file import Motion
 from utils.timebase import FPS, SAMPLE_RATE
 
-LIVE_STEPS = 4  # ddim steps a window of our models: docs/live.md
+LIVE_SAMPLER, LIVE_STEPS = "ddim", 4  # of our models: docs/live.md
 HOPS = (0.2, 4.0)  # seconds, the least and the most
 QUIET = 0.005  # RMS; a voice is taken to be at least so loud, so that a noise before the first word is not shouted
 

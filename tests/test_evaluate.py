@@ -74,7 +74,7 @@ def test_every_method_and_metric_is_there(scored):
     }
     assert len(found["clips"]["model"]["bob/000"]["lve"]["values"]) == 2
     assert {name: entry["formula"] != "" for name, entry in found["metrics"].items()} == dict.fromkeys(METRICS, True)
-    assert found["settings"]["sampling"]["config"]["sampler"] == {"name": "ddim", "steps": 1}
+    assert found["settings"]["sampling"]["config"]["sampler"] == {"name": "dpmpp_2m", "steps": 1}
     assert sorted(p.name for p in folder.iterdir()) == ["coef", "metrics.csv", "metrics.json", "report.html"]
 
 
