@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 from torch import nn
 
+from utils import shared_gradients
 from utils.processes import end_processes, start_processes
 from utils.shared_gradients import SharedGradients
 from utils.train_step import Learner, StepConfig, make_update
@@ -50,6 +51,7 @@ def compare(accelerator, bucket_bytes):
 if __name__ == "__main__":
     accelerator = start_processes("cpu")
     for bucket_bytes in (1 << 20, 1):  # all in one, every parameter alone
-        compare(accelerator, bucket_bytes)
+        for shared_gradients._SMALL in (1 << 16, 4):  # as copies, matrices where they are
+            compare(accelerator, bucket_bytes)
     print(f"process {accelerator.process_index} of {accelerator.num_processes}: as one")
     end_processes()

@@ -3,11 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+if TYPE_CHECKING:
+    from torch.distributed import Work
+
 BUCKET_BYTES = 32 << 20  # sent at once: enough for the link's full speed, little to wait for at the end
+_SMALL = 1 << 16  # numbers: gradients with fewer are sent in one piece, which costs a copy; others are where they are
+
+
+@dataclass
+class _Bucket:
+    """Parameters whose gradients are sent together."""
+
+    parameters: list[nn.Parameter]
+    missing: int = 0  # gradients still to come
+    small: list[nn.Parameter] = field(default_factory=list)
+    flat: Tensor | None = None  # of the small ones
+    work: Work | None = None
+
+    def send(self) -> None:
+        for parameter in self.parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        self.small = [p for p in self.parameters if p.numel() < _SMALL]
+        tensors = [p.grad for p in self.parameters if p.numel() >= _SMALL]
+        if self.small:
+            self.flat = torch.cat([p.grad.flatten() for p in self.small])
+            tensors.append(self.flat)
+        options = torch.distributed.AllreduceCoalescedOptions()
+        self.work = torch.distributed.group.WORLD.allreduce_coalesced(tensors, options)
+
+    def finish(self) -> None:
+        self.work.wait()
+        if self.small:
+            for parameter, piece in zip(self.small, self.flat.split([p.numel() for p in self.small])):
+                parameter.grad = piece.view_as(parameter)
+        self.flat = self.work = None
 
 
 class SharedGradients:
@@ -19,40 +55,30 @@ class SharedGradients:
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter], bucket_bytes: int = BUCKET_BYTES) -> None:
-        self._buckets = buckets(parameters, bucket_bytes)
-        self._missing: list[int] = []  # of each bucket, gradients still to come; empty: not sharing now
-        self._sent: list[tuple[Tensor, torch.distributed.Work]] = []
-        for i, bucket in enumerate(self._buckets):
-            for parameter in bucket:
-                parameter.register_post_accumulate_grad_hook(lambda _, i=i: self._arrived(i))
+        self._buckets = [_Bucket(found) for found in buckets(parameters, bucket_bytes)]
+        self._waiting: list[_Bucket] = []  # to be sent, in this order
+        for bucket in self._buckets:
+            for parameter in bucket.parameters:
+                parameter.register_post_accumulate_grad_hook(lambda _, bucket=bucket: self._arrived(bucket))
 
     def begin(self) -> None:
         """The coming backward pass is the last one of this step: its gradients are to be sent."""
-        self._missing = [len(bucket) for bucket in self._buckets]
+        self._waiting = list(self._buckets)
+        for bucket in self._buckets:
+            bucket.missing = len(bucket.parameters)
 
-    def _arrived(self, bucket: int) -> None:
-        if self._missing:
-            self._missing[bucket] -= 1
-            while len(self._sent) < len(self._buckets) and self._missing[len(self._sent)] == 0:
-                self._send()
-
-    def _send(self) -> None:
-        """The next bucket."""
-        bucket = self._buckets[len(self._sent)]
-        flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in bucket])
-        for parameter in bucket:
-            parameter.grad = None  # memory
-        self._sent.append((flat, torch.distributed.all_reduce(flat, async_op=True)))
+    def _arrived(self, bucket: _Bucket) -> None:
+        bucket.missing -= 1
+        while self._waiting and self._waiting[0].missing == 0:
+            self._waiting.pop(0).send()
 
     def finish(self) -> None:
         """Wait for all sums; they are the gradients now."""
-        while len(self._sent) < len(self._buckets):
-            self._send()
-        for bucket, (flat, work) in zip(self._buckets, self._sent):
-            work.wait()
-            for parameter, piece in zip(bucket, flat.split([p.numel() for p in bucket])):
-                parameter.grad = piece.view_as(parameter)
-        self._missing, self._sent = [], []
+        for bucket in self._waiting:
+            bucket.send()
+        self._waiting = []
+        for bucket in self._buckets:
+            bucket.finish()
 
 
 def buckets(parameters: Sequence[nn.Parameter], most_bytes: int) -> list[list[nn.Parameter]]:
