@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
@@ -39,8 +38,6 @@ def start_processes(device: str = "auto", precision: str = "fp32") -> Accelerato
     torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
     if chosen.index is not None:
         torch.cuda.set_device(chosen)
-    # What others wait for must not wait for a free multiprocessor.
-    os.environ.setdefault("TORCH_NCCL_HIGH_PRIORITY", "1")
     AcceleratorState._reset_state(reset_partial_state=True)  # another run in this Python process had its own
     return Accelerator(
         cpu=chosen.type == "cpu",
