@@ -12,7 +12,6 @@ from datasets.clip_store import ClipStore
 from datasets.crops import crop_random, crop_start, usable_clips
 from utils.audio import FULL_SCALE, standardise
 from utils.coefs import MotionCodec
-from utils.data_order import to_device
 
 
 class MotionPairs(Dataset):
@@ -41,6 +40,7 @@ class MotionPairs(Dataset):
         """
         self.n_motions = n_motions
         self.store, self.codec = store, codec
+        self._codecs: dict[torch.device, MotionCodec] = {}  # on the devices where batches are finished
         self._clips = list(usable_clips(store, clips, 2 * n_motions).items()) * repeats
         self._seed = seed
 
@@ -65,20 +65,36 @@ class MotionPairs(Dataset):
         """The clips that items come from."""
         return list(dict(self._clips))
 
-    def pair(self, clip: str, start: int, pcm: bool = False) -> dict[str, Tensor]:
-        """The item for frames start .. start + 2 n - 1 of a clip; with `pcm` audio is int16, as stored."""
-        frames = self.store.read_frames(clip, start, start + 2 * self.n_motions, "int16" if pcm else "float32")
-        exp, pose, shape = (torch.from_numpy(frames.coefs[name]) for name in ("exp", "pose", "shape"))
+    def pair(self, clip: str, start: int) -> dict[str, Tensor]:
+        """The item for frames start .. start + 2 n - 1 of a clip."""
+        frames = self.store.read_frames(clip, start, start + 2 * self.n_motions)
+        coefs = {name: torch.from_numpy(values) for name, values in frames.coefs.items()}
+        return self._item(torch.from_numpy(standardise(frames.audio)), coefs, 0)
+
+    def stored(self, clip: str, start: int) -> dict[str, Tensor]:
+        """The same as it is stored: audio int16 (1280 n,), raw exp, pose, shape (2 n, ...)."""
+        frames = self.store.read_frames(clip, start, start + 2 * self.n_motions, "int16")
+        return {"audio": torch.from_numpy(frames.audio)} | {k: torch.from_numpy(v) for k, v in frames.coefs.items()}
+
+    def finished(self, stored: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A collated batch of `stored` items, on whatever device it is -> the items, collated."""
+        return self._item(standardised(stored["audio"]), stored, 1)
+
+    def _item(self, audio: Tensor, raw: dict[str, Tensor], dim: int) -> dict[str, Tensor]:
+        """Standardised audio and raw coefficients, with the pair along `dim`."""
+        codec = self._codecs.get(audio.device)
+        if codec is None:  # once: copying would wait for the device
+            codec = self._codecs[audio.device] = self.codec.to(audio.device)
         halves = {
-            "audio": torch.from_numpy(frames.audio if pcm else standardise(frames.audio)),
-            "motion": self.codec.encode(exp, pose),
-            "shape": self.codec.stats.normalise("shape", shape),
+            "audio": audio,
+            "motion": codec.encode(raw["exp"], raw["pose"]),
+            "shape": codec.stats.normalise("shape", raw["shape"]),
         }
-        return {name: values.unflatten(0, (2, -1)) for name, values in halves.items()}
+        return {name: values.unflatten(dim, (2, -1)) for name, values in halves.items()}
 
 
 class StoredPairs(Dataset):
-    """The items of `MotionPairs` as workers send them: audio as it is stored, half the bytes. See `finished`."""
+    """The items of `MotionPairs` as workers send them, half the bytes; `MotionPairs.finished` does the rest."""
 
     def __init__(self, pairs: MotionPairs) -> None:
         self.pairs = pairs
@@ -87,13 +103,7 @@ class StoredPairs(Dataset):
         return len(self.pairs)
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Tensor]:
-        return self.pairs.pair(*self.pairs.locate(key), pcm=True)
-
-
-def finished(batch: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    """A collated batch of `StoredPairs` on the device, its audio standardised there: items of `MotionPairs`."""
-    batch = to_device(batch, device)
-    return {**batch, "audio": standardised(batch["audio"].flatten(1)).view(batch["audio"].shape)}
+        return self.pairs.stored(*self.pairs.locate(key))
 
 
 def standardised(pcm: Tensor) -> Tensor:
