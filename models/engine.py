@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 # tf32: float32 numbers, products rounded to 10 bits. fp16 has as many bits at twice the speed or more, bf16 has 7.
 PRECISIONS = ("float32", "tf32", "bf16", "fp16")
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_SLOW_BF16 = torch.backends.cpu.get_cpu_capability() == "AVX2"  # six times slower than float32 there
 _MAX_GRAPHS = 8  # kept at once; the one used longest ago goes first
 
 
@@ -49,8 +50,9 @@ class EngineConfig:
         """What of it this device can do."""
         if device.type == "cuda":
             return self
-        if self.precision in ("tf32", "fp16"):
-            log.warning("%s is for GPUs; computing in float32", self.precision)
+        if self.precision in ("tf32", "fp16") or (self.precision == "bf16" and _SLOW_BF16):
+            made_for = "processors with AVX-512" if self.precision == "bf16" else "GPUs"
+            log.warning("%s is for %s; computing in float32", self.precision, made_for)
             return replace(self, precision="float32", graph=False)
         return replace(self, graph=False)
 

@@ -1,11 +1,15 @@
 """A frozen linear layer for inference, in the form that its device multiplies fastest."""
 
+import functools
 import importlib.util
+import logging
 from types import ModuleType
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+log = logging.getLogger(__name__)
 
 # On processors with AVX2 alone oneDNN's GELU takes longer than PyTorch's.
 _FUSE_GELU = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
@@ -67,12 +71,28 @@ class FrozenLinear:
 
 
 def kernels_for(device: torch.device) -> ModuleType | None:
-    """`models.fused_products` where its CUDA kernels run; not every PyTorch comes with Triton."""
-    if device.type != "cuda" or importlib.util.find_spec("triton") is None:
+    """`models.fused_products` where our CUDA kernels run; not every PyTorch comes with Triton."""
+    if device.type != "cuda" or torch.version.cuda is None or importlib.util.find_spec("triton") is None:
+        return None
+    if not _kernels_run(device):
         return None
     from models import fused_products
 
     return fused_products
+
+
+@functools.cache
+def _kernels_run(device: torch.device) -> bool:
+    """Whether one of them does: Triton needs a C compiler, and knows GPUs from Ampere on."""
+    from models.fused_layer import norm_of_sum
+
+    try:
+        x = torch.zeros(1, 1, 16, device=device)
+        return not norm_of_sum(x, None, (x[0, 0], x[0, 0], 1e-5)).any().item()
+    except Exception as error:  # whatever compiler and driver may say
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        log.warning("PyTorch's own kernels are used, which are slower; Triton's fail here: %s", reason[0])
+        return False
 
 
 def _pack(weight: Tensor) -> Tensor | None:

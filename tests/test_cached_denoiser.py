@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+import models.engine
 import models.linear
 from models.cached_denoiser import BranchInputs, CachedDenoiser
 from models.diffusion import Schedule
@@ -129,7 +130,8 @@ def test_a_changed_window_changes_its_constants():
     assert torch.equal(engine.run(first, steps, x_T, gaussian_noise([1, 2], CPU)), a)
 
 
-def test_bf16_is_close():
+def test_bf16_is_close(monkeypatch):
+    monkeypatch.setattr(models.engine, "_SLOW_BF16", False)
     model = talker()
     given, x_T = conditions(model, 2), draw("x", 2, 100, 54)
     steps = solver_steps(SamplerConfig("ddim", 3), Schedule.make("cosine", 6), "sample")
@@ -145,7 +147,7 @@ def test_training_mode_is_refused():
         CachedDenoiser(make_talker().denoising_net.train())
 
 
-def test_precisions(caplog):
+def test_precisions(caplog, monkeypatch):
     with pytest.raises(ValueError, match="'fp8' is unknown; use one of float32"):
         EngineConfig("fp8")
     with pytest.raises(ValueError, match="needs the cached network"):
@@ -153,7 +155,11 @@ def test_precisions(caplog):
     for name in ("tf32", "fp16"):
         assert EngineConfig(name).on(CPU) == EngineConfig(graph=False)
         assert f"{name} is for GPUs" in caplog.text
+    monkeypatch.setattr(models.engine, "_SLOW_BF16", False)
     assert EngineConfig("bf16").on(CPU) == EngineConfig("bf16", graph=False)
+    monkeypatch.setattr(models.engine, "_SLOW_BF16", True)
+    assert EngineConfig("bf16").on(CPU) == EngineConfig(graph=False)
+    assert "bf16 is for processors with AVX-512" in caplog.text
     assert EngineConfig("tf32").on(torch.device("cuda")) == EngineConfig("tf32")
     assert torch.get_float32_matmul_precision() == "highest"
 

@@ -220,6 +220,23 @@ def test_guidance_without_weights():
     assert Guidance(folded=True).weights() == [1.0]
 
 
+def test_without_kernels_where_they_fail(monkeypatch, caplog):
+    """Say, on a machine with a GPU but without a C compiler."""
+    kernels_run = models.linear._kernels_run.__wrapped__
+    assert kernels_run(DEVICE)
+
+    def fail(*args):
+        raise RuntimeError("Failed to find C compiler.\nPlease specify via CC environment variable")
+
+    monkeypatch.setattr(fused_layer, "norm_of_sum", fail)
+    assert not kernels_run(DEVICE)
+    assert caplog.messages == [
+        "PyTorch's own kernels are used, which are slower; Triton's fail here: Failed to find C compiler."
+    ]
+    monkeypatch.setattr(models.linear, "_kernels_run", lambda device: False)
+    assert models.linear.kernels_for(torch.device("cuda")) is None
+
+
 def test_the_compiler_takes_every_kernel():
     """For an H100, whatever machine this is: the interpreter takes what the compiler refuses."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
