@@ -120,8 +120,9 @@ def encode(encoder: nn.Module, hidden: Tensor, run_layer: Callable[[nn.Module, T
     position = encoder.pos_conv_embed
     if convolves(hidden):
         placed = position.activation(spectral_convolution(hidden, position.conv))
-    else:
-        placed = position(hidden)
+    else:  # in 16 bits oneDNN's grouped convolutions are wrong for some sizes on processors with AMX
+        with torch.autocast(hidden.device.type, enabled=False):
+            placed = position(hidden.to(torch.promote_types(hidden.dtype, torch.float32)))
     hidden = encoder.dropout(encoder.layer_norm(hidden + placed))
     drop = encoder.config.layerdrop if encoder.training else 0.0
     for layer in encoder.layers:

@@ -67,6 +67,82 @@ def _normalised_rows(x, weight, bias, inside, size, eps):
 
 
 @triton.jit
+def _person(
+    x, known, partial, tickets, first_weight, first_bias, query_weight, query_bias, keys, values, out_weight,
+    second_weight, second_bias, out, first_eps, second_eps, tokens, kv_batch, kv_head, kv_row, frames, size, width,
+    HEADS: tl.constexpr, BLOCK: tl.constexpr, FRAMES: tl.constexpr, WIDTH: tl.constexpr,
+    EARLY: tl.constexpr, OVERLAP: tl.constexpr,
+):  # fmt: skip
+    """Head h for the person token of item b, in program (b, h); whichever head of an item comes last adds them up.
+
+    A chain of short sums whose time is waiting for memory: all that does not depend on x is asked for first (EARLY; the
+    output matrix only where the registers hold it, too).
+    """
+    program = tl.program_id(0)
+    b, h = program // HEADS, program % HEADS
+    at, i, t = tl.arange(0, BLOCK), tl.arange(0, WIDTH), tl.arange(0, FRAMES)
+    channel, inside, token = h * width + i, at < size, b * tokens * size + at
+    matrix = (i[:, None] < width) & inside[None, :]
+    queries = tl.load(query_weight + channel[:, None] * size + at[None, :], mask=matrix, other=0.0)
+    place = b * kv_batch + h * kv_head + t[:, None] * kv_row + i[None, :]
+    memory = (t[:, None] < frames) & (i[None, :] < width)
+    key = tl.load(keys + place, mask=memory, other=0.0)
+    value = tl.load(values + place, mask=memory, other=0.0)
+    back = out_weight + at[:, None] * size + channel[None, :]
+    matrix = inside[:, None] & (i[None, :] < width)
+    if EARLY:
+        outputs = tl.load(back, mask=matrix, other=0.0)
+    weight = tl.load(first_weight + at, mask=inside, other=0.0).to(tl.float32)
+    bias = tl.load(first_bias + at, mask=inside, other=0.0).to(tl.float32)
+    take_turn(OVERLAP)
+    row = tl.load(x + token, mask=inside, other=0.0).to(tl.float32)
+    row = _normalised(row, weight, bias, inside, size, first_eps)
+    query = tl.sum(queries.to(tl.float32) * row[None, :], axis=1)
+    query += tl.load(query_bias + channel, mask=i < width, other=0.0).to(tl.float32)
+    scores = tl.sum(key.to(tl.float32) * query[None, :], axis=1)
+    scores = tl.where(t < frames, scores * tl.rsqrt(width.to(tl.float32)), float("-inf"))
+    scores = tl.exp(scores - tl.max(scores, axis=0))
+    attended = tl.sum(value.to(tl.float32) * scores[:, None], axis=0) / tl.sum(scores, axis=0)
+    if not EARLY:
+        outputs = tl.load(back, mask=matrix, other=0.0)
+    added = tl.sum(outputs.to(tl.float32) * attended[None, :], axis=1)
+    tl.store(partial + program * size + at, added, mask=inside)
+    weight = tl.load(second_weight + at, mask=inside, other=0.0).to(tl.float32)
+    bias = tl.load(second_bias + at, mask=inside, other=0.0).to(tl.float32)
+    row += tl.load(known + token, mask=inside, other=0.0).to(tl.float32)
+    tl.debug_barrier()  # all of this program's numbers are written before its ticket is drawn
+    if tl.atomic_add(tickets + b, 1) == HEADS - 1:
+        tl.store(tickets + b, 0)
+        for head in tl.static_range(HEADS):
+            theirs = partial + (b * HEADS + head) * size + at
+            row += tl.load(theirs, mask=inside, other=0.0, cache_modifier=".cg")
+        row = _normalised(row, weight, bias, inside, size, second_eps)
+        tl.store(out + token, row.to(out.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def _frames(
+    x, known, first_weight, first_bias, second_weight, second_bias, out, first_eps, second_eps,
+    tile, person, items, tokens, size, ROWS: tl.constexpr, BLOCK: tl.constexpr, OVERLAP: tl.constexpr,
+):  # fmt: skip
+    """ROWS tokens of frames, from number `tile` ROWS on; `person`: tokens before an item's frames."""
+    at, frame = tl.arange(0, BLOCK), tile * ROWS + tl.arange(0, ROWS)
+    inside, item = at < size, frame // (tokens - person)
+    place = (frame + person * (item + 1))[:, None] * size + at[None, :]
+    here = (item < items)[:, None] & inside[None, :]
+    weight = tl.load(first_weight + at, mask=inside, other=0.0).to(tl.float32)
+    bias = tl.load(first_bias + at, mask=inside, other=0.0).to(tl.float32)
+    added = tl.load(known + place, mask=here, other=0.0).to(tl.float32)
+    take_turn(OVERLAP)
+    rows = tl.load(x + place, mask=here, other=0.0).to(tl.float32)
+    rows = _normalised_rows(rows, weight, bias, inside, size, first_eps) + added
+    weight = tl.load(second_weight + at, mask=inside, other=0.0).to(tl.float32)
+    bias = tl.load(second_bias + at, mask=inside, other=0.0).to(tl.float32)
+    rows = _normalised_rows(rows, weight, bias, inside, size, second_eps)
+    tl.store(out + place, rows.to(out.dtype.element_ty), mask=here)
+
+
+@triton.jit
 def _cross_kernel(
     x, known, partial, tickets, first_weight, first_bias, query_weight, query_bias, keys, values, out_weight,
     second_weight, second_bias, out, first_eps, second_eps,
@@ -74,75 +150,19 @@ def _cross_kernel(
     HEADS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, FRAMES: tl.constexpr, WIDTH: tl.constexpr,
     EARLY: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """Norm, plus cross-attention, norm. HEADS = 0: there is no person token.
-
-    The first programs are (item, head) of the person tokens; whichever of an item's heads comes last adds them up.
-    The others do ROWS of the frames' tokens each, meanwhile.
-    """
-    program, people = tl.program_id(0), 0
-    at = tl.arange(0, BLOCK)
-    inside = at < size
-    if HEADS > 0:
-        people = items * HEADS
-        if program < people:
-            # A chain of short sums whose time is waiting for memory: all that does not depend on x is asked for first
-            # (EARLY; the output matrix only where the registers hold it, too).
-            b, h = program // HEADS, program % HEADS
-            i, t = tl.arange(0, WIDTH), tl.arange(0, FRAMES)
-            channel = h * width + i
-            wide = (i[:, None] < width) & inside[None, :]
-            queries = tl.load(query_weight + channel[:, None] * size + at[None, :], mask=wide, other=0.0)
-            place = b * kv_batch + h * kv_head + t[:, None] * kv_row + i[None, :]
-            memory = (t[:, None] < frames) & (i[None, :] < width)
-            key = tl.load(keys + place, mask=memory, other=0.0)
-            value = tl.load(values + place, mask=memory, other=0.0)
-            back = out_weight + at[:, None] * size + channel[None, :]
-            tall = inside[:, None] & (i[None, :] < width)
-            if EARLY:
-                outputs = tl.load(back, mask=tall, other=0.0)
-            gain = tl.load(first_weight + at, mask=inside, other=0.0).to(tl.float32)
-            shift = tl.load(first_bias + at, mask=inside, other=0.0).to(tl.float32)
-            token = b * tokens * size + at
-            take_turn(OVERLAP)
-            row = tl.load(x + token, mask=inside, other=0.0).to(tl.float32)
-            row = _normalised(row, gain, shift, inside, size, first_eps)
-            query = tl.sum(queries.to(tl.float32) * row[None, :], axis=1)
-            query += tl.load(query_bias + channel, mask=i < width, other=0.0).to(tl.float32)
-            scores = tl.sum(key.to(tl.float32) * query[None, :], axis=1)
-            scores = tl.where(t < frames, scores * tl.rsqrt(width.to(tl.float32)), float("-inf"))
-            scores = tl.exp(scores - tl.max(scores, axis=0))
-            attended = tl.sum(value.to(tl.float32) * scores[:, None], axis=0) / tl.sum(scores, axis=0)
-            if not EARLY:
-                outputs = tl.load(back, mask=tall, other=0.0)
-            added = tl.sum(outputs.to(tl.float32) * attended[None, :], axis=1)
-            tl.store(partial + program * size + at, added, mask=inside)
-            gain = tl.load(second_weight + at, mask=inside, other=0.0).to(tl.float32)
-            shift = tl.load(second_bias + at, mask=inside, other=0.0).to(tl.float32)
-            row += tl.load(known + token, mask=inside, other=0.0).to(tl.float32)
-            tl.debug_barrier()  # all of this program's numbers are written before its ticket is drawn
-            if tl.atomic_add(tickets + b, 1) == HEADS - 1:
-                tl.store(tickets + b, 0)
-                for head in tl.static_range(HEADS):
-                    theirs = partial + (b * HEADS + head) * size + at
-                    row += tl.load(theirs, mask=inside, other=0.0, cache_modifier=".cg")
-                row = _normalised(row, gain, shift, inside, size, second_eps)
-                tl.store(out + token, row.to(out.dtype.element_ty), mask=inside)
-    if program >= people:
-        person = 1 if HEADS > 0 else 0
-        frame = (program - people) * ROWS + tl.arange(0, ROWS)
-        item = frame // (tokens - person)
-        place = (frame + person * (item + 1))[:, None] * size + at[None, :]
-        here = (item < items)[:, None] & inside[None, :]
-        weight = tl.load(first_weight + at, mask=inside, other=0.0).to(tl.float32)
-        bias = tl.load(first_bias + at, mask=inside, other=0.0).to(tl.float32)
-        added = tl.load(known + place, mask=here, other=0.0).to(tl.float32)
-        take_turn(OVERLAP)
-        rows = tl.load(x + place, mask=here, other=0.0).to(tl.float32)
-        rows = _normalised_rows(rows, weight, bias, inside, size, first_eps) + added
-        weight = tl.load(second_weight + at, mask=inside, other=0.0).to(tl.float32)
-        bias = tl.load(second_bias + at, mask=inside, other=0.0).to(tl.float32)
-        rows = _normalised_rows(rows, weight, bias, inside, size, second_eps)
-        tl.store(out + place, rows.to(out.dtype.element_ty), mask=here)
+    """Norm, plus cross-attention, norm. The first programs are the person tokens' heads; HEADS = 0: there is none."""
+    people, person = items * HEADS, 1 if HEADS > 0 else 0
+    if tl.program_id(0) >= people:
+        _frames(
+            x, known, first_weight, first_bias, second_weight, second_bias, out, first_eps, second_eps,
+            tl.program_id(0) - people, person, items, tokens, size, ROWS, BLOCK, OVERLAP,
+        )  # fmt: skip
+    elif HEADS > 0:
+        _person(
+            x, known, partial, tickets, first_weight, first_bias, query_weight, query_bias, keys, values, out_weight,
+            second_weight, second_bias, out, first_eps, second_eps,
+            tokens, kv_batch, kv_head, kv_row, frames, size, width, HEADS, BLOCK, FRAMES, WIDTH, EARLY, OVERLAP,
+        )  # fmt: skip
 
 
 @triton.jit
