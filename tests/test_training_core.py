@@ -473,6 +473,15 @@ def test_unknown_device(name):
         pick_device(name)
 
 
+def test_a_gpu_by_its_number_becomes_the_current_one(monkeypatch):
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(torch, "zeros", lambda *_, **__: torch.ones(()))
+    for name in ("cpu", "cuda", "cuda:1"):
+        pick_device(name)
+    assert chosen == [torch.device("cuda:1")]
+
+
 # Run folders
 
 

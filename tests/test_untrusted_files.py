@@ -13,6 +13,7 @@ from argparse import Namespace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from datasets.clip_encoding import decode_count
 from models.audio_encoder import audio_config, load_audio_encoder
@@ -271,6 +272,16 @@ def test_pictures_of_billions_of_pixels(tmp_path):
         (tmp_path / "t.png").write_bytes(png(*size))
         with pytest.raises(UserError, match=rf"t\.png: (has {size[0]} x|not a readable image)"):
             read_image(tmp_path / "t.png")
+
+
+def test_webp_is_not_opened(tmp_path):
+    """Pillow's reader takes memory for the size that a file claims before it tells it."""
+    Image.new("RGB", (8, 8)).save(tmp_path / "t.webp")
+    data = bytearray((tmp_path / "t.webp").read_bytes())
+    data[26:30] = struct.pack("<HH", 16383, 16383)
+    (tmp_path / "t.webp").write_bytes(data)
+    with pytest.raises(UserError, match=r"t\.webp: not a readable image \(of no known kind\); give a png or jpg"):
+        read_image(tmp_path / "t.webp")
 
 
 @pytest.mark.parametrize("text", [b"[" * 100_000, b'{"a":' * 100_000, b"\xff", b"{", b"[1]", b"9" * 5000, b"null"])

@@ -13,7 +13,7 @@ from utils.errors import UserError
 from utils.head_file import HeadFile
 from utils.head_uv import NO_UV
 
-IMAGES = ("PNG", "JPEG", "WEBP", "BMP")
+IMAGES = ("PNG", "JPEG", "BMP")  # not WEBP: opening one takes memory for the size it claims, before it is known
 MAX_SIDE, MAX_BYTES = 8192, 256 << 20  # of a texture: pixels, bytes of the file
 CLAY = (0.80, 0.73, 0.69)  # sRGB, for heads without colours
 
@@ -94,7 +94,7 @@ def read_image(path: Path) -> np.ndarray:
     """An image as uint8 (H, W, 3) RGB; its size is checked before it is unpacked.
 
     Raises:
-        UserError: missing, no png, jpg, webp or bmp, damaged, or of more than 8192 pixels a side.
+        UserError: missing, no png, jpg or bmp, damaged, or of more than 8192 pixels a side.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 

@@ -36,8 +36,6 @@ def start_processes(device: str = "auto", precision: str = "fp32") -> Accelerato
     if precision == "fp16" and chosen.type == "cpu":
         raise UserError("--precision fp16: needs a GPU; use bf16 or fp32")
     torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
-    if chosen.index is not None:
-        torch.cuda.set_device(chosen)
     AcceleratorState._reset_state(reset_partial_state=True)  # another run in this Python process had its own
     return Accelerator(
         cpu=chosen.type == "cpu",
@@ -66,6 +64,8 @@ def pick_device(name: str) -> torch.device:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"--device {name}: not available here; use cpu, or auto") from error
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)  # graphs and our kernels run on the current one
     return device
 
 
