@@ -10,6 +10,7 @@ import numpy as np
 
 from scripts_for_dataset.synthetic.engines import plain_text, to_16k
 from scripts_for_dataset.synthetic.ipa import Timed, from_espeak, join_silence
+from utils.audio import FULL_SCALE
 from utils.errors import UserError
 
 _SYNCHRONOUS, _PHONEME_EVENTS, _DONT_EXIT = 2, 0x0001, 0x8000
@@ -67,7 +68,7 @@ class _Engine:
         self._library.espeak_Synth(data, len(data) + 1, 0, 1, 0, 1, None, None)
         if not self._samples:
             raise UserError(f"espeak-ng: said nothing for {text[:40]!r}; check its installation")
-        audio = np.concatenate(self._samples).astype(np.float32) / 32768
+        audio = np.concatenate(self._samples).astype(np.float32) / FULL_SCALE
         times = [sample / self.rate for _, sample in self._events] + [len(audio) / self.rate]
         return audio, [(from_espeak(name), times[k], times[k + 1]) for k, (name, _) in enumerate(self._events)]
 
