@@ -233,8 +233,11 @@ def test_without_kernels_where_they_fail(monkeypatch, caplog):
     assert caplog.messages == [
         "PyTorch's own kernels are used, which are slower; Triton's fail here: Failed to find C compiler."
     ]
-    monkeypatch.setattr(models.linear, "_kernels_run", lambda device: False)
-    assert models.linear.kernels_for(torch.device("cuda")) is None
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    for runs, expected in ((False, None), (True, fused_products)):
+        monkeypatch.setattr(models.linear, "_kernels_run", lambda device, runs=runs: runs)
+        assert models.linear.kernels_for(torch.device("cuda")) is expected
+    assert models.linear.kernels_for(torch.device("cpu")) is None
 
 
 def test_the_compiler_takes_every_kernel():

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from utils import processes
 from utils.checkpoint import Checkpoint, load_checkpoint
 from utils.coefs import CoefStats
 from utils.errors import UserError
@@ -290,3 +291,13 @@ def test_a_gpu_by_its_number_becomes_the_current_one(monkeypatch):
     for name in ("cpu", "cuda", "cuda:1"):
         pick_device(name)
     assert chosen == [torch.device("cuda:1")]
+
+
+def test_each_process_begins_on_its_own_gpu(monkeypatch):
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for rank, name in (("1", "auto"), ("1", "cpu"), ("2", "auto")):  # the third: one GPU is shown to each process
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        processes._begin_on_own_gpu(name)
+    assert chosen == [1]

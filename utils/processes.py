@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
@@ -32,6 +33,7 @@ def start_processes(device: str = "auto", precision: str = "fp32") -> Accelerato
     from accelerate import Accelerator, InitProcessGroupKwargs
     from accelerate.state import AcceleratorState
 
+    _begin_on_own_gpu(device)
     chosen = pick_device(device)
     if precision == "fp16" and chosen.type == "cpu":
         raise UserError("--precision fp16: needs a GPU; use bf16 or fp32")
@@ -42,6 +44,13 @@ def start_processes(device: str = "auto", precision: str = "fp32") -> Accelerato
         mixed_precision=precision if precision in ("bf16", "fp16") else "no",
         kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=2))],  # others wait while one validates
     )
+
+
+def _begin_on_own_gpu(device: str) -> None:
+    """Otherwise all of a machine's processes would take memory of its first GPU before each has its own."""
+    local = int(os.environ.get("LOCAL_RANK", 0))
+    if device in ("auto", "cuda") and local < torch.cuda.device_count():
+        torch.cuda.set_device(local)
 
 
 def end_processes() -> None:
