@@ -109,6 +109,8 @@ def test_notations_of_rotations(tmp_path, notation):
         (np.tile(np.diag([1.0, 1, -1]).ravel(), (9, 1)), "matrix", "no rotations"),
         (np.zeros((9, 4)), "auto", "length 0"),
         (np.zeros((9, 3)), "6d", "do not fit"),
+        (np.tile([0, 0, 0, -1, 0, 1.0], (9, 1)), "6d", "no rotation can be made"),
+        (np.tile([1, 0, 0, 2, 0, 0.0], (9, 1)), "6d_columns", "no rotation can be made"),
         (np.zeros((9, 3)), "euler_XXY", "order of axes"),
         (np.zeros((9, 3)), "eulerish", "do not fit"),
     ],

@@ -71,10 +71,11 @@ def _matrices(values: np.ndarray, what: str) -> Rotation:
 def _from_6d(values: np.ndarray, columns: bool, what: str) -> np.ndarray:
     """Gram-Schmidt on two vectors, one after the other, which are the first two rows or columns of the matrix."""
     first, second = values[:, :3], values[:, 3:]
-    first = first / np.maximum(np.linalg.norm(first, axis=1, keepdims=True), 1e-12)
+    lengths = np.linalg.norm(first, axis=1, keepdims=True)
+    first = first / np.maximum(lengths, 1e-12)
     second = second - (first * second).sum(1, keepdims=True) * first
     length = np.linalg.norm(second, axis=1, keepdims=True)
-    if (length < 1e-6).any():
+    if min(lengths.min(initial=1), length.min(initial=1)) < 1e-6:
         raise UserError(f"{what}: holds 6-D values of which no rotation can be made; choose another notation")
     second = second / length
     return np.stack([first, second, np.cross(first, second)], axis=2 if columns else 1)

@@ -95,6 +95,8 @@ def _memory() -> tuple[int, int]:
 
 def _hides_memory_error(error: BaseException | None) -> str:
     for one in causes(error):
+        if type(one).__module__.startswith("av."):
+            continue  # FFmpeg's own word for more than 2 GB at once, which it does not even ask for
         if isinstance(one, MemoryError) or "can't allocate memory" in str(one):
             return "asked for more memory than there is"
     return ""
