@@ -223,7 +223,8 @@ def run_stream(args, model: Model, flame: Flame) -> None:
     live = LiveConfig(hop=args.hop, look_ahead=args.look_ahead, catch_up=waits)
     if not model.published:
         args.sampler = args.sampler or LIVE_SAMPLER
-        args.steps = args.steps or model.animator.model.config.distilled_steps or LIVE_STEPS
+        if args.steps is None:
+            args.steps = model.animator.model.config.distilled_steps or LIVE_STEPS
     speaker = make_speaker(args, model, flame, None)
     source = args.audio if waits else str(find_input(args.audio, [INPUT / "audio"]))
     name = args.output or "-"

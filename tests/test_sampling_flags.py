@@ -70,3 +70,9 @@ def test_streams_of_our_models(monkeypatch, flags, expected):
     with pytest.raises(SystemExit):
         demo.main(["--stream", "--device", "cpu", "-a", "librivox_austen_0890.flac", *flags])
     assert found == [expected]
+
+
+def test_a_stream_without_steps(capsys):
+    with pytest.raises(SystemExit):
+        demo.main(["--stream", "--device", "cpu", "-a", "librivox_austen_0890.flac", "--steps", "0"])
+    assert "--steps 0" in capsys.readouterr().err
