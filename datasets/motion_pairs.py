@@ -40,7 +40,6 @@ class MotionPairs(Dataset):
         """
         self.n_motions = n_motions
         self.store, self.codec = store, codec
-        self._codecs: dict[torch.device, MotionCodec] = {}  # on the devices where batches are finished
         self._clips = list(usable_clips(store, clips, 2 * n_motions).items()) * repeats
         self._seed = seed
 
@@ -69,32 +68,16 @@ class MotionPairs(Dataset):
         """The item for frames start .. start + 2 n - 1 of a clip."""
         frames = self.store.read_frames(clip, start, start + 2 * self.n_motions)
         coefs = {name: torch.from_numpy(values) for name, values in frames.coefs.items()}
-        return self._item(torch.from_numpy(standardise(frames.audio)), coefs, 0)
+        return _halves(torch.from_numpy(standardise(frames.audio)), coefs, self.codec, 0)
 
     def stored(self, clip: str, start: int) -> dict[str, Tensor]:
         """The same as it is stored: audio int16 (1280 n,), raw exp, pose, shape (2 n, ...)."""
         frames = self.store.read_frames(clip, start, start + 2 * self.n_motions, "int16")
         return {"audio": torch.from_numpy(frames.audio)} | {k: torch.from_numpy(v) for k, v in frames.coefs.items()}
 
-    def finished(self, stored: dict[str, Tensor]) -> dict[str, Tensor]:
-        """A collated batch of `stored` items, on whatever device it is -> the items, collated."""
-        return self._item(standardised(stored["audio"]), stored, 1)
-
-    def _item(self, audio: Tensor, raw: dict[str, Tensor], dim: int) -> dict[str, Tensor]:
-        """Standardised audio and raw coefficients, with the pair along `dim`."""
-        codec = self._codecs.get(audio.device)
-        if codec is None:  # once: copying would wait for the device
-            codec = self._codecs[audio.device] = self.codec.to(audio.device)
-        halves = {
-            "audio": audio,
-            "motion": codec.encode(raw["exp"], raw["pose"]),
-            "shape": codec.stats.normalise("shape", raw["shape"]),
-        }
-        return {name: values.unflatten(dim, (2, -1)) for name, values in halves.items()}
-
 
 class StoredPairs(Dataset):
-    """The items of `MotionPairs` as workers send them, half the bytes; `MotionPairs.finished` does the rest."""
+    """The items of `MotionPairs` as workers send them, half the bytes; `finished` does the rest."""
 
     def __init__(self, pairs: MotionPairs) -> None:
         self.pairs = pairs
@@ -104,6 +87,21 @@ class StoredPairs(Dataset):
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Tensor]:
         return self.pairs.stored(*self.pairs.locate(key))
+
+
+def finished(batch: dict[str, Tensor], codec: MotionCodec) -> dict[str, Tensor]:
+    """A collated batch of `StoredPairs` -> items of `MotionPairs`; batch and codec are on the device that does it."""
+    return _halves(standardised(batch["audio"]), batch, codec, 1)
+
+
+def _halves(audio: Tensor, raw: dict[str, Tensor], codec: MotionCodec, dim: int) -> dict[str, Tensor]:
+    """Standardised audio and raw coefficients, normalised and cut in two along `dim`."""
+    whole = {
+        "audio": audio,
+        "motion": codec.encode(raw["exp"], raw["pose"]),
+        "shape": codec.stats.normalise("shape", raw["shape"]),
+    }
+    return {name: values.unflatten(dim, (2, -1)) for name, values in whole.items()}
 
 
 def standardised(pcm: Tensor) -> Tensor:

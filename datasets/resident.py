@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from datasets.motion_pairs import MotionPairs, StoredPairs, standardised
+from datasets.motion_pairs import MotionPairs, StoredPairs, finished, standardised
 from datasets.style_pairs import StylePairs
 from utils.data_order import EndlessBatches, Share, to_device, training_batches
 from utils.runtime import RunConfig
@@ -125,4 +125,7 @@ def read_by_workers(
     source = StoredPairs(pairs) if speech else pairs
     batches = training_batches(source, config.batch_size, config.seed, config.num_workers, start, share)
     here = (to_device(batch, device) for batch in batches)
-    return map(pairs.finished, here) if speech else here
+    if not speech:
+        return here
+    codec = pairs.codec.to(device)  # once: copying waits for the device
+    return (finished(batch, codec) for batch in here)

@@ -3,7 +3,7 @@ import torch
 from torch.utils.data import default_collate
 
 from datasets.clip_store import ClipStore
-from datasets.motion_pairs import MotionPairs, StoredPairs
+from datasets.motion_pairs import MotionPairs, StoredPairs, finished
 from datasets.resident import ResidentBatches
 from datasets.style_pairs import StylePairs
 from tests.small_store import LEGACY
@@ -33,7 +33,7 @@ def test_what_workers_send_becomes_the_items():
     keys = [(epoch, index) for epoch in (0, 5) for index in range(len(dataset))]
     stored = default_collate([StoredPairs(dataset)[key] for key in keys])
     assert stored["audio"].dtype == torch.int16  # half of what goes through the workers' pipes
-    batch, items = dataset.finished(stored), default_collate([dataset[key] for key in keys])
+    batch, items = finished(stored, dataset.codec), default_collate([dataset[key] for key in keys])
     assert torch.equal(batch["motion"], items["motion"]) and torch.equal(batch["shape"], items["shape"])
     torch.testing.assert_close(batch["audio"], items["audio"], atol=2e-4, rtol=0)
 
