@@ -96,7 +96,9 @@ def _memory() -> tuple[int, int]:
 def _hides_memory_error(error: BaseException | None) -> str:
     for one in causes(error):
         if type(one).__module__.startswith("av."):
-            continue  # FFmpeg's own word for more than 2 GB at once, which it does not even ask for
+            # FFmpeg refuses more than 2 GB at once without asking for it. Before LIMIT denies it anything it has more
+            # than MAX_RESERVED, which `_cost` reports.
+            continue
         if isinstance(one, MemoryError) or "can't allocate memory" in str(one):
             return "asked for more memory than there is"
     return ""
