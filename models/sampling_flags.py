@@ -49,7 +49,7 @@ def check_sampling_flags(args: argparse.Namespace) -> None:
             raise UserError(f"--{flag} {scale}: must be a finite number; the default is {default:g}")
 
 
-def few_steps(options: TalkerConfig) -> SamplerConfig:
+def default_sampler(options: TalkerConfig) -> SamplerConfig:
     """The solver of a model of ours if nobody says otherwise."""
     if options.distilled_steps:
         return SamplerConfig("ddim", options.distilled_steps)
@@ -79,7 +79,7 @@ def own_sampling(
     Raises:
         UserError: a number of steps that the model cannot take.
     """
-    sampler = few_steps(options)
+    sampler = default_sampler(options)
     if steps is not None:
         _check_steps(steps, options)
         sampler = SamplerConfig(sampler.name, steps)
@@ -110,9 +110,9 @@ def generation_config(args: argparse.Namespace, options: TalkerConfig, published
         check_distilled(args, guidance, options)
     if args.steps is not None:
         _check_steps(args.steps, options)
-    few = few_steps(options)
-    name = args.sampler or ("ddpm" if published else few.name)
-    sampler = SamplerConfig(name, args.steps or (None if name == "ddpm" else few.steps))
+    default = default_sampler(options)
+    name = args.sampler or ("ddpm" if published else default.name)
+    sampler = SamplerConfig(name, args.steps or (None if name == "ddpm" else default.steps))
     return GenerationConfig(
         guidance,
         sampler,
