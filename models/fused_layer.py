@@ -115,7 +115,7 @@ def _person(
         tl.store(tickets + b, 0)
         for head in tl.static_range(HEADS):
             theirs = partial + (b * HEADS + head) * size + at
-            row += tl.load(theirs, mask=inside, other=0.0, cache_modifier=".cg")
+            row += tl.load(theirs, mask=inside, other=0.0, cache_modifier=".cg")  # not from this processor's own cache
         row = _normalised(row, weight, bias, inside, size, second_eps)
         tl.store(out + token, row.to(out.dtype.element_ty), mask=inside)
 
