@@ -13,10 +13,11 @@ import torch
 from models.denoiser import DenoiserConfig
 
 
-def step_flop(config: DenoiserConfig, samples: int, branches: int, cached: bool) -> int:
+def step_flop(config: DenoiserConfig, samples: int, branches: int, persons: int, cached: bool) -> int:
     """Floating-point operations of the matrix products of one step (a multiplication and an addition each).
 
-    Cached: without the products whose result is kept, and with the last layer for the window's frames only.
+    Cached: without the products whose result is kept, with the first self-attention for each of the branches' distinct
+    persons, and the last layer for the window's frames only.
     """
     d, frames, window = config.feature_dim, config.n_frames, config.n_motions
     tokens, batch, hidden = 1 + frames, samples * branches, d * config.mlp_ratio
@@ -26,7 +27,8 @@ def step_flop(config: DenoiserConfig, samples: int, branches: int, cached: bool)
         last = cached and layer == config.n_layers - 1
         n = window if last else tokens
         asking = n if not lookup else 0 if last else 1
-        total += 2 * batch * (tokens * d * 3 * d + 2 * n * tokens * d + n * d * d)  # self-attention
+        attending = samples * persons if cached and layer == 0 else batch
+        total += 2 * attending * (tokens * d * 3 * d + 2 * n * tokens * d + n * d * d)  # self-attention
         total += 2 * batch * (2 * asking * d * d + 2 * asking * frames * d + 2 * n * d * hidden)
         if not cached:
             total += 2 * batch * frames * d * 2 * d  # keys and values of the memory

@@ -5,7 +5,8 @@ Exact up to rounding; `Denoiser` is the plain twin. What stays constant over the
 - The audio memory, so every layer's keys and values. With alignment width 1 each frame token attends a single memory
   token, whose weight is then 1: its cross-attention is that token's value, a constant. Only the person token attends.
 - Previous motion, indicator, positions and biases of the input tokens. The step enters through the person token alone.
-- Guidance branches differ in memory and person only, so the noisy motion is projected once for all of them.
+- Guidance branches differ in memory and person only: the noisy motion is projected once for all of them, and the first
+  self-attention, which sees no memory yet, is evaluated once for each person.
 
 The last layer is evaluated for the window's frames alone. Biases that end in a residual sum are moved into the norm
 before it (and taken out of the matrix that reads the norm), so that sums are accumulated inside the matrix products.
@@ -14,7 +15,7 @@ On a GPU the token-wise work is done by `models.fused_layer`, some products by `
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -25,25 +26,54 @@ from models.linear import FrozenLinear, kernels_for
 
 
 @dataclass(frozen=True)
-class WindowCache:
-    """The constants of a window; N samples, R guidance branches (B = R N, branch by branch), P + L frames."""
+class Branches:
+    """Which of the distinct persons and audio memories each of R guidance branches sees."""
 
-    person: Tensor  # (B, d): person tokens without the step
+    person_of: tuple[int, ...]
+    memory_of: tuple[int, ...]
+
+    @property
+    def persons(self) -> int:
+        """How many there are."""
+        return max(self.person_of) + 1
+
+    def apart(self) -> Branches:
+        """When what a branch has heard has made its person one of its own."""
+        return replace(self, person_of=tuple(range(len(self.person_of))))
+
+
+def _spread(x: Tensor, which: tuple[int, ...]) -> Tensor:
+    """What the branches see: (K N, ...) of K distinct persons or memories -> (R N, ...)."""
+    parts = x.chunk(max(which) + 1)
+    return x if which == tuple(range(len(parts))) else torch.cat([parts[k] for k in which])
+
+
+@dataclass(frozen=True)
+class WindowCache:
+    """The constants of a window; N samples, R guidance branches (B = R N, branch by branch), P + L frames.
+
+    Those of the memory are kept once for each distinct one (M = memories N) where a kernel looks them up, else M = B.
+    """
+
+    branches: Branches
+    person: Tensor  # (persons N, d): person tokens without the step
     frames: Tensor  # (N, P + L, d): frame tokens without the noisy motion
-    keys: list[Tensor]  # per layer (B, heads, P + L, d / heads)
+    keys: list[Tensor]  # per layer (M, heads, P + L, d / heads)
     values: list[Tensor]  # the same
-    cross: list[Tensor]  # per layer what is known of the cross-attention: (B, 1 + P + L, d), or its bias (d,) alone
+    cross: list[Tensor]  # per layer what is known of the cross-attention: (M, 1 + P + L, d), or its bias (d,) alone
 
     def tensors(self) -> list[Tensor]:
         return [self.person, self.frames, *self.keys, *self.values, *self.cross]
 
     def copy_(self, other: WindowCache) -> None:
         """Take over another window's constants, keeping the memory."""
+        assert self.branches == other.branches
         for mine, theirs in zip(self.tensors(), other.tensors(), strict=True):
             mine.copy_(theirs)
 
     def clone(self) -> WindowCache:
         return WindowCache(
+            self.branches,
             self.person.clone(),
             self.frames.clone(),
             *([tensor.clone() for tensor in tensors] for tensors in (self.keys, self.values, self.cross)),
@@ -54,9 +84,9 @@ class WindowCache:
 class BranchInputs:
     """What the guidance branches of a window see."""
 
+    branches: Branches
     memories: list[Tensor]  # distinct audio memories (N, P + L, F)
-    memory_of: list[int]  # per branch, which of them
-    person: Tensor  # (B, person_dim)
+    person: Tensor  # (persons N, person_dim), distinct ones
     prev_motion: Tensor  # (N, P, D)
     indicator: Tensor | None  # (N, L)
 
@@ -115,17 +145,20 @@ class _Layer:
         )
         self.norm_kernel, self.products = fused_layer.norm_of_sum, fused_products
 
-    def __call__(self, x: Tensor, window: list[Tensor], mask: Tensor | None, first: int, n: int) -> Tensor:
-        """Tokens (B, T, d) -> those from `first` on; see `cross_attention` for the others. Overwrites x."""
-        return self.feed_forward(self.cross_block(self.self_attention(x, first), window, mask, n))
+    def __call__(
+        self, x: Tensor, window: list[Tensor], mask: Tensor | None, first: int, n: int, branches: Branches
+    ) -> Tensor:
+        """Tokens (persons N, T, d) -> those from `first` on, (B, T', d); see `cross_attention`. Overwrites x."""
+        return self.feed_forward(self.cross_block(self.self_attention(x, first), window, mask, n, branches))
 
-    def cross_block(self, x: Tensor, window: list[Tensor], mask: Tensor | None, n: int) -> Tensor:
-        """norm2(cross_attention(norm1(x))); see `cross_attention`."""
+    def cross_block(self, x: Tensor, window: list[Tensor], mask: Tensor | None, n: int, branches: Branches) -> Tensor:
+        """norm2(cross_attention(norm1(x))) of all branches; see `cross_attention`."""
         keys, values, known = window
         looked_up = known.dim() == 3 and n < 2
         if self.cross_kernel is not None and looked_up:
-            return self.cross_kernel(x, keys, values, known, person=n == 1)
-        return self.norm2(self.cross_attention(self.norm1(x), window, mask, n))
+            return self.cross_kernel(x, keys, values, known, n == 1, branches)
+        x = _spread(self.norm1(x), branches.person_of)
+        return self.norm2(self.cross_attention(x, window, mask, n))
 
     def split(self, x: Tensor) -> Tensor:
         """(B, T, k d) -> (k, B, heads, T, d / heads)."""
@@ -193,23 +226,24 @@ class CachedDenoiser:
     @torch.no_grad()
     def window(self, given: BranchInputs) -> WindowCache:
         """The constants of a window."""
-        n, n_last = len(given.prev_motion), self.config.n_motions
+        n_last = self.config.n_motions
         memory = torch.cat(given.memories).to(self.dtype)
-        branch = torch.arange(len(memory), device=memory.device).view(-1, n)[given.memory_of].flatten()
         keys, values, cross = [], [], []
         for layer in self.layers:
             key, value = layer.key_value(memory).chunk(2, dim=-1)
             known = layer.cross_bias
             if self.lookup:
                 known = F.pad(layer.cross_out(value), (0, 0, 1, 0)) + known  # person: to be added
-                known = known[branch] if layer is not self.layers[-1] else known[branch, -n_last:]
-            keys.append(layer.split(key)[0][branch])
-            values.append(layer.split(value)[0][branch])
-            cross.append(known)
-        return WindowCache(*self._constants(given), keys, values, cross)
+                known = known if layer is not self.layers[-1] else known[:, -n_last:].contiguous()
+            of_layer = [layer.split(key)[0], layer.split(value)[0], known]
+            if not self.lookup or layer.cross_kernel is None:
+                of_layer = [_spread(t, given.branches.memory_of) if t.dim() > 1 else t for t in of_layer]
+            for kept, tensor in zip((keys, values, cross), of_layer):
+                kept.append(tensor)
+        return WindowCache(given.branches, *self._constants(given), keys, values, cross)
 
     def _constants(self, given: BranchInputs) -> tuple[Tensor, Tensor]:
-        """Constant parts of the person tokens (B, d) and of the frame tokens (N, P + L, d)."""
+        """Constant parts of the person tokens (persons N, d) and of the frame tokens (N, P + L, d)."""
         net, config = self.net, self.config
         n, device = len(given.prev_motion), given.prev_motion.device
         motion = F.pad(given.prev_motion, (0, 0, 0, config.n_motions))
@@ -236,9 +270,9 @@ class CachedDenoiser:
         return self.motion_out(self.hidden(self.tokens(x, step, cache), cache).float())
 
     def tokens(self, x: Tensor, step: Tensor, cache: WindowCache) -> Tensor:
-        """The layers' input of all branches, (B, 1 + P + L, d)."""
+        """The layers' input, (persons N, 1 + P + L, d)."""
         n, n_prev = len(x), self.config.n_prev_motions
-        shape = (len(cache.person) // n, n, -1, self.config.feature_dim)
+        shape = (cache.branches.persons, n, -1, self.config.feature_dim)
         current = cache.frames[:, n_prev:] + self.motion_in(x.to(self.dtype))
         person = (cache.person + step).to(self.dtype).view(shape)
         tokens = torch.cat([person, *(t.expand(shape) for t in (cache.frames[:, :n_prev], current))], dim=2)
@@ -246,10 +280,11 @@ class CachedDenoiser:
 
     def hidden(self, tokens: Tensor, cache: WindowCache) -> Tensor:
         """Through the layers -> what the last matrix is applied to, (B, L, h)."""
-        last = self.layers[-1]
+        last, branches = self.layers[-1], cache.branches
         for layer, *window in zip(self.layers, cache.keys, cache.values, cache.cross):
             first = 1 + self.config.n_prev_motions if layer is last else 0
             asking = int(layer is not last) if self.lookup else tokens.shape[1] - first
             mask = None if self.mask is None else self.mask[first:]
-            tokens = layer(tokens, window, mask, first, asking)
+            tokens = layer(tokens, window, mask, first, asking, branches)
+            branches = branches.apart()
         return self.hidden_out.gelu(tokens)

@@ -21,10 +21,10 @@ _PRECISION = "tf32x3"  # single precision to the last bits, on tensor cores
 def _tokens_kernel(
     x, weight, frames, person, table, tickets, line, out,
     before, window, dim, size, stride, samples,
-    BRANCHES: tl.constexpr, FRAMES: tl.constexpr, COLUMNS: tl.constexpr, DIM: tl.constexpr,
+    PERSONS: tl.constexpr, FRAMES: tl.constexpr, COLUMNS: tl.constexpr, DIM: tl.constexpr,
     PRECISION: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """Tokens (B, 1 + before + window, size) of all branches. Program (column tile, frame tile, sample).
+    """Tokens (persons N, 1 + before + window, size). Program (column tile, frame tile, sample).
 
     Which line of the table is this step's comes from a ticket that each program draws: it needs no kernel of its own.
     """
@@ -44,14 +44,14 @@ def _tokens_kernel(
     here = (frame < total)[:, None] & inside[None, :]
     token = tl.load(frames + (n * total + frame)[:, None] * size + column[None, :], mask=here, other=0.0)
     token = tl.dot(noisy, matrix, input_precision=PRECISION) + token.to(tl.float32)
-    for branch in tl.static_range(BRANCHES):
-        item = branch * samples + n
+    for who in tl.static_range(PERSONS):
+        item = who * samples + n
         place = out + (item * (1 + total) + 1 + frame)[:, None] * size + column[None, :]
         tl.store(place, token.to(out.dtype.element_ty), mask=here)
     if tl.program_id(1) == 0:
         step = tl.load(table + now * stride + 6 + column, mask=inside, other=0.0)
-        for branch in tl.static_range(BRANCHES):
-            item = branch * samples + n
+        for who in tl.static_range(PERSONS):
+            item = who * samples + n
             first = tl.load(person + item * size + column, mask=inside, other=0.0) + step
             tl.store(out + item * (1 + total) * size + column, first.to(out.dtype.element_ty), mask=inside)
         if (tl.program_id(0) == 0) & (n == 0):
@@ -119,14 +119,15 @@ class FusedStep:
         self.tickets.zero_()
 
     def tokens(self, x: Tensor, cache: WindowCache) -> Tensor:
-        """x (N, L, D) -> all branches' tokens (B, 1 + P + L, d), of the next line of the table."""
+        """x (N, L, D) -> tokens (persons N, 1 + P + L, d), of the next line of the table."""
         n, window, dim = x.shape
         total, size = cache.frames.shape[1:]
         out = torch.empty(len(cache.person), 1 + total, size, dtype=cache.frames.dtype, device=x.device)
         _tokens_kernel[triton.cdiv(size, _COLUMNS), triton.cdiv(total, _FRAMES), n](
             x, self.net.motion_in.weight, cache.frames, cache.person, self.table, self.tickets, self.line, out,
             total - window, window, dim, size, self.table.stride(0), n,
-            self.branches, _FRAMES, _COLUMNS, max(16, triton.next_power_of_2(dim)), _PRECISION, **launch(out, few=True),
+            cache.branches.persons, _FRAMES, _COLUMNS, max(16, triton.next_power_of_2(dim)), _PRECISION,
+            **launch(out, few=True),
         )  # fmt: skip
         return out
 

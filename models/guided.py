@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from models.cached_denoiser import BranchInputs
-from models.guidance import Guidance
+from models.cached_denoiser import Branches, BranchInputs
+from models.guidance import CONDITIONS, Guidance
 from models.sampling import Denoise
 from models.talker import Talker
 
@@ -39,13 +39,12 @@ def fitting(guidance: Guidance, model: Talker) -> Guidance:
     return guidance.folded_into(model.config.conditions, model.config.cfg_mode)
 
 
-def persons(model: Talker, given: Conditions, guidance: Guidance) -> Tensor:
-    """What the person tokens of all branches are made from, (R B, person_dim)."""
+def persons(model: Talker, given: Conditions, guidance: Guidance, styled: list[bool]) -> Tensor:
+    """What person tokens are made from, with or without the style, (len(styled) B, person_dim)."""
     if guidance.folded:
         scales = torch.tensor([[guidance.audio_scale, guidance.style_scale]], device=given.shape.device)
         return model.person(given.shape, given.style, scales.expand(len(given.shape), -1))
-    branches = guidance.branches()
-    return torch.cat([model.person(given.shape, given.style if "style" in seen else None) for seen in branches])
+    return torch.cat([model.person(given.shape, given.style if style else None) for style in styled])
 
 
 def guided_denoiser(model: Talker, given: Conditions, guidance: Guidance) -> Denoise:
@@ -60,7 +59,7 @@ def guided_denoiser(model: Talker, given: Conditions, guidance: Guidance) -> Den
     null_audio = model.null_audio_feat.expand_as(given.audio)
     audio = torch.cat([given.audio if "audio" in seen else null_audio for seen in branches])
     memory = torch.cat([given.prev_audio.repeat(n_branches, 1, 1), audio], dim=1)
-    person = persons(model, given, guidance)
+    person = persons(model, given, guidance, ["style" in seen for seen in branches])
     prev_motion = given.prev_motion.repeat(n_branches, 1, 1)
     indicator = None if given.indicator is None else given.indicator.repeat(n_branches, 1)
 
@@ -75,14 +74,17 @@ def guided_denoiser(model: Talker, given: Conditions, guidance: Guidance) -> Den
 
 
 def branch_inputs(model: Talker, given: Conditions, guidance: Guidance) -> BranchInputs:
-    """The same inputs for `CachedDenoiser`, which needs each distinct audio memory only once."""
+    """The same inputs for `CachedDenoiser`, which needs each distinct audio memory and person only once."""
     branches = guidance.branches()
-    heard = sorted({"audio" in seen for seen in branches})
+    heard, styled = (sorted({condition in seen for seen in branches}) for condition in CONDITIONS)
     null_audio = model.null_audio_feat.expand_as(given.audio)
     return BranchInputs(
+        Branches(
+            person_of=tuple(styled.index("style" in seen) for seen in branches),
+            memory_of=tuple(heard.index("audio" in seen) for seen in branches),
+        ),
         memories=[torch.cat([given.prev_audio, given.audio if audio else null_audio], dim=1) for audio in heard],
-        memory_of=[heard.index("audio" in seen) for seen in branches],
-        person=persons(model, given, guidance),
+        person=persons(model, given, guidance, styled),
         prev_motion=given.prev_motion,
         indicator=given.indicator,
     )

@@ -8,7 +8,7 @@ import torch
 
 import models.engine
 import models.linear
-from models.cached_denoiser import BranchInputs, CachedDenoiser
+from models.cached_denoiser import Branches, BranchInputs, CachedDenoiser
 from models.diffusion import Schedule
 from models.engine import Engine, EngineConfig, _StepGraph, graph_length, graph_size
 from models.generation import GenerationConfig, Item, Speech, generate_batch
@@ -110,12 +110,20 @@ def test_every_guidance_over_a_whole_window(name, target):
         assert relative(found, twin) < 2e-5
 
 
-def test_the_network_is_evaluated_for_each_distinct_memory_once():
+def test_the_network_is_evaluated_for_each_distinct_memory_and_person_once():
     model = talker()
     inputs = branch_inputs(model, conditions(model, 2), Guidance())
-    assert (len(inputs.memories), inputs.memory_of) == (2, [0, 1, 1])
+    assert (len(inputs.memories), len(inputs.person)) == (2, 2 * 2)
+    assert inputs.branches == Branches(person_of=(0, 0, 1), memory_of=(0, 1, 1))
+    assert inputs.branches.apart() == Branches((0, 1, 2), (0, 1, 1))
     assert torch.equal(inputs.memories[0][:, :10], inputs.memories[1][:, :10])
-    assert branch_inputs(model, conditions(model, 2), Guidance(("style",))).memory_of == [0, 0]
+    for guidance, branches in (
+        (Guidance(mode="independent"), Branches((0, 0, 1), (0, 1, 0))),
+        (Guidance(("style",)), Branches((0, 1), (0, 0))),
+        (Guidance(("audio",)), Branches((0, 0), (0, 1))),
+        (Guidance(()), Branches((0,), (0,))),
+    ):
+        assert branch_inputs(model, conditions(model, 2), guidance).branches == branches
 
 
 def test_a_changed_window_changes_its_constants():
@@ -289,7 +297,7 @@ def test_cached_denoiser_takes_inputs_without_guidance():
     given = conditions(model, 2)
     net = CachedDenoiser(model.denoising_net)
     memory, person = torch.cat([given.prev_audio, given.audio], 1), model.person(given.shape, given.style)
-    cache = net.window(BranchInputs([memory], [0], person, given.prev_motion, given.indicator))
+    cache = net.window(BranchInputs(Branches((0,), (0,)), [memory], person, given.prev_motion, given.indicator))
     x = draw("x", 2, 100, 54)
     with torch.no_grad():
         twin = model.denoising_net(

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 import models.cached_denoiser
 import models.engine
 import models.linear
-from models.cached_denoiser import CachedDenoiser
+from models.cached_denoiser import Branches, CachedDenoiser
 from models.diffusion import Schedule
 from models.engine import Engine, EngineConfig, _StepGraph
 from models.guidance import DynamicThreshold, Guidance
@@ -74,15 +74,19 @@ def test_partial_products_and_their_norm(dtype):
 @pytest.mark.parametrize(("person", "early"), [(False, False), (True, True), (True, False)])
 @pytest.mark.parametrize("rows", [1, 4])
 def test_between_attention_and_feed_forward(monkeypatch, rows, person, early):
-    """Two items: not only the first token is a person's. And twice: every launch leaves its tickets as they were."""
+    """Two samples of three branches, two persons, two memories. And twice: a launch leaves its tickets as they were."""
     monkeypatch.setattr(fused_layer, "_cross_tile", lambda *_: fused_layer._CrossTile(4, rows, early))
     layer = CachedDenoiser(talker(n_layers=1).to(DEVICE).denoising_net).layers[0]
-    x, known, keys, values = (given(name, 2, 11, 32) for name in ("x", "known", "keys", "values"))
+    x, known, keys, values = (given(name, 4, 11, 32) for name in ("x", "known", "keys", "values"))
     keys, values = (t[:, :10].unflatten(2, (4, 8)).transpose(1, 2) for t in (keys, values))
-    twin = layer.cross_block(x, [keys, values, known], None, int(person))
+    branches = Branches(person_of=(0, 0, 1), memory_of=(0, 1, 1))
+    spread = [t[[0, 1, 2, 3, 2, 3]] for t in (keys, values, known)]
+    twin = layer.cross_block(x, spread, None, int(person), branches)
+    alone = layer.cross_block(x[2:], [t[4:] for t in spread], None, int(person), Branches((0,), (0,)))
+    assert len(twin) == 6 and relative(twin[4:], alone) < 1e-6
     layer.use_kernels()
     for _ in range(2):
-        found = layer.cross_block(x, [keys, values, known], None, int(person))
+        found = layer.cross_block(x, [keys, values, known], None, int(person), branches)
         assert relative(found, twin) < 2e-6
         assert relative(found[:, :1], twin[:, :1]) < 2e-6
         assert not layer.cross_kernel.tickets.any()

@@ -38,7 +38,7 @@ def test_operations_are_those_of_the_network(monkeypatch, width, cached):
             counts.append(counter.get_total_flops())
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_attention)
-    assert step_flop(model.denoising_net.config, 2, 3, cached) == counts[1] - counts[0]
+    assert step_flop(model.denoising_net.config, 2, 3, 2, cached) == counts[1] - counts[0]
 
 
 def test_the_whole_benchmark(tmp_path, capsys):
