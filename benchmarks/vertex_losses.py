@@ -28,6 +28,7 @@ from utils.coefs import CoefLayout, CoefStats, MotionCodec
 from utils.config import UserParser
 from utils.errors import cli
 from utils.runtime import pick_device
+from utils.step_graph import recording
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def replayed(run: Callable[[], object], device: torch.device) -> Callable[[], ob
     with torch.cuda.stream(stream):
         run()
     torch.cuda.current_stream().wait_stream(stream)
-    with torch.cuda.graph(graph, stream=stream):
+    with recording(graph, stream=stream):
         run()
     return graph.replay
 

@@ -4,7 +4,6 @@
 """
 
 import contextlib
-import gc
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from models.guided import Conditions, branch_inputs, fitting, guided_denoiser
 from models.linear import kernels_for
 from models.sampling import Noise, Step, run_steps
 from models.talker import Talker
+from utils.step_graph import recording
 
 if TYPE_CHECKING:
     from models.fused_step import FusedStep
@@ -159,8 +159,7 @@ class _StepGraph:
                 self.step(self.noise[0])
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        gc.collect()  # not while recording: freeing another graph would spoil it
-        with torch.cuda.graph(graph):
+        with recording(graph):
             self.some_steps()
         return graph
 

@@ -9,7 +9,8 @@ them in the same memory.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,17 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 _WARM_UP = 3  # eager steps of a kind before its capture: they create optimiser state, workspaces and cached tables
 
 Step = Callable[[Any], dict[str, Tensor]]
+
+
+@contextmanager
+def recording(graph: torch.cuda.CUDAGraph, pool: Any = None, stream: torch.cuda.Stream | None = None) -> Iterator[None]:
+    """Record this thread's work on the GPU into a graph, in memory of `pool`.
+
+    Other threads may go on: the one of a loader that pins batches would spoil a recording in PyTorch's default mode.
+    """
+    gc.collect()  # not while recording: freeing another graph would spoil it
+    with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
+        yield
 
 
 @dataclass
@@ -81,13 +93,12 @@ class GraphedStep:
         for generator in self._generators:
             graph.register_generator_state(generator)
         torch.cuda.synchronize()
-        gc.collect()  # not while recording: freeing another graph would spoil it
         # All graphs work in the first one's memory: what a capture frees, the next one takes. So each replay overwrites
         # intermediate results and outputs of the others, which is safe here because (1) replays run one after another
         # on one stream; (2) none reads what another has left: gradients start anew, and inputs, weights and optimiser
         # state lie outside, made by eager steps or before the capture; (3) outputs are cloned behind each replay.
         pool = next((other.graph.pool() for other in self._graphs.values()), None)
-        with torch.cuda.graph(graph, pool=pool, stream=self._stream):
+        with recording(graph, pool, self._stream):
             outputs = self._step(tree_unflatten(static, structure))
         for parameter in self._parameters:
             parameter.grad = None
