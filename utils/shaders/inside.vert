@@ -5,9 +5,6 @@ layout(location = 1) in vec3 normal;
 layout(location = 2) in vec4 color_0;
 layout(location = 3) in vec2 texcoord_0;
 
-uniform mat4 V;
-uniform mat4 P;
-
 out vec3 paint;
 out vec2 uv;
 out vec3 diffuse;
@@ -18,5 +15,5 @@ void main()
     paint = color_0.rgb;
     uv = texcoord_0;
     shine(position, -normal, color_0.a, color_0.g * color_0.g, diffuse, highlight);
-    gl_Position = P * V * vec4(position, 1.0);
+    gl_Position = TO_SCREEN * vec4(position, 1.0);
 }

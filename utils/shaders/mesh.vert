@@ -4,9 +4,6 @@ layout(location = 1) in vec3 normal;
 layout(location = 2) in vec4 color_0;
 layout(location = 3) in vec2 texcoord_0;
 
-uniform mat4 V;
-uniform mat4 P;
-
 out vec3 world;
 out vec3 world_normal;
 out vec4 paint;
@@ -18,5 +15,5 @@ void main()
     world_normal = normal;
     paint = color_0;
     uv = texcoord_0;
-    gl_Position = P * V * vec4(position, 1.0);
+    gl_Position = TO_SCREEN * vec4(position, 1.0);
 }

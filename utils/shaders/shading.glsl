@@ -1,16 +1,6 @@
 // Matte clay under soft studio lights: wrapped Lambert (light reaches a little past the terminator, like skin), a
-// weak highlight whose strength is the paint's alpha, dark inner sides. The number of lights is a constant, because
-// software rasterisers run an unrolled loop a quarter faster.
-struct DirectionalLight {
-    vec3 color;
-    float intensity;
-    vec3 direction;
-};
-
-uniform DirectionalLight directional_lights[MAX_DIRECTIONAL_LIGHTS];
-uniform vec3 cam_pos;
-uniform vec3 ambient_light;
-
+// weak highlight whose strength is the paint's alpha, dark inner sides. Lights and camera are constants, which
+// mesh_drawing.py writes above this file: CAMERA, TO_SCREEN, AMBIENT, LIGHTS, TO_LIGHT[LIGHTS], RADIANCE[LIGHTS].
 const vec3 WRAP = vec3(0.34, 0.24, 0.20);  // red reaches furthest round, as through skin
 const float INSIDE = 0.06;                 // the inner side of the skin, seen through the open mouth
 const float EXPOSURE = 1.55;
@@ -23,20 +13,18 @@ void shine(vec3 world, vec3 n, float paint_gloss, float albedo_green, out vec3 d
     float matte = eye ? 0.0 : 0.03 * min(1.0, 3.0 * albedo_green);  // no glints in the depth of the mouth
     float sharp = 1.5 * gloss * gloss * (eye ? 1.0 : min(1.0, 3.0 * albedo_green));
 
-    vec3 v = normalize(cam_pos - world);
+    vec3 v = normalize(CAMERA - world);
     vec3 mirrored = reflect(-v, n);
-    diffuse = ambient_light * (0.75 + 0.25 * n.y);
+    diffuse = AMBIENT * (0.75 + 0.25 * n.y);
     highlight = vec3(0.0);
-    for (int i = 0; i < MAX_DIRECTIONAL_LIGHTS; i++) {
-        vec3 l = -directional_lights[i].direction;
-        vec3 radiance = directional_lights[i].intensity * directional_lights[i].color;
-        vec3 wrapped = max((dot(n, l) + WRAP) / (1.0 + WRAP), 0.0);
-        diffuse += radiance * wrapped * wrapped;
-        float x = max(dot(mirrored, l), 0.0);
+    for (int i = 0; i < LIGHTS; i++) {
+        vec3 wrapped = max((dot(n, TO_LIGHT[i]) + WRAP) / (1.0 + WRAP), 0.0);
+        diffuse += RADIANCE[i] * wrapped * wrapped;
+        float x = max(dot(mirrored, TO_LIGHT[i]), 0.0);
         x *= x; x *= x;  // to the 4th
         float x64 = x * x;
         x64 *= x64; x64 *= x64; x64 *= x64;
-        highlight += radiance * wrapped.g * (matte * x + sharp * x64);
+        highlight += RADIANCE[i] * wrapped.g * (matte * x + sharp * x64);
     }
 }
 
