@@ -153,12 +153,14 @@ class _Layer:
 
     def cross_block(self, x: Tensor, window: list[Tensor], mask: Tensor | None, n: int, branches: Branches) -> Tensor:
         """norm2(cross_attention(norm1(x))) of all branches; see `cross_attention`."""
-        keys, values, known = window
-        looked_up = known.dim() == 3 and n < 2
-        if self.cross_kernel is not None and looked_up:
-            return self.cross_kernel(x, keys, values, known, n == 1, branches)
+        if self.picks(window[2]):
+            return self.cross_kernel(x, *window, n == 1, branches)
         x = _spread(self.norm1(x), branches.person_of)
         return self.norm2(self.cross_attention(x, window, mask, n))
+
+    def picks(self, known: Tensor) -> bool:
+        """Whether cross-attention is the kernel's work: it is looked up. Then each branch picks its memory there."""
+        return self.cross_kernel is not None and known.dim() == 3
 
     def split(self, x: Tensor) -> Tensor:
         """(B, T, k d) -> (k, B, heads, T, d / heads)."""
@@ -228,19 +230,18 @@ class CachedDenoiser:
         """The constants of a window."""
         n_last = self.config.n_motions
         memory = torch.cat(given.memories).to(self.dtype)
-        keys, values, cross = [], [], []
+        constants = []
         for layer in self.layers:
             key, value = layer.key_value(memory).chunk(2, dim=-1)
             known = layer.cross_bias
             if self.lookup:
                 known = F.pad(layer.cross_out(value), (0, 0, 1, 0)) + known  # person: to be added
                 known = known if layer is not self.layers[-1] else known[:, -n_last:].contiguous()
-            of_layer = [layer.split(key)[0], layer.split(value)[0], known]
-            if not self.lookup or layer.cross_kernel is None:
-                of_layer = [_spread(t, given.branches.memory_of) if t.dim() > 1 else t for t in of_layer]
-            for kept, tensor in zip((keys, values, cross), of_layer):
-                kept.append(tensor)
-        return WindowCache(given.branches, *self._constants(given), keys, values, cross)
+            found = [layer.split(key)[0], layer.split(value)[0], known]
+            if not layer.picks(known):
+                found = [_spread(t, given.branches.memory_of) if t.dim() > 1 else t for t in found]
+            constants.append(found)
+        return WindowCache(given.branches, *self._constants(given), *map(list, zip(*constants)))
 
     def _constants(self, given: BranchInputs) -> tuple[Tensor, Tensor]:
         """Constant parts of the person tokens (persons N, d) and of the frame tokens (N, P + L, d)."""
