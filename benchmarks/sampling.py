@@ -144,9 +144,8 @@ class Bench:
         if mode == PLAIN:
             self.twins[n] = best, motion
         twin_seconds, twin = self.twins[n]
-        branches = engine.guidance.branches()
-        persons = len({"style" in seen for seen in branches})
-        flop = step_flop(self.model.denoising_net.config, n, len(branches), persons, config.cached)
+        branches, persons = len(engine.guidance.branches()), len(engine.guidance.distinct("style"))
+        flop = step_flop(self.model.denoising_net.config, n, branches, persons, config.cached)
         rate = flop * len(self.steps) / best
         return Row(
             mode, n, best, first, twin_seconds / best, n * self.model.config.n_motions / FPS / best,

@@ -74,6 +74,10 @@ class Guidance:
             sets.append(sets[-1] | {name} if self.mode == "incremental" else frozenset({name}))
         return [always | seen for seen in sets]
 
+    def distinct(self, condition: str) -> list[bool]:
+        """Without and with a condition, or either: what its branches see."""
+        return sorted({condition in seen for seen in self.branches()})
+
     def weights(self) -> list[float] | None:
         """What `combine` multiplies the predictions by (sum 1); None where it is not that simple."""
         if self.folded:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from models.cached_denoiser import Branches, BranchInputs
-from models.guidance import CONDITIONS, Guidance
+from models.guidance import Guidance
 from models.sampling import Denoise
 from models.talker import Talker
 
@@ -76,7 +76,7 @@ def guided_denoiser(model: Talker, given: Conditions, guidance: Guidance) -> Den
 def branch_inputs(model: Talker, given: Conditions, guidance: Guidance) -> BranchInputs:
     """The same inputs for `CachedDenoiser`, which needs each distinct audio memory and person only once."""
     branches = guidance.branches()
-    heard, styled = (sorted({condition in seen for seen in branches}) for condition in CONDITIONS)
+    heard, styled = guidance.distinct("audio"), guidance.distinct("style")
     null_audio = model.null_audio_feat.expand_as(given.audio)
     return BranchInputs(
         Branches(
