@@ -1,8 +1,59 @@
-"""Without a GPU our CUDA kernels are run by Triton's interpreter, which must be told before Triton is imported."""
+"""Fixtures of several tests; without a GPU, Triton's interpreter for our CUDA kernels, asked for before its import."""
 
 import os
 
+import pytest
 import torch
 
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
+# Imported late: most tests need none of this.
+
+
+@pytest.fixture(scope="module")
+def experiments(tmp_path_factory):
+    from tests.demo_workspace import write_experiments
+
+    return write_experiments(tmp_path_factory.mktemp("experiments"))
+
+
+@pytest.fixture
+def space(tmp_path, experiments, monkeypatch):
+    """The folders of demo.py and extract_style.py, with small models and inputs."""
+    from tests.demo_workspace import write_workspace
+
+    found = write_workspace(tmp_path / "repo", experiments)
+    found.use(monkeypatch)
+    return found
+
+
+@pytest.fixture
+def refused(space, capsys):
+    """Run a command; it must end with exit code 2, one line that has all of `expected`, and no file written."""
+
+    def check(main, argv, *expected):
+        before = sorted(p for p in space.input.rglob("*"))
+        with pytest.raises(SystemExit) as end:
+            main(argv)
+        assert end.value.code == 2
+        shown = capsys.readouterr().err.replace("\r", "\n").splitlines()
+        lines = [line for line in shown if line.strip() and "frame/s]" not in line]  # progress bars may stay
+        assert len(lines) == 1, lines
+        assert lines[0].startswith("error: ")
+        for part in expected:
+            assert str(part) in lines[0], lines[0]
+        assert space.written() == []
+        assert sorted(p for p in space.input.rglob("*")) == before
+        return lines[0]
+
+    return check
+
+
+@pytest.fixture
+def no_generation(monkeypatch):
+    """Fail if a mistake is only found after the slow part."""
+    from models.animator import Animator
+
+    monkeypatch.setattr(Animator, "batch", lambda *_: pytest.fail("generation had already begun"))

@@ -20,6 +20,8 @@ from utils.timebase import SAMPLE_RATE
 
 SE_RUN, SE_ITER = "head-L4H4-T0.1-BS32", "iter_0026000"
 STATS = HERE / "legacy_lmdb" / "stats_train.npz"
+DEMO = ["--exp_name", "head", "-a", "speech.wav", "-o", "out.mp4", "--coef_stats", str(STATS), "--device", "cpu"]
+EXTRACT = ["--exp_name", SE_RUN, "-c", "motion.npz", "-o", "mine.npy", "--coef_stats", str(STATS), "--device", "cpu"]
 RUNS = {"SE": {SE_RUN: "se_head"}, "DPT": {"head": "dpt_head", "nohead": "dpt_nohead", "nostyle": "dpt_nostyle"}}
 
 

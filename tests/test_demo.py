@@ -12,24 +12,12 @@ from models import head_film
 from models.animator import Animator
 from models.engine import EngineConfig
 from models.guidance import DynamicThreshold
-from tests.demo_workspace import SE_ITER, SE_RUN, STATS, speech, write_experiments, write_workspace
+from tests.demo_workspace import SE_ITER, SE_RUN, STATS, speech
 from utils.media import probe
 from utils.motion_file import Motion
 
 ARGS = ["--exp_name", "head", "-a", "speech.wav", "--coef_stats", str(STATS), "--device", "cpu"]
 FOLDER = "head/iter_0110000"
-
-
-@pytest.fixture(scope="module")
-def experiments(tmp_path_factory):
-    return write_experiments(tmp_path_factory.mktemp("experiments"))
-
-
-@pytest.fixture
-def space(tmp_path, experiments, monkeypatch):
-    found = write_workspace(tmp_path / "repo", experiments)
-    found.use(monkeypatch)
-    return found
 
 
 @pytest.fixture

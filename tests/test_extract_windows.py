@@ -5,17 +5,12 @@ import pytest
 
 import extract_style
 from models.motion_style import moving_windows
-from tests.demo_workspace import SE_RUN, STATS, write_experiments, write_workspace
+from tests.demo_workspace import SE_RUN, STATS, write_workspace
 from tests.tracker_files import make_truth, pose_of, write_spectre, write_vhap
 from utils.motion_file import load_motion
 from utils.run_dir import DEFAULT_EXPERIMENT
 
 ARGS = ["--exp_name", SE_RUN, "-o", "mine.npy", "--coef_stats", str(STATS), "--device", "cpu"]
-
-
-@pytest.fixture(scope="module")
-def experiments(tmp_path_factory):
-    return write_experiments(tmp_path_factory.mktemp("experiments"))
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse
 
 from tests.flame_fixtures import chumpy_expression, python2_pickle, tiny_flame, write_flame_pickle
+from tests.hostile import Calls
 from utils.errors import UserError
 from utils.flame_pickle import load_flame_pickle, load_mask_pickle
 
@@ -32,19 +33,11 @@ def test_reads_todays_pickle_too(tmp_path):
     np.testing.assert_array_equal(load_flame_pickle(path)["J_regressor"], arrays["J_regressor"])
 
 
-class _Bomb:
-    def __init__(self, function, *arguments):
-        self.call = (function, arguments)
-
-    def __reduce__(self):
-        return self.call
-
-
 @pytest.mark.parametrize("protocol", [0, 2, 4])
 def test_malicious_pickle_is_refused_and_does_not_run(tmp_path, protocol):
     proof = tmp_path / "executed"
     path = tmp_path / "generic_model.pkl"
-    path.write_bytes(pickle.dumps({"v_template": _Bomb(os.mkdir, str(proof))}, protocol=protocol))
+    path.write_bytes(pickle.dumps({"v_template": Calls(os.mkdir, str(proof))}, protocol=protocol))
     with pytest.raises(UserError, match=r"generic_model\.pkl.*(posix|nt)\.mkdir"):
         load_flame_pickle(path)
     with pytest.raises(UserError, match="mkdir"):

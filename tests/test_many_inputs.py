@@ -12,7 +12,7 @@ import models.recording
 import models.speaking
 from models.animator import Animator
 from models.recording import Recording
-from tests.demo_workspace import STATS, speech, write_experiments, write_workspace
+from tests.demo_workspace import STATS, speech
 from utils.audio import load_audio, standardise
 from utils.errors import UserError
 from utils.input_list import output_names, read_inputs
@@ -24,21 +24,14 @@ ARGS = ["--exp_name", "head", "--coef_stats", str(STATS), "--device", "cpu", "--
 FOLDER = "head/iter_0110000"
 
 
-@pytest.fixture(scope="module")
-def experiments(tmp_path_factory):
-    return write_experiments(tmp_path_factory.mktemp("experiments"))
-
-
 @pytest.fixture
-def space(tmp_path, experiments, monkeypatch):
-    found = write_workspace(tmp_path / "repo", experiments)
-    found.use(monkeypatch)
-    clips = found.root / "clips"
+def space(space):
+    clips = space.root / "clips"
     clips.mkdir()
     for i, seconds in enumerate((0.2, 0.5, 0.3)):
         soundfile.write(clips / f"clip{i}.wav", speech(seconds, seed=i), SAMPLE_RATE)
     (clips / "readme.md").write_text("no recording")
-    return found
+    return space
 
 
 def refused(capsys, argv) -> list[str]:

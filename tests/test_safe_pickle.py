@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
+from tests.hostile import Calls
 from utils.errors import UserError
 from utils.trackers.pickles import load_tree
 
@@ -20,16 +21,6 @@ TREE = {
     "empty": np.zeros((0, 5), np.float32),
     "scalar": np.float64(2.5),
 }
-
-
-class Calls:
-    """Pickles as a call of `function` with `args`."""
-
-    def __init__(self, function, *args):
-        self.reduced = (function, args)
-
-    def __reduce__(self):
-        return self.reduced
 
 
 def assert_same(a, b):

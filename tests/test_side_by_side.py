@@ -8,24 +8,12 @@ import soundfile
 import demo
 import models.recording
 from models.head_film import HeadFilm
-from tests.demo_workspace import STATS, speech, write_experiments, write_workspace
+from tests.demo_workspace import STATS, speech
 from utils.timebase import SAMPLE_RATE
 
 ARGS = ["--exp_name", "head", "--coef_stats", str(STATS), "--device", "cpu", "--sampler", "ddim", "--steps", "2"]
 ARGS += ["--size", "64"]
 FOLDER = "head/iter_0110000"
-
-
-@pytest.fixture(scope="module")
-def experiments(tmp_path_factory):
-    return write_experiments(tmp_path_factory.mktemp("experiments"))
-
-
-@pytest.fixture
-def space(tmp_path, experiments, monkeypatch):
-    found = write_workspace(tmp_path / "repo", experiments)
-    found.use(monkeypatch)
-    return found
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from models.generation import GenerationConfig
 from models.live_session import FileAtTheEnd, open_output, run_live
 from models.sampling import SamplerConfig
 from models.streaming import LiveConfig, LiveTalker
-from tests.demo_workspace import STATS, speech, write_experiments, write_workspace
+from tests.demo_workspace import STATS, speech
 from tests.test_audio_stream import tiny_hubert, whisper_talker
 from tests.tiny_talker import make_talker
 from utils.coefs import CoefStats, MotionCodec
@@ -251,17 +251,10 @@ def test_a_session_ends_with_an_interrupt_and_keeps_everything(model, tmp_path):
 ARGS = ["--exp_name", "head", "--coef_stats", str(STATS), "--device", "cpu", "--sampler", "ddim", "--steps", "2"]
 
 
-@pytest.fixture(scope="module")
-def experiments(tmp_path_factory):
-    return write_experiments(tmp_path_factory.mktemp("experiments"))
-
-
 @pytest.fixture
-def space(tmp_path, experiments, monkeypatch):
-    found = write_workspace(tmp_path / "repo", experiments)
-    found.use(monkeypatch)
-    soundfile.write(found.input / "audio" / "longer.wav", speech(1.3), SAMPLE_RATE)
-    return found
+def space(space):
+    soundfile.write(space.input / "audio" / "longer.wav", speech(1.3), SAMPLE_RATE)
+    return space
 
 
 def test_stream_to_standard_output(space, capsys):

@@ -11,6 +11,7 @@ import torch
 
 import export_motion
 from scripts_for_dataset import import_coefs
+from tests.hostile import Calls
 from tests.tracker_files import (
     make_truth,
     write_emoca,
@@ -41,21 +42,16 @@ def test_a_wrong_format_flag_says_what_is_missing(tmp_path):
         import_motion(path, ImportOptions(format="nonsense"))
 
 
-class Bomb:
-    def __reduce__(self):
-        return print, ("code ran",)
-
-
 def hostile_files():
     buffer = io.BytesIO()
-    np.save(buffer, np.array([Bomb()], dtype=object), allow_pickle=True)
+    np.save(buffer, np.array([Calls(print, "code ran")], dtype=object), allow_pickle=True)
     yield "objects.npy", buffer.getvalue()
     buffer = io.BytesIO()
-    np.savez(buffer, exp=np.array([Bomb()], dtype=object), pose=np.zeros((5, 6)))
+    np.savez(buffer, exp=np.array([Calls(print, "code ran")], dtype=object), pose=np.zeros((5, 6)))
     yield "objects.npz", buffer.getvalue()
-    yield "code.pkl", pickle.dumps({"exp": Bomb()})
+    yield "code.pkl", pickle.dumps({"exp": Calls(print, "code ran")})
     buffer = io.BytesIO()
-    torch.save({"flame": {"exp": Bomb()}}, buffer)
+    torch.save({"flame": {"exp": Calls(print, "code ran")}}, buffer)
     yield "code.frame", buffer.getvalue()
     header = b"\x93NUMPY\x01\x00" + struct.pack("<H", 118)
     text = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000, 50), }"
