@@ -22,7 +22,7 @@ from models.diffusion import Schedule
 from models.engine import Engine, EngineConfig, _StepGraph
 from models.guidance import Guidance
 from models.sampling import SamplerConfig, gaussian_noise, solver_steps
-from tests.test_cached_denoiser import conditions, talker
+from tests.random_windows import conditions, talker
 
 
 class Driver:

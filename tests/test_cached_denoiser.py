@@ -1,6 +1,5 @@
 """The fast ways of computing a window against the plain twin."""
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -10,17 +9,14 @@ import models.engine
 import models.linear
 from models.cached_denoiser import Branches, BranchInputs, CachedDenoiser
 from models.diffusion import Schedule
-from models.engine import Engine, EngineConfig, _StepGraph, graph_length, graph_size
-from models.generation import GenerationConfig, Item, Speech, generate_batch
+from models.engine import Engine, EngineConfig
 from models.guidance import DynamicThreshold, Guidance
-from models.guided import Conditions, branch_inputs, guided_denoiser
+from models.guided import branch_inputs, guided_denoiser
 from models.linear import FrozenLinear
 from models.sampling import SamplerConfig, gaussian_noise, run_steps, solver_steps
-from tests.golden_weights import array
+from tests.random_windows import CPU, conditions, draw, relative, talker
 from tests.tiny_talker import make_talker
 
-CPU = torch.device("cpu")
-SIZES = {"feature_dim": 32, "n_heads": 4, "n_layers": 3}
 KINDS = {
     "width 1": {},
     "width 3": {"align_mask_width": 3},
@@ -40,40 +36,6 @@ GUIDANCES = {
     "none": Guidance(()),
     "threshold": Guidance(threshold=DynamicThreshold(0.9, 0.1, 4.0)),
 }
-
-
-def draw(name: str, *shape: int) -> torch.Tensor:
-    return torch.from_numpy(array(f"cached:{name}", shape))
-
-
-def talker(**changes):
-    """All parameters drawn anew, biases and norms too, so that none of them is 0 or 1 by chance."""
-    model = make_talker(**{**SIZES, **changes})
-    with torch.no_grad():
-        for i, parameter in enumerate(model.denoising_net.parameters()):
-            size = parameter.shape[-1] ** -0.5 if parameter.dim() > 1 else 0.3
-            parameter.copy_(size * draw(f"weight{i}", *parameter.shape))
-    return model
-
-
-def conditions(model, n: int) -> Conditions:
-    config = model.config
-    width, dim = config.feature_dim, config.layout.motion_dim
-    flags = torch.ones(n, 100)
-    flags[-1, 40:] = 0
-    return Conditions(
-        draw("audio", n, 100, width),
-        draw("prev_audio", n, 10, width),
-        draw("prev_motion", n, 10, dim),
-        draw("shape", n, 100),
-        draw("style", n, 128) if config.has_style else None,
-        flags if config.use_indicator else None,
-    )
-
-
-def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
-    assert found.shape == expected.shape
-    return ((found - expected).norm() / expected.norm()).item()
 
 
 @pytest.fixture(params=["packed", "plain weights"])
@@ -210,86 +172,6 @@ def test_packing_can_be_absent(monkeypatch):
     for ops in (SimpleNamespace(), SimpleNamespace(mkldnn=Other)):
         monkeypatch.setattr(torch, "ops", ops)
         assert FrozenLinear(draw("w", 7, 5), None).packed is None
-
-
-# CUDA graphs, with the recording left out: what is replayed is the step itself
-
-
-@pytest.fixture
-def without_recording(monkeypatch):
-    captured = []
-
-    def capture(self):
-        captured.append(len(self.x))
-        self._start()
-        self.some_steps()  # a recording leaves its marks in the buffers; a run must not see them
-        return SimpleNamespace(replay=self.some_steps)
-
-    monkeypatch.setattr(_StepGraph, "_capture", capture)
-    monkeypatch.setattr(EngineConfig, "on", lambda self, device: self)
-    return captured
-
-
-def test_idle_steps_do_nothing(without_recording):
-    """17 steps are recorded as two graphs of 9."""
-    model = talker(n_layers=1, n_diff_steps=20)
-    given, x_T = conditions(model, 2), draw("x", 2, 100, 54)
-    for config in (SamplerConfig("ddpm", 17), SamplerConfig("dpmpp_2m", 17)):
-        steps = solver_steps(config, Schedule.make("cosine", 20), "sample")
-        twin = run_steps(steps, guided_denoiser(model, given, Guidance()), x_T, gaussian_noise([1, 2], CPU))
-        assert relative(Engine(model, Guidance()).run(given, steps, x_T, gaussian_noise([1, 2], CPU)), twin) < 2e-5
-
-
-@pytest.mark.parametrize("target", ["sample", "noise"])
-@pytest.mark.parametrize("n", [1, 2, 3])
-def test_graphed_steps_are_the_solver(without_recording, n, target):
-    model = talker(target=target)
-    given, x_T = conditions(model, n), draw("x", n, 100, 54)
-    engine = Engine(model, Guidance())
-    for config in (SamplerConfig(), SamplerConfig("ddpm", 4), SamplerConfig("ddim", 3), SamplerConfig("dpmpp_2m", 5)):
-        steps = solver_steps(config, Schedule.make("cosine", 6), target)
-        seeds = list(range(n))
-        twin = run_steps(steps, guided_denoiser(model, given, Guidance()), x_T, gaussian_noise(seeds, CPU))
-        for _ in range(2):
-            found = engine.run(given, steps, x_T, gaussian_noise(seeds, CPU))
-            assert relative(found, twin) < 2e-5
-    assert without_recording == [graph_size(n)] * 4  # one capture for each solver
-
-
-def test_graphs_serve_other_windows_and_batches(without_recording):
-    """The window loop on graphs: sizes between two captured ones are filled up, results stay those of the twin."""
-    model = talker()
-    speeches = [Speech.encode(model, draw(f"speech{i}", 640 * n)) for i, n in enumerate((230, 90, 101))]
-    items = [Item(s, draw("shape", 100), draw(f"style{i}", 128), i) for i, s in enumerate(speeches)]
-    config = GenerationConfig(sampler=SamplerConfig("ddpm", 3))
-    found = generate_batch(model, items, config)
-    assert without_recording == [4, 2, 1]  # 3 windows filled up to 4, then 2, then 1
-    plain = replace(config, engine=EngineConfig(cached=False))
-    for motion, twin in zip(found, generate_batch(model, items, plain)):
-        assert relative(motion, twin) < 2e-5
-
-
-def test_few_graphs_are_kept(without_recording):
-    model = talker(n_layers=1)
-    engine, schedule = Engine(model, Guidance()), Schedule.make("cosine", 60)
-    for k in [*range(1, 12), 11, 1]:
-        steps = solver_steps(SamplerConfig("ddim", k), schedule, "sample")
-        engine.net.steps = engine.net.steps[:1].expand(61, -1)  # this model has 6 steps; its answers do not matter
-        engine.run(conditions(model, 1), steps, draw("x", 1, 100, 54), None)
-    assert len(without_recording) == 12  # 11 was still there, 1 was not
-    assert len(engine._graphs) == 8
-
-
-def test_graph_lengths():
-    """Idle steps at the end are few, and change nothing."""
-    lengths = {n: graph_length(n) for n in (1, 8, 16, 17, 25, 50, 499, 500, 1000)}
-    assert lengths == {1: 1, 8: 8, 16: 16, 17: 9, 25: 13, 50: 10, 499: 10, 500: 10, 1000: 10}
-    for n in range(1, 1001):
-        assert -n % graph_length(n) <= max(1, n // 16)
-
-
-def test_graph_sizes():
-    assert [graph_size(n) for n in (1, 2, 3, 4, 5, 8, 9, 16, 17, 32)] == [1, 2, 4, 4, 8, 8, 16, 16, 24, 32]
 
 
 def test_cached_denoiser_takes_inputs_without_guidance():

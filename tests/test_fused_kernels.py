@@ -21,7 +21,7 @@ from models.guidance import DynamicThreshold, Guidance
 from models.guided import branch_inputs, guided_denoiser
 from models.linear import FrozenLinear
 from models.sampling import SamplerConfig, gaussian_noise, run_steps, solver_steps
-from tests.test_cached_denoiser import conditions, draw, relative, talker
+from tests.random_windows import conditions, draw, relative, talker
 
 pytest.importorskip("triton", reason="the kernels are written in Triton, which there is for Linux")
 
