@@ -13,24 +13,24 @@ from pathlib import Path
 
 import numpy as np
 
-from models.animator import Animator
-from models.demo_flags import DEFAULT_STYLE, check_numbers, make_parser
-from models.engine import EngineConfig
-from models.export_flags import exporter_from
-from models.flame import Flame, load_flame
-from models.generation import GenerationConfig
-from models.head_film import HeadFilm
-from models.motion_export import export_path, parse_formats
-from models.recording import Recording
-from models.sampling_flags import generation_config
-from models.speaking import Speaker, Titles, numbered
+from models.app.demo_flags import DEFAULT_STYLE, check_numbers, make_parser
+from models.app.export_flags import exporter_from
+from models.app.head_film import HeadFilm
+from models.app.recording import Recording
+from models.app.sampling_flags import generation_config
+from models.app.speaking import Speaker, Titles, numbered
+from models.exports.motion_export import export_path, parse_formats
+from models.fast.engine import EngineConfig
+from models.generation.animator import Animator
+from models.generation.windows import GenerationConfig
+from models.heads.flame import Flame, load_flame
+from utils.devices import pick_device
 from utils.errors import UserError, cli
 from utils.input_list import is_many, output_names, read_inputs
-from utils.looks import dress
+from utils.media.panels import STYLE_NAME
 from utils.motion_file import load_shape, load_style
-from utils.panels import STYLE_NAME
-from utils.processes import pick_device
-from utils.run_dir import ROOT, find_checkpoint, style_folder
+from utils.rendering.looks import dress
+from utils.runs.run_dir import ROOT, find_checkpoint, style_folder
 
 log = logging.getLogger(__name__)
 INPUT, OUTPUT = ROOT / "demo" / "input", ROOT / "demo" / "output"
@@ -140,7 +140,7 @@ def make_film(args, flame: Flame) -> HeadFilm | None:
     """
     if args.no_video:
         return None
-    from utils.renderer import RenderStyle
+    from utils.rendering.renderer import RenderStyle
 
     look = dress(flame.head, args.look, args.texture)
     return HeadFilm(Flame(look.head), RenderStyle(args.size, args.black_bg, look.texture, args.fov), args.yaw)
@@ -208,9 +208,9 @@ def run_many(args, model: Model, flame: Flame) -> None:
 
 def run_stream(args, model: Model, flame: Flame) -> None:
     """Audio as it comes, frames as they are made."""
-    from models.live_session import open_output, run_live
-    from models.streaming import LIVE_SAMPLER, LIVE_STEPS, LiveConfig, LiveTalker
-    from utils.live_audio import MICROPHONE, STDIN, live_blocks
+    from models.app.live_session import open_output, run_live
+    from models.generation.live import LIVE_SAMPLER, LIVE_STEPS, LiveConfig, LiveTalker
+    from utils.media.live_audio import MICROPHONE, STDIN, live_blocks
 
     if args.n_repetitions > 1:
         raise UserError(f"--n_repetitions {args.n_repetitions}: a stream is one sample; use --seed")

@@ -18,10 +18,11 @@ from tqdm import tqdm
 from datasets.clip_store import ClipStore
 from datasets.splits import person_of
 from datasets.spoken_clips import long_enough, read_clip, read_motion, references, second_take, spread
-from models.animator import Animator, StyleExtractor
-from models.engine import PRECISIONS, EngineConfig
-from models.flame import Flame, load_flame
-from models.loading import load_talker
+from models.app.sampling_flags import add_sampling_flags, check_sampling_flags, generation_config
+from models.fast.engine import PRECISIONS, EngineConfig
+from models.generation.animator import Animator
+from models.generation.style_extractor import StyleExtractor
+from models.heads.flame import Flame, load_flame
 from models.metrics import suite as methods
 from models.metrics.lips import ClosureRule
 from models.metrics.measure import HeadMeasure, Sampled
@@ -29,21 +30,20 @@ from models.metrics.obedience import StyleJudge
 from models.metrics.output import text_table, write_results
 from models.metrics.predict import Draw, Predictor
 from models.metrics.regions import find_regions, with_masks
+from models.metrics.result_files import match_results
 from models.metrics.sample_files import read_samples, save_samples
 from models.metrics.score import mean_pose, other_clip, sampled
 from models.metrics.suite import Suite
-from models.sampling_flags import add_sampling_flags, check_sampling_flags, generation_config
+from models.networks.loading import load_talker
 from utils.atomic import check_output
 from utils.coefs import CoefStats
 from utils.config import UserParser
+from utils.devices import pick_device
 from utils.errors import UserError, cli
-from utils.json_file import read_json
 from utils.motion_file import load_motion
-from utils.phones import PHONES_FILE, Phone, read_phones
-from utils.result_files import match_results
-from utils.run_dir import DEFAULT_EXPERIMENT, find_checkpoint, style_folder
-from utils.runtime import pick_device
-from utils.spoken_clip import SpokenClip
+from utils.reading.json_file import read_json
+from utils.runs.run_dir import DEFAULT_EXPERIMENT, find_checkpoint, style_folder
+from utils.speech import PHONES_FILE, Phone, SpokenClip, read_phones
 from utils.timebase import FPS
 
 log = logging.getLogger(__name__)

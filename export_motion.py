@@ -8,13 +8,13 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from models.flame import load_flame
-from models.motion_export import FORMATS, ExportOptions, export, parse_formats
-from utils.audio import load_audio
+from models.exports.motion_export import FORMATS, ExportOptions, export, parse_formats
+from models.heads.flame import load_flame
 from utils.config import UserParser
 from utils.errors import UserError, cli
-from utils.looks import LOOKS, dress
+from utils.media.audio import load_audio
 from utils.motion_file import Motion, load_motion, load_shape
+from utils.rendering.looks import LOOKS, dress
 from utils.timebase import FPS
 
 log = logging.getLogger(__name__)

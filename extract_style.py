@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from models.animator import StyleExtractor
-from models.motion_style import is_flame, read_motion, style_of
+from models.app.style_files import is_flame, read_motion, style_of
+from models.generation.style_extractor import StyleExtractor
 from utils.atomic import atomic_path
 from utils.config import UserParser
+from utils.devices import pick_device
 from utils.errors import UserError, cli
-from utils.run_dir import DEFAULT_EXPERIMENT, ROOT, find_checkpoint
-from utils.runtime import pick_device
+from utils.runs.run_dir import DEFAULT_EXPERIMENT, ROOT, find_checkpoint
 from utils.trackers.flags import add_import_flags, import_options
 
 log = logging.getLogger(__name__)

@@ -13,35 +13,36 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from datasets.batches import batches_from
 from datasets.clip_store import ClipStore
 from datasets.motion_pairs import MotionPairs
-from datasets.resident import batches_from
 from datasets.spoken_clips import validation_clips
-from models.audio_encoder import AudioEncoder
-from models.diffusion import Schedule
-from models.distillation import Distillation, make_student, only_denoiser
-from models.flame import Flame, load_flame
-from models.loading import load_style_encoder, load_talker, talker_checkpoint
-from models.losses import MotionLoss
+from models.audio.hubert import AudioEncoder
+from models.diffusion.schedule import Schedule
+from models.heads.flame import Flame, load_flame
 from models.metrics.validation import Validator
-from models.objective import Ends, TalkerObjective
-from models.style_encoder import StyleEncoder
-from models.talker import Talker, TalkerConfig, build_talker
-from models.training_flags import NETWORK_FLAGS, Configs, TalkerRunConfig, parse_args
-from models.validation_clips import ValidationClips, check_video
-from utils import training_run
-from utils.checkpoint import Checkpoint
+from models.networks.loading import load_style_encoder, load_talker, talker_checkpoint
+from models.networks.style_encoder import StyleEncoder
+from models.networks.talker import Talker, TalkerConfig, build_talker
+from models.training.distillation import Distillation, make_student, only_denoiser
+from models.training.flags import NETWORK_FLAGS, Configs, TalkerRunConfig, parse_args
+from models.training.losses import MotionLoss
+from models.training.objective import Ends, TalkerObjective
+from models.training.validation_clips import ValidationClips, check_video
 from utils.coefs import CoefStats, MotionCodec
-from utils.data_order import EndlessBatches, Share, evaluation_batches, to_device
+from utils.devices import end_processes, pick_device, start_processes
 from utils.errors import UserError, cli
-from utils.phones import PHONES_FILE, read_phones
-from utils.preflight import Problems, freeze
-from utils.processes import end_processes, pick_device, start_processes
-from utils.run_dir import find_checkpoint, iter_name
-from utils.runtime import OpenedRun, Randomness
-from utils.train_step import step_maker
-from utils.trainer import Task
-from utils.training_run import Plan
+from utils.runs.checkpoint import Checkpoint
+from utils.runs.run_dir import find_checkpoint, iter_name
+from utils.speech import PHONES_FILE, read_phones
+from utils.training import training_run
+from utils.training.data_order import EndlessBatches, Share, evaluation_batches, to_device
+from utils.training.preflight import Problems, freeze
+from utils.training.randomness import Randomness
+from utils.training.run_config import OpenedRun
+from utils.training.train_step import step_maker
+from utils.training.trainer import Task
+from utils.training.training_run import Plan
 
 log = logging.getLogger(__name__)
 

@@ -10,25 +10,26 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from datasets.batches import batches_from
 from datasets.clip_store import ClipStore
-from datasets.resident import batches_from
 from datasets.style_pairs import StylePairs
-from models.loading import load_style_encoder, style_encoder_checkpoint
-from models.losses import nt_xent
-from models.positional import POSITIONAL_ENCODINGS
-from models.style_encoder import StyleEncoder, StyleEncoderConfig
-from utils import training_run
+from models.networks.loading import load_style_encoder, style_encoder_checkpoint
+from models.networks.positional import POSITIONAL_ENCODINGS
+from models.networks.style_encoder import StyleEncoder, StyleEncoderConfig
+from models.training.losses import nt_xent
 from utils.coefs import CoefStats, MotionCodec
 from utils.config import UserParser, add_flags, check_choice, from_args, to_plain
-from utils.data_order import EndlessBatches, Share, evaluation_batches, to_device
+from utils.devices import PRECISIONS, end_processes, pick_device, start_processes
 from utils.errors import cli
-from utils.preflight import Problems, freeze
-from utils.processes import PRECISIONS, end_processes, pick_device, start_processes
-from utils.run_dir import find_checkpoint
-from utils.runtime import OpenedRun, Randomness, RunConfig
-from utils.train_step import SCHEDULERS, step_maker
-from utils.trainer import Task
-from utils.training_run import Plan
+from utils.runs.run_dir import find_checkpoint
+from utils.training import training_run
+from utils.training.data_order import EndlessBatches, Share, evaluation_batches, to_device
+from utils.training.preflight import Problems, freeze
+from utils.training.randomness import Randomness
+from utils.training.run_config import OpenedRun, RunConfig
+from utils.training.train_step import SCHEDULERS, step_maker
+from utils.training.trainer import Task
+from utils.training.training_run import Plan
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from models.flame import Flame, load_flame
-from models.head_film import HeadFilm
+from models.app.head_film import HeadFilm
+from models.heads.flame import Flame, load_flame
 from utils.atomic import check_output
-from utils.audio import load_audio
 from utils.config import UserParser
 from utils.errors import UserError, cli
-from utils.looks import LOOKS, dress
+from utils.media.audio import load_audio
+from utils.media.panels import AUDIO_NAME
 from utils.motion_file import Motion, load_motion, load_shape
-from utils.panels import AUDIO_NAME
+from utils.rendering.looks import LOOKS, dress
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def caption(args) -> str:
 
 def make_film(args, flame: Flame) -> HeadFilm:
     """What draws the pictures, as the flags say."""
-    from utils.renderer import RenderStyle
+    from utils.rendering.renderer import RenderStyle
 
     look = dress(flame.head, args.look, args.texture)
     return HeadFilm(Flame(look.head), RenderStyle(args.size, args.black_bg, look.texture), args.yaw, args.pitch)

@@ -9,17 +9,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from models.animator import Animator, StyleExtractor
-from models.flame import Flame, load_flame
-from models.generation import GenerationConfig
-from models.mouth import opening_mm
-from models.sampling_flags import add_sampling_flags, check_sampling_flags
-from models.sampling_flags import generation_config as sampling_config
+from models.app.sampling_flags import add_sampling_flags, check_sampling_flags
+from models.app.sampling_flags import generation_config as sampling_config
+from models.generation.animator import Animator
+from models.generation.style_extractor import StyleExtractor
+from models.generation.windows import GenerationConfig
+from models.heads.flame import Flame, load_flame
+from models.heads.mouth import opening_mm
 from utils.atomic import check_output
+from utils.devices import pick_device
 from utils.errors import UserError
 from utils.motion_file import Motion, load_motion, load_shape, load_style
-from utils.run_dir import DEFAULT_EXPERIMENT, ROOT, find_checkpoint, style_folder
-from utils.runtime import pick_device
+from utils.runs.run_dir import DEFAULT_EXPERIMENT, ROOT, find_checkpoint, style_folder
 
 INPUT = ROOT / "demo" / "input"
 

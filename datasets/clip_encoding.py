@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utils.audio import encode_flac
 from utils.coefs import DIMS
 from utils.errors import UserError
-from utils.json_file import parse_json
+from utils.media.audio import encode_flac
+from utils.reading.json_file import parse_json
 from utils.timebase import samples_per_frame
 from utils.trackers.pickles import load_tree
 

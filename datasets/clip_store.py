@@ -22,9 +22,9 @@ from datasets import clip_encoding
 from datasets.clip_encoding import Coefs, Segment
 from datasets.clip_writer import UNFINISHED, ClipWriter
 from datasets.splits import read_list
-from utils.audio import decode_flac_part
 from utils.coefs import DIMS
 from utils.errors import UserError
+from utils.media.audio import decode_flac_part
 from utils.timebase import samples_per_frame
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from torch.utils.data import Dataset
 
 from datasets.clip_store import ClipStore
 from datasets.crops import crop_random, crop_start, usable_clips
-from utils.audio import FULL_SCALE, standardise
 from utils.coefs import MotionCodec
+from utils.media.audio import FULL_SCALE, standardise
 
 
 class MotionPairs(Dataset):
@@ -105,7 +105,7 @@ def _halves(audio: Tensor, raw: dict[str, Tensor], codec: MotionCodec, dim: int)
 
 
 def standardised(pcm: Tensor) -> Tensor:
-    """16 bit audio (B, n) -> `utils.audio.standardise` of each row, float32."""
+    """16 bit audio (B, n) -> `utils.media.audio.standardise` of each row, float32."""
     x = pcm.float() / FULL_SCALE
     x = x - x.mean(dim=1, keepdim=True)
     return x / (x.std(dim=1, keepdim=True) + 1e-5)

@@ -9,7 +9,7 @@ import numpy as np
 
 from utils.atomic import atomic_path
 from utils.errors import UserError
-from utils.json_file import read_lines
+from utils.reading.json_file import read_lines
 
 # TFHP: 588 persons, 64 of them test and 64 validation; smaller sets keep the proportion.
 _N_EVAL, _N_PERSONS = 64, 588

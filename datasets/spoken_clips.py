@@ -11,8 +11,7 @@ from datasets.clip_store import ClipStore
 from datasets.crops import usable_clips
 from datasets.splits import group_by_person, person_of
 from utils.motion_file import Motion
-from utils.phones import Phone
-from utils.spoken_clip import SpokenClip
+from utils.speech import Phone, SpokenClip
 
 STYLE_FRAMES = 100  # the style is taken from the first 4 s
 RESAMPLED = "resampled"  # folder of second takes

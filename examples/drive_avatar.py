@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from utils.array_file import read_bytes
 from utils.atomic import atomic_path
 from utils.config import UserParser
 from utils.errors import UserError, cli
 from utils.exports.arkit import BLEND_SHAPES, ArkitTrack
 from utils.exports.livelink import read_livelink
-from utils.json_file import parse_json
+from utils.reading.array_file import read_bytes
+from utils.reading.json_file import parse_json
 
 log = logging.getLogger(__name__)
 MAGIC, JSON, BINARY, FLOAT = 0x46546C67, 0x4E4F534A, 0x004E4942, 5126

@@ -14,20 +14,20 @@ from pathlib import Path
 
 import numpy as np
 
-from models.animator import Animator
-from models.flame import Flame, load_flame
-from models.head_film import HeadFilm
-from models.motion_export import ExportOptions, export, parse_formats
-from models.motion_style import encoder_of, style_from_file
-from models.sampling_flags import FEW_STEPS, own_sampling
-from utils.audio import load_audio
+from models.app.head_film import HeadFilm
+from models.app.sampling_flags import FEW_STEPS, own_sampling
+from models.app.style_files import encoder_of, style_from_file
+from models.exports.motion_export import ExportOptions, export, parse_formats
+from models.generation.animator import Animator
+from models.heads.flame import Flame, load_flame
 from utils.config import UserParser
+from utils.devices import pick_device
 from utils.errors import cli
-from utils.looks import dress
-from utils.media import check_video_path
-from utils.processes import pick_device
-from utils.renderer import RenderStyle
-from utils.run_dir import DEFAULT_EXPERIMENT, ROOT, find_checkpoint
+from utils.media.audio import load_audio
+from utils.media.video import check_video_path
+from utils.rendering.looks import dress
+from utils.rendering.renderer import RenderStyle
+from utils.runs.run_dir import DEFAULT_EXPERIMENT, ROOT, find_checkpoint
 
 log = logging.getLogger(__name__)
 MOTION = ROOT / "demo" / "input" / "motion" / "large_head_movements.npz"

@@ -15,20 +15,20 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from models.animator import Animator
-from models.flame import Flame, load_flame
-from models.head_film import HeadFilm
-from models.motion_style import encoder_of, style_from_file
-from models.sampling_flags import FEW_STEPS, own_sampling
-from utils.audio import load_audio
+from models.app.head_film import HeadFilm
+from models.app.sampling_flags import FEW_STEPS, own_sampling
+from models.app.style_files import encoder_of, style_from_file
+from models.generation.animator import Animator
+from models.heads.flame import Flame, load_flame
 from utils.config import UserParser
+from utils.devices import pick_device
 from utils.errors import cli
-from utils.looks import dress
-from utils.media import check_video_path
+from utils.media.audio import load_audio
+from utils.media.video import check_video_path
 from utils.motion_file import load_style
-from utils.processes import pick_device
-from utils.renderer import RenderStyle
-from utils.run_dir import DEFAULT_EXPERIMENT, ROOT, find_checkpoint, style_folder
+from utils.rendering.looks import dress
+from utils.rendering.renderer import RenderStyle
+from utils.runs.run_dir import DEFAULT_EXPERIMENT, ROOT, find_checkpoint, style_folder
 
 log = logging.getLogger(__name__)
 SPEECH = ROOT / "demo" / "input" / "audio" / "sphinx_cards_005.flac"

@@ -12,7 +12,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts_for_dataset.batch import (
+from scripts_for_dataset.preparing.batch import (
     ARRAYS,
     COEFS,
     DONE,
@@ -27,7 +27,7 @@ from scripts_for_dataset.batch import (
     run_all,
     summarise,
 )
-from scripts_for_dataset.preparation import Sources, Treatment, prepare_motion
+from scripts_for_dataset.preparing.preparation import Sources, Treatment, prepare_motion
 from utils.config import UserParser
 from utils.errors import UserError, cli
 from utils.trackers.flags import add_import_flags, import_options

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from datasets.clip_store import ClipStore
 from datasets.conversion import Converted, convert, verify
 from datasets.splits import read_list, write_list
-from scripts_for_dataset.batch import DONE, SKIPPED, THERE, Outcome, check_writable, summarise
+from scripts_for_dataset.preparing.batch import DONE, SKIPPED, THERE, Outcome, check_writable, summarise
 from utils.atomic import atomic_path, check_output
 from utils.coefs import CoefStats
 from utils.config import UserParser

@@ -12,9 +12,17 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from scripts_for_dataset.batch import ARRAYS, COEFS, SKIPPED, Outcome, add_batch_flags, find_clips, summarise
 from scripts_for_dataset.combine_mica_and_spectre import Job, write_all
-from scripts_for_dataset.preparation import Sources, Treatment
+from scripts_for_dataset.preparing.batch import (
+    ARRAYS,
+    COEFS,
+    SKIPPED,
+    Outcome,
+    add_batch_flags,
+    find_clips,
+    summarise,
+)
+from scripts_for_dataset.preparing.preparation import Sources, Treatment
 from utils.config import UserParser
 from utils.errors import cli
 from utils.trackers.flags import add_import_flags, import_options

@@ -21,10 +21,10 @@ import numpy as np
 from datasets.clip_store import ClipStore
 from datasets.inspection import ClipFacts, Summary, look_at, summarise
 from datasets.splits import group_by_person, read_list
-from scripts_for_dataset.batch import run_all
-from scripts_for_dataset.building import read_report
-from scripts_for_dataset.contact_sheet import contact_sheet
-from scripts_for_dataset.inspection_page import write_json, write_page
+from scripts_for_dataset.inspecting.contact_sheet import contact_sheet
+from scripts_for_dataset.inspecting.inspection_page import write_json, write_page
+from scripts_for_dataset.preparing.batch import run_all
+from scripts_for_dataset.preparing.building import read_report
 from utils.atomic import atomic_path
 from utils.config import UserParser
 from utils.errors import UserError, cli

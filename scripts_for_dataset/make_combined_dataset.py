@@ -12,9 +12,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from scripts_for_dataset.batch import AUDIO, COEFS, add_batch_flags, find_clips
-from scripts_for_dataset.building import Job, build, pair_up
-from scripts_for_dataset.preparation import Treatment
+from scripts_for_dataset.preparing.batch import AUDIO, COEFS, add_batch_flags, find_clips
+from scripts_for_dataset.preparing.building import Job, build, pair_up
+from scripts_for_dataset.preparing.preparation import Treatment
 from utils.config import UserParser
 from utils.errors import UserError, cli
 from utils.trackers.flags import add_import_flags, import_options

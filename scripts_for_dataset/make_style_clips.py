@@ -82,9 +82,9 @@ def style_clip(
 
 
 def write_clips(args: argparse.Namespace) -> None:
-    from models.flame import Flame
+    from models.heads.flame import Flame
     from scripts_for_dataset.synthetic.identity import close_factors
-    from utils.head_file import load_head_file
+    from utils.heads.head_file import load_head_file
 
     rows = read_rows(args.speech)
     voice = args.voice or sorted(rows)[0]

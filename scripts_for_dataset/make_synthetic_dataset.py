@@ -30,9 +30,9 @@ from scripts_for_dataset.synthetic.sidecars import second_takes, speaker_phones
 from scripts_for_dataset.synthetic.statistics import widen
 from utils.atomic import atomic_path, make_folder
 from utils.errors import UserError, cli
-from utils.json_file import read_json
 from utils.motion_file import Motion
-from utils.phones import PHONES_FILE, Phone, write_phones
+from utils.reading.json_file import read_json
+from utils.speech import PHONES_FILE, Phone, write_phones
 
 log = logging.getLogger(__name__)
 SPLITS = ("train", "val", "test")
@@ -73,9 +73,9 @@ def plan_jobs(args: argparse.Namespace) -> list[Job]:
     """Speakers with their identities; the lip closures of all of them are solved in one batch."""
     import torch
 
-    from models.flame import Flame
+    from models.heads.flame import Flame
     from scripts_for_dataset.synthetic.identity import close_factors, sample_shape
-    from utils.head_file import load_head_file
+    from utils.heads.head_file import load_head_file
 
     speakers = plan_speakers(read_rows(args.speech), args.hours, args.seed)
     if args.limit:

@@ -14,10 +14,10 @@ import logging
 import shlex
 from pathlib import Path
 
-from scripts_for_dataset.batch import ARRAYS, AUDIO, COEFS, SKIPPED, Outcome, find_clips, of_person
-from scripts_for_dataset.building import Job, build, pair_up, with_extras, write_lists, write_stats
 from scripts_for_dataset.make_combined_dataset import add_build_flags, check_build_flags
-from scripts_for_dataset.preparation import Sources, Treatment
+from scripts_for_dataset.preparing.batch import ARRAYS, AUDIO, COEFS, SKIPPED, Outcome, find_clips, of_person
+from scripts_for_dataset.preparing.building import Job, build, pair_up, with_extras, write_lists, write_stats
+from scripts_for_dataset.preparing.preparation import Sources, Treatment
 from utils.config import UserParser
 from utils.errors import cli
 from utils.trackers.flags import import_options

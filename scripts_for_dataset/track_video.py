@@ -18,15 +18,15 @@ from pathlib import Path
 
 import numpy as np
 
-from scripts_for_dataset.batch import DONE, SKIPPED, THERE, Outcome, is_current, summarise
-from scripts_for_dataset.overlay import write_overlay
+from scripts_for_dataset.inspecting.overlay import write_overlay
+from scripts_for_dataset.preparing.batch import DONE, SKIPPED, THERE, Outcome, is_current, summarise
 from utils.atomic import check_output
 from utils.config import UserParser
 from utils.errors import UserError, cli
+from utils.media.video_frames import VIDEO_SUFFIXES
 from utils.timebase import FPS
 from utils.trackers.landmarker import INSTALL, check_installed, find_model
 from utils.trackers.video import TrackedVideo, VideoOptions, track_video
-from utils.video_frames import VIDEO_SUFFIXES
 
 log = logging.getLogger(__name__)
 STYLE_FRAMES = 100  # that a style needs

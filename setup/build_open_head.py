@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from models.flame import Flame
-from models.mouth import mouth_opening
+from models.heads.flame import Flame
+from models.heads.mouth import mouth_opening
 from setup.open_head.assembly import HeadMesh, assemble
 from setup.open_head.colours import vertex_colours
 from setup.open_head.identity import identity_space, sample_adults
@@ -24,10 +24,10 @@ from setup.open_head.lips import Lips
 from setup.open_head.regions import build_masks
 from setup.open_head.rig import Rig, build_rig
 from setup.open_head.source import Source, find_wheel
-from utils import head_asset
 from utils.atomic import atomic_path
 from utils.errors import cli
-from utils.head_file import N_IDENTITY, OPEN_HEAD, PARENTS, HeadFile
+from utils.heads import head_asset
+from utils.heads.head_file import N_IDENTITY, OPEN_HEAD, PARENTS, HeadFile
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ from setup.open_head.skin_uv import packed_uv
 from utils.atomic import atomic_path
 from utils.config import UserParser
 from utils.errors import UserError, cli
-from utils.head_file import HeadFile, load_head_file
-from utils.looks import SKIN_TEXTURE, SKIN_UV
+from utils.heads.head_file import HeadFile, load_head_file
+from utils.rendering.looks import SKIN_TEXTURE, SKIN_UV
 
 log = logging.getLogger(__name__)
 

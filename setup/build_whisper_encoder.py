@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from models.whisper_encoder import WHISPER_WEIGHTS, WhisperSize
+from models.audio.whisper import WHISPER_WEIGHTS, WhisperSize
 from utils.atomic import atomic_path
 from utils.errors import UserError, cli
 

@@ -17,8 +17,8 @@ import numpy as np
 
 from utils.atomic import atomic_path
 from utils.errors import UserError, cli
-from utils.flame_pickle import load_mask_pickle
-from utils.head_file import HeadFile, as_mask, load_head_file, with_uv
+from utils.heads.flame_pickle import load_mask_pickle
+from utils.heads.head_file import HeadFile, as_mask, load_head_file, with_uv
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 
-from utils.checkpoint import load_checkpoint
 from utils.config import UserParser
 from utils.errors import UserError, cli
+from utils.runs.checkpoint import load_checkpoint
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ if not torch.cuda.is_available():
 
 @pytest.fixture(scope="module")
 def experiments(tmp_path_factory):
-    from tests.demo_workspace import write_experiments
+    from tests.support.demo_workspace import write_experiments
 
     return write_experiments(tmp_path_factory.mktemp("experiments"))
 
@@ -22,7 +22,7 @@ def experiments(tmp_path_factory):
 @pytest.fixture
 def space(tmp_path, experiments, monkeypatch):
     """The folders of demo.py and extract_style.py, with small models and inputs."""
-    from tests.demo_workspace import write_workspace
+    from tests.support.demo_workspace import write_workspace
 
     found = write_workspace(tmp_path / "repo", experiments)
     found.use(monkeypatch)
@@ -54,6 +54,6 @@ def refused(space, capsys):
 @pytest.fixture
 def no_generation(monkeypatch):
     """Fail if a mistake is only found after the slow part."""
-    from models.animator import Animator
+    from models.generation.animator import Animator
 
     monkeypatch.setattr(Animator, "batch", lambda *_: pytest.fail("generation had already begun"))

@@ -13,13 +13,13 @@ from datasets.clip_encoding import Segment, decode_segment, encode_metadata, enc
 from datasets.clip_store import ClipStore, ClipWriter
 from tests.fuzz.readers import READERS, make_input
 from tests.fuzz.seeds import odd_arrays
-from tests.small_store import clip_content
-from utils.audio import encode_flac
+from tests.support.small_store import clip_content
 from utils.errors import UserError
+from utils.media.audio import encode_flac
 from utils.trackers.to_motion import ImportOptions, import_motion
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 N_INPUTS = {"open_head": 6, "talker": 30, "pairs": 20}  # slow ones; the others get 80
 
 

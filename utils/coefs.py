@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from utils.array_file import is_numeric, read_npz
 from utils.errors import UserError
+from utils.reading.array_file import is_numeric, read_npz
 
 N_SHAPE, N_EXP, N_POSE = 100, 50, 6
 DIMS = {"shape": N_SHAPE, "exp": N_EXP, "pose": N_POSE}

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from utils.errors import UserError
-from utils.json_file import read_lines
+from utils.reading.json_file import read_lines
 
 AUDIO_SUFFIXES = frozenset(
     [".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".oga", ".opus", ".aiff", ".aif", ".wma"]

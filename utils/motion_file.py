@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.array_file import read_npy, read_npz
 from utils.atomic import atomic_path
 from utils.coefs import N_EXP, N_POSE, N_SHAPE
 from utils.errors import UserError
+from utils.reading.array_file import read_npy, read_npz
 from utils.timebase import FPS
 
 SHAPE_SIZES = (

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from utils.config import UserParser
 from utils.errors import UserError, cli
-from utils.run_dir import DEFAULT_EXPERIMENT
+from utils.runs.run_dir import DEFAULT_EXPERIMENT
 from web.page import make_app, sweeping
 from web.service import Studio
 

@@ -15,22 +15,23 @@ from pathlib import Path
 
 import numpy as np
 
-from models.animator import Animator, StyleExtractor
-from models.flame import Flame, load_flame
-from models.head_film import HeadFilm
-from models.motion_export import ExportOptions, export, parse_formats
-from models.motion_style import encoder_of, style_from_file
-from models.sampling_flags import FEW_STEPS, own_sampling
-from utils.audio import load_audio
+from models.app.head_film import HeadFilm
+from models.app.sampling_flags import FEW_STEPS, own_sampling
+from models.app.style_files import encoder_of, style_from_file
+from models.exports.motion_export import ExportOptions, export, parse_formats
+from models.generation.animator import Animator
+from models.generation.style_extractor import StyleExtractor
+from models.heads.flame import Flame, load_flame
+from utils.devices import pick_device
 from utils.errors import UserError
-from utils.looks import LOOKS, dress
+from utils.media.audio import load_audio
+from utils.media.video_frames import VIDEO_SUFFIXES
 from utils.motion_file import Motion, load_shape, load_style
-from utils.processes import pick_device
-from utils.renderer import RenderStyle
-from utils.run_dir import ROOT, find_checkpoint, style_folder
+from utils.rendering.looks import LOOKS, dress
+from utils.rendering.renderer import RenderStyle
+from utils.runs.run_dir import ROOT, find_checkpoint, style_folder
 from utils.timebase import FPS, SAMPLE_RATE
 from utils.trackers.landmarker import is_installed
-from utils.video_frames import VIDEO_SUFFIXES
 
 log = logging.getLogger(__name__)
 INPUT = ROOT / "demo" / "input"

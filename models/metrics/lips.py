@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from utils.phones import BILABIALS, SILENCE, Phone
+from utils.speech import BILABIALS, SILENCE, Phone
 
 
 def largest_distance(predicted: Tensor, truth: Tensor) -> Tensor:

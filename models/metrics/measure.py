@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.flame import Flame
+from models.heads.flame import Flame
 from models.metrics.lips import acceleration, largest_distance
 from models.metrics.regions import Regions
 from models.metrics.upper_face import dynamics

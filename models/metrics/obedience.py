@@ -12,7 +12,7 @@ from models.metrics.measure import Sampled
 from models.metrics.predict import style_vectors
 from models.metrics.score import Share, Shares
 from models.metrics.style import Gallery, cosine, style_of
-from models.style_encoder import StyleEncoder
+from models.networks.style_encoder import StyleEncoder
 from utils.coefs import MotionCodec
 from utils.motion_file import Motion
 

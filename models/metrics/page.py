@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.flame import Flame
+from models.heads.flame import Flame
 from models.metrics.catalogue import METRICS, formula
 from models.metrics.head import AXES
 from models.metrics.style import principal_plane
 from models.metrics.suite import LVE_TARGET, MODEL, TRUTH, Example, Suite, lve_ratio
-from utils import html_page as html
 from utils.errors import UserError
-from utils.phones import BILABIALS
-from utils.svg_plot import Axes, Line, Points, line_plot, scatter_plot
+from utils.reports import html_page as html
+from utils.reports.svg_plot import Axes, Line, Points, line_plot, scatter_plot
+from utils.speech import BILABIALS
 from utils.timebase import FPS
 
 log = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ def frames(suite: Suite) -> list[str]:
 @torch.no_grad()
 def draw(flame: Flame, example: Example, instants: np.ndarray) -> np.ndarray:
     """uint8 picture: the truth's row above the first sample's."""
-    from utils.renderer import Renderer, RenderStyle
+    from utils.rendering.renderer import Renderer, RenderStyle
 
     renderer, device, rows = Renderer(flame.head, RenderStyle(size=FRAME_SIZE)), flame.template.device, []
     truth, sample = example.clip.truth, example.motion

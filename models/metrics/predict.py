@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.engine import Engine
-from models.generation import GenerationConfig, Item, Speech, generate_batch
+from models.fast.engine import Engine
+from models.generation.windows import GenerationConfig, Item, Speech, generate_batch
 from models.metrics.measure import Sampled
 from models.metrics.style import style_of
-from models.style_encoder import StyleEncoder
-from models.talker import Talker
-from utils.audio import standardise
+from models.networks.style_encoder import StyleEncoder
+from models.networks.talker import Talker
 from utils.coefs import MotionCodec
+from utils.media.audio import standardise
 from utils.motion_file import Motion
-from utils.spoken_clip import SpokenClip
+from utils.speech import SpokenClip
 
 _SEED_STRIDE = 1000  # seeds of neighbouring clips lie this far apart, so that no two samples share their noise
 

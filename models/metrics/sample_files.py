@@ -12,7 +12,7 @@ import torch
 from models.metrics.measure import Sampled
 from models.metrics.score import sampled
 from utils.motion_file import Motion, load_motion
-from utils.spoken_clip import SpokenClip
+from utils.speech import SpokenClip
 
 log = logging.getLogger(__name__)
 _TAIL = 25  # frames that results may lack at their end without a word
@@ -32,6 +32,6 @@ def read_samples(paths: Sequence[Path], clip: SpokenClip, device: torch.device) 
 
 
 def save_samples(folder: Path, clip: SpokenClip, motion: Sampled) -> None:
-    """<person>_<video>_000.npz and so on, with the clip's shape; `utils.result_files` finds them again."""
+    """<person>_<video>_000.npz and so on, with the clip's shape; `models.metrics.result_files` finds them again."""
     for i, (exp, pose) in enumerate(zip(motion.exp.cpu().numpy(), motion.pose.cpu().numpy())):
         Motion(exp, pose, clip.truth.shape).save(folder / f"{clip.name.replace('/', '_')}_{i:03d}.npz")

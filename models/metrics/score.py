@@ -12,7 +12,7 @@ from models.metrics import head as heads
 from models.metrics.lips import ClosureRule, best_lag, closures, correlation
 from models.metrics.measure import HeadMeasure, Sampled, Tracks
 from models.metrics.upper_face import count_blinks, lids_shut
-from utils.spoken_clip import SpokenClip
+from utils.speech import SpokenClip
 from utils.timebase import FPS
 
 

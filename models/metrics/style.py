@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.style_encoder import StyleEncoder
+from models.networks.style_encoder import StyleEncoder
 from utils.coefs import MotionCodec
 
 

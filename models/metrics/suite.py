@@ -12,7 +12,7 @@ from models.metrics.measure import HeadMeasure, Sampled
 from models.metrics.obedience import StyleJudge
 from models.metrics.results import Results
 from models.metrics.score import ClipTruth
-from utils.spoken_clip import SpokenClip
+from utils.speech import SpokenClip
 
 MODEL, TRUTH, RESAMPLED, OTHER_CLIP, MEAN_POSE = "model", "truth", "resampled", "other clip", "mean pose"
 LVE_TARGET = 1 / 3  # of the mean pose's; what the shipped model must reach

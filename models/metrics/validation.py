@@ -7,21 +7,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from models.engine import EngineConfig
-from models.flame import Flame
-from models.generation import GenerationConfig
-from models.guidance import Guidance
+from models.diffusion.guidance import Guidance
+from models.diffusion.solvers import SamplerConfig
+from models.fast.engine import EngineConfig
+from models.generation.windows import GenerationConfig
+from models.heads.flame import Flame
 from models.metrics.lips import ClosureRule
 from models.metrics.measure import HeadMeasure, Sampled, Tracks
 from models.metrics.predict import Draw, Predictor, style_vectors
 from models.metrics.regions import find_regions
 from models.metrics.results import Results
 from models.metrics.score import ClipTruth
-from models.sampling import SamplerConfig
-from models.style_encoder import StyleEncoder
-from models.talker import Talker
+from models.networks.style_encoder import StyleEncoder
+from models.networks.talker import Talker
 from utils.coefs import MotionCodec
-from utils.spoken_clip import SpokenClip
+from utils.speech import SpokenClip
 
 _STEPS = 10  # of ddim; enough to tell checkpoints apart
 SCALARS = (

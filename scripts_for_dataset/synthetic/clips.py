@@ -6,7 +6,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from scripts_for_dataset.synthetic.augment import AugmentConfig, augment, draw_factor, resample_speech, set_peak
+from scripts_for_dataset.synthetic.augment import (
+    AugmentConfig,
+    augment,
+    draw_factor,
+    resample_speech,
+    set_peak,
+)
 from scripts_for_dataset.synthetic.corpus import Row, load_sentence
 from scripts_for_dataset.synthetic.motion import Speech, speech_motion
 from scripts_for_dataset.synthetic.plan import Speaker

@@ -10,15 +10,15 @@ import numpy as np
 
 from scripts_for_dataset.synthetic.visemes import PHONES
 from utils.errors import UserError
-from utils.json_file import parse_json, read_lines
+from utils.reading.json_file import parse_json, read_lines
 from utils.timebase import SAMPLE_RATE
 
 HELD_VOICES = frozenset(
     {"kokoro-am_liam", "kokoro-am_onyx", "kokoro-af_sarah", "kokoro-bm_lewis", "festival-kal_diphone"}
 )  # fmt: skip
 # Seconds to move the labels of an engine by, beyond its own correction (negative: earlier). Measured by
-# benchmarks.label_times: festival's HTS voice hisses 28 ms after its labels and stops on them; 91 % of its closures lie
-# inside their stops, 97 % after the move.
+# benchmarks.speech.label_times: festival's HTS voice hisses 28 ms after its labels and stops on them; 91 % of its
+# closures lie inside their stops, 97 % after the move.
 _LABEL_SHIFT = {"kokoro": -0.010, "hibari": -0.010, "festival-cmu_us_slt_arctic_hts": 0.012}
 _STOPS = frozenset({"p", "b", "t", "d", "k", "g"})
 _KED_STOP_SHIFT = 0.020  # festival's ked marks stops 21 to 29 ms early

@@ -10,8 +10,8 @@ import numpy as np
 
 from scripts_for_dataset.synthetic.engines import plain_text, to_16k
 from scripts_for_dataset.synthetic.ipa import Timed, from_espeak, join_silence
-from utils.audio import FULL_SCALE
 from utils.errors import UserError
+from utils.media.audio import FULL_SCALE
 
 _SYNCHRONOUS, _PHONEME_EVENTS, _DONT_EXIT = 2, 0x0001, 0x8000
 _RATE_PARAMETER, _PITCH_PARAMETER, _PHONEME_EVENT = 1, 3, 7

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from models.flame import Flame
-from models.mouth import solve_mouth_close
+from models.heads.flame import Flame
+from models.heads.mouth import solve_mouth_close
 from scripts_for_dataset.synthetic.arkit import JAW_OPEN_RADIANS
 from utils.coefs import N_SHAPE
 

@@ -15,7 +15,7 @@ from scripts_for_dataset.synthetic.motion import speech_motion
 from scripts_for_dataset.synthetic.plan import Speaker
 from scripts_for_dataset.synthetic.style import vary_style
 from utils.motion_file import Motion
-from utils.phones import Phone
+from utils.speech import Phone
 
 _SECOND_TAKE = 1
 

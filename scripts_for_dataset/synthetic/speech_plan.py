@@ -9,7 +9,7 @@ from pathlib import Path
 from scripts_for_dataset.synthetic.texts import held_out, sentences
 from scripts_for_dataset.synthetic.voices import Voice
 from utils.errors import UserError
-from utils.json_file import parse_json, read_lines
+from utils.reading.json_file import parse_json, read_lines
 from utils.timebase import SAMPLE_RATE
 
 SENTENCES_PER_PART = 20  # about a minute: little is lost when a run is cut off

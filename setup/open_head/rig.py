@@ -18,7 +18,7 @@ from setup.open_head.assembly import HeadMesh
 from setup.open_head.identity import IdentitySpace
 from setup.open_head.lips import height
 from setup.open_head.source import Source
-from utils.head_asset import JAW_FEATURES
+from utils.heads.head_asset import JAW_FEATURES
 
 METRES = 0.1  # per MakeHuman decimetre
 EYE_HEIGHT, EYE_DEPTH = 0.034, 0.026  # where the midpoint between the eyes is put

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from utils.exports.surface import smooth_normals
-from utils.head_file import HeadFile
+from utils.heads.head_file import HeadFile
 
 DIRECTIONS, CELL, BIAS = 160, 0.0012, 0.0016  # of the occlusion's light directions; grid and tolerance in metres
 BLEED = 12  # pixels of colour around every island, so that filtering never mixes in the background

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from setup.open_head.skin_bake import Texels, noise, openness
-from utils.head_file import HeadFile
-from utils.head_paint import GAZE_DOWN, painted
+from utils.heads.head_file import HeadFile
+from utils.rendering.head_paint import GAZE_DOWN, painted
 
 SKIN = np.array([0.83, 0.655, 0.565])
 FLUSH = np.array([0.80, 0.50, 0.44])

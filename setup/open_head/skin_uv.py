@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse
 from scipy.sparse.csgraph import connected_components
 
-from utils.head_file import HeadFile
+from utils.heads.head_file import HeadFile
 
 MAGNIFY = 3.6  # the stretch is asinh(MAGNIFY * distance), distance 1 at the island's edge
 MAGNIFY_EYE = 8.0

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.align import read_transcripts
+from benchmarks.speech.alignment import read_transcripts
 from datasets.clip_encoding import decode_count, decode_segment
 from datasets.splits import read_list
 from examples import drive_avatar
-from models.arkit_pairs import find_pairs
-from models.loading import load_style_encoder, load_talker
-from models.whisper_encoder import WhisperEncoder
-from scripts_for_dataset.building import _check_treatment, read_report
-from scripts_for_dataset.preparation import Treatment, read_head_rotations
+from models.audio.whisper import WhisperEncoder
+from models.exports.arkit_pairs import find_pairs
+from models.networks.loading import load_style_encoder, load_talker
+from scripts_for_dataset.preparing.building import _check_treatment, read_report
+from scripts_for_dataset.preparing.preparation import Treatment, read_head_rotations
 from scripts_for_dataset.synthetic.corpus import read_rows
 from scripts_for_dataset.synthetic.speech_plan import read_spoken
 from tests.fuzz import seeds, sounds
@@ -34,22 +34,22 @@ from tests.fuzz.mutate import (
     mutate_pickle,
     repeat_part,
 )
-from utils.array_file import read_npy, read_npz
-from utils.audio import decode_flac_part, load_audio, stream_audio
 from utils.coefs import CoefStats
 from utils.errors import UserError
 from utils.exports.livelink import ArkitTrack, read_livelink
-from utils.flame_pickle import load_mask_pickle
-from utils.head_file import load_head_file
-from utils.head_paint import read_image
+from utils.heads.flame_pickle import load_mask_pickle
+from utils.heads.head_file import load_head_file
 from utils.input_list import output_names, read_inputs
-from utils.kept_checkpoints import KeptCheckpoints
-from utils.live_audio import pcm_blocks
+from utils.media.audio import decode_flac_part, load_audio, stream_audio
+from utils.media.live_audio import pcm_blocks
 from utils.motion_file import load_motion, load_shape, load_style
-from utils.phones import read_phones
-from utils.run_log import drop_later_lines
-from utils.runtime import _differences
+from utils.reading.array_file import read_npy, read_npz
+from utils.rendering.head_paint import read_image
+from utils.runs.kept_checkpoints import KeptCheckpoints
+from utils.runs.run_log import drop_later_lines
+from utils.speech import read_phones
 from utils.trackers.to_motion import import_motion, import_shape
+from utils.training.run_config import _differences
 
 _BINARY = (mutate_bytes, mutate_numbers, mutate_numbers, repeat_part)
 _ZIP = (mutate_member, mutate_member, lying_zip, mutate_bytes)

@@ -17,16 +17,16 @@ import torch
 
 from datasets.clip_encoding import Segment, encode_metadata, encode_segment
 from examples.drive_avatar import write_glb
-from models.loading import style_encoder_checkpoint, talker_checkpoint
-from models.style_encoder import StyleEncoder, StyleEncoderConfig
-from models.talker import TalkerConfig, build_talker
-from tests.flame_fixtures import python2_pickle, tiny_flame, write_flame_pickle
+from models.networks.loading import style_encoder_checkpoint, talker_checkpoint
+from models.networks.style_encoder import StyleEncoder, StyleEncoderConfig
+from models.networks.talker import TalkerConfig, build_talker
 from tests.fuzz.mutate import HOSTILE
-from tests.small_store import clip_content
-from tests.tracker_files import FLAME_FILES, make_truth, pose_of, timecodes, write_csv
-from utils.audio import encode_flac
+from tests.support.flame_fixtures import python2_pickle, tiny_flame, write_flame_pickle
+from tests.support.small_store import clip_content
+from tests.support.tracker_files import FLAME_FILES, make_truth, pose_of, timecodes, write_csv
 from utils.coefs import CoefStats
 from utils.exports.livelink import HEADER
+from utils.media.audio import encode_flac
 
 Seeds = Callable[[Path], "list[Seed]"]
 
@@ -174,7 +174,7 @@ def pair_files(folder: Path) -> list[Seed]:
 
 
 def packed_heads(folder: Path) -> list[Seed]:
-    from utils.head_file import OPEN_HEAD
+    from utils.heads.head_file import OPEN_HEAD
 
     return [seed(OPEN_HEAD)]
 

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from utils.errors import UserError
-from utils.head_file import HeadFile
+from utils.heads.head_file import HeadFile
 from utils.motion_file import Motion
 from utils.timebase import FPS
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.array_file import read_bytes
 from utils.atomic import atomic_path
 from utils.exports.gltf import ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER, GltfWriter
 from utils.exports.rig import JOINTS, NECK, PARENTS, ROOT, Rig
 from utils.exports.surface import CLAY, Surface, linear_colours, smooth_normals
+from utils.reading.array_file import read_bytes
 
 # Offsets whose largest effect in this motion is below this are left out (metres). All 50 targets together stay below
 # 50 * 0.3 um = 0.015 mm in the worst case.

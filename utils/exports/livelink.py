@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.array_file import read_bytes
 from utils.atomic import atomic_path
 from utils.errors import UserError
 from utils.exports.arkit import ANGLES, BLEND_SHAPES, ArkitTrack
+from utils.reading.array_file import read_bytes
 
 TIMECODE_RATE = 60
 COLUMNS = tuple(name[0].upper() + name[1:] for name in BLEND_SHAPES + ANGLES)

@@ -1,9 +1,9 @@
 """A motion on one head as an ordinary rig: a neutral mesh, morph targets, joints, and their animation.
 
-What game engines and Blender do with it equals `models.flame.Flame`: morph targets first, then linear blend skinning.
-Two details make that exact. FLAME's joints are regressed from the *expressive* face, so they travel a little with the
-expression: the joints' translations are animated. Its pose correctives are driven by entries of R - I: they become
-morph targets of their own (`jawCorrective...`) whose weights are those entries.
+What game engines and Blender do with it equals `models.heads.flame.Flame`: morph targets first, then linear blend
+skinning. Two details make that exact. FLAME's joints are regressed from the *expressive* face, so they travel a little
+with the expression: the joints' translations are animated. Its pose correctives are driven by entries of R - I: they
+become morph targets of their own (`jawCorrective...`) whose weights are those entries.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
 from utils.errors import UserError
-from utils.head_file import HeadFile
+from utils.heads.head_file import HeadFile
 from utils.motion_file import Motion
 from utils.timebase import FPS
 

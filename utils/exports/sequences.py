@@ -17,7 +17,7 @@ import numpy as np
 from utils.atomic import check_output, make_folder
 from utils.errors import UserError, disk_full
 from utils.exports.surface import Surface
-from utils.head_file import HeadFile
+from utils.heads.head_file import HeadFile
 
 _OURS = re.compile(r"\d{6}\.(obj|ply|mtl|png|jpg|jpeg)")
 _THOUSAND = np.array([list(f"{i:03d}".encode()) for i in range(1000)], np.uint8)

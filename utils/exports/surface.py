@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from utils.errors import UserError
-from utils.head_file import HeadFile
-from utils.head_uv import NO_UV
+from utils.heads.head_file import HeadFile
+from utils.heads.head_uv import NO_UV
 
 CLAY = (0.80, 0.73, 0.69)  # sRGB, for heads without colours
 

@@ -11,7 +11,7 @@ from utils.atomic import atomic_path
 from utils.errors import UserError
 from utils.exports.arkit import has_arkit_expressions
 from utils.exports.rig import expression_names
-from utils.head_file import HeadFile
+from utils.heads.head_file import HeadFile
 from utils.motion_file import Motion
 
 VHAP_SHAPE, VHAP_EXPRESSION, SMPLX_EXPRESSION = 300, 100, 50

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.array_file import read_bytes
 from utils.atomic import atomic_path
 from utils.exports.glb import NEGLIGIBLE
 from utils.exports.rig import JOINTS, PARENTS, Rig
 from utils.exports.surface import CLAY, Surface, linear_colours, smooth_normals
+from utils.reading.array_file import read_bytes
 
 _HEADER = """#usda 1.0
 (

@@ -12,7 +12,7 @@ import functools
 import numpy as np
 
 from utils.errors import UserError
-from utils.head_file import load_head_file
+from utils.heads.head_file import load_head_file
 from utils.trackers.content import Content
 from utils.trackers.tracked import OPEN_HEAD, Format, Tracked
 

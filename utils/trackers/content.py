@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from utils.array_file import parse_npy, parse_npz, read_bytes
 from utils.errors import UserError
+from utils.reading.array_file import parse_npy, parse_npz, read_bytes
 from utils.trackers import pickles, tables
 from utils.trackers.folders import FrameFile, find_files
 

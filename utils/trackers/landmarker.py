@@ -18,8 +18,8 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.exports.arkit import BLEND_SHAPES
+from utils.media.video_frames import VideoFrame
 from utils.trackers.sightings import OUTLINE, Sighting, Sightings, choose_face
-from utils.video_frames import VideoFrame
 
 log = logging.getLogger(__name__)
 MODEL_NAME = "face_landmarker.task"

@@ -1,6 +1,6 @@
 """Pickled dicts of arrays, object npy files and torch's zip files (.pt, .frame) as plain trees; no code in them runs.
 
-`utils.safe_pickle` answers NumPy's constructors with stand-ins, `utils.torch_file` those of torch.
+`utils.reading.safe_pickle` answers NumPy's constructors with stand-ins, `utils.reading.torch_file` those of torch.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from utils.array_file import npy_header
 from utils.errors import UserError
-from utils.pickle_scan import scan_pickle
-from utils.safe_pickle import ArrayStand, RefusedError, SafeUnpickler
-from utils.torch_file import load_torch
+from utils.reading.array_file import npy_header
+from utils.reading.pickle_scan import scan_pickle
+from utils.reading.safe_pickle import ArrayStand, RefusedError, SafeUnpickler
+from utils.reading.torch_file import load_torch
 
 MAX_NODES = 500_000  # entries of a tree; a small pickle can refer to itself so often that walking it never ends
 

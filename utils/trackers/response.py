@@ -2,7 +2,7 @@
 
 MediaPipe answers with another offset and gain than ARKit's units (jawOpen .43 where our jaw is fully open, mouthClose 0
 even where lips are shut over an open jaw, eyeLookDown in every blink), so a value is taken from all 52 scores: a ridge
-regression on the scores and their square roots, fitted on renders of the open head (benchmarks/tracker_response.py).
+regression on the scores and their square roots, fitted on renders of the open head (benchmarks/tracking/response.py).
 
 Apart from that: blinks are a monotone curve of each eye's own score, so that a wink stays one; squint and wide eyes,
 which MediaPipe does not see at the size they have in speech, take their usual course; and units that the corpus never
@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.array_file import read_npz
 from utils.atomic import atomic_path
 from utils.exports.arkit import BLEND_SHAPES
-from utils.run_dir import ROOT
+from utils.reading.array_file import read_npz
+from utils.runs.run_dir import ROOT
 
 RESPONSE = ROOT / "models" / "data" / "mediapipe_response.npz"
 SIDES = ("Left", "Right")

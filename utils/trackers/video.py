@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from utils.errors import UserError
 from utils.exports.arkit import BLEND_SHAPES
+from utils.media.video_frames import VideoFrame, check_there, read_frames
 from utils.motion_file import Motion
 from utils.rotations import resample_values
 from utils.timebase import FPS
@@ -21,9 +22,8 @@ from utils.trackers.landmarker import check_installed, find_model, watch
 from utils.trackers.response import load_response
 from utils.trackers.sightings import Sightings, check_any
 from utils.trackers.to_motion import MAX_LOST, ImportOptions, from_content
-from utils.video_frames import VideoFrame, check_there, read_frames
 
-# A filter takes the depth from blinks and lets lips part that were shut (benchmarks/tracking.py): these have none.
+# A filter takes the depth from blinks and parts lips that were shut (benchmarks.tracking.accuracy): these have none.
 FAST = ("eyeblink", "mouth", "jaw")
 WINDOW, ORDER = 5, 2  # Savitzky-Golay, frames of 25 fps
 FIRST_LATE = 0.5 / FPS  # seconds by which the first picture may come after the sound without being held

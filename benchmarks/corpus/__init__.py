@@ -1,0 +1,1 @@
+"""The synthetic corpus: figures and pictures of its data card."""

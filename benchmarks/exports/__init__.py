@@ -1,0 +1,1 @@
+"""Exported files read by other programs."""

@@ -1,0 +1,153 @@
+"""Quality against the number of sampling steps: every motion metric, every solver, beside 500-step DDPM.
+
+    python -m benchmarks.figures.steps --data_root DATA -o OUT [--samplers ddim dpmpp_2m ddpm] [--steps 5 10 25]
+                               [-- any other flags of evaluate.py, such as --limit 24 -n 4 --precision fp16]
+
+Runs evaluate.py once for each point, into OUT/<sampler>_<steps> (a point that is there already is kept, so a stopped
+run goes on), then writes OUT/steps.json and the plot OUT/steps.svg. The dashed lines are the mean of DDPM with all
+steps and, thinner, one standard deviation over samples on either side.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import text_table, write_json
+from models.diffusion.solvers import SAMPLERS
+from utils.atomic import atomic_path
+from utils.config import UserParser
+from utils.errors import UserError, cli
+from utils.reports.svg_plot import MUTED, Axes, Line, line_plot
+from utils.runs.run_dir import ROOT
+
+log = logging.getLogger(__name__)
+
+METRICS = (
+    "lve", "opening_correlation", "closure_recall", "opening_ratio", "jitter", "fdd", "mhd", "diversity", "ba",
+    "head_std_pitch", "head_std_yaw", "head_centroid_pitch", "head_centroid_yaw", "diversity_head", "style_cosine",
+    "style_top1",
+)  # fmt: skip
+REFERENCE = "reference"
+COLOURS = {"ddim": "#c0392b", "dpmpp_2m": "#2062a8", "ddpm": "#3a8f4d"}
+PANEL = (400, 210)  # pixels
+COLUMNS = 3
+
+Point = dict[str, dict[str, float]]  # metric -> mean, std
+
+
+def evaluate(folder: Path, data_root: Path, flags: list[str]) -> dict[str, Any]:
+    """What evaluate.py found, by `metrics.json`; run only if it is not there.
+
+    Raises:
+        UserError: evaluate.py failed; its own message has been shown.
+    """
+    file = folder / "metrics.json"
+    if not file.is_file():
+        command = [sys.executable, str(ROOT / "evaluate.py"), "--data_root", str(data_root), "-o", str(folder)]
+        log.info("%s", " ".join(flags))
+        if subprocess.run([*command, "--no_pictures", *flags], stdout=subprocess.DEVNULL).returncode:
+            raise UserError(f"evaluate.py {' '.join(flags)}: failed, see above")
+    return json.loads(file.read_text())
+
+
+def collect(args) -> dict[str, dict[str, Any]]:
+    """`<sampler> <steps>` -> what evaluate.py found, `reference` first.
+
+    Raises:
+        UserError: a point that was there already is of another model or other data.
+    """
+    wanted = {} if args.no_reference else {REFERENCE: ["--sampler", "ddpm"]}
+    for sampler in args.samplers:
+        wanted |= {f"{sampler} {n}": ["--sampler", sampler, "--steps", str(n)] for n in sorted(args.steps)}
+    found: dict[str, dict[str, Any]] = {}
+    for label, flags in wanted.items():
+        folder = args.output / label.replace(" ", "_")
+        found[label] = evaluate(folder, args.data_root, [*flags, *args.flags])
+        subjects = [[each["settings"][key] for key in ("scored", "data")] for each in found.values()]
+        if subjects[-1] != subjects[0]:
+            raise UserError(f"{folder}: is of {subjects[-1]}, others of {subjects[0]}; remove it, or use another -o")
+    return found
+
+
+def outside(point: Point, reference: Point) -> list[str]:
+    """Metrics whose mean lies more than two standard deviations (over its samples) from the reference's mean."""
+    return [
+        name
+        for name in METRICS
+        if name in point and name in reference and (reference[name]["std"] or 0) > 0  # none for those of all samples
+        and abs(point[name]["mean"] - reference[name]["mean"]) > 2 * reference[name]["std"]
+    ]  # fmt: skip
+
+
+def panel(metric: str, points: dict[str, Point]) -> str | None:
+    """The plot of one metric; None if no point has it."""
+    lines = []
+    for sampler, colour in COLOURS.items():
+        found = [(int(name.split()[1]), p[metric]["mean"]) for name, p in points.items()
+                 if name.split()[0] == sampler and metric in p]  # fmt: skip
+        if found:
+            lines.append(Line(*zip(*sorted(found)), colour, sampler))
+    if not lines:
+        return None
+    ends = [min(min(line.x) for line in lines), max(max(line.x) for line in lines)]
+    reference = points.get(REFERENCE, {}).get(metric)
+    if reference is not None:
+        spread = reference["std"] if reference["std"] and math.isfinite(reference["std"]) else 0.0
+        for shift, width in ((0.0, 1.4), (spread, 0.6), (-spread, 0.6)):
+            lines.append(Line(ends, [reference["mean"] + shift] * 2, MUTED, width=width, dash="5 4"))
+    return line_plot(lines, Axes(x_title="steps", title=metric, width=PANEL[0], height=PANEL[1], log_x=True))
+
+
+def picture(points: dict[str, Point]) -> str:
+    """All metrics as one SVG."""
+    panels = [drawn for metric in METRICS if (drawn := panel(metric, points)) is not None]
+    rows = -(-len(panels) // COLUMNS)
+    size = f'width="{COLUMNS * PANEL[0]}" height="{rows * PANEL[1]}"'
+    placed = [
+        drawn.replace("<svg ", f'<svg x="{PANEL[0] * (i % COLUMNS)}" y="{PANEL[1] * (i // COLUMNS)}" ', 1)
+        for i, drawn in enumerate(panels)
+    ]
+    background = '<rect width="100%" height="100%" fill="white"/>'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{background}{"".join(placed)}</svg>\n'
+
+
+def table(points: dict[str, Point]) -> str:
+    """Means of all points, with the metrics that leave the reference's spread."""
+    reference = points.get(REFERENCE, {})
+    names = [name for name in METRICS if any(name in p for p in points.values())]
+    rows = [("", *names, "outside")]
+    for label, point in points.items():
+        cells = [f"{point[name]['mean']:.3g}" if name in point else "-" for name in names]
+        rows.append((label, *cells, str(len(outside(point, reference)))))
+    return text_table(rows)
+
+
+@cli
+def main(argv: list[str] | None = None) -> None:
+    argv = sys.argv[1:] if argv is None else argv
+    split = argv.index("--") if "--" in argv else len(argv)
+    parser = UserParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data_root", type=Path, required=True, help="data set, as for evaluate.py")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for everything that is made")
+    parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=list(COLOURS), help="(default: all)")
+    parser.add_argument("--steps", nargs="+", type=int, default=[3, 5, 8, 10, 15, 25, 50], help="(default: 3 to 50)")
+    parser.add_argument("--no_reference", action="store_true", help="leave out DDPM with all steps, which takes long")
+    args = parser.parse_args(argv[:split])
+    args.flags = argv[split + 1 :]
+    found = collect(args)
+    points = {label: each["pooled"]["model"] for label, each in found.items()}
+    print(table(points))
+    settings = next(iter(found.values()))["settings"]
+    write_json(args.output / "steps.json", {"scored": settings["scored"], "data": settings["data"], "points": points})
+    with atomic_path(args.output / "steps.svg") as path:
+        path.write_text(picture(points))
+
+
+if __name__ == "__main__":
+    main()

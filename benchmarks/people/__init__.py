@@ -1,0 +1,1 @@
+"""Against real people, and learning one new person."""

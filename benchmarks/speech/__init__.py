@@ -1,0 +1,1 @@
+"""Does the mouth do what the words need? Recordings and synthetic speech."""

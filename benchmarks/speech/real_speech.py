@@ -1,0 +1,147 @@
+"""Real recordings through a model: are the lips shut at p, b, m, open at vowels, and in time?
+
+    python -m benchmarks.speech.real_speech [--exp_name embedded] [--iter N] [--samples 10] [--json out.json]
+
+Every recording of transcripts.tsv is force-aligned (align.py), animated `--samples` times in the style normal, and
+scored (speech_scores.py has the formulas). Quick look: --samples 2. Other recordings: --audio FOLDER, which holds wav
+or flac files and a transcripts.tsv of `file<TAB>words` lines under a heading.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from benchmarks.report import Spread, text_table, write_json
+from benchmarks.speech.alignment import align_phones, read_transcripts
+from benchmarks.speech.mouth_at_phones import recording
+from benchmarks.speech.speech_scores import (
+    CLOSED_MM,
+    MEASURES,
+    Clip,
+    ClipScore,
+    pool,
+    score_clip,
+    summary,
+    viseme_track,
+)
+from benchmarks.subject import INPUT, Subject, add_flags, check_flags, generation_config
+from models.generation.windows import GenerationConfig
+from utils.config import UserParser
+from utils.errors import UserError, cli
+from utils.media.audio import load_audio
+
+COLUMNS = ("recall_1", "chance_1", "recall_2", "chance_2", "vowel_mm", "correlation", "lag", "energy_correlation")
+PERCENT = frozenset(["recall_1", "recall_2", "chance_1", "chance_2"])
+
+
+def read_clips(folder: Path, only: list[str] | None = None) -> list[Clip]:
+    """Align every recording of the folder's transcripts.tsv, or those named.
+
+    Raises:
+        UserError: no list, an unknown name, or a recording that does not fit its words.
+    """
+    transcripts = read_transcripts(folder / "transcripts.tsv")
+    unknown = [name for name in only or [] if name not in transcripts]
+    if unknown or not transcripts:
+        raise UserError(
+            f"--recordings {unknown[0] if unknown else folder}: not in transcripts.tsv; it has {', '.join(transcripts)}"
+        )
+    clips = []
+    for name in only or transcripts:
+        audio = load_audio(recording(folder, name))
+        clips.append(Clip(name, audio, align_phones(audio, transcripts[name])))
+    return clips
+
+
+def run_clip(subject: Subject, clip: Clip, style: str, config: GenerationConfig, samples: int) -> list[ClipScore]:
+    """All samples of a clip, scored."""
+    openings = subject.openings(subject.motions(clip.audio, subject.style(style), config, samples))
+    truth = viseme_track(clip, subject.flame, subject.shape)
+    return [score_clip(clip, opening, None if truth is None else truth[: len(opening)]) for opening in openings]
+
+
+def reference(subject: Subject, clips: list[Clip]) -> dict[str, Spread]:
+    """The measures of the viseme track itself: what a perfect pupil of the corpus would reach."""
+    scores = []
+    for clip in clips:
+        truth = viseme_track(clip, subject.flame, subject.shape)
+        scores.append(score_clip(clip, truth, truth))
+    return summary([scores])
+
+
+def misses(by_clip: dict[str, list[ClipScore]]) -> list[dict]:
+    """Bilabials that were not shut (+-1 frame) in at least one sample, worst first."""
+    rows = []
+    for name, scores in by_clip.items():
+        shut = np.stack([score.shut[1] for score in scores])
+        for k, phone in enumerate(scores[0].clip.bilabials()[: shut.shape[1]]):
+            open_mm = shut[shut[:, k] > CLOSED_MM, k]  # of the samples that missed it
+            if len(open_mm):
+                row = {"clip": name, "phone": phone.name, "start": phone.start, "end": phone.end}
+                rows.append({**row, "missed": len(open_mm) / len(shut), "opening_mm": float(open_mm.mean())})
+    return sorted(rows, key=lambda row: -row["missed"])
+
+
+def cell(name: str, spread: Spread) -> str:
+    """A measure as text; shares in per cent."""
+    return spread.text(0, 100) if name in PERCENT else spread.text(2)
+
+
+def table(rows: dict[str, dict[str, Spread]], columns: tuple[str, ...] = COLUMNS) -> str:
+    """{row name: measures} -> text."""
+    heading = ("", *(f"{name} %" if name in PERCENT else name for name in columns))
+    return text_table([heading, *((row, *(cell(c, values[c]) for c in columns)) for row, values in rows.items())])
+
+
+def evaluate(subject: Subject, clips: list[Clip], style: str, config: GenerationConfig, samples: int) -> dict:
+    """Everything as plain data: model, definitions, totals, clips, misses."""
+    by_clip = {
+        clip.name: run_clip(subject, clip, style, config, samples)
+        for clip in tqdm(clips, desc=subject.name, unit="clip")
+    }
+    rows = {name: summary([[score] for score in scores]) for name, scores in by_clip.items()}
+    total = [list(scores) for scores in zip(*by_clip.values())]
+    return {
+        "model": subject.name,
+        "style": style,
+        "samples": samples,
+        "bilabials": len(np.concatenate([score.shut[1] for score in total[0]])),
+        "definitions": MEASURES,
+        "all": summary(total),
+        "per_sample": [pool(scores) for scores in total],
+        "viseme_track": reference(subject, clips) if all(clip.phones for clip in clips) else None,
+        "clips": rows,
+        "misses": misses(by_clip),
+    }
+
+
+@cli
+def main(argv: list[str] | None = None) -> None:
+    parser = UserParser(description=__doc__.splitlines()[0])
+    add_flags(parser, samples=10)
+    parser.add_argument("--audio", type=Path, default=INPUT / "audio", help="folder of recordings and transcripts.tsv")
+    parser.add_argument("--recordings", help="only these, comma separated")
+    parser.add_argument("--style", default="normal", help="bundled style (default: normal)")
+    args = parser.parse_args(argv)
+    check_flags(args)
+    began = time.monotonic()
+    clips = read_clips(args.audio, args.recordings.split(",") if args.recordings else None)
+    subject = Subject.load(args.exp_name, args.iter, args.device)
+    config = generation_config(subject, args)
+    result = evaluate(subject, clips, args.style, config, args.samples)
+    print(f"{subject.name}: {len(clips)} recordings, {result['bilabials']} p/b/m, {args.samples} samples, {args.style}")
+    print(table({**result["clips"], "all": result["all"], "viseme track": result["viseme_track"]}))
+    for row in result["misses"][:8]:
+        text = "{clip} {phone} at {start:.2f} s: open in {missed:.0%} of the samples, by {opening_mm:.1f} mm"
+        print("missed: " + text.format(**row))
+    print(f"{time.monotonic() - began:.0f} s")
+    if args.json:
+        write_json(args.json, result)
+
+
+if __name__ == "__main__":
+    main()

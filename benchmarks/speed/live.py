@@ -1,0 +1,142 @@
+"""Streaming against whole files: quality, smoothness at the seams, speed and latency for every hop.
+
+    python -m benchmarks.speed.live [--hops 0.2 0.4 0.6 1 2 4] [--look_ahead 0.2] [--steps 4] [--samples 1]
+                                    [--json out.json]
+
+The recordings of demo/input/audio with transcripts, style normal. The rows `file` are whole recordings at once.
+Columns: closure recall, correlation and lag as in `benchmarks.speech.speech_scores`; opening at open vowels, mm;
+standard deviation of the head's rotation, degrees (mean of the axes); mean speed and acceleration of the motion (RMS
+over the normalised coefficients) at the seams of hops or windows over those elsewhere, 1 is a seam that is no seam;
+audio per time of computing; seconds from the first sound to the first frames, and from a frame's sound to the frame in
+the long run (hop, look ahead and computing).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from benchmarks.report import text_table, write_json
+from benchmarks.speech.real_speech import read_clips
+from benchmarks.speech.speech_scores import Clip, pool, score_clip, viseme_track
+from benchmarks.subject import INPUT, Subject, add_flags, check_flags, generation_config
+from models.diffusion.solvers import SamplerConfig
+from models.generation.live import LIVE_SAMPLER, LIVE_STEPS, LiveConfig, LiveTalker
+from models.generation.windows import GenerationConfig
+from models.heads.mouth import opening_mm
+from utils.config import UserParser
+from utils.errors import cli
+from utils.media.frame_writers import joined
+from utils.motion_file import Motion
+from utils.timebase import FPS, SAMPLE_RATE
+
+HOPS = (0.2, 0.4, 0.6, 1.0, 2.0, 4.0)
+BLOCK = 1600  # samples given at a time
+COLUMNS = {
+    "recall_1": "{:.0%}", "correlation": "{:.3f}", "lag": "{:.2f}", "vowel_mm": "{:.1f}", "head_degrees": "{:.2f}",
+    "seam_speed": "{:.2f}", "seam_acceleration": "{:.2f}", "times_real_time": "{:.1f}", "first_s": "{:.2f}",
+    "delay_s": "{:.2f}",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Take:
+    """One generated motion, where its pieces join, and the seconds that each took."""
+
+    motion: Motion
+    seams: np.ndarray
+    seconds: list[float]
+
+
+def whole(subject: Subject, audio: np.ndarray, style: np.ndarray | None, config: GenerationConfig, seed: int) -> Take:
+    """The file at once."""
+    began = time.perf_counter()
+    (motion,) = subject.animator(audio, subject.shape, style, config, [seed])
+    window = subject.animator.model.config.n_motions
+    return Take(motion, np.arange(window, len(motion), window), [time.perf_counter() - began])
+
+
+def streamed(talker: LiveTalker, audio: np.ndarray) -> Take:
+    """The file in blocks."""
+    pieces, seconds = [], []
+    for block in [*np.split(audio, range(BLOCK, len(audio), BLOCK)), None]:
+        began = time.perf_counter()
+        made = talker.finish() if block is None else talker.push(block)
+        pieces += made
+        seconds += [time.perf_counter() - began] if made else []
+    return Take(joined(pieces), np.cumsum([len(piece) for piece in pieces])[:-1], seconds)
+
+
+def seam_ratios(subject: Subject, take: Take) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Speed at seams and elsewhere, acceleration likewise: per frame, RMS over the normalised coefficients."""
+    codec = subject.animator.codec
+    exp, pose = (torch.from_numpy(x).to(codec.stats.exp_mean) for x in (take.motion.exp, take.motion.pose))
+    motion = codec.encode(exp, pose).numpy(force=True)
+    speed = np.sqrt(np.square(np.diff(motion, axis=0)).mean(1))  # i: from frame i to i + 1
+    acceleration = np.sqrt(np.square(np.diff(motion, 2, axis=0)).mean(1))  # i: around frame i + 1
+    at = take.seams[(take.seams >= 2) & (take.seams < len(motion) - 1)]
+    both = np.unique(np.concatenate([at - 2, at - 1]))
+    return speed[at - 1], np.delete(speed, at - 1), acceleration[both], np.delete(acceleration, both)
+
+
+def row(subject: Subject, clips: list[Clip], takes: list[list[Take]], live: LiveConfig | None) -> dict[str, float]:
+    """Figures of one way of generating; takes: per sample, per clip."""
+    truths = [viseme_track(clip, subject.flame, subject.shape) for clip in clips]
+    pooled = [
+        pool([score_clip(clip, opening_mm(subject.flame, take.motion), truth[: len(take.motion)])
+              for clip, take, truth in zip(clips, sample, truths)])
+        for sample in takes
+    ]  # fmt: skip
+    every = [take for sample in takes for take in sample]
+    found = {key: float(np.mean([p[key] for p in pooled])) for key in ("recall_1", "correlation", "lag", "vowel_mm")}
+    found["head_degrees"] = float(np.mean([np.rad2deg(take.motion.pose[:, :3].std(0)).mean() for take in every]))
+    parts = [np.concatenate(x) for x in zip(*(seam_ratios(subject, take) for take in every))]
+    found["seam_speed"], found["seam_acceleration"] = (float(parts[i].mean() / parts[i + 1].mean()) for i in (0, 2))
+    audio = sum(len(clip.audio) for clip in clips) * len(takes) / SAMPLE_RATE
+    found["times_real_time"] = audio / sum(sum(take.seconds) for take in every)
+    if live is not None:
+        first = float(np.median([take.seconds[0] for take in every]))
+        found["first_s"] = min(live.first_hop, live.hop) + live.look_ahead + first
+        found["delay_s"] = live.hop + live.look_ahead + float(np.median([s for t in every for s in t.seconds[1:]]))
+    return found
+
+
+@cli
+def main(argv: list[str] | None = None) -> None:
+    parser = UserParser(description=__doc__.splitlines()[0])
+    add_flags(parser, samples=1)
+    parser.add_argument("--hops", type=float, nargs="+", default=HOPS, help="seconds (default: %(default)s)")
+    parser.add_argument("--look_ahead", type=float, default=LiveConfig().look_ahead, help="(default: %(default)s)")
+    parser.add_argument("--recordings", help="only these, comma separated")
+    args = parser.parse_args(argv)
+    check_flags(args)
+    ways = [LiveConfig(hop=hop, look_ahead=args.look_ahead) for hop in args.hops]
+    clips = read_clips(INPUT / "audio", args.recordings.split(",") if args.recordings else None)
+    subject = Subject.load(args.exp_name, args.iter, args.device)
+    config, style = generation_config(subject, args), subject.style("normal")
+    few = replace(config, sampler=SamplerConfig(LIVE_SAMPLER, args.steps or LIVE_STEPS))
+    person, rows = (subject.shape, style), {}
+    LiveTalker(subject.animator, person, few).warm_up()
+    for settings in dict.fromkeys([config, few]):
+        takes = [[whole(subject, c.audio, style, settings, i) for c in clips] for i in range(args.samples)]
+        rows[f"file, {settings.sampler.steps} steps"] = row(subject, clips, takes, None)
+    for live in tqdm(ways, unit="hop"):
+        takes = [
+            [streamed(LiveTalker(subject.animator, person, few, live, seed), clip.audio) for clip in clips]
+            for seed in range(args.samples)
+        ]
+        rows[f"hop {live.hop:g} s, {few.sampler.steps} steps"] = row(subject, clips, takes, live)
+    cells = [(name, *(f.format(r[k]) if k in r else "-" for k, f in COLUMNS.items())) for name, r in rows.items()]
+    print(text_table([("", *COLUMNS), *cells]))
+    seconds = sum(len(clip.audio) for clip in clips) / SAMPLE_RATE
+    print(f"{len(clips)} recordings, {seconds:.0f} s, {FPS} fps, {torch.get_num_threads()} threads")
+    if args.json:
+        write_json(args.json, {"model": subject.name, "look_ahead": args.look_ahead, "rows": rows})
+
+
+if __name__ == "__main__":
+    main()

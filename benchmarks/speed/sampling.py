@@ -1,0 +1,249 @@
+"""How fast is sampling, how exact, and how far from what the machine could do?
+
+The plain float32 network, evaluated anew at every step, against every faster way, for the same noise:
+
+    python -m benchmarks.speed.sampling [--size full] [--sampler ddpm] [--steps 500] [--samples 1 8] [--modes graph ...]
+                                  [--repeats 3] [--audio] [--json out.json]
+
+`full` is the published model's size with random weights (no checkpoint is needed), `embedded` the bundled model,
+`tiny` is for tests. One window of 4 s is generated per sample; guidance is incremental, audio 1.15, style 3.
+
+Columns: seconds per window (the fastest of the repeats, after one run that captures and warms up); times the plain
+network; times real time (4 s of motion for every sample, over the seconds); relative error, ||motion - plain|| /
+||plain||; matrix products per step in GFLOP, their rate, and that rate as a share of the rate measured for one large
+product in the same precision. `--audio` also times a whole call, speech to coefficients, of the embedded model.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.report import text_table, write_json
+from benchmarks.speed.machine import kernels, machine, matrix_rate, seconds, step_flop
+from benchmarks.subject import INPUT, Subject
+from models.diffusion.guidance import DynamicThreshold, Guidance
+from models.diffusion.schedule import Schedule
+from models.diffusion.solvers import SAMPLERS, SamplerConfig, Step, gaussian_noise, solver_steps
+from models.diffusion.window import Conditions
+from models.fast.engine import Engine, EngineConfig
+from models.generation.windows import GenerationConfig
+from models.networks.talker import Talker, TalkerConfig
+from utils.config import UserParser
+from utils.devices import pick_device
+from utils.errors import UserError, cli
+from utils.media.audio import load_audio
+from utils.runs.run_dir import DEFAULT_EXPERIMENT
+from utils.timebase import FPS, SAMPLE_RATE
+
+log = logging.getLogger(__name__)
+
+PLAIN = "plain"  # the baseline of every comparison
+MODES = {
+    PLAIN: EngineConfig(cached=False),
+    "plain tf32": EngineConfig("tf32", cached=False),
+    "cached": EngineConfig(graph=False),
+    "cached bf16": EngineConfig("bf16", graph=False),
+    "graph": EngineConfig(),
+    "graph tf32": EngineConfig("tf32"),
+    "graph bf16": EngineConfig("bf16"),
+    "graph fp16": EngineConfig("fp16"),
+}
+CPU_MODES = (PLAIN, "cached", "cached bf16")
+TINY = {"feature_dim": 32, "n_heads": 4, "n_layers": 2, "n_diff_steps": 8}
+PROFILED_STEPS = 20
+RECORDING = INPUT / "audio" / "librivox_austen_0890.flac"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way of sampling a number of windows at once."""
+
+    mode: str
+    samples: int
+    seconds: float
+    first_seconds: float  # the first run, which captures and warms up
+    speedup: float
+    real_time: float
+    error: float
+    step_gflop: float
+    gflops: float
+    share_of_matrix_rate: float
+    kernels_per_step: float = math.nan  # on a GPU
+    kernel_share: float = math.nan  # of the time during which some kernel ran
+
+
+class _NoAudio(nn.Module):
+    """Stands where the audio encoder would be: windows are given as features here."""
+
+    hidden_size = 768
+
+
+def make_talker(size: str, exp_name: str, device: torch.device) -> Talker:
+    """The network to be measured, in eval mode."""
+    if size == "embedded":
+        return Subject.load(exp_name, None, str(device)).animator.model
+    torch.manual_seed(0)
+    config = TalkerConfig(style_enc_ckpt="random", use_indicator=True, **(TINY if size == "tiny" else {}))
+    return Talker(config, _NoAudio()).to(device).eval()
+
+
+def make_conditions(model: Talker, n: int) -> Conditions:
+    """n windows in the middle of some speech, of random features."""
+    config, generator = model.config, torch.Generator().manual_seed(1)
+    width, dim = config.feature_dim, config.layout.motion_dim
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(n, *shape, generator=generator).to(model.device)
+
+    flags = torch.ones(n, config.n_motions, device=model.device) if config.use_indicator else None
+    audio, before = draw(config.n_motions, width), draw(config.n_prev_motions, width)
+    style = draw(config.d_style) if config.has_style else None
+    return Conditions(audio, before, draw(config.n_prev_motions, dim), draw(100), style, flags)
+
+
+class Bench:
+    """One model, guidance and solver; every mode starts from the same noise."""
+
+    def __init__(self, model: Talker, sampler: SamplerConfig, repeats: int, ratio: float = 0.0) -> None:
+        """ratio: of dynamic thresholding, 0: none."""
+        options = model.config
+        threshold = DynamicThreshold(ratio) if ratio else None
+        self.model, self.repeats, self.guidance = model, repeats, Guidance(options.conditions, threshold=threshold)
+        schedule = Schedule.make(options.diff_schedule, options.n_diff_steps)
+        self.steps = solver_steps(sampler, schedule, options.target)
+        self.rates: dict[str, float] = {}
+        self.drawn: dict[int, tuple[Conditions, Tensor]] = {}
+        self.twins: dict[int, tuple[float, Tensor]] = {}  # samples -> seconds and motion of the plain network
+
+    def inputs(self, n: int) -> tuple[Conditions, Tensor]:
+        """n windows and x_T, drawn once."""
+        if n not in self.drawn:
+            options, generator = self.model.config, torch.Generator().manual_seed(2)
+            x_T = torch.randn(n, options.n_motions, options.layout.motion_dim, generator=generator)
+            self.drawn[n] = make_conditions(self.model, n), x_T.to(self.model.device)
+        return self.drawn[n]
+
+    def run(self, engine: Engine, n: int, steps: list[Step] | None = None) -> Tensor:
+        given, x_T = self.inputs(n)
+        noise = gaussian_noise(list(range(n)), self.model.device)
+        return engine.run(given, steps or self.steps, x_T, noise)
+
+    def measure(self, mode: str, n: int) -> Row:
+        """Time one mode; the plain one must come first."""
+        device, config = self.model.device, MODES[mode]
+        engine = Engine(self.model, self.guidance, config)
+        first = seconds(lambda: self.run(engine, n), device, 1)
+        best = seconds(lambda: self.run(engine, n), device, self.repeats)
+        motion = self.run(engine, n)
+        if mode == PLAIN:
+            self.twins[n] = best, motion
+        twin_seconds, twin = self.twins[n]
+        branches, persons = len(engine.guidance.branches()), len(engine.guidance.distinct("style"))
+        flop = step_flop(self.model.denoising_net.config, n, branches, persons, config.cached)
+        rate = flop * len(self.steps) / best
+        return Row(
+            mode, n, best, first, twin_seconds / best, n * self.model.config.n_motions / FPS / best,
+            ((motion - twin).norm() / twin.norm()).item(), flop / 1e9, rate / 1e9,
+            rate / self.matrix_rate(engine.config.precision),
+        )  # fmt: skip
+
+    def counted(self, row: Row) -> Row:
+        """With its kernels counted: after everything has been timed, for a profiler slows down whatever comes later."""
+        engine, few = Engine(self.model, self.guidance, MODES[row.mode]), self.steps[-PROFILED_STEPS:]
+        self.run(engine, row.samples, few)
+        per_step, share = kernels(lambda: self.run(engine, row.samples, few), len(few), self.model.device)
+        return replace(row, kernels_per_step=per_step, kernel_share=share)
+
+    def matrix_rate(self, precision: str) -> float:
+        if precision not in self.rates:
+            size = 8192 if self.model.device.type == "cuda" else 1024
+            self.rates[precision] = matrix_rate(precision, self.model.device, size)
+        return self.rates[precision]
+
+
+def table(rows: list[Row]) -> str:
+    """The rows as text."""
+    lines = [("mode", "samples", "s", "first s", "x plain", "x real time", "error", "GFLOP/step", "TFLOP/s",
+              "of matrix rate", "kernels/step", "kernels busy")]  # fmt: skip
+    for r in rows:
+        lines.append((
+            r.mode, str(r.samples), f"{r.seconds:.3f}", f"{r.first_seconds:.1f}", f"{r.speedup:.1f}",
+            f"{r.real_time:.1f}", f"{r.error:.1e}", f"{r.step_gflop:.2f}", f"{r.gflops / 1e3:.2f}",
+            f"{r.share_of_matrix_rate:.0%}",
+            "-" if math.isnan(r.kernels_per_step) else f"{r.kernels_per_step:.0f}",
+            "-" if math.isnan(r.kernel_share) else f"{r.kernel_share:.0%}",
+        ))  # fmt: skip
+    return text_table(lines)
+
+
+def whole_call(exp_name: str, sampler: SamplerConfig, mode: str, repeats: int) -> dict[str, float]:
+    """Speech to coefficients of a bundled recording, with the average head and the style `normal`."""
+    subject = Subject.load(exp_name, None)
+    audio, style = load_audio(RECORDING), subject.style("normal")
+    config = GenerationConfig(Guidance(subject.animator.model.config.conditions), sampler, MODES[mode])
+
+    def call() -> object:
+        return subject.animator(audio, subject.shape, style, config, [0])
+
+    call()
+    best, length = seconds(call, subject.animator.model.device, repeats), len(audio) / SAMPLE_RATE
+    return {"speech_seconds": length, "seconds": best, "real_time": length / best}
+
+
+def make_parser() -> UserParser:
+    parser = UserParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--size", choices=("full", "embedded", "tiny"), default="full", help="the network (default: full)")
+    add("--exp_name", default=DEFAULT_EXPERIMENT, help="for --size embedded and --audio (default: embedded)")
+    add("--sampler", choices=SAMPLERS, default="ddpm", help="(default: ddpm)")
+    add("--steps", type=int, help="network evaluations (default: all on a GPU, 25 on a CPU)")
+    add("--samples", type=int, nargs="+", default=[1, 8], help="windows at once (default: 1 8)")
+    add("--modes", nargs="+", choices=MODES, help="beside plain (default: all that the device can do)")
+    add("--dtr", type=float, default=0.0, help="dynamic thresholding quantile, 0: off (default: 0)")
+    add("--repeats", type=int, default=3, help="timed runs of each mode (default: 3)")
+    add("--audio", action="store_true", help="also time whole calls, speech to coefficients")
+    add("--device", default="auto", help="cuda, cpu or auto (default: auto)")
+    add("--json", type=Path, help="also write the figures here")
+    return parser
+
+
+@cli
+def main(argv: list[str] | None = None) -> None:
+    args = make_parser().parse_args(argv)
+    device = pick_device(args.device)
+    model = make_talker(args.size, args.exp_name, device)
+    total = model.config.n_diff_steps
+    steps = args.steps or (total if device.type == "cuda" else min(25, total))
+    if not 1 <= steps <= total or min(args.samples) < 1 or args.repeats < 1:
+        raise UserError(f"--steps, --samples, --repeats: must be at least 1, and steps at most {total}")
+    bench = Bench(model, SamplerConfig(args.sampler, steps), args.repeats, args.dtr)
+    modes = [m for m in args.modes or (MODES if device.type == "cuda" else CPU_MODES) if m != PLAIN]
+    title = f"{machine(device)}, torch {torch.__version__}: {args.size} network, {args.sampler} {steps} steps"
+    rows: list[Row] = []
+    for n in args.samples:
+        for mode in [PLAIN, *modes]:
+            try:
+                rows.append(bench.measure(mode, n))
+            except RuntimeError as error:  # out of memory: the other modes are still of interest
+                log.warning("%s, %d samples: %s", mode, n, str(error).strip().splitlines()[0])
+    calls = {}
+    for mode in [PLAIN, *modes] if args.audio else []:
+        calls[mode] = whole_call(args.exp_name, SamplerConfig(args.sampler, steps), mode, args.repeats)
+        print(
+            f"speech to coefficients, {mode}: " + "{seconds:.3f} s, {real_time:.1f} x real time".format(**calls[mode])
+        )
+    rows = [bench.counted(row) for row in rows]
+    print(title, table(rows), sep="\n")
+    if args.json:
+        content = {"title": title, "rows": [asdict(r) for r in rows], "whole_calls": calls}
+        write_json(args.json, content | {"matrix_gflops": {k: v / 1e9 for k, v in bench.rates.items()}})
+
+
+if __name__ == "__main__":
+    main()

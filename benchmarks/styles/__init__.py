@@ -1,0 +1,1 @@
+"""Do styles and guidance show?"""

@@ -1,0 +1,1 @@
+"""What the video tracker finds and misses."""

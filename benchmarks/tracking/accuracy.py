@@ -1,0 +1,215 @@
+"""How well `track_video` finds motion that is known: our own head is filmed with it, tracked, and compared.
+
+    python -m benchmarks.tracking.accuracy [--frames 150] [--raw] [--no_smooth] [--json FILE]
+
+Needs MediaPipe. Every bundled style, in both looks, as an mp4 of 480 pixels; then one of them small, close up (wide
+lens), at 50 frames a second and with the sensor noise of a dark room. Figures compare tracked with true motion over all
+frames: r is the correlation, gain the ratio of standard deviations, offset the difference of the means, error the root
+mean square without it. Neither these motions nor these identities were used for the response curves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.spatial.transform import Rotation
+from tqdm import tqdm
+
+from benchmarks.tracking.own_head import INPUT, Cinema, Scene, bundled
+from models.generation.style_extractor import StyleExtractor
+from models.heads.mouth import opening_mm
+from utils.atomic import atomic_path
+from utils.config import UserParser
+from utils.errors import cli
+from utils.media.video import write_video
+from utils.motion_file import Motion, load_shape, load_style
+from utils.runs.run_dir import DEFAULT_EXPERIMENT, find_checkpoint, style_folder
+from utils.timebase import FPS
+from utils.trackers.video import TrackedVideo, VideoOptions, track_video
+
+STYLES = ("normal", "big_mouth", "small_mouth", "smile", "serious", "large_head_movements", "small_head_movements")
+HELD_OUT = ("female_round", "male_narrow", "male_young")  # identities the curves were not fitted on
+UNITS = ("mouthSmileLeft", "mouthFrownLeft", "mouthPucker", "mouthFunnel", "mouthPressLeft", "mouthRollLower",
+         "mouthStretchLeft", "mouthLowerDownLeft", "mouthUpperUpLeft", "browInnerUp", "browDownLeft", "eyeSquintLeft",
+         "eyeLookDownLeft", "eyeLookInLeft", "cheekSquintLeft", "mouthClose")  # fmt: skip
+BLINK, NEAR = 0.5, 2  # of the eyeBlink unit; frames by which a blink may be early or late
+MAX_LAG = 6
+_IN = {"jaw": "mrad", "mouth": "mm", "yaw": "degrees", "pitch": "degrees", "roll": "degrees"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One film."""
+
+    style: str
+    scene: Scene
+    fps: int = FPS
+    noise: float = 0.0  # standard deviation of the sensor's noise, grey levels
+
+
+def cases() -> list[Case]:
+    """All films."""
+    films = [
+        Case(style, Scene(HELD_OUT[(k + shift) % 3], look, 480))
+        for shift, look in enumerate(("skin", "clay"))
+        for k, style in enumerate(STYLES)
+    ]
+    scene = films[0].scene
+    harder = [Case("normal", replace(scene, size=128)), Case("normal", replace(scene, fov=60.0)),
+              Case("normal", scene, fps=50), Case("normal", scene, noise=12)]  # fmt: skip
+    return films + harder
+
+
+def film(cinema: Cinema, case: Case, motion: Motion, path: Path) -> None:
+    """Write the mp4; other rates than 25 by repeating motion in between."""
+    if case.fps != FPS:
+        motion = _faster(motion, case.fps)
+    rng = np.random.default_rng(0)
+    pictures: Iterator[np.ndarray] = cinema.frames(motion, case.scene)
+    if case.noise:
+        pictures = (np.clip(p + rng.normal(0, case.noise, p.shape), 0, 255).astype(np.uint8) for p in pictures)
+    write_video(path, pictures, len(motion), case.fps, None)
+
+
+def _faster(motion: Motion, fps: int) -> Motion:
+    times = np.arange(int((len(motion) - 1) * fps / FPS) + 1) / fps * FPS
+    exp, pose = (np.stack([np.interp(times, np.arange(len(x)), column) for column in x.T], axis=1).astype(np.float32)
+                 for x in (motion.exp, motion.pose))  # fmt: skip
+    return replace(motion, exp=exp, pose=pose)
+
+
+def compare(cinema: Cinema, case: Case, true: Motion, tracked: TrackedVideo) -> dict[str, float]:
+    """Figures of one film."""
+    n_frames = min(len(true), len(tracked.motion))
+    shape = load_shape(INPUT / "coef" / f"{case.scene.identity}.npy")
+    a, b = (replace(m, exp=m.exp[:n_frames], pose=m.pose[:n_frames], shape=shape) for m in (true, tracked.motion))
+    mouths = [opening_mm(cinema.flame, motion) for motion in (a, b)]
+    names = cinema.flame.head.exp_names
+    figures = {"confidence": float(tracked.confidence.mean()), "lag": lag(*mouths)}
+    figures |= _likeness("jaw", 1000 * a.pose[:, 3], 1000 * b.pose[:, 3]) | _likeness("mouth", *mouths)
+    for name in UNITS:
+        figures |= _likeness(name, *(100 * m.exp[:, names.index(name)] for m in (a, b)))
+    angles = [Rotation.from_rotvec(m.pose[:, :3]).as_euler("YXZ", degrees=True) for m in (a, b)]
+    for k, name in enumerate(("yaw", "pitch", "roll")):
+        figures |= _likeness(name, angles[0][:, k], angles[1][:, k])
+    eyes = [m.exp[:, names.index("eyeBlinkLeft")] for m in (a, b)]
+    return figures | dict(zip(("blinks", "blinks_found", "blinks_false"), map(float, blinks(*eyes))))
+
+
+def _likeness(name: str, true: np.ndarray, found: np.ndarray) -> dict[str, float]:
+    """Correlation, gain (standard deviations), offset of the means and error without it."""
+    a, b = true - true.mean(), found - found.mean()
+    figures = {"offset": float(found.mean() - true.mean()), "error": float(np.sqrt(((a - b) ** 2).mean()))}
+    if true.std() > 1e-3:
+        figures |= {"gain": float(b.std() / a.std()), "r": float((a * b).mean() / max(a.std() * b.std(), 1e-9))}
+    return {f"{name}.{key}": value for key, value in figures.items()}
+
+
+def blinks(true: np.ndarray, found: np.ndarray) -> tuple[int, int, int]:
+    """How many blinks there were, how many of them were found, and how many were found that were none."""
+    a, b = _closings(true), _closings(found)
+    near = np.abs(a[:, None] - b[None]) <= NEAR if len(a) and len(b) else np.zeros((len(a), len(b)), bool)
+    return len(a), int(near.any(axis=1).sum()), int((~near.any(axis=0)).sum())
+
+
+def _closings(eye: np.ndarray) -> np.ndarray:
+    """Frames in which an eye is most closed, one of each blink."""
+    shut = np.r_[False, eye > BLINK, False]
+    begin, end = np.flatnonzero(shut[1:] & ~shut[:-1]), np.flatnonzero(~shut[1:] & shut[:-1])
+    return np.array([i + int(eye[i:j].argmax()) for i, j in zip(begin, end)])
+
+
+def lag(true: np.ndarray, found: np.ndarray) -> float:
+    """Frames by which `found` is late: the peak of the cross-correlation, between frames by a parabola."""
+    a, b = true - true.mean(), found - found.mean()
+    shifts = range(-MAX_LAG, MAX_LAG + 1)
+    inner = a[MAX_LAG : len(a) - MAX_LAG]
+    scores = np.array([inner @ b[MAX_LAG + s : len(b) - MAX_LAG + s] for s in shifts])
+    k = int(np.clip(scores.argmax(), 1, len(scores) - 2))
+    left, middle, right = scores[k - 1 : k + 2]
+    return float(shifts[k] + 0.5 * (left - right) / (left - 2 * middle + right))
+
+
+class StyleTest:
+    """Which of the bundled styles a motion's is nearest to."""
+
+    def __init__(self) -> None:
+        self.checkpoint = find_checkpoint("SE", DEFAULT_EXPERIMENT, None)
+        self.extractor = StyleExtractor.load(self.checkpoint, None, torch.device("cpu"))
+        folder = INPUT / "style" / style_folder(self.checkpoint)
+        size = self.extractor.encoder.config.feature_dim
+        self.known = np.stack([load_style(folder / f"{name}.npy", size) for name in STYLES])
+
+    def __call__(self, motion: Motion, style: str) -> dict[str, float | str]:
+        """The nearest style by cosine, the likeness to the right one, and the rank of that (1: nearest)."""
+        vector = self.extractor(motion)
+        likeness = self.known @ vector / np.linalg.norm(self.known, axis=1) / np.linalg.norm(vector)
+        right = likeness[STYLES.index(style)]
+        return {
+            "nearest": STYLES[int(likeness.argmax())],
+            "likeness": float(right),
+            "rank": int((likeness >= right).sum()),
+        }
+
+
+def run(args, folder: Path) -> list[dict]:
+    """Figures of all films."""
+    cinema, styles, results = Cinema(), StyleTest(), []
+    options = VideoOptions(args.model, args.raw, not args.no_smooth)
+    for case in tqdm(cases(), unit="film"):
+        true, path = bundled(case.style, args.frames), folder / "film.mp4"
+        film(cinema, case, true, path)
+        tracked = track_video(path, options)
+        what = asdict(case.scene) | {"style": case.style, "fps": case.fps, "noise": case.noise}
+        results.append(what | compare(cinema, case, true, tracked) | styles(tracked.motion, case.style))
+    return results
+
+
+def show(results: list[dict]) -> None:
+    """Tables: films, then means over the first ones."""
+    for r in results:
+        print(f"{r['style']:21} {r['look']:4} {r['size']:3} px {r['fov']:2.0f} deg {r['fps']} fps noise "
+              f"{r['noise']:2.0f}  confidence {r['confidence']:.2f}  lag {r['lag']:+.2f}"
+              f"  r jaw {r['jaw.r']:.2f}, mouth {r['mouth.r']:.2f}"
+              f"  yaw error {r['yaw.error']:.1f}  blinks {r['blinks_found']:.0f} of {r['blinks']:.0f}"
+              f" + {r['blinks_false']:.0f}  {r['nearest']} (rank {r['rank']}, {r['likeness']:.2f})")  # fmt: skip
+    main = results[: 2 * len(STYLES)]
+    print(f"\n{f'means of the first {len(main)} films':32} {'r':>6} {'gain':>6} {'offset':>7} {'error':>6}")
+    for name in ("jaw", "mouth", "yaw", "pitch", "roll", *UNITS):
+        columns = (
+            [r[f"{name}.{key}"] for r in main if f"{name}.{key}" in r] for key in ("r", "gain", "offset", "error")
+        )
+        r, gain, offset, error = (np.mean(column) for column in columns)
+        print(f"{name + ' (' + _IN.get(name, '%') + ')':32} {r:6.2f} {gain:6.2f} {offset:7.2f} {error:6.2f}")
+    total, found, false = (sum(r[key] for r in main) for key in ("blinks", "blinks_found", "blinks_false"))
+    lag, right = np.mean([r["lag"] for r in main]), sum(r["nearest"] == r["style"] for r in main)
+    print(f"blinks: {found:.0f} of {total:.0f} found, {false:.0f} false; lag {lag:+.2f} frames; style found again: "
+          f"{right} of {len(main)}")  # fmt: skip
+
+
+@cli
+def main(argv: list[str] | None = None) -> None:
+    parser = UserParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=int, default=150, help="of each film, at least 100 (default: 150)")
+    parser.add_argument("--model", type=Path, help="face_landmarker.task (default: of the installed package)")
+    parser.add_argument("--raw", action="store_true", help="without response curves")
+    parser.add_argument("--no_smooth", action="store_true", help="without filter")
+    parser.add_argument("--json", type=Path, help="also write all figures here")
+    args = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory() as folder:
+        results = run(args, Path(folder))
+    show(results)
+    if args.json:
+        with atomic_path(args.json) as temporary:
+            temporary.write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()

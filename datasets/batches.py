@@ -1,0 +1,131 @@
+"""A whole training set in device memory, cut into batches there: for data sets that fit (an hour takes about 0.2 GB).
+
+Reading a batch through workers decodes FLAC again in every epoch and copies it three times. A small network on a fast
+GPU waits for that. Here everything is decoded once; a batch is then one gather on the device, with the same items as
+`DataLoader` would give (to float rounding: 16 bit audio, standardised in single precision).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from datasets.motion_pairs import MotionPairs, StoredPairs, finished, standardised
+from datasets.style_pairs import StylePairs
+from utils.timebase import samples_per_frame
+from utils.training.data_order import EndlessBatches, Share, to_device, training_batches
+from utils.training.run_config import RunConfig
+
+log = logging.getLogger(__name__)
+_BLOCK = 16  # batches: waiting for a copy at every step would cost a small network much of its time
+Keys = Sequence[tuple[int, int]]
+
+
+class _WholeClips(Dataset):
+    """A data set's clips in full: normalised motion (n, D) and, for pairs with speech, shape (n, 100), audio (n,)."""
+
+    def __init__(self, pairs: MotionPairs | StylePairs) -> None:
+        self.pairs, self.speech = pairs, isinstance(pairs, MotionPairs)
+
+    def __len__(self) -> int:
+        return len(self.pairs.clips)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        store, codec, clip = self.pairs.store, self.pairs.codec, self.pairs.clips[index]
+        if not self.speech:
+            coefs = store.read_coefs(clip)
+            return {"motion": codec.encode(torch.from_numpy(coefs["exp"]), torch.from_numpy(coefs["pose"]))}
+        frames = store.read_frames(clip, 0, store.n_frames(clip), "int16")
+        exp, pose, shape = (torch.from_numpy(frames.coefs[name]) for name in ("exp", "pose", "shape"))
+        return {
+            "motion": codec.encode(exp, pose),
+            "shape": codec.stats.normalise("shape", shape),
+            "audio": torch.from_numpy(frames.audio),
+        }
+
+
+class ResidentBatches:
+    """Batches of `pairs`, put together on the device. `batch(keys)` equals the collated items `pairs[key]`."""
+
+    def __init__(self, pairs: MotionPairs | StylePairs, device: torch.device, num_workers: int = 0) -> None:
+        """
+        Args:
+            pairs: the training set.
+            device: where to keep it.
+            num_workers: processes that decode it.
+        """
+        self._pairs, self._device = pairs, device
+        clips = DataLoader(_WholeClips(pairs), batch_size=None, num_workers=num_workers)
+        loaded = list(tqdm(clips, desc="loading the training set", unit="clip"))
+        lengths = [len(clip["motion"]) for clip in loaded]
+        self._first = dict(zip(pairs.clips, np.concatenate([[0], np.cumsum(lengths)[:-1]]).tolist()))
+        self._data = {name: torch.cat([clip[name] for clip in loaded]).to(device) for name in loaded[0]}
+        size = sum(values.nbytes for values in self._data.values())
+        log.info("%d clips, %.1f h, %.2f GB on %s", len(loaded), sum(lengths) / 90_000, size / 1e9, device)
+
+    def __call__(self, batches: Iterable[Keys]) -> Iterator[Any]:
+        """Batch by batch; where their crops begin goes to the device for some batches at once."""
+        waiting = iter(batches)
+        while block := list(islice(waiting, _BLOCK)):
+            starts = self._starts([key for keys in block for key in keys])
+            yield from map(self._at, starts.split([len(keys) for keys in block]))
+
+    def batch(self, keys: Keys) -> Any:
+        """Items for (epoch, index) keys, as a batch on the device."""
+        return self._at(self._starts(keys))
+
+    def _starts(self, keys: Keys) -> Tensor:
+        """First frames of the items' crops (B,), on the device."""
+        crops = [self._pairs.locate(key) for key in keys]
+        return torch.tensor([self._first[clip] + start for clip, start in crops]).to(self._device)
+
+    def _at(self, starts: Tensor) -> Any:
+        """The items whose crops begin at `starts` (B,)."""
+        n = self._pairs.n_motions
+        if isinstance(self._pairs, StylePairs):
+            second = starts + self._pairs.span - n
+            return self._cut("motion", torch.stack([starts, second], dim=1), n)
+        halves = torch.stack([starts, starts + n], dim=1)
+        audio = self._cut("audio", starts * samples_per_frame(), 2 * n * samples_per_frame())
+        return {
+            "audio": standardised(audio).unflatten(1, (2, -1)),
+            "motion": self._cut("motion", halves, n),
+            "shape": self._cut("shape", halves, n),
+        }
+
+    def _cut(self, name: str, starts: Tensor, length: int) -> Tensor:
+        """starts (...) -> (..., length, ...)."""
+        return self._data[name][starts[..., None] + torch.arange(length, device=self._device)]
+
+
+def batches_from(
+    pairs: MotionPairs | StylePairs, config: RunConfig, device: torch.device, share: Share
+) -> Callable[[int], Iterator[Any]]:
+    """Batch number -> this process's endless batches from there on, as `--preload` says."""
+    if not config.preload:
+        return partial(read_by_workers, pairs, config, device, share)
+    resident = ResidentBatches(pairs, device, config.num_workers)
+    return lambda start: resident(EndlessBatches(len(pairs), config.batch_size, config.seed, start, share))
+
+
+def read_by_workers(
+    pairs: MotionPairs | StylePairs, config: RunConfig, device: torch.device, share: Share, start: int
+) -> Iterator[Any]:
+    """Endless batches on the device, read by `--num_workers` processes."""
+    speech = isinstance(pairs, MotionPairs)
+    source = StoredPairs(pairs) if speech else pairs
+    batches = training_batches(source, config.batch_size, config.seed, config.num_workers, start, share)
+    here = (to_device(batch, device) for batch in batches)
+    if not speech:
+        return here
+    codec = pairs.codec.to(device)  # once: copying waits for the device
+    return (finished(batch, codec) for batch in here)

@@ -1,0 +1,109 @@
+"""Motion -> a video of the head, or of several side by side, piece by piece, so that long videos need little memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from models.heads.flame import Flame
+from utils.errors import UserError
+from utils.media.panels import Panel, captioned, side_by_side
+from utils.motion_file import Motion
+from utils.rendering.looks import pivot, seen_from
+from utils.timebase import FPS, SAMPLE_RATE
+
+CHUNK = 100  # frames decoded to vertices at a time
+
+
+def vertices(flame: Flame, motion: Motion) -> Iterator[np.ndarray]:
+    """Vertices (n, V, 3) of a motion, a chunk of frames at a time."""
+    exp, pose, shape = (torch.from_numpy(x) for x in (motion.exp, motion.pose, motion.shape))
+    for e, p in zip(exp.split(CHUNK), pose.split(CHUNK)):
+        with torch.no_grad():  # not around the yield: several of these run in turn, and would undo each other's
+            chunk = flame(shape.expand(len(e), -1), e, p).numpy()
+        yield chunk
+
+
+class HeadFilm:
+    """Draws one head in one style into videos."""
+
+    def __init__(self, flame: Flame, style, yaw: float = 0.0, pitch: float = 0.0) -> None:
+        """OpenGL is tried out at once: a machine without it, or a bad texture, must show before generation.
+
+        Args:
+            flame: the head.
+            style: `utils.rendering.renderer.RenderStyle`.
+            yaw, pitch: where the camera stands, degrees (`utils.rendering.looks.seen_from`).
+
+        Raises:
+            UserError: no OpenGL (with the packages to install), or an unusable texture.
+        """
+        from utils.rendering.gl_context import on_gl_thread, open_gl
+        from utils.rendering.renderer import Renderer
+
+        self.flame, self.renderer = flame, Renderer(flame.head, style)
+        self.view = (pivot(flame.head), yaw, pitch)
+        seen_from(flame.head.v_template, *self.view)  # angles out of range show at once
+        try:
+            on_gl_thread(open_gl).result()
+        except UserError as error:
+            raise UserError(f"{error}, or use --no_video for coefficients only") from error
+
+    def frames(self, motions: Iterable[Motion]) -> Iterator[np.ndarray]:
+        """Pictures uint8 (size, size, 3) of a motion given in pieces."""
+        for motion in motions:
+            for chunk in vertices(self.flame, motion):
+                yield from self.renderer.frames(seen_from(chunk, *self.view))
+
+    def write(
+        self,
+        path: Path,
+        motions: Iterable[Motion],
+        n_frames: int,
+        audio: np.ndarray | Iterable[np.ndarray] | None,
+        caption: str = "",
+    ) -> None:
+        """Write the video of a motion given in pieces, `n_frames` in all, with its sound, 16 kHz, whole or in pieces,
+        and a line of text at the bottom.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
+        self._encode(path, self.frames(motions), n_frames, audio, caption)
+
+    def write_together(
+        self,
+        path: Path,
+        takes: list[tuple[str, Motion]],
+        audio: np.ndarray | Iterable[np.ndarray] | None,
+        columns: int | None = None,
+        caption: str = "",
+    ) -> None:
+        """Write one video of several motions side by side, each with its label (`utils.media.panels.side_by_side`).
+
+        Raises:
+            UserError: no motions, or the file cannot be written.
+        """
+        panels = [Panel(self.frames([motion]), label) for label, motion in takes]
+        n_frames = max((len(motion) for _, motion in takes), default=0)
+        frames = side_by_side(panels, columns, self.renderer.style.black_bg)
+        self._encode(path, frames, n_frames, audio, caption)
+
+    def _encode(
+        self,
+        path: Path,
+        frames: Iterator[np.ndarray],
+        n_frames: int,
+        audio: np.ndarray | Iterable[np.ndarray] | None,
+        caption: str,
+    ) -> None:
+        from utils.media.video import write_video
+
+        if caption:
+            frames = captioned(frames, caption, self.renderer.style.black_bg)
+        with tqdm(frames, total=n_frames, desc=f"rendering {path.name}", unit="frame") as shown:
+            write_video(path, shown, n_frames, FPS, audio, SAMPLE_RATE)

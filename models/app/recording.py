@@ -1,0 +1,51 @@
+"""A recording on disk, heard once: its level, and its samples unless they are many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from models.generation.audio_stream import AudioScale
+from utils.errors import UserError
+from utils.media.audio import stream_audio
+from utils.timebase import FPS, SAMPLE_RATE
+
+LONG = 120 * SAMPLE_RATE  # samples; more are not held in memory but decoded again
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Speech in a file."""
+
+    path: Path
+    scale: AudioScale
+    audio: np.ndarray | None  # float32 (n,) at 16 kHz; None for a long recording
+
+    @classmethod
+    def read(cls, path: Path) -> Recording:
+        """Decode the whole file once.
+
+        Raises:
+            UserError: see `load_audio`; shorter than a frame.
+        """
+        scale, kept = AudioScale(), []
+        for block in stream_audio(path):
+            scale.push(block)
+            if scale.n_samples <= LONG:
+                kept.append(block)
+            else:
+                kept.clear()
+        if scale.n_samples * FPS < SAMPLE_RATE:
+            raise UserError(f"{path}: {scale.n_samples} samples are less than one frame; give at least {1 / FPS} s")
+        return cls(path, scale, None if scale.n_samples > LONG else np.concatenate(kept))
+
+    @property
+    def n_frames(self) -> int:
+        return self.scale.n_samples * FPS // SAMPLE_RATE
+
+    def blocks(self) -> Iterable[np.ndarray]:
+        """The samples, a piece at a time."""
+        return stream_audio(self.path) if self.audio is None else [self.audio]

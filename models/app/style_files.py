@@ -1,0 +1,127 @@
+"""Somebody's motion, from any file that can hold one -> a style vector."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from models.generation.animator import Animator
+from models.generation.style_extractor import StyleExtractor
+from utils.errors import UserError
+from utils.media.video_frames import VIDEO_SUFFIXES
+from utils.motion_file import Motion, load_motion
+from utils.runs.run_dir import ROOT
+from utils.timebase import FPS
+from utils.trackers.content import load_content
+from utils.trackers.to_motion import ImportOptions, from_content
+from utils.trackers.video import VideoOptions, track_video
+
+log = logging.getLogger(__name__)
+HOP, MAX_WINDOWS = FPS, 240  # windows begin a second apart; of a long motion so many, evenly spread
+MOVING = 0.5  # windows with less than this share of the usual motion are pauses, and no model of a style
+
+
+def read_motion(path: Path, options: ImportOptions | None = None, max_video_seconds: float | None = None) -> Motion:
+    """A motion npz as it is; a video through `track_video`, the output of a tracker through `from_content`, with the
+    notes in the log.
+
+    Raises:
+        UserError: neither, or damaged.
+    """
+    as_it_is = options is None or options == ImportOptions()
+    if as_it_is and not path.exists():
+        raise UserError(f"{path}: no such file; check the path")
+    if as_it_is and path.suffix.lower() in VIDEO_SUFFIXES:
+        tracked = track_video(path, VideoOptions(max_seconds=max_video_seconds), progress=True)
+        for note in tracked.notes:
+            log.info("%s: %s", path, note)
+        log.info("%s: %d frames, confidence %.2f on average", path, len(tracked.motion), tracked.confidence.mean())
+        return tracked.motion
+    content = load_content(path)
+    arrays = content.columns
+    if as_it_is and path.suffix == ".npz" and ("exp" in arrays or "pose" in arrays):
+        return load_motion(path)
+    imported = from_content(content, options or ImportOptions())
+    for note in imported.notes:
+        log.info("%s: %s", path, note)
+    log.info("%s: %d frames of %s", path, len(imported.motion), imported.format)
+    return imported.motion
+
+
+def style_of(extractor: StyleExtractor, motion: Motion, window: int | str = "best") -> np.ndarray:
+    """Style vector (d,) of one window or of several; says which were used.
+
+    Args:
+        extractor: the style encoder.
+        motion: 4 s or more.
+        window: the first frame of the only one, "best" (the most typical one), or "all" (their mean).
+
+    Raises:
+        UserError: the motion is too short, or the window outside of it.
+    """
+    length = extractor.encoder.config.n_motions
+    if isinstance(window, int):
+        log.info("style of frames %d to %d", window, window + length - 1)
+        return extractor(motion, window)
+    last = max(len(motion) - length, 0)
+    starts = np.unique(np.linspace(0, last, min(last // HOP + 1, MAX_WINDOWS)).round().astype(int))
+    starts = moving_windows(motion, starts, length)
+    styles = np.stack([extractor(motion, int(start)) for start in starts])
+    mean = styles.mean(axis=0)
+    likeness = styles @ mean / np.maximum(np.linalg.norm(styles, axis=1) * np.linalg.norm(mean), 1e-12)
+    if window == "all":
+        log.info("mean style of %d windows between frames 0 and %d; likeness to it %.2f to %.2f (cosine)",
+                 len(starts), starts[-1] + length - 1, likeness.min(), likeness.max())  # fmt: skip
+        return mean.astype(styles.dtype)
+    best = int(likeness.argmax())
+    log.info("style of frames %d to %d, of %d windows the one most like their mean (cosine %.2f)",
+             starts[best], starts[best] + length - 1, len(starts), likeness[best])  # fmt: skip
+    return styles[best]
+
+
+def moving_windows(motion: Motion, starts: np.ndarray, length: int) -> np.ndarray:
+    """The windows in which the face moves about as much as usual: without the pauses."""
+    face = np.concatenate([motion.exp, motion.pose[:, 3:4]], axis=1)
+    face = face / np.maximum(face.std(axis=0), 1e-6)
+    moved = np.array([face[start : start + length].std(axis=0).mean() for start in starts])
+    return starts[moved >= MOVING * np.median(moved)]
+
+
+def encoder_of(animator: Animator) -> StyleExtractor:
+    """The style encoder that a talker was trained with.
+
+    Raises:
+        UserError: the talker has no style input, or its style encoder's file is not here.
+    """
+    recorded = animator.model.config.style_enc_ckpt
+    if not recorded:
+        raise UserError("this model was trained without a style encoder; use one with styles")
+    path = Path(recorded) if Path(recorded).is_absolute() else ROOT / recorded
+    if not path.is_file():
+        raise UserError(f"{recorded}: this model's style encoder is missing; put it there, or use bundled styles")
+    return StyleExtractor.load(path, None, animator.model.device)
+
+
+def is_flame(motion: Motion) -> bool:
+    """Whether the coefficients are known to be FLAME's, which mean little to an encoder of the open head."""
+    return motion.head_model.startswith("FLAME")
+
+
+def style_from_file(
+    path: Path, extractor: StyleExtractor, max_video_seconds: float | None = None
+) -> tuple[np.ndarray, Motion]:
+    """What somebody hands in -> the style (d,) of its most typical 4 seconds, and the motion. For encoders of the open
+    head.
+
+    Raises:
+        UserError: no motion in it, FLAME's coefficients, or too short.
+    """
+    motion = read_motion(path, max_video_seconds=max_video_seconds)
+    if is_flame(motion):
+        raise UserError(
+            f"{path}: holds FLAME's coefficients, which mean nothing to a style encoder of the open head; give ARKit's "
+            "values (Live Link Face, MediaPipe), or use an encoder trained on FLAME"
+        )
+    return style_of(extractor, motion), motion

@@ -1,0 +1,151 @@
+"""HuBERT / wav2vec 2.0 features aligned with motion frames (paper section 3.3), through transformers."""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.audio.hubert_fast import can_convolve, convolve, convolves, encode, encoder_layer, mask_hidden
+from utils.errors import UserError
+
+HUB_NAMES = {"hubert": "facebook/hubert-base-ls960", "wav2vec2": "facebook/wav2vec2-base-960h"}
+_UNIT, _THRESHOLD = 320, 80  # the encoder's hop, and the samples its first frame needs beyond a hop
+
+
+def pad_audio(audio: Tensor) -> Tensor:
+    """Pad (B, L) so that the convolutions yield a whole number of 20 ms frames.
+
+    side = ceil((320 floor(L/320) + 80 - L) / 2) samples are added on either side: its even half by reflection,
+    applied twice, an odd rest by replicating the edge. Audio already long enough is returned as it is.
+    """
+    length = audio.shape[1]
+    side = math.ceil((_UNIT * (length // _UNIT) + _THRESHOLD - length) / 2)
+    if side < 0:
+        return audio
+    half, odd = divmod(side, 2)
+    for _ in range(2 if half > 0 else 0):
+        audio = F.pad(audio, (half, half), mode="reflect")
+    return F.pad(audio, (odd, odd), mode="replicate") if odd else audio
+
+
+class AudioEncoder(nn.Module):
+    """One class for both backbones: (B, n_samples) standardised audio -> (B, n_frames, hidden_size)."""
+
+    def __init__(self, backbone: nn.Module, fast: bool = True) -> None:
+        """`fast` takes the forms of `models.audio.hubert_fast`; False is the library's own, which they must equal."""
+        super().__init__()
+        self.backbone, self.fast = backbone, fast
+        self._run_layer = encoder_layer
+        self.hidden_size: int = backbone.config.hidden_size
+        self._freeze()
+
+    def forward(self, audio: Tensor, n_frames: int) -> Tensor:
+        """Encode `n_frames` motion frames' worth of audio (B, n_samples), at least 640 samples a frame at 25 fps."""
+        net, resample = self.backbone, _resample if self.fast else _interpolate
+        hidden = net.feature_projection(resample(self._convolve(pad_audio(audio)), 2 * n_frames))
+        if isinstance(hidden, tuple):  # wav2vec 2.0 also returns the normalised features
+            hidden = hidden[0]
+        hidden = mask_hidden(net, hidden) if self.fast else net._mask_hidden_states(hidden)
+        post_norm = not net.config.do_stable_layer_norm
+        if self.fast and post_norm:
+            return resample(encode(net.encoder, hidden, self._run_layer), n_frames)
+        return resample(net.encoder(hidden).last_hidden_state, n_frames)
+
+    def compile_layers(self, **options: Any) -> None:
+        """torch.compile for the transformer's layers, one code for all; options as for `torch.compile`.
+
+        The sizes are fixed in the code: training has a few kinds of batches only.
+        """
+        self._run_layer = torch.compile(encoder_layer, dynamic=False, **options)
+        if not self.fast:
+            for layer in self.backbone.encoder.layers:
+                layer.compile(dynamic=False, **options)
+
+    def _convolve(self, audio: Tensor) -> Tensor:
+        """Samples (B, n) -> features (B, ~n / 320, conv_dim)."""
+        extractor = self.backbone.feature_extractor
+        if self.fast and convolves(audio) and can_convolve(extractor):
+            return convolve(extractor, audio)
+        return extractor(audio).transpose(1, 2)
+
+    def _freeze(self) -> None:
+        """The convolutions are frozen; HuBERT's feature projection and first two layers as well."""
+        frozen = [self.backbone.feature_extractor]
+        if self.backbone.config.model_type == "hubert":
+            frozen += [self.backbone.feature_projection, *self.backbone.encoder.layers[:2]]
+        for module in frozen:
+            module.requires_grad_(False)
+
+
+def _interpolate(x: Tensor, n_frames: int) -> Tensor:
+    """Linear interpolation over time: (B, L, C) -> (B, n_frames, C)."""
+    return F.interpolate(x.transpose(1, 2), size=n_frames, mode="linear", align_corners=False).transpose(1, 2)
+
+
+def _resample(x: Tensor, n_frames: int) -> Tensor:
+    """The same. A frame of 25 fps lies midway between two of 50 fps, and to equal rates nothing changes."""
+    if x.shape[1] == n_frames:
+        return x
+    if x.shape[1] == 2 * n_frames:
+        return x.unflatten(1, (n_frames, 2)).mean(dim=2)
+    return _interpolate(x, n_frames)
+
+
+def build_audio_encoder(kind: str, config: dict[str, Any] | None = None) -> AudioEncoder:
+    """Random weights from a configuration (None: the base model's); a checkpoint's weights are loaded over it."""
+    from transformers import HubertConfig, HubertModel, Wav2Vec2Config, Wav2Vec2Model
+
+    config_class, model_class = {"hubert": (HubertConfig, HubertModel), "wav2vec2": (Wav2Vec2Config, Wav2Vec2Model)}[
+        kind
+    ]
+    return AudioEncoder(model_class(config_class(**(config or {}))))
+
+
+def load_audio_encoder(kind: str, path: str | None = None) -> AudioEncoder:
+    """Pretrained weights from a local folder in Hugging Face format, or from the hub when `path` is None.
+
+    Raises:
+        UserError: the folder or the hub cannot be read.
+    """
+    from transformers import HubertModel, Wav2Vec2Model
+
+    source = path or HUB_NAMES[kind]
+    try:
+        backbone = {"hubert": HubertModel, "wav2vec2": Wav2Vec2Model}[kind].from_pretrained(source)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"--audio_model {kind}: cannot load {source} ({reason}); give a local copy with --audio_model_path FOLDER"
+        ) from error
+    return AudioEncoder(backbone)
+
+
+def audio_config(encoder: nn.Module) -> dict[str, Any] | None:
+    """The backbone's sizes, for the checkpoint; None for an encoder without a transformers backbone."""
+    if not isinstance(encoder, AudioEncoder):
+        return None
+    config = encoder.backbone.config
+    # Only the differences from the base model, as plain numbers: safe to store, stable over library versions.
+    return {key: value for key, value in config.to_diff_dict().items() if isinstance(value, int | float | list | bool)}
+
+
+def config_from_weights(state: dict[str, Tensor]) -> dict[str, Any]:
+    """Sizes of a backbone from its weights' shapes; published checkpoints do not carry its configuration.
+
+    Heads cannot be read off a shape; both published backbones have 64 components a head.
+    """
+    hidden, conv = state["feature_projection.projection.weight"].shape
+    n_conv = 1 + max(int(k.split(".")[2]) for k in state if k.startswith("feature_extractor.conv_layers."))
+    kernel = state["encoder.pos_conv_embed.conv.parametrizations.weight.original1"]
+    return {
+        "hidden_size": hidden,
+        "num_hidden_layers": 1 + max(int(k.split(".")[2]) for k in state if k.startswith("encoder.layers.")),
+        "num_attention_heads": max(1, hidden // 64),
+        "intermediate_size": state["encoder.layers.0.feed_forward.intermediate_dense.weight"].shape[0],
+        "conv_dim": [state[f"feature_extractor.conv_layers.{i}.conv.weight"].shape[0] for i in range(n_conv - 1)]
+        + [conv],
+        "num_conv_pos_embeddings": kernel.shape[2],
+        "num_conv_pos_embedding_groups": hidden // kernel.shape[1],
+    }

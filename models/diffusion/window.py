@@ -1,0 +1,92 @@
+"""What a window is generated for: its conditions, and what each branch of guidance sees of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from models.diffusion.guidance import Guidance
+from models.networks.talker import Talker
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What one batch of windows is generated for."""
+
+    audio: Tensor  # (B, L, F) features of the window
+    prev_audio: Tensor  # (B, P, F)
+    prev_motion: Tensor  # (B, P, D)
+    shape: Tensor  # (B, 100) normalised
+    style: Tensor | None  # (B, d_style); None: the null style
+    indicator: Tensor | None  # (B, L)
+
+    def __getitem__(self, index: Tensor) -> Conditions:
+        """The windows of these indices."""
+        values = (getattr(self, field.name) for field in fields(self))
+        return Conditions(*(None if value is None else value[index] for value in values))
+
+
+@dataclass(frozen=True)
+class Branches:
+    """Which of the distinct persons and audio memories each of R guidance branches sees."""
+
+    person_of: tuple[int, ...]
+    memory_of: tuple[int, ...]
+
+    @property
+    def persons(self) -> int:
+        """How many there are."""
+        return max(self.person_of) + 1
+
+    def apart(self) -> Branches:
+        """When what a branch has heard has made its person one of its own."""
+        return replace(self, person_of=tuple(range(len(self.person_of))))
+
+
+@dataclass(frozen=True)
+class BranchInputs:
+    """What the guidance branches of a window see."""
+
+    branches: Branches
+    memories: list[Tensor]  # distinct audio memories (N, P + L, F)
+    person: Tensor  # (persons N, person_dim), distinct ones
+    prev_motion: Tensor  # (N, P, D)
+    indicator: Tensor | None  # (N, L)
+
+
+def fitting(guidance: Guidance, model: Talker) -> Guidance:
+    """Guidance as this network computes it: by branches, or, after distillation, by itself.
+
+    Raises:
+        ValueError: a distilled network cannot guide that way.
+    """
+    if not model.config.distilled_steps:
+        return guidance
+    return guidance.folded_into(model.config.conditions, model.config.cfg_mode)
+
+
+def persons(model: Talker, given: Conditions, guidance: Guidance, styled: list[bool]) -> Tensor:
+    """What person tokens are made from, with or without the style, (len(styled) B, person_dim)."""
+    if guidance.folded:
+        scales = torch.tensor([[guidance.audio_scale, guidance.style_scale]], device=given.shape.device)
+        return model.person(given.shape, given.style, scales.expand(len(given.shape), -1))
+    return torch.cat([model.person(given.shape, given.style if style else None) for style in styled])
+
+
+def branch_inputs(model: Talker, given: Conditions, guidance: Guidance) -> BranchInputs:
+    """The same inputs for `CachedDenoiser`, which needs each distinct audio memory and person only once."""
+    branches = guidance.branches()
+    heard, styled = guidance.distinct("audio"), guidance.distinct("style")
+    null_audio = model.null_audio_feat.expand_as(given.audio)
+    return BranchInputs(
+        Branches(
+            person_of=tuple(styled.index("style" in seen) for seen in branches),
+            memory_of=tuple(heard.index("audio" in seen) for seen in branches),
+        ),
+        memories=[torch.cat([given.prev_audio, given.audio if audio else null_audio], dim=1) for audio in heard],
+        person=persons(model, given, guidance, styled),
+        prev_motion=given.prev_motion,
+        indicator=given.indicator,
+    )

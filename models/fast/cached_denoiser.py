@@ -1,0 +1,266 @@
+"""The denoiser, evaluated many times on one window: everything that does not change between steps is kept.
+
+Exact up to rounding; `Denoiser` is the plain twin. What stays constant over the steps of a window:
+
+- The audio memory, so every layer's keys and values. With alignment width 1 each frame token attends a single memory
+  token, whose weight is then 1: its cross-attention is that token's value, a constant. Only the person token attends.
+- Previous motion, indicator, positions and biases of the input tokens. The step enters through the person token alone.
+- Guidance branches differ in memory and person only: the noisy motion is projected once for all of them, and the first
+  self-attention, which sees no memory yet, is evaluated once for each person.
+
+The last layer is evaluated for the window's frames alone. Biases that end in a residual sum are moved into the norm
+before it (and taken out of the matrix that reads the norm), so that sums are accumulated inside the matrix products.
+On a GPU the token-wise work is done by `kernels.token_wise`, some products by `kernels.products`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.diffusion.window import Branches, BranchInputs
+from models.fast.frozen_linear import FrozenLinear
+from models.fast.kernels.select import kernels_for
+from models.networks.denoiser import Denoiser
+
+
+def _spread(x: Tensor, which: tuple[int, ...]) -> Tensor:
+    """What the branches see: (K N, ...) of K distinct persons or memories -> (R N, ...)."""
+    parts = x.chunk(max(which) + 1)
+    return x if which == tuple(range(len(parts))) else torch.cat([parts[k] for k in which])
+
+
+@dataclass(frozen=True)
+class WindowCache:
+    """The constants of a window; N samples, R guidance branches (B = R N, branch by branch), P + L frames.
+
+    Those of the memory are kept once for each distinct one (M = memories N) where a kernel looks them up, else M = B.
+    """
+
+    branches: Branches
+    person: Tensor  # (persons N, d): person tokens without the step
+    frames: Tensor  # (N, P + L, d): frame tokens without the noisy motion
+    keys: list[Tensor]  # per layer (M, heads, P + L, d / heads)
+    values: list[Tensor]  # the same
+    cross: list[Tensor]  # per layer what is known of the cross-attention: (M, 1 + P + L, d), or its bias (d,) alone
+
+    def tensors(self) -> list[Tensor]:
+        return [self.person, self.frames, *self.keys, *self.values, *self.cross]
+
+    def copy_(self, other: WindowCache) -> None:
+        """Take over another window's constants, keeping the memory."""
+        assert self.branches == other.branches
+        for mine, theirs in zip(self.tensors(), other.tensors(), strict=True):
+            mine.copy_(theirs)
+
+    def clone(self) -> WindowCache:
+        return WindowCache(
+            self.branches,
+            self.person.clone(),
+            self.frames.clone(),
+            *([tensor.clone() for tensor in tensors] for tensors in (self.keys, self.values, self.cross)),
+        )
+
+
+class _Norm:
+    """LayerNorm whose output has a later bias added already."""
+
+    def __init__(self, norm: nn.LayerNorm, shift: Tensor | None, dtype: torch.dtype) -> None:
+        bias = norm.bias if shift is None else norm.bias + shift
+        self.shape, self.eps = norm.normalized_shape, norm.eps
+        self.weight, self.bias = norm.weight.to(dtype), bias.to(dtype)
+
+    @property
+    def numbers(self) -> tuple[Tensor, Tensor, float]:
+        """Weight, bias, eps."""
+        return self.weight, self.bias, self.eps
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, self.shape, self.weight, self.bias, self.eps)
+
+
+class _Layer:
+    """One decoder layer (post-norm). Its input already contains the bias of its self-attention's output."""
+
+    def __init__(self, layer: nn.TransformerDecoderLayer, following: Tensor | None, dtype: torch.dtype) -> None:
+        """following: the self-attention output bias of the next layer; None for the last one."""
+
+        def frozen(weight: Tensor, bias: Tensor | None) -> FrozenLinear:
+            return FrozenLinear(weight.to(dtype), None if bias is None else bias.to(dtype))
+
+        own, cross = layer.self_attn, layer.multihead_attn
+        self.heads, dim = own.num_heads, own.embed_dim
+        self.qkv = frozen(own.in_proj_weight, own.in_proj_bias - own.in_proj_weight @ own.out_proj.bias)
+        self.out = frozen(own.out_proj.weight, None)
+        self.norm1 = _Norm(layer.norm1, None, dtype)
+        self.query = frozen(cross.in_proj_weight[:dim], cross.in_proj_bias[:dim])
+        self.key_value = frozen(cross.in_proj_weight[dim:], cross.in_proj_bias[dim:])
+        self.cross_out = frozen(cross.out_proj.weight, None)
+        self.cross_bias = cross.out_proj.bias.to(dtype)
+        self.norm2 = _Norm(layer.norm2, layer.linear2.bias, dtype)
+        self.up = frozen(layer.linear1.weight, layer.linear1.bias - layer.linear1.weight @ layer.linear2.bias)
+        self.down = frozen(layer.linear2.weight, None)
+        self.norm3 = _Norm(layer.norm3, following, dtype)
+        self.cross_kernel = self.norm_kernel = self.products = None
+        if kernels_for(self.query.weight.device):
+            self.use_kernels()
+
+    def use_kernels(self) -> None:
+        """Let our CUDA kernels do what they are faster at."""
+        from models.fast.kernels import products as fused_products
+        from models.fast.kernels import token_wise as fused_layer
+
+        norms = (norm.numbers for norm in (self.norm1, self.norm2))
+        tickets = torch.zeros(fused_layer.MOST_ITEMS, dtype=torch.int32, device=self.query.weight.device)
+        self.cross_kernel = fused_layer.CrossAttention(
+            *norms, self.query.weight, self.query.bias, self.cross_out.weight, self.heads, tickets
+        )
+        self.norm_kernel, self.products = fused_layer.norm_of_sum, fused_products
+
+    def __call__(
+        self, x: Tensor, window: list[Tensor], mask: Tensor | None, first: int, n: int, branches: Branches
+    ) -> Tensor:
+        """Tokens (persons N, T, d) -> those from `first` on, (B, T', d); see `cross_attention`. Overwrites x."""
+        return self.feed_forward(self.cross_block(self.self_attention(x, first), window, mask, n, branches))
+
+    def cross_block(self, x: Tensor, window: list[Tensor], mask: Tensor | None, n: int, branches: Branches) -> Tensor:
+        """norm2(cross_attention(norm1(x))) of all branches; see `cross_attention`."""
+        if self.picks(window[2]):
+            return self.cross_kernel(x, *window, n == 1, branches)
+        x = _spread(self.norm1(x), branches.person_of)
+        return self.norm2(self.cross_attention(x, window, mask, n))
+
+    def picks(self, known: Tensor) -> bool:
+        """Whether cross-attention is the kernel's work: it is looked up. Then each branch picks its memory there."""
+        return self.cross_kernel is not None and known.dim() == 3
+
+    def split(self, x: Tensor) -> Tensor:
+        """(B, T, k d) -> (k, B, heads, T, d / heads)."""
+        return x.unflatten(2, (-1, self.heads, self.query.weight.shape[0] // self.heads)).permute(2, 0, 3, 1, 4)
+
+    def self_attention(self, x: Tensor, first: int) -> Tensor:
+        """Tokens (B, T, d) -> sum of the tokens from `first` on and their self-attention."""
+        qkv = self.qkv(x)
+        if self.products is not None and self.products.can_attend(qkv, self.heads):
+            attended = self.products.attention(qkv, self.heads, first)
+        else:
+            q, k, v = self.split(qkv).unbind(0)
+            attended = F.scaled_dot_product_attention(q[:, :, first:], k, v).transpose(1, 2).flatten(2)
+        total = x[:, first:].contiguous() if first else x
+        self.out.add_to(total.flatten(0, 1), attended.flatten(0, 1))
+        return total
+
+    def cross_attention(self, x: Tensor, window: list[Tensor], mask: Tensor | None, n: int) -> Tensor:
+        """Tokens plus cross-attention, which is looked up but for the first `n` tokens; window: keys, values, known."""
+        keys, values, known = window
+        total = x + known
+        if n:
+            (q,) = self.split(self.query(x[:, :n])).unbind(0)
+            attended = F.scaled_dot_product_attention(q, keys, values, attn_mask=mask)
+            attended = attended.transpose(1, 2).flatten(2)
+            rows = total[:, 0] if n == 1 else total.flatten(0, 1)
+            self.cross_out.add_to(rows, attended.flatten(0, 1))
+        return total
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """norm3(tokens plus feed-forward); overwrites x."""
+        hidden, partial = self.up.gelu(x), None
+        if self.products is not None and self.products.can_split(hidden, self.down.weight):
+            partial = self.products.partial_products(hidden, self.down.weight)
+        else:
+            self.down.add_to(x.flatten(0, 1), hidden.flatten(0, 1))
+        if self.norm_kernel is not None:
+            return self.norm_kernel(x, partial, self.norm3.numbers)
+        return self.norm3(x)
+
+
+class CachedDenoiser:
+    """A denoiser in eval mode, prepared for inference; make a new one after its weights have changed.
+
+    `dtype` is that of weights and tokens (float32, bfloat16 or float16). The last matrix product, and everything
+    outside the network, stay in float32.
+    """
+
+    @torch.no_grad()
+    def __init__(self, net: Denoiser, dtype: torch.dtype = torch.float32) -> None:
+        assert not net.training, "dropout would be left out silently"
+        self.net, self.config, self.dtype = net, net.config, dtype
+        layers = list(net.transformer.layers)
+        self.shifts = [layer.self_attn.out_proj.bias for layer in layers]
+        self.layers = [_Layer(*each, dtype) for each in zip(layers, [*self.shifts[1:], None])]
+        self.lookup = self.config.align_mask_width == 1  # cross-attention of frames is known beforehand
+        # True = allowed here, blocked there.
+        self.mask = None if self.lookup or net.mask is None else ~net.mask
+        self.steps = net.diff_step_map(net.step_table)  # (T + 1, d): what a step adds to the person token
+        self.motion_in = FrozenLinear(net.feature_proj.weight[:, : self.config.motion_dim].to(dtype), None)
+        hidden, _, motion = net.motion_dec
+        self.hidden_out = FrozenLinear(hidden.weight.to(dtype), hidden.bias.to(dtype))
+        self.motion_out = FrozenLinear(motion.weight.detach(), motion.bias.detach())
+
+    @torch.no_grad()
+    def window(self, given: BranchInputs) -> WindowCache:
+        """The constants of a window."""
+        n_last = self.config.n_motions
+        memory = torch.cat(given.memories).to(self.dtype)
+        constants = []
+        for layer in self.layers:
+            key, value = layer.key_value(memory).chunk(2, dim=-1)
+            known = layer.cross_bias
+            if self.lookup:
+                known = F.pad(layer.cross_out(value), (0, 0, 1, 0)) + known  # person: to be added
+                known = known if layer is not self.layers[-1] else known[:, -n_last:].contiguous()
+            found = [layer.split(key)[0], layer.split(value)[0], known]
+            if not layer.picks(known):
+                found = [_spread(t, given.branches.memory_of) if t.dim() > 1 else t for t in found]
+            constants.append(found)
+        return WindowCache(given.branches, *self._constants(given), *map(list, zip(*constants)))
+
+    def _constants(self, given: BranchInputs) -> tuple[Tensor, Tensor]:
+        """Constant parts of the person tokens (persons N, d) and of the frame tokens (N, P + L, d)."""
+        net, config = self.net, self.config
+        n, device = len(given.prev_motion), given.prev_motion.device
+        motion = F.pad(given.prev_motion, (0, 0, 0, config.n_motions))
+        if given.indicator is not None:
+            motion = torch.cat([motion, F.pad(given.indicator, (config.n_prev_motions, 0))[..., None]], dim=-1)
+        empty = torch.zeros(1, 1 + config.n_frames, config.feature_dim, device=device)
+        offset = (net.PE if config.learnable_positions else net.positions(empty)) + self.shifts[0]
+        person = net.person_proj(given.person) + offset[:, 0]
+        frames = net.feature_proj(motion) + offset[:, 1:]
+        assert frames.shape == (n, config.n_frames, config.feature_dim)
+        return person, frames.to(self.dtype)
+
+    def __call__(self, x: Tensor, step: Tensor, cache: WindowCache) -> Tensor:
+        """The clean motion (or the noise) of the window's frames, branch by branch.
+
+        Args:
+            x: (N, L, D) noisy window, float32.
+            step: (d,) row of `steps`.
+            cache: of the window.
+
+        Returns:
+            (B, L, D) float32.
+        """
+        return self.motion_out(self.hidden(self.tokens(x, step, cache), cache).float())
+
+    def tokens(self, x: Tensor, step: Tensor, cache: WindowCache) -> Tensor:
+        """The layers' input, (persons N, 1 + P + L, d)."""
+        n, n_prev = len(x), self.config.n_prev_motions
+        shape = (cache.branches.persons, n, -1, self.config.feature_dim)
+        current = cache.frames[:, n_prev:] + self.motion_in(x.to(self.dtype))
+        person = (cache.person + step).to(self.dtype).view(shape)
+        tokens = torch.cat([person, *(t.expand(shape) for t in (cache.frames[:, :n_prev], current))], dim=2)
+        return tokens.flatten(0, 1)
+
+    def hidden(self, tokens: Tensor, cache: WindowCache) -> Tensor:
+        """Through the layers -> what the last matrix is applied to, (B, L, h)."""
+        last, branches = self.layers[-1], cache.branches
+        for layer, *window in zip(self.layers, cache.keys, cache.values, cache.cross):
+            first = 1 + self.config.n_prev_motions if layer is last else 0
+            asking = int(layer is not last) if self.lookup else tokens.shape[1] - first
+            mask = None if self.mask is None else self.mask[first:]
+            tokens = layer(tokens, window, mask, first, asking, branches)
+            branches = branches.apart()
+        return self.hidden_out.gelu(tokens)

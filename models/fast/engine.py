@@ -1,0 +1,202 @@
+"""How a window's reverse process is computed: on which numbers, with what kept, and on a GPU as CUDA graphs of steps.
+
+`guided_denoiser` with `run_steps` is the plain twin of everything here.
+"""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from models.diffusion.guidance import Guidance
+from models.diffusion.plain import guided_denoiser
+from models.diffusion.solvers import Noise, Step, run_steps
+from models.diffusion.window import Conditions, branch_inputs, fitting
+from models.fast.cached_denoiser import CachedDenoiser, WindowCache
+from models.fast.kernels.select import kernels_for
+from models.networks.talker import Talker
+from utils.cuda_graph import recording
+
+if TYPE_CHECKING:
+    from models.fast.kernels.step import FusedStep
+
+log = logging.getLogger(__name__)
+
+# tf32: float32 numbers, products rounded to 10 bits. fp16 has as many bits at twice the speed or more, bf16 has 7.
+PRECISIONS = ("float32", "tf32", "bf16", "fp16")
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_SLOW_BF16 = torch.backends.cpu.get_cpu_capability() == "AVX2"  # six times slower than float32 there
+_MAX_GRAPHS = 8  # kept at once; the one used longest ago goes first
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """How the network is evaluated; all of it gives the same motion up to rounding."""
+
+    precision: str = "float32"
+    cached: bool = True  # keep what does not change between steps; False: the plain twin, for reference
+    graph: bool = True  # replay steps as a CUDA graph; without effect on a CPU
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision {self.precision!r} is unknown; use one of {', '.join(PRECISIONS)}")
+        if not self.cached and self.precision in _DTYPES:
+            raise ValueError(f"precision {self.precision!r} needs the cached network; use float32 or tf32")
+
+    def on(self, device: torch.device) -> "EngineConfig":
+        """What of it this device can do."""
+        if device.type == "cuda":
+            return self
+        if self.precision in ("tf32", "fp16") or (self.precision == "bf16" and _SLOW_BF16):
+            made_for = "processors with AVX-512" if self.precision == "bf16" else "GPUs"
+            log.warning("%s is for %s; computing in float32", self.precision, made_for)
+            return replace(self, precision="float32", graph=False)
+        return replace(self, graph=False)
+
+
+@contextlib.contextmanager
+def _matmul_precision(precision: str) -> Iterator[None]:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+class Engine:
+    """Runs solvers for one model and one guidance. Graphs and prepared weights are kept between windows.
+
+    The model must be in eval mode; make a new engine after its weights have changed.
+    """
+
+    def __init__(self, model: Talker, guidance: Guidance, config: EngineConfig | None = None) -> None:
+        self.model, self.guidance = model, fitting(guidance, model)
+        self.config = (config or EngineConfig()).on(model.device)
+        self.net = CachedDenoiser(model.denoising_net, _DTYPES.get(self.config.precision, torch.float32))
+        self._graphs: dict[tuple, _StepGraph] = {}
+
+    def predict(self, x: Tensor, step: Tensor, cache: WindowCache) -> Tensor:
+        """Guided prediction (N, L, D) for x (N, L, D) and a row (d,) of the step table."""
+        return self.guidance.combine(list(self.net(x, step, cache).chunk(len(self.guidance.branches()))))
+
+    @torch.no_grad()
+    def run(self, given: Conditions, steps: list[Step], x_T: Tensor, noise: Noise) -> Tensor:
+        """One window: x_T (B, L, D) -> normalised motion (B, L, D)."""
+        with _matmul_precision(self.config.precision):
+            if not self.config.cached:
+                return run_steps(steps, guided_denoiser(self.model, given, self.guidance), x_T, noise)
+            if self.config.graph:
+                return self._run_graph(given, steps, x_T, noise)
+            cache = self.net.window(branch_inputs(self.model, given, self.guidance))
+            return run_steps(steps, lambda x, t: self.predict(x, self.net.steps[t], cache), x_T, noise)
+
+    def _run_graph(self, given: Conditions, steps: list[Step], x_T: Tensor, noise: Noise) -> Tensor:
+        """The same by graphs of a few batch sizes; a batch between two sizes is filled up with its last window."""
+        n = len(x_T)
+        index = torch.arange(graph_size(n), device=x_T.device).clamp(max=n - 1)
+        cache = self.net.window(branch_inputs(self.model, given[index], self.guidance))
+        key = (len(index), tuple(steps))
+        graph = self._graphs.pop(key, None) or _StepGraph(self, cache, steps, x_T[index])
+        self._graphs[key] = graph  # now the last of the dictionary
+        while len(self._graphs) > _MAX_GRAPHS:
+            del self._graphs[next(iter(self._graphs))]
+        return graph.run(cache, x_T[index], noise, n)
+
+
+def graph_size(n: int) -> int:
+    """The batch size that n windows are filled up to: 1, 2, 4, 8, 16, 24, 32, ..."""
+    return 1 << (n - 1).bit_length() if n <= 8 else -(-n // 8) * 8
+
+
+def graph_length(steps: int) -> int:
+    """How many of so many steps are recorded as one graph: 8 to 16, so that few idle ones are needed at the end."""
+    return steps if steps <= 16 else min(range(16, 7, -1), key=lambda length: -steps % length)
+
+
+class _StepGraph:
+    """Some steps of a solver, captured once: each reads its line of a table of numbers, and updates x."""
+
+    def __init__(self, engine: Engine, cache: WindowCache, steps: list[Step], x_T: Tensor) -> None:
+        self.engine, self.length = engine, graph_length(len(steps))
+        idle = Step(t=1, keep=1.0, data=0.0)
+        self.steps = steps + [idle] * (-len(steps) % self.length)
+        self.uses_x = any((s.from_x, s.from_out) != (0.0, 1.0) for s in steps)
+        self.uses_before, self.uses_noise = any(s.previous for s in steps), any(s.noise for s in steps)
+        numbers = torch.tensor([s.numbers for s in self.steps], device=x_T.device)
+        self.table = torch.cat([numbers, engine.net.steps[[s.t for s in self.steps]]], dim=1)  # (K, 6 + d)
+        self.line = torch.zeros(1, dtype=torch.long, device=x_T.device)
+        self.x, self.before = x_T.clone(), torch.zeros_like(x_T)
+        self.noise = torch.zeros(self.length, *x_T.shape, device=x_T.device)
+        self.cache = cache.clone()
+        self.fused = self._fused(engine.guidance.weights())
+        self.graph = self._capture()
+
+    def _fused(self, weights: list[float] | None) -> "FusedStep | None":
+        """CUDA kernels for what surrounds the network; None without CUDA, or if guidance is not a weighted sum."""
+        if weights is None or not kernels_for(self.x.device):
+            return None
+        from models.fast.kernels.step import FusedStep
+
+        return FusedStep(self.engine.net, weights, self.table, self.line)
+
+    def _start(self) -> None:
+        """Before the first step."""
+        self.line.zero_()
+        if self.fused is not None:
+            self.fused.start()
+
+    def _capture(self) -> "torch.cuda.CUDAGraph":
+        """Warm up beside the current stream (libraries allocate, compilers compile), then record."""
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                self._start()
+                self.step(self.noise[0])
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with recording(graph):
+            self.some_steps()
+        return graph
+
+    def some_steps(self) -> None:
+        """What is recorded."""
+        for noise in self.noise:
+            self.step(noise)
+
+    def step(self, z: Tensor) -> None:
+        """x <- the next x, with noise z (N, L, D); see `models.diffusion.solvers` for the numbers."""
+        if self.fused is not None:
+            self.fused(self.x, self.cache, self.before, z)
+            return
+        row = self.table.index_select(0, self.line)[0]
+        from_x, from_out, keep, data, previous, noise = row[:6].unbind()
+        value = self.engine.predict(self.x, row[6:], self.cache)
+        if self.uses_x:
+            value = from_x * self.x + from_out * value
+        self.x.mul_(keep).addcmul_(value, data)
+        if self.uses_before:
+            self.x.addcmul_(self.before, previous)
+            self.before.copy_(value)
+        if self.uses_noise:
+            self.x.addcmul_(z, noise)
+        self.line.add_(1)
+
+    def run(self, cache: WindowCache, x_T: Tensor, noise: Noise, n: int) -> Tensor:
+        """A whole window; noise is drawn for the first n items, and these are returned."""
+        self.cache.copy_(cache)
+        self.x.copy_(x_T)
+        self.before.zero_()
+        self._start()
+        for start in range(0, len(self.steps), self.length):
+            drawn = [noise(s.t, self.x[:n]) if s.noise else None for s in self.steps[start : start + self.length]]
+            if any(z is not None for z in drawn):
+                nothing = torch.zeros_like(self.x[:n])
+                torch.stack([nothing if z is None else z for z in drawn], out=self.noise[:, :n])
+            self.graph.replay()
+        return self.x[:n].clone()

@@ -1,0 +1,146 @@
+"""Two CUDA kernels around the network in a sampling step: from x to its tokens, and from its output to the next x.
+
+In PyTorch they are eighteen small ones. Plain twins: `CachedDenoiser.tokens`, `Guidance.combine`, `sampling.run_steps`.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from models.fast.cached_denoiser import CachedDenoiser, WindowCache
+from models.fast.kernels.launch import launch, take_turn
+
+_FRAMES, _COLUMNS, _UNITS = 16, 64, 128  # of a program's tile
+_PRECISION = "tf32x3"  # single precision to the last bits, on tensor cores
+
+
+@triton.jit
+def _tokens_kernel(
+    x, weight, frames, person, table, tickets, line, out,
+    before, window, dim, size, stride, samples,
+    PERSONS: tl.constexpr, FRAMES: tl.constexpr, COLUMNS: tl.constexpr, DIM: tl.constexpr,
+    PRECISION: tl.constexpr, OVERLAP: tl.constexpr,
+):  # fmt: skip
+    """Tokens (persons N, 1 + before + window, size). Program (column tile, frame tile, sample).
+
+    Which line of the table is this step's comes from a ticket that each program draws: it needs no kernel of its own.
+    """
+    n = tl.program_id(2)
+    column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
+    programs = tl.num_programs(0) * tl.num_programs(1) * tl.num_programs(2)
+    take_turn(OVERLAP)
+    now = tl.atomic_add(tickets, 1) // programs
+    frame = tl.program_id(1) * FRAMES + tl.arange(0, FRAMES)
+    i = tl.arange(0, DIM)
+    total, inside = before + window, column < size
+    shown = (frame >= before) & (frame < total)
+    noisy = x + (n * window + frame - before)[:, None] * dim + i[None, :]
+    noisy = tl.load(noisy, mask=shown[:, None] & (i < dim)[None, :], other=0.0).to(weight.dtype.element_ty)
+    matrix = weight + column[None, :] * dim + i[:, None]
+    matrix = tl.load(matrix, mask=inside[None, :] & (i < dim)[:, None], other=0.0)
+    here = (frame < total)[:, None] & inside[None, :]
+    token = tl.load(frames + (n * total + frame)[:, None] * size + column[None, :], mask=here, other=0.0)
+    token = tl.dot(noisy, matrix, input_precision=PRECISION) + token.to(tl.float32)
+    for who in tl.static_range(PERSONS):
+        item = who * samples + n
+        place = out + (item * (1 + total) + 1 + frame)[:, None] * size + column[None, :]
+        tl.store(place, token.to(out.dtype.element_ty), mask=here)
+    if tl.program_id(1) == 0:
+        step = tl.load(table + now * stride + 6 + column, mask=inside, other=0.0)
+        for who in tl.static_range(PERSONS):
+            item = who * samples + n
+            first = tl.load(person + item * size + column, mask=inside, other=0.0) + step
+            tl.store(out + item * (1 + total) * size + column, first.to(out.dtype.element_ty), mask=inside)
+        if (tl.program_id(0) == 0) & (n == 0):
+            tl.store(line, now)
+
+
+@triton.jit
+def _update_kernel(
+    hidden, weight, bias, scales, table, line, x, earlier, noise, window, dim, stride, samples,
+    SIZE: tl.constexpr, BRANCHES: tl.constexpr, FRAMES: tl.constexpr, DIM: tl.constexpr, STEP: tl.constexpr,
+    PRECISION: tl.constexpr, OVERLAP: tl.constexpr,
+):  # fmt: skip
+    """x <- the next x, `earlier` <- this step's value; see `models.diffusion.solvers`. Program (frame tile, sample).
+
+    The last matrix is linear and the guidance weights add up to 1, so hidden units are combined before it.
+    """
+    n = tl.program_id(1)
+    frame, i, k = tl.program_id(0) * FRAMES + tl.arange(0, FRAMES), tl.arange(0, DIM), tl.arange(0, STEP)
+    shown = (frame < window)[:, None]
+    out = tl.zeros((FRAMES, DIM), tl.float32)
+    take_turn(OVERLAP)
+    for start in range(0, SIZE, STEP):
+        unit = start + k
+        combined = tl.zeros((FRAMES, STEP), tl.float32)
+        for branch in tl.static_range(BRANCHES):
+            place = hidden + ((branch * samples + n) * window + frame)[:, None] * SIZE + unit[None, :]
+            part = tl.load(place, mask=shown & (unit < SIZE)[None, :], other=0.0).to(tl.float32)
+            combined += tl.load(scales + branch) * part
+        matrix = weight + i[None, :] * SIZE + unit[:, None]
+        matrix = tl.load(matrix, mask=(i < dim)[None, :] & (unit < SIZE)[:, None], other=0.0)
+        out = tl.dot(combined, matrix, out, input_precision=PRECISION)
+    out += tl.load(bias + i, mask=i < dim, other=0.0)[None, :]
+    row = table + tl.load(line) * stride  # from_x, from_out, keep, data, previous, noise
+    at = (n * window + frame)[:, None] * dim + i[None, :]
+    inside = shown & (i < dim)[None, :]
+    now = tl.load(x + at, mask=inside, other=0.0)
+    value = tl.load(row) * now + tl.load(row + 1) * out
+    now = tl.load(row + 2) * now + tl.load(row + 3) * value
+    now += tl.load(row + 4) * tl.load(earlier + at, mask=inside, other=0.0)
+    now += tl.load(row + 5) * tl.load(noise + at, mask=inside, other=0.0)
+    tl.store(x + at, now, mask=inside)
+    tl.store(earlier + at, value, mask=inside)
+
+
+class FusedStep:
+    """One step of a solver, but for the network's layers; its state is the caller's tensors."""
+
+    def __init__(self, net: CachedDenoiser, weights: list[float], table: Tensor, line: Tensor) -> None:
+        """
+        Args:
+            net: the network.
+            weights: of the guidance branches' predictions; they add up to 1.
+            table: (K, 6 + d) a step's numbers and what it adds to the person token.
+            line: (1,) int64, set to the step's line by `tokens` for `update`; `start` begins with the first.
+
+        A window takes no more steps than the table has lines: nothing checks that on the device.
+        """
+        assert abs(sum(weights) - 1) < 1e-4 * sum(map(abs, weights))
+        self.net, self.table, self.line, self.branches = net, table, line, len(weights)
+        self.scales = torch.tensor(weights, dtype=torch.float32, device=table.device)
+        self.tickets = torch.zeros(1, dtype=torch.int32, device=table.device)
+
+    def start(self) -> None:
+        """Before a window's first step."""
+        self.tickets.zero_()
+
+    def tokens(self, x: Tensor, cache: WindowCache) -> Tensor:
+        """x (N, L, D) -> tokens (persons N, 1 + P + L, d), of the next line of the table."""
+        n, window, dim = x.shape
+        total, size = cache.frames.shape[1:]
+        out = torch.empty(len(cache.person), 1 + total, size, dtype=cache.frames.dtype, device=x.device)
+        _tokens_kernel[triton.cdiv(size, _COLUMNS), triton.cdiv(total, _FRAMES), n](
+            x, self.net.motion_in.weight, cache.frames, cache.person, self.table, self.tickets, self.line, out,
+            total - window, window, dim, size, self.table.stride(0), n,
+            cache.branches.persons, _FRAMES, _COLUMNS, max(16, triton.next_power_of_2(dim)), _PRECISION,
+            **launch(out, few=True),
+        )  # fmt: skip
+        return out
+
+    def update(self, hidden: Tensor, x: Tensor, before: Tensor, noise: Tensor) -> None:
+        """Hidden units (B, L, h) before the last matrix -> x (N, L, D) <- the next x, before <- its value."""
+        (n, window, dim), size, last = x.shape, hidden.shape[2], self.net.motion_out
+        _update_kernel[triton.cdiv(window, _FRAMES), n](
+            hidden, last.weight, last.bias, self.scales, self.table, self.line, x, before, noise,
+            window, dim, self.table.stride(0), n,
+            size, self.branches, _FRAMES, max(16, triton.next_power_of_2(dim)), _UNITS, _PRECISION,
+            **launch(hidden, few=True),
+        )  # fmt: skip
+
+    def __call__(self, x: Tensor, cache: WindowCache, before: Tensor, noise: Tensor) -> None:
+        """One step."""
+        self.update(self.net.hidden(self.tokens(x, cache), cache), x, before, noise)

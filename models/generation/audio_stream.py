@@ -1,0 +1,154 @@
+"""Audio features of speech of any length in bounded memory: two passes, the first for its level, the second in chunks.
+
+Networks that look at a few seconds only (Whisper in windows) give what the whole recording gives, up to rounding. Those
+that attend everything (HuBERT, wav2vec 2.0) give that for recordings of one chunk; longer ones are encoded in chunks
+that overlap by `_CONTEXT` frames on either side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.audio.log_mel import LEVEL, LEVEL_BLOCK
+from models.audio.whisper import SURROUNDINGS, WINDOW, WhisperEncoder
+from models.networks.talker import Talker
+from utils.timebase import plan_windows, samples_per_frame
+
+_CONTEXT = 125  # frames (5 s) on either side of a chunk that an encoder without windows sees
+_CHUNK = 1000  # frames (40 s) a chunk gives
+_SPOKEN = 0.01  # of the loudest block's power; see `level_speech`
+
+
+class AudioScale:
+    """Mean, deviation and speech level of what has been heard so far; keeps 16 bytes per 50 ms."""
+
+    def __init__(self) -> None:
+        self.n_samples = 0
+        self._sums: list[np.ndarray] = []  # (n, 2) each: sum and sum of squares of 50 ms blocks
+        self._rest = np.zeros(0, np.float32)
+
+    def push(self, audio: np.ndarray) -> None:
+        """Take up the next samples (n,)."""
+        self.n_samples += len(audio)
+        joined = np.concatenate([self._rest, audio])
+        whole = len(joined) // LEVEL_BLOCK * LEVEL_BLOCK
+        if whole:
+            blocks = joined[:whole].reshape(-1, LEVEL_BLOCK).astype(np.float64)
+            self._sums.append(np.stack([blocks.sum(axis=1), np.square(blocks).sum(axis=1)], axis=1))
+        self._rest = joined[whole:].copy()
+
+    @property
+    def sums(self) -> np.ndarray:
+        """(n_blocks, 2); the last block may be short."""
+        last = self._rest.astype(np.float64)
+        self._sums = [np.concatenate([*self._sums, np.zeros((0, 2))])]
+        return np.concatenate([self._sums[0], [[last.sum(), np.square(last).sum()]]])
+
+    @property
+    def mean(self) -> float:
+        return float(self.sums[:, 0].sum()) / max(1, self.n_samples)
+
+    @property
+    def std(self) -> float:
+        """Unbiased, as `utils.media.audio.standardise` takes it."""
+        squares = float(self.sums[:, 1].sum()) - self.n_samples * self.mean**2
+        return math.sqrt(max(0.0, squares) / max(1, self.n_samples - 1))
+
+    @property
+    def speech_rms(self) -> float:
+        """RMS of the blocks within 20 dB of the loudest, as `level_speech` takes it."""
+        sums, mean = self.sums, self.mean
+        counts = np.full(len(sums), LEVEL_BLOCK)
+        counts[-1] = len(self._rest)
+        power = np.maximum(sums[:, 1] - 2 * mean * sums[:, 0] + counts * mean**2, 0) / LEVEL_BLOCK
+        return math.sqrt(power[power >= _SPOKEN * power.max()].mean())
+
+
+class SpanEncoder:
+    """Features of a stretch of a recording from its samples and those around it."""
+
+    def __init__(self, model: Talker, whole: bool = True) -> None:
+        """whole: as if the recording were encoded as a whole; else each window alone (`--no_context_audio_feat`)."""
+        self.model, self.unit = model, samples_per_frame(model.config.fps)
+        self.windowed = whole and isinstance(model.audio_encoder, WhisperEncoder)
+        context = _CONTEXT if whole else 0
+        self.margin = -(-SURROUNDINGS // self.unit) if self.windowed else context  # frames wanted on either side
+        window = model.config.n_motions
+        step = math.lcm(window, WINDOW) if self.windowed else window
+        self.chunk = -(-_CHUNK // step) * step if whole else window  # frames
+
+    def scaled(self, audio: np.ndarray, scale: AudioScale, least_rms: float = 0.0) -> np.ndarray:
+        """Samples (n,) as the encoder wants them, if the recording's level is `scale`; below `least_rms` is noise."""
+        if self.windowed:
+            factor = LEVEL / max(scale.speech_rms, least_rms, 1e-8)
+        else:
+            factor = 1 / (max(scale.std, least_rms) + 1e-5)
+        return ((audio - scale.mean) * factor).astype(np.float32)
+
+    @torch.no_grad()
+    def __call__(self, before: np.ndarray, span: np.ndarray, after: np.ndarray) -> Tensor:
+        """Scaled samples, whole frames each: of the span (chunks: whole windows), and what there is around it, at most
+        `margin` frames -> features (n_frames of the span, feature_dim)."""
+        device, n_frames = self.model.device, len(span) // self.unit
+        if not self.windowed:
+            audio = torch.from_numpy(np.concatenate([before, span, after])).to(device)
+            first = len(before) // self.unit
+            return self.model.encode_audio(audio[None], len(audio) // self.unit)[0, first : first + n_frames]
+        n_windows = -(-n_frames // WINDOW)
+        audio = torch.from_numpy(np.concatenate([before[-SURROUNDINGS:], span, after])).to(device)
+        left = SURROUNDINGS - len(before[-SURROUNDINGS:])
+        right = left + n_windows * WINDOW * self.unit + 2 * SURROUNDINGS
+        audio = F.pad(audio, (left, max(0, right - left - len(audio))))[: right - left]
+        hidden = self.model.audio_encoder.surrounded(audio[None], n_windows)
+        return self.model.audio_feature_map(hidden)[0, :n_frames]
+
+
+def feature_windows(
+    model: Talker, blocks: Iterable[np.ndarray], scale: AudioScale, whole: bool = True
+) -> Iterator[Tensor]:
+    """Features (L, F) of a recording's windows, one after the other; `Speech.encode` for recordings of hours.
+
+    Args:
+        model: in eval mode.
+        blocks: the recording's raw samples, in pieces of any size.
+        scale: of the whole recording: the first pass.
+        whole: see `SpanEncoder`.
+    """
+    encoder = SpanEncoder(model, whole)
+    unit, window = encoder.unit, model.config.n_motions
+    total = plan_windows(scale.n_samples, window, model.config.fps).padded_frames
+    padded = _padded(blocks, lambda audio: encoder.scaled(audio, scale), total * unit, model.config.pad_mode)
+    held, first, done = np.zeros(0, np.float32), 0, 0  # samples held, the first one's frame, frames done
+    while done < total:
+        end = min(done + encoder.chunk, total)
+        wanted = (min(end + encoder.margin, total) - first) * unit
+        while len(held) < wanted:
+            held = np.concatenate([held, next(padded)])
+        a, b = (done - first) * unit, (end - first) * unit
+        yield from encoder(held[:a], held[a:b], held[b:wanted]).split(window)
+        done = end
+        keep = max(first, done - encoder.margin)
+        held, first = held[(keep - first) * unit :].copy(), keep
+
+
+def _padded(
+    blocks: Iterable[np.ndarray], scaled, n_samples: int, mode: str, size: int = 160_000
+) -> Iterator[np.ndarray]:
+    """Scale the blocks, cut or pad them to n_samples (scaled silence is 0), in pieces of about `size`."""
+    pieces, held, given, last = [], 0, 0, 0.0
+    for block in blocks:
+        part = scaled(block[: n_samples - given - held])
+        pieces.append(part)
+        held += len(part)
+        last = part[-1] if len(part) else last
+        if held >= size:
+            yield np.concatenate(pieces)
+            given, held, pieces = given + held, 0, []
+    fill = last if mode == "replicate" else 0.0
+    yield np.concatenate([*pieces, np.full(n_samples - given - held, fill, np.float32)])

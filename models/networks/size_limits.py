@@ -1,0 +1,93 @@
+"""What a checkpoint says of its network, checked before memory is taken: a file of a few bytes can ask for terabytes.
+
+Numbers have bounds, and the weights that the network must have at the least are compared with those in the file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from models.networks.style_encoder import StyleEncoderConfig
+from models.networks.talker import TalkerConfig
+
+# Far beyond any use; tables that are not among the weights follow from these alone.
+MOST = {
+    "feature_dim": 4096, "d_style": 4096, "n_heads": 512, "n_layers": 96, "mlp_ratio": 64, "n_motions": 4000,
+    "n_prev_motions": 4000, "n_diff_steps": 10_000, "align_mask_width": 10_000, "fps": 1000,
+}  # fmt: skip
+# The base models of transformers, and the bounds on what a checkpoint may change.
+_BASE = {"hidden_size": 768, "num_hidden_layers": 12, "intermediate_size": 3072, "num_conv_pos_embeddings": 128,
+         "num_conv_pos_embedding_groups": 16}  # fmt: skip
+_CONV = {"conv_dim": (512,) * 7, "conv_kernel": (10, 3, 3, 3, 3, 2, 2)}
+_MOST_AUDIO, _MOST_LAYERS, _MOST_ITEMS = 20_000, 96, 32
+_ADDED = ("add_adapter", "adapter_attn_dim")  # weights that no model of ours has
+
+
+def check_config(config: Any) -> None:
+    """Compare the values of a configuration with its fields' types, and numbers with `MOST`.
+
+    Raises:
+        ValueError: naming the field.
+    """
+    hints = typing.get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        value, hint = getattr(config, field.name), hints[field.name]
+        allowed = (int, float) if hint is float else hint
+        if not isinstance(value, allowed) or (isinstance(value, bool) and hint is not bool):
+            raise ValueError(f"{field.name} is {str(value)[:60]!r}")
+        if field.name in MOST and not abs(value) <= MOST[field.name]:
+            raise ValueError(f"{field.name} is {value}, at most {MOST[field.name]} make sense")
+
+
+def check_audio_config(sizes: object) -> None:
+    """The same for the arguments of transformers' configuration of an audio encoder; None: it has none.
+
+    Raises:
+        ValueError: naming the entry.
+    """
+    if sizes is None:
+        return
+    if not isinstance(sizes, dict) or not all(isinstance(name, str) for name in sizes):
+        raise ValueError("the audio encoder's sizes are not named numbers")
+    for name, value in sizes.items():
+        items = value if isinstance(value, list | tuple) else [value]
+        most = _MOST_LAYERS if "layers" in name else _MOST_AUDIO
+        if name == "architectures":  # transformers notes the class that wrote it
+            continue
+        numbers = len(items) <= _MOST_ITEMS and all(isinstance(x, int | float) and abs(x) <= most for x in items)
+        if not numbers or (name in _ADDED and value):
+            raise ValueError(f"the audio encoder's {name} is {str(value)[:60]}")
+
+
+def check_amount(least: int, weights: Mapping[str, Tensor]) -> None:
+    """Raises ValueError if there are fewer weights than the network has at the least."""
+    found = sum(value.numel() for value in weights.values())
+    if least > found:
+        raise ValueError(f"a network of these sizes has {least} weights or more, the file {found}")
+
+
+def least_of_style_encoder(config: StyleEncoderConfig) -> int:
+    """Matrices of the transformer, without biases and the like."""
+    return config.n_layers * (4 + 2 * config.mlp_ratio) * config.feature_dim**2
+
+
+def least_of_talker(config: TalkerConfig, sizes: Mapping[str, Any] | None) -> int:
+    """The same for the denoiser and, unless it is a frozen one, the audio encoder."""
+    dim = config.feature_dim
+    frames = 0 if config.no_use_learnable_pe else config.n_motions
+    style = config.d_style if config.has_style else 0
+    least = (config.n_layers * (8 + 2 * config.mlp_ratio) + 2) * dim**2 + (frames + config.n_prev_motions + style) * dim
+    return least if sizes is None else least + _least_of_audio(_BASE | _CONV | dict(sizes), dim)
+
+
+def _least_of_audio(sizes: Mapping[str, Any], dim: int) -> int:
+    hidden, inner, n_layers = (sizes[name] for name in ("hidden_size", "intermediate_size", "num_hidden_layers"))
+    widths, kernels = sizes["conv_dim"], sizes["conv_kernel"]
+    convolutions = sum(a * b * k for a, b, k in zip(widths, widths[1:], kernels[1:]))
+    positions = hidden * (hidden // sizes["num_conv_pos_embedding_groups"]) * sizes["num_conv_pos_embeddings"]
+    return n_layers * (4 * hidden**2 + 2 * hidden * inner) + convolutions + positions + (widths[-1] + dim) * hidden

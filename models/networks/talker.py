@@ -1,0 +1,155 @@
+"""The talker: audio encoder + denoiser + the learnt stand-ins for what is missing (start, null audio, null style)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from models.audio.hubert import build_audio_encoder, load_audio_encoder
+from models.networks.denoiser import Denoiser, DenoiserConfig
+from utils.coefs import N_SHAPE, CoefLayout
+
+AUDIO_MODELS = ("hubert", "wav2vec2", "whisper")
+N_SCALES = 2  # guidance scales of audio and style, which a distilled network is told
+FROZEN_AUDIO_MODELS = ("whisper",)  # shipped beside the code; never trained, never in a checkpoint
+
+
+@dataclass(frozen=True)
+class TalkerConfig:
+    """What defines the network; field names are the published flags of `main_dpt.py`."""
+
+    target: str = "sample"
+    """What the network predicts: the clean motion (sample) or the noise."""
+    guiding_conditions: str = "audio,style"
+    """Conditions dropped in training for classifier-free guidance: audio, style, both with a comma, or empty."""
+    cfg_mode: str = "incremental"
+    """How guidance combines two conditions: incremental or independent."""
+    n_diff_steps: int = 500
+    """Diffusion steps T."""
+    diff_schedule: str = "cosine"
+    """Noise schedule: linear, quadratic, sigmoid or cosine."""
+    no_head_pose: bool = False
+    """Leave the global head rotation out of the motion (51 instead of 54 components)."""
+    style_enc_ckpt: str | None = None
+    """Style encoder checkpoint; without it the model has no style input."""
+    d_style: int = 128
+    """Width of the style vector."""
+    audio_model: str = "hubert"
+    """Audio front end: hubert, wav2vec2, or whisper (frozen tiny.en, bundled)."""
+    align_mask_width: int = 1
+    """Frame i attends audio frames j with |i - j| < width; 0 or less: all."""
+    no_use_learnable_pe: bool = False
+    """Use a sinusoidal positional table instead of a learnable one."""
+    use_indicator: bool = False
+    """Tell the network which frames are real and which padding."""
+    feature_dim: int = 512
+    """Width of the transformer."""
+    n_heads: int = 8
+    """Attention heads."""
+    n_layers: int = 8
+    """Transformer decoder layers."""
+    mlp_ratio: int = 4
+    """Feed-forward width as a multiple of feature_dim."""
+    dropout: float = 0.1
+    """Dropout in the transformer, while training."""
+    n_motions: int = 100
+    """Frames per window."""
+    n_prev_motions: int = 10
+    """Frames carried over from the previous window."""
+    no_shape_input: bool = False
+    """Hide the identity from the network. Where it says nothing about motion it is only a key to learn speakers by."""
+    fps: int = 25
+    """Motion frames per second."""
+    distilled_steps: int = 0
+    """Train a network that takes so many ddim steps, with guidance folded in, from the one of --init_from; 0: off."""
+    pad_mode: str = "zero"
+    """How short audio and motion are padded: zero or replicate."""
+    positional_encoding: str = "per_frame"
+    """For a sinusoidal table: per_frame, or the published weights' sequence_length_row."""
+
+    @property
+    def layout(self) -> CoefLayout:
+        return CoefLayout(head_pose=not self.no_head_pose)
+
+    @property
+    def has_style(self) -> bool:
+        return self.style_enc_ckpt is not None
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Guided conditions; style is left out of a model that has no style input."""
+        names = [name.strip() for name in self.guiding_conditions.split(",") if name.strip()]
+        return tuple(name for name in names if name != "style" or self.has_style)
+
+    def denoiser(self) -> DenoiserConfig:
+        return DenoiserConfig(
+            motion_dim=self.layout.motion_dim,
+            person_dim=N_SHAPE + (self.d_style if self.has_style else 0) + (N_SCALES if self.distilled_steps else 0),
+            n_diff_steps=self.n_diff_steps,
+            feature_dim=self.feature_dim,
+            n_heads=self.n_heads,
+            n_layers=self.n_layers,
+            mlp_ratio=self.mlp_ratio,
+            dropout=self.dropout,
+            n_motions=self.n_motions,
+            n_prev_motions=self.n_prev_motions,
+            align_mask_width=self.align_mask_width,
+            use_indicator=self.use_indicator,
+            learnable_positions=not self.no_use_learnable_pe,
+            positional_encoding=self.positional_encoding,
+        )
+
+
+class Talker(nn.Module):
+    """Everything that is trained in the second stage. Parameter names follow the published checkpoints."""
+
+    def __init__(self, config: TalkerConfig, audio_encoder: nn.Module) -> None:
+        super().__init__()
+        self.config = config
+        dim, n_prev = config.feature_dim, config.n_prev_motions
+        self.audio_encoder = audio_encoder
+        self.audio_feature_map = nn.Linear(audio_encoder.hidden_size, dim)
+        self.denoising_net = Denoiser(config.denoiser())
+        self.start_audio_feat = nn.Parameter(torch.randn(1, n_prev, dim))
+        self.start_motion_feat = nn.Parameter(torch.randn(1, n_prev, config.layout.motion_dim))
+        if config.has_style:
+            self.null_style_feat = nn.Parameter(torch.randn(1, 1, config.d_style))
+        self.null_audio_feat = nn.Parameter(torch.randn(1, 1, dim))
+
+    @property
+    def device(self) -> torch.device:
+        return self.null_audio_feat.device
+
+    def encode_audio(self, audio: Tensor, n_frames: int) -> Tensor:
+        """Standardised audio (B, n_samples) -> features of n_frames motion frames (B, n_frames, feature_dim)."""
+        return self.audio_feature_map(self.audio_encoder(audio, n_frames))
+
+    def start(self, batch: int) -> tuple[Tensor, Tensor]:
+        """Previous motion (B, P, D) and audio features (B, P, F) of a first window."""
+        return self.start_motion_feat.expand(batch, -1, -1), self.start_audio_feat.expand(batch, -1, -1)
+
+    def person(self, shape: Tensor, style: Tensor | None, scales: Tensor | None = None) -> Tensor:
+        """Normalised shape (B, 100) and style (B, d_style), None: the null style -> person vector.
+
+        scales: (B, 2) guidance scales of audio and style, for a distilled network.
+        """
+        parts = [torch.zeros_like(shape) if self.config.no_shape_input else shape]
+        if self.config.has_style:
+            parts.append(self.null_style_feat[0].expand(len(shape), -1) if style is None else style)
+        if self.config.distilled_steps:
+            assert scales is not None, "a distilled network is told the guidance scales"
+            parts.append(scales)
+        return torch.cat(parts, dim=-1)
+
+
+def build_talker(
+    config: TalkerConfig, audio_config: dict | None = None, pretrained: bool = False, path: str | None = None
+) -> Talker:
+    """A talker with a pretrained audio encoder (training), or with one from its sizes alone (a checkpoint follows)."""
+    if config.audio_model == "whisper":
+        from models.audio.whisper import WhisperEncoder
+
+        return Talker(config, WhisperEncoder.load(path))
+    if pretrained:
+        return Talker(config, load_audio_encoder(config.audio_model, path))
+    return Talker(config, build_audio_encoder(config.audio_model, audio_config))

@@ -1,0 +1,151 @@
+"""A talker that needs few steps and one network evaluation for each, distilled from one that needs many.
+
+Guidance is folded in as by Meng et al. 2023 ("On Distillation of Guided Diffusion Models"): the student is told the
+scales and predicts what the teacher's branches give together. Steps are merged as by Salimans & Ho 2022 ("Progressive
+Distillation"), in one go: between two of the student's times the teacher takes several ddim steps, and the student
+learns the x_0 with which one step ends at the same place. Both are taken along the teacher's own paths from noise, so
+the student sees in training what it will see when it samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.diffusion.guidance import Guidance
+from models.diffusion.plain import guided_denoiser
+from models.diffusion.solvers import ddim_steps, even_times
+from models.diffusion.window import Conditions
+from models.networks.talker import N_SCALES, Talker
+from models.training.objective import Ends, TalkerObjective, average_clips, to, truncate
+from utils.training.randomness import Randomness
+
+USUAL_SCALES = (1.15, 1.5)  # of audio and style: those of half of the samples, and demo.py's for our models
+AUDIO_SCALES, STYLE_SCALES = (0.5, 2.0), (0.0, 3.0)  # between which the others are drawn
+NULL_STYLE = 0.1  # share of samples whose style is not given
+TERMS = ("noise", "vert", "vel", "head_angle", "head_vel")  # those that compare; the teacher is as smooth as it is
+
+
+def make_student(teacher: Talker, steps: int) -> Talker:
+    """The network to be trained; it begins as the teacher, deaf to the scales."""
+    student = Talker(replace(teacher.config, distilled_steps=steps), teacher.audio_encoder)
+    weights, key = teacher.state_dict(), "denoising_net.person_proj.weight"
+    student.load_state_dict({**weights, key: F.pad(weights[key], (0, N_SCALES))})
+    return student
+
+
+def only_denoiser(student: Talker) -> None:
+    """Freeze all but the denoising network: features, start and null vectors stay the teacher's."""
+    student.requires_grad_(False)
+    student.denoising_net.requires_grad_(True)
+
+
+class Distillation(TalkerObjective):
+    """Batch of clip pairs -> unweighted loss terms of the student against its teacher's paths."""
+
+    def __init__(self, objective: TalkerObjective, teacher: Talker, steps: int) -> None:
+        """
+        Args:
+            objective: what the teacher was trained by; `config.teacher_steps` is the number of its steps for one.
+            teacher: on its device.
+            steps: of the student.
+
+        Raises:
+            ValueError: the teacher has fewer steps than that takes, or predicts the noise.
+        """
+        super().__init__(objective.config, objective.schedule, objective.loss, objective.style_encoder)
+        if teacher.config.target != "sample":
+            raise ValueError("--target noise: only networks that predict the sample can be distilled")
+        self.teacher, self.each = teacher.requires_grad_(False), objective.config.teacher_steps
+        times = even_times(teacher.config.n_diff_steps, steps * self.each)
+        self.times = times[:: self.each]  # the student's
+        self.path = ddim_steps(self.schedule, "sample", times)
+        self.strides = ddim_steps(self.schedule, "sample", self.times)
+        device = teacher.device  # made here: a captured step cannot bring numbers from the host
+        self.at = torch.tensor(self.times[:-1], device=device)
+        self.scales = torch.tensor([AUDIO_SCALES, STYLE_SCALES], device=device)
+        self.usual = torch.tensor(USUAL_SCALES, device=device)
+
+    def __call__(
+        self, model: Talker, batch: dict[str, Tensor], random: Randomness, ends: Ends | None = None
+    ) -> dict[str, Tensor]:
+        """See `TalkerObjective`; model is the student."""
+        size, motion = len(batch["motion"]), batch["motion"]
+        device, steps = motion.device, len(self.strides)
+        ends = [to(end, device) for end in ends or self.draw_ends(size, motion.shape[2], random)]
+        with torch.no_grad():
+            given = self._conditions(batch, random, ends)
+            scales = self._draw_scales(2 * size, random)
+            x_T = torch.randn(2 * size, *motion.shape[2:], generator=random.device, device=device)
+            noisy, targets = self._paths(given, scales, x_T)
+        n_prev = model.config.n_prev_motions
+        every = Conditions(
+            *(None if v is None else v.repeat(steps, *[1] * (v.dim() - 1)) for v in vars(given).values())
+        )
+        output = model.denoising_net(
+            torch.cat([every.prev_motion, noisy.flatten(0, 1)], dim=1),
+            torch.cat([every.prev_audio, every.audio], dim=1),
+            model.person(every.shape, every.style, scales.repeat(steps, 1)),
+            self.at.repeat_interleave(2 * size),
+            every.indicator,
+        )
+        first, second = output.float().unflatten(0, (steps, 2, size)).unbind(1)
+        shape = batch["shape"][:, 0, 0].repeat(steps, 1)
+        prev = motion[:, 0, -n_prev:].repeat(steps, 1, 1)
+        stops = [None if end is None else end.repeat(steps) for end in ends]
+        truth = targets.unflatten(1, (2, size)).unbind(1)
+        with torch.autocast(device.type, enabled=False):
+            terms = average_clips(
+                self.loss(first.flatten(0, 1), truth[0].flatten(0, 1), None, x_T, shape, stops[0]),
+                self.loss(second.flatten(0, 1), truth[1].flatten(0, 1), prev, x_T, shape, stops[1]),
+            )
+        return {name: value for name, value in terms.items() if name in TERMS}
+
+    def _conditions(self, batch: dict[str, Tensor], random: Randomness, ends: Ends) -> Conditions:
+        """What the windows of the first clips, then of the second, are generated for (2B)."""
+        teacher, motion, options = self.teacher, batch["motion"], self.teacher.config
+        teacher.eval()  # the audio encoder is the student's too, and its dropout is not wanted here
+        size, n_prev = len(motion), options.n_prev_motions
+        start_motion, start_audio = teacher.start(size)
+        audio, prev_audio = self._audio_features(teacher, batch["audio"], ends)
+        truth = [truncate(motion[:, i], ends[i], 1, options.pad_mode) for i in (0, 1)]
+        return Conditions(
+            audio=audio,
+            prev_audio=torch.cat([start_audio, prev_audio]),
+            prev_motion=torch.cat([start_motion, motion[:, 0, -n_prev:]]),
+            shape=batch["shape"][:, 0, 0].repeat(2, 1),
+            style=self._style(motion, random),
+            indicator=self._indicator(teacher, ends, truth),
+        )
+
+    def _style(self, motion: Tensor, random: Randomness) -> Tensor | None:
+        """For each clip the style of the other clip of the pair (2B, d_style), sometimes the null style."""
+        if self.style_encoder is None:
+            return None
+        style = self.style_encoder(torch.cat([motion[:, 1], motion[:, 0]]))
+        missing = torch.rand(len(style), 1, generator=random.device, device=style.device) < NULL_STYLE
+        return torch.where(missing, self.teacher.null_style_feat[0], style)
+
+    def _paths(self, given: Conditions, scales: Tensor, x_T: Tensor) -> tuple[Tensor, Tensor]:
+        """The teacher's way from x_T: where the student steps from, and the x_0 it should say there, (K, 2B, L, D)."""
+        options = self.teacher.config
+        audio_scale, style_scale = scales[:, :, None, None].unbind(1)
+        guidance = Guidance(options.conditions, options.cfg_mode, audio_scale, style_scale)
+        denoise = guided_denoiser(self.teacher, given, guidance)
+        x, noisy, targets = x_T, [], []
+        for i, stride in enumerate(self.strides):
+            start = x
+            for step in self.path[i * self.each : (i + 1) * self.each]:
+                x = step.keep * x + step.data * denoise(x, step.t).float()
+            noisy.append(start)
+            targets.append((x - stride.keep * start) / stride.data)
+        return torch.stack(noisy), torch.stack(targets)
+
+    def _draw_scales(self, n: int, random: Randomness) -> Tensor:
+        """Guidance scales of audio and style (n, 2): the usual ones for about half, any for the others."""
+        low, high = self.scales.unbind(1)
+        drawn = low + (high - low) * torch.rand(n, N_SCALES, generator=random.device, device=low.device)
+        return torch.where(torch.rand(n, 1, generator=random.device, device=low.device) < 0.5, self.usual, drawn)

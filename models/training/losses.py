@@ -1,0 +1,210 @@
+"""Training losses of the denoising network (paper section 3.3, eqs. 5-12) and of the style encoder (eq. 4).
+
+All means are pooled over the valid elements of the batch. A difference of any order counts if its last frame is valid.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.heads.flame import Flame
+from models.training.vertex_space import VertexSpace
+from utils.coefs import MotionCodec
+
+TERMS = ("noise", "vert", "vel", "smooth", "head_angle", "head_vel", "head_smooth", "head_trans")
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Kinds and weights; field names are the published flags of `main_dpt.py`. The reconstruction term has weight 1."""
+
+    criterion: str = "l2"
+    """Distance of every term: l2 (squared) or l1."""
+    l_vert: float = 2e6
+    """Weight of the vertices (metres)."""
+    l_vel: float = 1e7
+    """Weight of the vertex velocity (metres per frame)."""
+    l_smooth: float = 1e5
+    """Weight of the predicted vertex acceleration."""
+    l_head_angle: float = 0.05
+    """Weight of the normalised head rotation."""
+    l_head_vel: float = 5.0
+    """Weight of the head's angular velocity."""
+    l_head_smooth: float = 0.5
+    """Weight of the head's predicted angular acceleration."""
+    l_head_trans: float = 0.5
+    """Weight of the head's transition into a window."""
+    no_constrain_prev: bool = False
+    """Leave the network's output for the previous frames unconstrained."""
+
+    def weights(self) -> dict[str, float]:
+        return {name: 1.0 if name == "noise" else getattr(self, f"l_{name}") for name in TERMS}
+
+    def total(self, terms: dict[str, Tensor]) -> Tensor:
+        """Weighted sum."""
+        weights = self.weights()
+        return sum(weights[name] * value for name, value in terms.items())
+
+
+Projection = Callable[[Tensor], Tensor] | None
+
+
+def magnitude(kind: str, error: Tensor, valid: Tensor) -> Tensor:
+    """Mean of error^2 (l2) or |error| (l1) over valid frames; error (B, L, C), valid (B, L) bool."""
+    size = error.square() if kind == "l2" else error.abs()
+    mask = valid.to(size.dtype)
+    return (size.sum(2) * mask).sum() / (mask.sum() * size.shape[2])
+
+
+def diff(x: Tensor, order: int = 1) -> Tensor:
+    """Finite differences over time (B, L, ...) -> (B, L - order, ...)."""
+    return torch.diff(x, n=order, dim=1)
+
+
+@dataclass(frozen=True)
+class Window:
+    """One window of motion to compare: `n_context` leading frames that only serve differences, then counted frames."""
+
+    predicted: Tensor  # (B, C + N, D) normalised
+    truth: Tensor  # (B, C + N, D)
+    valid: Tensor  # (B, C + N) bool
+    n_context: int
+
+    def counted(self, order: int) -> int:
+        """First entry of an `order`-th difference that counts: the one whose last frame is the first counted frame."""
+        return max(0, self.n_context - order)
+
+
+def make_window(output: Tensor, truth: Tensor, prev: Tensor | None, ends: Tensor | None, config: LossConfig) -> Window:
+    """Line up the network's output (B, P + L, D) with the truth (B, L, D) and the previous frames (B, P, D).
+
+    First clip (prev None): the L new frames alone. Later clip: all P + L frames, or with `no_constrain_prev` the
+    true previous frames stand in for the predicted ones and only serve differences. ends (B,): valid new frames.
+    """
+    n_frames = truth.shape[1]
+    frames = torch.arange(n_frames, device=truth.device)
+    valid = frames < (n_frames if ends is None else ends[:, None])
+    valid = valid.expand(len(truth), -1)
+    new = output[:, -n_frames:]
+    if prev is None:
+        return Window(new, truth, valid, 0)
+    valid = torch.cat([valid.new_ones(prev.shape[:2]), valid], dim=1)
+    everything = torch.cat([prev, truth], dim=1)
+    if config.no_constrain_prev:
+        return Window(torch.cat([prev, new], dim=1), everything, valid, prev.shape[1])
+    return Window(output, everything, valid, 0)
+
+
+class MotionLoss:
+    """Unweighted loss terms of one clip, by name; terms that do not apply are absent."""
+
+    def __init__(
+        self, config: LossConfig, target: str, codec: MotionCodec, flame: Flame, compressed: bool = True
+    ) -> None:
+        """`compressed` (l2 only) measures vertices in their `VertexSpace`; False is the plain form it must equal."""
+        if config.criterion not in ("l1", "l2"):
+            raise ValueError(f"criterion {config.criterion!r} is unknown; use l1 or l2")
+        self.config, self.target, self.codec, self.flame = config, target, codec, flame
+        squared = compressed and config.criterion == "l2" and target == "sample"
+        self.space = VertexSpace(flame).to(flame.template.device) if squared else None
+
+    def __call__(
+        self, output: Tensor, truth: Tensor, prev: Tensor | None, noise: Tensor, shape: Tensor, ends: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Terms for one clip.
+
+        Args:
+            output: (B, P + L, D) network output.
+            truth: (B, L, D) normalised motion.
+            prev: (B, P, D) true previous motion, None for a first clip.
+            noise: (B, L, D) the noise that was added (the target of a noise-predicting network).
+            shape: (B, 100) normalised shape.
+            ends: (B,) number of valid frames, None for all.
+        """
+        if self.target == "noise":
+            return {"noise": F.mse_loss(output[:, -truth.shape[1] :], noise)}
+        window = make_window(output, truth, prev, ends, self.config)
+        terms = {"noise": self._compare(window, window.predicted - window.truth)}
+        terms |= self._vertex_terms(window, shape)
+        if self.codec.layout.head_pose:
+            terms |= self._head_terms(window)
+            if prev is not None:
+                terms["head_trans"] = self._transition(window, prev)
+        return terms
+
+    def _compare(self, window: Window, error: Tensor, order: int = 0) -> Tensor:
+        """Size of an error's order-th differences, counting those that end on a counted, valid frame."""
+        start = window.counted(order)
+        return magnitude(self.config.criterion, diff(error, order)[:, start:], window.valid[:, start + order :])
+
+    def _acceleration(self, window: Window, predicted: Tensor, project: Projection = None) -> Tensor:
+        """Size of the predicted acceleration: velocities of neighbouring frames against each other."""
+        start = window.counted(2)
+        acceleration = diff(predicted, 2)[:, start:]
+        if project is not None:  # only now: a second difference is tiny, and would lose digits beside what it is of
+            acceleration = project(acceleration)
+        return magnitude(self.config.criterion, acceleration, window.valid[:, start + 2 :])
+
+    def _vertex_terms(self, window: Window, shape: Tensor) -> dict[str, Tensor]:
+        """Vertices, their velocity and acceleration, without global rotation (paper eqs. 6-8)."""
+        config = self.config
+        if not (config.l_vert > 0 or config.l_vel > 0 or config.l_smooth > 0):
+            return {}
+        shape = self.codec.stats.denormalise("shape", shape)
+        predicted, truth = self._geometry(window.predicted, shape), self._geometry(window.truth, shape)
+        error, project = predicted - truth, None
+        if self.space is not None:
+            project = partial(self.space.project, shape=shape)
+            error = project(error)  # once: the velocity's error is its difference
+        return {
+            "vert": self._compare(window, error),
+            "vel": self._compare(window, error, order=1),
+            "smooth": self._acceleration(window, predicted, project),
+        }
+
+    def _geometry(self, motion: Tensor, shape: Tensor) -> Tensor:
+        """Normalised motion (B, L, D), raw shape (B, 100) -> vertices (B, L, 3V), or features that stand for them."""
+        exp, pose = self.codec.decode(motion)
+        if self.space is not None:
+            return self.space.features(exp, pose)
+        shape = shape[:, None].expand(-1, motion.shape[1], -1)
+        flat = self.flame(shape.flatten(0, 1), exp.flatten(0, 1), pose.flatten(0, 1), global_rotation=False)
+        return flat.flatten(1).unflatten(0, motion.shape[:2])
+
+    def _head_terms(self, window: Window) -> dict[str, Tensor]:
+        """Normalised head rotation, its velocity and acceleration (paper eqs. 9-11)."""
+        rotation = self.codec.layout.rotation
+        error = (window.predicted - window.truth)[..., rotation]
+        return {
+            "head_angle": self._compare(window, error),
+            "head_vel": self._compare(window, error, order=1),
+            "head_smooth": self._acceleration(window, window.predicted[..., rotation]),
+        }
+
+    def _transition(self, window: Window, prev: Tensor) -> Tensor:
+        """Smooth entry into the window (paper eq. 12): velocity and acceleration must not jump at the seam.
+
+        On 3 true previous and 3 predicted frames; the new frames' truth is not involved.
+        """
+        rotation, first = self.codec.layout.rotation, prev.shape[1]
+        seam = torch.cat([prev[:, -3:, rotation], window.predicted[:, first : first + 3, rotation]], dim=1)
+        valid = window.valid[:, first : first + 3]
+        velocity, acceleration = diff(seam), diff(seam, 2)
+        kind = self.config.criterion
+        return magnitude(kind, diff(velocity[:, 1:4]), valid[:, :2]) + magnitude(kind, diff(acceleration), valid)
+
+
+def nt_xent(a: Tensor, b: Tensor, temperature: float) -> Tensor:
+    """Normalised temperature-scaled cross entropy over a batch's 2B features (Chen et al. 2020; paper eq. 4).
+
+    a, b (B, D): two views of the same B clips; each feature's positive is its other view, all others are negatives.
+    """
+    features = F.normalize(torch.cat([a, b]), dim=1)
+    similarity = features @ features.T / temperature
+    similarity = similarity.masked_fill(torch.eye(len(features), dtype=torch.bool, device=a.device), -torch.inf)
+    positive = torch.arange(len(features), device=a.device).roll(len(a))
+    return F.cross_entropy(similarity, positive)

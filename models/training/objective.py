@@ -1,0 +1,179 @@
+"""One training pass of the denoising network over a pair of consecutive clips (paper section 3.3; SPEC section 5)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.diffusion.schedule import Schedule
+from models.networks.style_encoder import StyleEncoder
+from models.networks.talker import Talker
+from models.training.losses import MotionLoss
+from utils.timebase import samples_per_frame
+from utils.training.randomness import Randomness
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """How training pairs are presented; field names are the published flags of `main_dpt.py`."""
+
+    use_context_audio_feat: bool = False
+    """Encode the audio of both clips in one 8 s pass."""
+    trunc_prob1: float = 0.3
+    """Probability that a batch's first clips are cut short."""
+    trunc_prob2: float = 0.4
+    """Probability that a batch's second clips are cut short."""
+    person_noise: float = 0.0
+    """Noise on identity and style while training, relative to their size: people are then not learnt by heart."""
+    teacher_steps: int = 4
+    """With --distilled_steps: ddim steps of the teacher that one of the student replaces."""
+
+
+# Per clip of the pair: None (whole), or a valid length in [1, L) for every sample (B,).
+Ends = list[Tensor | None]
+
+
+def dropped_conditions(conditions: tuple[str, ...], mode: str, u: Tensor) -> dict[str, Tensor]:
+    """Which samples lose which condition, from u (B, 2) uniform in [0, 1): {'audio': (B,), 'style': (B,)} bool.
+
+    Incremental, both: style is dropped when u > 0.55 and audio too when u > 0.9; one condition alone: p = 0.1;
+    independent, both: p = 0.5 each.
+    """
+    dropped = {
+        "audio": torch.zeros_like(u[:, 0], dtype=torch.bool),
+        "style": torch.zeros_like(u[:, 0], dtype=torch.bool),
+    }
+    if set(conditions) == {"audio", "style"} and mode == "incremental":
+        return {"audio": u[:, 0] > 0.9, "style": u[:, 0] > 0.55}
+    probability = 0.5 if len(conditions) == 2 else 0.1
+    for i, name in enumerate(conditions):
+        dropped[name] = u[:, i] < probability
+    return dropped
+
+
+def truncate(x: Tensor, ends: Tensor | None, unit: int, mode: str) -> Tensor:
+    """Pad x (B, L * unit, ...) from frame ends[b] on with zeros, or with the last valid entry; None: all valid."""
+    if ends is None:
+        return x
+    stop = ends * unit
+    keep = torch.arange(x.shape[1], device=x.device) < stop[:, None]
+    keep = keep.view(*keep.shape, *[1] * (x.dim() - 2))
+    last = x[torch.arange(len(x), device=x.device), stop - 1][:, None] if mode == "replicate" else x.new_zeros(())
+    return torch.where(keep, x, last)
+
+
+def to(end: Tensor | None, device: torch.device) -> Tensor | None:
+    return None if end is None else end.to(device, non_blocking=True)
+
+
+class TalkerObjective:
+    """Batch of clip pairs -> unweighted loss terms.
+
+    Both clips of every pair go through the denoiser as one batch (first clips, then second clips): the second
+    clip's context is the ground truth, so it does not wait for the first.
+    """
+
+    def __init__(
+        self, config: ObjectiveConfig, schedule: Schedule, loss: MotionLoss, style_encoder: StyleEncoder | None
+    ) -> None:
+        self.config, self.schedule, self.loss, self.style_encoder = config, schedule, loss, style_encoder
+
+    def __call__(
+        self, model: Talker, batch: dict[str, Tensor], random: Randomness, ends: Ends | None = None
+    ) -> dict[str, Tensor]:
+        """Unweighted loss terms: each one's mean over the two clips (the transition's exists for the second alone).
+
+        Args:
+            model: in training or eval mode, possibly under autocast; the losses themselves are in single precision.
+            batch: audio (B, 2, n_samples), motion (B, 2, L, D), shape (B, 2, L, 100), standardised and normalised.
+            random: for steps, noise, dropped conditions, and `ends` if not given.
+            ends: where the clips end, from `draw_ends`, on the batch's device.
+        """
+        options, motion, device = model.config, batch["motion"], batch["motion"].device
+        size = len(motion)
+        ends = [to(end, device) for end in ends or self.draw_ends(size, options.n_motions, random)]
+        truth = [truncate(motion[:, i], ends[i], 1, options.pad_mode) for i in (0, 1)]
+        prev = motion[:, 0, -options.n_prev_motions :]  # from the untruncated first clip
+        shape = batch["shape"][:, 0, 0]
+
+        u = torch.rand(2 * size, 2, generator=random.device, device=device)
+        dropped = dropped_conditions(options.conditions, options.cfg_mode, u)
+        step = torch.randint(1, options.n_diff_steps + 1, (2 * size,), generator=random.device, device=device)
+        noise = torch.randn(2 * size, *motion.shape[2:], generator=random.device, device=device)
+
+        start_motion, start_audio = model.start(size)
+        audio, prev_audio = self._audio_features(model, batch["audio"], ends)
+        audio = torch.where(dropped["audio"][:, None, None], model.null_audio_feat, audio)
+        noisy = self.schedule.q_sample(torch.cat(truth), step, noise)
+        output = model.denoising_net(
+            torch.cat([torch.cat([start_motion, prev]), noisy], dim=1),
+            torch.cat([torch.cat([start_audio, prev_audio]), audio], dim=1),
+            self._person(model, shape, motion, dropped["style"], random),
+            step,
+            self._indicator(model, ends, truth),
+        )
+        first, second = output.float().chunk(2)
+        with torch.autocast(device.type, enabled=False):  # differences of vertices need every digit
+            return average_clips(
+                self.loss(first, truth[0], None, noise[:size], shape, ends[0]),
+                self.loss(second, truth[1], prev, noise[size:], shape, ends[1]),
+            )
+
+    def draw_ends(self, size: int, n_frames: int, random: Randomness) -> Ends:
+        """Where the clips of a batch are cut short: the only random choice that changes which work is done.
+
+        Drawn on the host, ahead of the pass, so that the pass never waits for the device.
+        """
+        ends: Ends = []
+        for probability in (self.config.trunc_prob1, self.config.trunc_prob2):
+            cut = torch.rand((), generator=random.common).item() < probability
+            ends.append(torch.randint(1, n_frames, (size,), generator=random.host) if cut else None)
+        return ends
+
+    def _audio_features(self, model: Talker, audio: Tensor, ends: Ends) -> tuple[Tensor, Tensor]:
+        """Features of both clips (2B, L, F), and the second clip's context (B, P, F), detached and never truncated."""
+        options = model.config
+        unit, n_frames = samples_per_frame(options.fps), options.n_motions
+        cut = [truncate(audio[:, i], ends[i], unit, options.pad_mode) for i in (0, 1)]
+        if self.config.use_context_audio_feat:
+            # One 8 s pass. Nothing follows a first clip that was cut short, so that one gets a pass of its own.
+            both = model.encode_audio(torch.cat([audio[:, 0], cut[1]], dim=1), 2 * n_frames)
+            whole, second = both.split(n_frames, dim=1)
+            first = whole if ends[0] is None else model.encode_audio(cut[0], n_frames)
+        else:
+            first, second = model.encode_audio(torch.cat(cut), n_frames).chunk(2)
+            with torch.no_grad():
+                whole = first if ends[0] is None else model.encode_audio(audio[:, 0], n_frames)
+        return torch.cat([first, second]), whole[:, -options.n_prev_motions :].detach()
+
+    def _person(
+        self, model: Talker, shape: Tensor, motion: Tensor, dropped: Tensor, random: Randomness
+    ) -> Tensor:  # fmt: skip
+        """Person vectors (2B, ...): the pair's shape, and for each clip the style of the OTHER clip of the pair."""
+        blur = self.config.person_noise if model.training else 0.0
+        shape = blurred(shape.repeat(2, 1), blur, random)
+        if self.style_encoder is None:
+            return model.person(shape, None)
+        with torch.no_grad():
+            style = blurred(self.style_encoder(torch.cat([motion[:, 1], motion[:, 0]])), blur, random)
+        return model.person(shape, torch.where(dropped[:, None], model.null_style_feat[0], style))
+
+    @staticmethod
+    def _indicator(model: Talker, ends: Ends, truth: list[Tensor]) -> Tensor | None:
+        if not model.config.use_indicator:
+            return None
+        ones = [x.new_ones(x.shape[:2]) for x in truth]
+        return torch.cat([truncate(one, end, 1, "zero") for one, end in zip(ones, ends)])
+
+
+def blurred(x: Tensor, amount: float, random: Randomness) -> Tensor:
+    """Vectors (B, d) with Gaussian noise of `amount` times their root mean square."""
+    if amount == 0:
+        return x
+    noise = torch.randn(x.shape, generator=random.device, device=x.device)
+    return x + amount * x.square().mean(dim=1, keepdim=True).sqrt() * noise
+
+
+def average_clips(first: dict[str, Tensor], second: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Mean of each term over the two clips; a term of the second clip alone stays whole."""
+    return {name: (first[name] + value) / 2 if name in first else value for name, value in second.items()}

@@ -1,0 +1,93 @@
+"""A video to check tracking by eye: the pictures with the landmarks on the left, the tracked head on the right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from models.app.head_film import HeadFilm, vertices
+from models.heads.flame import Flame, load_flame
+from utils.errors import UserError
+from utils.media.audio import stream_audio
+from utils.media.panels import Panel, side_by_side
+from utils.media.video import write_video
+from utils.media.video_frames import VideoFrame, read_frames
+from utils.rendering.looks import dress
+from utils.rendering.renderer import RenderStyle
+from utils.timebase import FPS, SAMPLE_RATE
+from utils.trackers.sightings import Sightings
+from utils.trackers.video import TrackedVideo
+
+SIZE = 480  # pixels of each half
+FOUND, UNSURE = (40, 220, 90), (255, 150, 30)  # colours of the points: sure, confidence below a half
+
+
+def write_overlay(path: Path, video: Path, tracked: TrackedVideo) -> None:
+    """Write the mp4, 25 fps, with the video's sound if it has any. The video is decoded a second time.
+
+    Raises:
+        UserError: `path` cannot be written, or there is no OpenGL.
+    """
+    n_frames = len(tracked.motion)
+    panels = [Panel(_marked(video, tracked), "video"), Panel(_head(tracked), "tracked")]
+    frames = tqdm(side_by_side(panels), total=n_frames, desc=f"rendering {path.name}", unit="frame")
+    write_video(path, frames, n_frames, FPS, _sound(video), SAMPLE_RATE)
+
+
+def _sound(video: Path) -> Iterator[np.ndarray] | None:
+    """The sound in pieces; None for a silent video."""
+    try:
+        pieces = stream_audio(video)
+        first = next(pieces)
+    except (UserError, StopIteration):
+        return None
+    return _chained(first, pieces)
+
+
+def _chained(first: np.ndarray, rest: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    yield first
+    try:
+        yield from rest
+    except UserError:  # silent throughout, which is only known at the end
+        return
+
+
+def _head(tracked: TrackedVideo) -> Iterator[np.ndarray]:
+    flame = load_flame()
+    look = dress(flame.head, "skin")
+    film = HeadFilm(Flame(look.head), RenderStyle(SIZE, texture=look.texture))
+    for chunk in vertices(film.flame, replace(tracked.motion, shape=np.zeros(100, np.float32))):
+        yield from film.renderer.frames(chunk)
+
+
+def _marked(video: Path, tracked: TrackedVideo) -> Iterator[np.ndarray]:
+    """The video's pictures at 25 fps in a square of SIZE pixels, with the points that were found in them."""
+    sightings, sure = tracked.sightings, tracked.sightings.confidence() >= 0.5
+    frames = enumerate(read_frames(video))
+    index, frame = next(frames)
+    following = next(frames, None)
+    for time in np.arange(len(tracked.motion)) / FPS:
+        while following is not None and following[1].time <= time + 0.5 / FPS:
+            (index, frame), following = following, next(frames, None)
+        yield _with_points(frame, sightings, index, sure[index])
+
+
+def _with_points(frame: VideoFrame, sightings: Sightings, index: int, sure: bool) -> np.ndarray:
+    height, width = frame.picture.shape[:2]
+    scale = SIZE / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = np.asarray(Image.fromarray(frame.picture).resize(size, Image.Resampling.BILINEAR))
+    canvas = np.full((SIZE, SIZE, 3), 225, np.uint8)
+    top, left = (SIZE - size[1]) // 2, (SIZE - size[0]) // 2
+    canvas[top : top + size[1], left : left + size[0]] = small
+    if sightings.found[index]:
+        points = sightings.points[index].astype(np.float32) * size + (left, top)
+        columns, rows = np.clip(np.round(points), 1, SIZE - 2).astype(int).T
+        for dx, dy in np.ndindex(3, 3):
+            canvas[rows + dy - 1, columns + dx - 1] = FOUND if sure else UNSURE
+    return canvas

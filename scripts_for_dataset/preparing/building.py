@@ -1,0 +1,190 @@
+"""Clips of coefficients and audio -> LMDB, lists, statistics: what make_combined_dataset and prepare_dataset do."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from datasets.clip_encoding import encode_clip
+from datasets.clip_store import ClipStore
+from datasets.clip_writer import ClipWriter
+from datasets.splits import generate_split, group_by_person, read_list, write_list
+from datasets.statistics import random_crop_stats
+from scripts_for_dataset.preparing.batch import DONE, SKIPPED, THERE, Outcome, run_all, summarise
+from scripts_for_dataset.preparing.preparation import Sources, Treatment, prepare_clip
+from utils.atomic import atomic_path
+from utils.errors import UserError
+from utils.reading.json_file import read_json
+
+log = logging.getLogger(__name__)
+REPORT, TREATMENT = "preparation.json", "treatment.json"
+SPLITS = ("train", "val", "test")
+TRAINED_FRAMES = 210  # shorter clips are used by neither network (SPEC: style encoder 210 frames, denoiser 200)
+SEG_LEN = 100
+
+
+@dataclass(frozen=True)
+class Job:
+    """One clip."""
+
+    sources: Sources
+    treatment: Treatment
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What a worker made of a clip; `values` is empty if it was skipped."""
+
+    outcome: Outcome
+    values: dict[str, bytes]
+    n_frames: int = 0
+    head_model: str = ""
+
+
+def encode(job: Job) -> Encoded:
+    """Runs in a worker: everything up to the values of the LMDB."""
+    clip = job.sources.clip
+    try:
+        audio, motion, notes = prepare_clip(job.sources, job.treatment)
+        coefs = {"exp": motion.exp, "pose": motion.pose, "shape": motion.shape}
+        values = encode_clip(clip, audio, coefs, SEG_LEN)
+    except UserError as error:
+        return Encoded(Outcome(clip, SKIPPED, str(error)), {})
+    if len(motion) < TRAINED_FRAMES:
+        notes.append(f"shorter than {TRAINED_FRAMES} frames: not used in training")
+    return Encoded(Outcome(clip, DONE, notes=tuple(notes)), values, len(motion), motion.head_model)
+
+
+def pair_up(coefs: dict[str, Path], audio: dict[str, Path]) -> tuple[list[Sources], list[Outcome]]:
+    """Clips with both files, and those that lack one."""
+    both = [Sources(clip, path, audio[clip]) for clip, path in coefs.items() if clip in audio]
+    alone = [Outcome(clip, SKIPPED, "has no audio of this name") for clip in coefs if clip not in audio]
+    alone += [Outcome(clip, SKIPPED, "has no coefficients of this name") for clip in audio if clip not in coefs]
+    if not both:
+        raise UserError(
+            f"--coefs, --audio: no clip is in both (coefficients: {next(iter(coefs))} ..., audio: "
+            f"{next(iter(audio))} ...); name them alike"
+        )
+    return both, alone
+
+
+def build(jobs: list[Job], alone: list[Outcome], args: argparse.Namespace) -> list[Outcome]:
+    """Write the clips that are not in `args.out` yet.
+
+    Raises:
+        UserError: not a single clip could be used; the folder cannot be written.
+    """
+    if args.dry_run:
+        return _plan(jobs, alone, args.out)
+    _check_treatment(args.out, jobs[0].treatment)
+    outcomes, before = list(alone), read_report(args.out)
+    models = Counter(before.get("head_models", {}))
+    remarks = {item["clip"]: ("", tuple(item["notes"])) for item in before.get("clips", [])}
+    with ClipWriter(args.out, SEG_LEN, resume=True) as writer:
+        todo = [job for job in jobs if job.sources.clip not in writer]
+        outcomes += [Outcome(j.sources.clip, THERE, *remarks.get(j.sources.clip, ())) for j in jobs if j not in todo]
+        for encoded in run_all(encode, todo, args.workers, "clips"):
+            outcomes.append(encoded.outcome)
+            if encoded.values:
+                models[encoded.head_model] += 1
+                writer.add_encoded(encoded.outcome.clip, encoded.values)
+        if not any(outcome.status in (DONE, THERE) for outcome in outcomes):
+            _write_report(args.out, outcomes, models)
+            raise UserError(f"--coefs {args.coefs}: no clip can be used; the first: {outcomes[-1].reason}")
+    _write_report(args.out, outcomes, models)
+    summarise(outcomes, str(args.out))
+    kinds = [model for model, n in models.items() if n]
+    if len(kinds) > 1:
+        log.warning(
+            "the clips are of several head models (%s): their coefficients differ; train on one", ", ".join(kinds)
+        )
+    return outcomes
+
+
+def _check_treatment(out: Path, treatment: Treatment) -> None:
+    """Remember what is done to the clips of a data set; refuse to go on in another way.
+
+    Raises:
+        UserError: the data set was made with other flags, or the folder cannot be written.
+    """
+    flags = {"smooth": treatment.smooth, "full_jaw": treatment.options.full_jaw}
+    record = out / TREATMENT
+    try:
+        known = read_json(record) if record.is_file() else None
+    except UserError:
+        known = None
+    if known is not None and known != flags and (out / "data.mdb").is_file():
+        raise UserError(f"--out {out}: its clips were made with {known}, not {flags}; choose another folder")
+    if known != flags:
+        with atomic_path(record) as temporary:
+            temporary.write_text(json.dumps(flags) + "\n", encoding="utf-8")
+
+
+def _plan(jobs: list[Job], alone: list[Outcome], out: Path) -> list[Outcome]:
+    store = ClipStore(out, unfinished=True) if (out / "data.mdb").is_file() else ()
+    outcomes = [Outcome(j.sources.clip, THERE if j.sources.clip in store else "to do") for j in jobs]
+    summarise(outcomes + alone, f"{out} (dry run)")
+    return outcomes
+
+
+def read_report(out: Path) -> dict:
+    """What an earlier run said of a data set; {} if there is none, or it is damaged."""
+    try:
+        report = read_json(out / REPORT)
+        clips = [{"clip": str(c["clip"]), "notes": [str(note) for note in c["notes"]]} for c in report["clips"]]
+        return {"clips": clips, "head_models": {str(k): int(v) for k, v in report["head_models"].items()}}
+    except (UserError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        return {}
+
+
+def _write_report(out: Path, outcomes: list[Outcome], models: Counter) -> None:
+    counts = Counter(outcome.status for outcome in outcomes)
+    content = {"counts": counts, "head_models": models, "clips": [asdict(outcome) for outcome in outcomes]}
+    with atomic_path(out / REPORT) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_lists(out: Path, seed: int, n_eval: int | None) -> bool:
+    """Split lists, unless those that are there cover exactly the clips. Returns whether they were written.
+
+    With fewer than three persons the clips themselves are split, and with fewer than three clips all are for training.
+    """
+    clips = ClipStore(out).clips()
+    paths = {name: out / f"{name}.txt" for name in SPLITS}
+    if all(path.is_file() for path in paths.values()):
+        listed = [clip for path in paths.values() if path.stat().st_size for clip in read_list(path)]
+        if sorted(listed) == sorted(clips):
+            return False
+        log.info("%s: its lists do not cover its clips; made anew", out)
+    persons = len(group_by_person(clips))
+    if persons >= 3 or n_eval is not None:
+        parts = generate_split(clips, seed, n_eval)
+    elif len(clips) >= 3:
+        log.warning("%d persons are too few to keep any for testing: single clips are, of known speakers", persons)
+        parts = {"train": clips[:-2], "val": clips[-2:-1], "test": clips[-1:]}
+    else:
+        log.warning("%d clips are too few to keep any for testing: all are for training", len(clips))
+        parts = {"train": clips, "val": [], "test": []}
+    for name, part in parts.items():
+        write_list(paths[name], part)
+        log.info("%s.txt: %d clips of %d persons", name, len(part), len(group_by_person(part)))
+    return True
+
+
+def write_stats(out: Path, seed: int, rounds: int = 100) -> None:
+    """`stats_train.npz` from random crops of the training clips."""
+    store = ClipStore(out)
+    stats = random_crop_stats(store, store.clips(out / "train.txt"), 100, rounds, seed, progress=True)
+    with atomic_path(out / "stats_train.npz") as temporary:
+        np.savez(temporary, **{name: values.numpy() for name, values in stats.to_dict().items()})
+
+
+def with_extras(sources: Sources, shape: Path | None, rotations: Path | None) -> Sources:
+    """The clip with the files of its head shape and rotations."""
+    return replace(sources, shape=shape, rotations=rotations)

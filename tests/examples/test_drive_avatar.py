@@ -1,0 +1,74 @@
+"""examples/drive_avatar.py on our own head as the avatar."""
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from examples.drive_avatar import arkit_name, main, read_glb
+from models.exports.motion_export import export
+from models.heads.flame import load_flame
+from tests.support.glb_reader import Glb
+from utils.exports.livelink import read_livelink
+from utils.motion_file import load_motion
+from utils.runs.run_dir import ROOT
+
+
+@pytest.fixture
+def files(tmp_path):
+    smile, normal = (load_motion(ROOT / f"demo/input/motion/{name}.npz") for name in ("smile", "large_head_movements"))
+    (avatar,) = export(smile, load_flame(None), ("glb",), tmp_path / "avatar")
+    (csv,) = export(normal, load_flame(None), ("livelink",), tmp_path / "take")
+    return avatar, csv
+
+
+def test_the_avatar_takes_the_motion(tmp_path, files, capsys, caplog):
+    avatar, csv = files
+    with caplog.at_level("INFO"):
+        main([str(avatar), str(csv), "-o", str(tmp_path / "out.glb"), "--head_node", "root"])
+    assert "50 of 52" in caplog.text and "jawOpen" in caplog.text.split("not on the avatar")[1]
+    glb, track = Glb(tmp_path / "out.glb"), read_livelink(csv)
+    (animation,) = glb.document["animations"]
+    outputs = {
+        c["target"]["path"]: glb.array(animation["samplers"][c["sampler"]]["output"]) for c in animation["channels"]
+    }
+    names = glb.document["meshes"][0]["extras"]["targetNames"]
+    weights = outputs["weights"].reshape(len(track), len(names))
+    np.testing.assert_allclose(weights[:, names.index("mouthSmileLeft")], track.column("mouthSmileLeft"), atol=1e-6)
+    assert not weights[:, names.index("jawCorrectiveSin")].any()
+    turned = Rotation.from_quat(outputs["rotation"]) * Rotation.from_euler("YXZ", track.angles[:, :3]).inv()
+    assert turned.magnitude().max() < 1e-5
+    assert np.abs(glb.vertices(100) - glb.vertices(0)).max() > 0.002
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("mouthSmileLeft", "mouthSmileLeft"),
+        ("MouthSmile_L", "mouthSmileLeft"),
+        ("eyeBlink_R", "eyeBlinkRight"),
+        ("Face.JawOpen", "jawOpen"),
+        ("cheekPuff", "cheekPuff"),
+        ("viseme_aa", None),
+        ("mouthSmile", None),
+    ],
+)
+def test_names(name, expected):
+    assert arkit_name(name) == expected
+
+
+def test_mistakes(tmp_path, files, capsys):
+    avatar, csv = files
+    document, _ = read_glb(avatar)
+    assert document["asset"]["version"] == "2.0"
+    bad = tmp_path / "bad.glb"
+    bad.write_bytes(b"glTF" + bytes(40))
+    for flags, message in (
+        ([avatar, csv, "--head_node", "Nose"], "no such node"),
+        ([bad, csv], "not a glTF"),
+        ([tmp_path / "none.glb", csv], "no such file"),
+        ([avatar, avatar], "Live Link Face"),
+    ):
+        with pytest.raises(SystemExit):
+            main([*map(str, flags), "-o", str(tmp_path / "o.glb")])
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "o.glb").exists()

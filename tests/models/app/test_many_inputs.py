@@ -1,0 +1,182 @@
+"""demo.py on folders and lists, and on recordings too long to be held in memory."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import demo
+import models.app.recording
+import models.app.speaking
+from models.app.recording import Recording
+from models.generation.animator import Animator
+from tests.support.demo_workspace import STATS, speech
+from utils.errors import UserError
+from utils.input_list import output_names, read_inputs
+from utils.media.audio import load_audio, standardise
+from utils.media.video import probe
+from utils.motion_file import load_motion
+from utils.timebase import SAMPLE_RATE
+
+ARGS = ["--exp_name", "head", "--coef_stats", str(STATS), "--device", "cpu", "--sampler", "ddim", "--steps", "2"]
+FOLDER = "head/iter_0110000"
+
+
+@pytest.fixture
+def space(space):
+    clips = space.root / "clips"
+    clips.mkdir()
+    for i, seconds in enumerate((0.2, 0.5, 0.3)):
+        soundfile.write(clips / f"clip{i}.wav", speech(seconds, seed=i), SAMPLE_RATE)
+    (clips / "readme.md").write_text("no recording")
+    return space
+
+
+def refused(capsys, argv) -> list[str]:
+    """Lines on stderr of a command that ends with exit code 2."""
+    with pytest.raises(SystemExit) as end:
+        demo.main(argv)
+    assert end.value.code == 2
+    shown = capsys.readouterr().err.replace("\r", "\n").splitlines()
+    return [line for line in shown if line.strip() and "window/s]" not in line and "frame/s]" not in line]
+
+
+def test_a_folder_gives_what_each_file_gives(space):
+    demo.main([*ARGS, "-a", "clips", "-o", "many", "--no_video"])
+    assert space.written() == [f"{FOLDER}/many/clip{i}.npz" for i in range(3)]
+    for i in range(3):
+        demo.main([*ARGS, "-a", f"clips/clip{i}.wav", "-o", f"one{i}.mp4", "--no_video"])
+        one, many = (load_motion(space.output / FOLDER / x) for x in (f"one{i}.npz", f"many/clip{i}.npz"))
+        np.testing.assert_allclose(many.exp, one.exp, atol=1e-4 * np.abs(one.exp).max())
+        np.testing.assert_allclose(many.pose, one.pose, atol=1e-4)
+
+
+def test_a_missing_export_is_made(space, capsys):
+    demo.main([*ARGS, "-a", "clips", "--no_video"])
+    demo.main([*ARGS, "-a", "clips", "--no_video", "--export", "npz"])
+    assert len([name for name in space.written() if name.endswith("_coef.npz")]) == 3
+    before = [path.stat().st_mtime_ns for path in sorted(space.output.rglob("*.npz"))]
+    demo.main([*ARGS, "-a", "clips", "--no_video", "--export", "npz"])
+    assert [path.stat().st_mtime_ns for path in sorted(space.output.rglob("*.npz"))] == before
+
+
+def test_windows_of_clips_share_batches(space, monkeypatch):
+    sizes = []
+    batch = Animator.batch
+    monkeypatch.setattr(
+        Animator, "batch", lambda self, audios, *rest: sizes.append(len(audios)) or batch(self, audios, *rest)
+    )
+    monkeypatch.setattr(models.app.speaking, "TOGETHER", 4)
+    demo.main([*ARGS, "-a", "clips", "--no_video", "-n", "2"])
+    assert sizes == [2, 1]
+    assert len(space.written()) == 6
+
+
+def test_videos_of_a_list(space):
+    (space.root / "mine.txt").write_text("# two\nclips/clip2.wav\n\nclips/clip0.wav\n")
+    demo.main([*ARGS, "-a", "mine.txt"])
+    assert space.written() == [f"{FOLDER}/clip0.mp4", f"{FOLDER}/clip2.mp4"]
+    assert probe(space.output / FOLDER / "clip2.mp4").n_frames == 7
+
+
+def test_existing_outputs_are_left_alone(space, monkeypatch, caplog):
+    seen = []
+    batch = Animator.batch
+    monkeypatch.setattr(
+        Animator, "batch", lambda self, audios, *rest: seen.append(len(audios)) or batch(self, audios, *rest)
+    )
+    demo.main([*ARGS, "-a", "clips", "--no_video"])
+    (space.output / FOLDER / "clip1.npz").unlink()
+    demo.main([*ARGS, "-a", "clips", "--no_video"])
+    assert "2 of 3 are there already" in caplog.text
+    demo.main([*ARGS, "-a", "clips", "--no_video"])
+    demo.main([*ARGS, "-a", "clips", "--no_video", "--overwrite"])
+    assert seen == [3, 1, 3]
+
+
+def test_bad_files_are_named_and_the_others_made(space, capsys, caplog):
+    (space.root / "clips" / "bad.wav").write_bytes(b"no audio at all " * 50)
+    (space.root / "clips" / "empty.mp3").write_bytes(b"")
+    assert "2 of 5 could not be made: bad.wav, empty.mp3" in refused(capsys, [*ARGS, "-a", "clips", "--no_video"])[-1]
+    lines = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert len(lines) == 2
+    assert "bad.wav" in lines[0] and "not readable" in lines[0]
+    assert "empty.mp3" in lines[1]
+    assert space.written() == [f"{FOLDER}/clip{i}.npz" for i in range(3)]
+
+
+@pytest.mark.parametrize(
+    "content,expected",
+    [("", "empty"), ("# nothing\n", "empty"), (b"\xff\xfe\x00", "not text in UTF-8"), ("nosuch.wav", "1 of 1")],
+)
+def test_bad_lists(space, capsys, content, expected):
+    path = space.root / "list.txt"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert expected in refused(capsys, [*ARGS, "-a", "list.txt", "--no_video"])[-1]
+    assert space.written() == []
+
+
+def test_one_video_for_many_inputs(space, capsys):
+    assert "give a folder" in refused(capsys, [*ARGS, "-a", "clips", "-o", "x.mp4"])[-1]
+    assert "no recordings" in refused(capsys, [*ARGS, "-a", "."])[-1]
+
+
+def test_names_of_outputs():
+    paths = [Path(p) for p in ("a/x.wav", "a/x.mp3", "b/x.wav", "a/Y.wav", "a/Y.wav")]
+    assert output_names(paths) == ["a_x.wav", "x.mp3", "b_x.wav", "Y.wav_3", "Y.wav_4"]
+    assert output_names([Path("x/one.wav"), Path("x/two.v1.wav")]) == ["one", "two.v1"]
+
+
+def test_folders_are_not_searched(space):
+    shutil.copytree(space.root / "clips", space.root / "clips" / "more")
+    assert [p.name for p in read_inputs(space.root / "clips")] == ["clip0.wav", "clip1.wav", "clip2.wav"]
+
+
+# Long recordings
+
+
+@pytest.fixture
+def short_memory(monkeypatch):
+    monkeypatch.setattr(models.app.recording, "LONG", 2000)
+
+
+@pytest.mark.parametrize("extra", [[], ["--no_context_audio_feat"]], ids=["whole", "window by window"])
+def test_a_long_recording_gives_the_same_motion(space, monkeypatch, extra):
+    soundfile.write("long.wav", speech(9.3), SAMPLE_RATE)
+    demo.main([*ARGS, *extra, "-a", "long.wav", "-o", "a.mp4", "--no_video", "--seed", "3"])
+    monkeypatch.setattr(models.app.recording, "LONG", 2000)
+    monkeypatch.setattr(Animator, "batch", lambda *_: pytest.fail("held in memory"))
+    demo.main([*ARGS, *extra, "-a", "long.wav", "-o", "b.mp4", "--no_video", "--seed", "3"])
+    held, streamed = (load_motion(space.output / FOLDER / x) for x in ("a.npz", "b.npz"))
+    assert len(streamed) == 232
+    np.testing.assert_allclose(streamed.exp, held.exp, atol=1e-3 * np.abs(held.exp).max())
+    np.testing.assert_allclose(streamed.pose, held.pose, atol=1e-3)
+
+
+def test_long_videos_are_drawn_as_they_are_made(space, short_memory):
+    demo.main([*ARGS, "-a", "clips/clip1.wav", "-o", "v.mp4", "--save_coef", "--no_head", "-n", "2"])
+    assert space.written() == [f"{FOLDER}/v_00{i}.{kind}" for i in (0, 1) for kind in ("mp4", "npz")]
+    info = probe(space.output / FOLDER / "v_001.mp4")
+    assert (info.n_frames, info.audio_codec) == (12, "aac")
+    assert abs(info.audio_seconds - 0.48) < 0.04
+    motion = load_motion(space.output / FOLDER / "v_001.npz")
+    assert (motion.pose[:, :3] == 0).all() and motion.shape.shape == (100,)
+
+
+def test_many_with_a_long_one_among_them(space, monkeypatch):
+    monkeypatch.setattr(models.app.recording, "LONG", 5000)
+    demo.main([*ARGS, "-a", "clips", "--no_video"])
+    assert [len(load_motion(space.output / FOLDER / f"clip{i}.npz")) for i in range(3)] == [5, 12, 7]
+
+
+def test_recordings_are_heard_once_or_twice(space, short_memory):
+    long, expected = Recording.read(Path("clips/clip1.wav")), load_audio("clips/clip1.wav")
+    assert long.audio is None
+    np.testing.assert_array_equal(np.concatenate(list(long.blocks())), expected)
+    scaled = (expected - long.scale.mean) / (long.scale.std + 1e-5)
+    np.testing.assert_allclose(scaled, standardise(expected), atol=1e-5)
+    soundfile.write("tiny.wav", speech(0.02), SAMPLE_RATE)
+    with pytest.raises(UserError, match="less than one frame"):
+        Recording.read(Path("tiny.wav"))

@@ -1,0 +1,89 @@
+"""The models shipped with the repository: small, complete, and they really follow speech and style."""
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.speech.alignment import align_phones, read_transcripts
+from benchmarks.speech.mouth_at_phones import Rule, pool, score
+from benchmarks.styles.bundled import head_std_deg
+from models.diffusion.solvers import SamplerConfig
+from models.generation.animator import Animator
+from models.generation.style_extractor import StyleExtractor
+from models.generation.windows import GenerationConfig
+from models.heads.flame import load_flame
+from models.heads.mouth import opening_mm
+from utils.media.audio import load_audio
+from utils.motion_file import load_motion, load_shape, load_style
+from utils.runs.run_dir import ROOT, find_checkpoint, style_folder
+
+EXPERIMENTS = ("embedded", "embedded-no_head")
+STYLES = ["normal", "big_mouth", "small_mouth", "smile", "serious", "large_head_movements", "small_head_movements"]
+INPUT = ROOT / "demo" / "input"
+QUICK = GenerationConfig(sampler=SamplerConfig("ddim", 10))
+
+
+@pytest.fixture(scope="module", params=EXPERIMENTS)
+def animator(request):
+    return Animator.load(find_checkpoint("DPT", request.param, None), None, torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def flame():
+    return load_flame()
+
+
+def style(animator: Animator, name: str) -> np.ndarray:
+    folder = INPUT / "style" / style_folder(animator.model.config.style_enc_ckpt)
+    return load_style(folder / f"{name}.npy", animator.model.config.d_style)
+
+
+def generate(animator: Animator, recording: str, style_name: str, seeds: list[int]):
+    audio = load_audio(INPUT / "audio" / f"{recording}.flac")
+    return animator(audio, load_shape(INPUT / "coef" / "average.npy"), style(animator, style_name), QUICK, seeds)
+
+
+def test_shipped_weights_are_small():
+    runs = ("embedded", "embedded-no_head")
+    files = [file for run in runs for file in ROOT.glob(f"experiments/*/{run}/checkpoints/*.pt")]
+    files += (ROOT / "models" / "data").iterdir()
+    assert len(files) >= 6
+    assert sum(file.stat().st_size for file in files) < 60e6
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_bundled_styles_are_what_the_style_encoder_makes_of_the_bundled_motion(experiment):
+    checkpoint = find_checkpoint("SE", experiment, None)
+    extractor = StyleExtractor.load(checkpoint, None, torch.device("cpu"))
+    for name in STYLES:
+        stored = load_style(INPUT / "style" / style_folder(checkpoint) / f"{name}.npy", 128)
+        made = extractor(load_motion(INPUT / "motion" / f"{name}.npz"))
+        np.testing.assert_allclose(stored, made, atol=1e-4)
+
+
+def test_mouth_follows_real_speech(animator, flame):
+    """At least 80 % of the forced-aligned p, b, m find shut lips; open vowels are open."""
+    transcripts = read_transcripts(INPUT / "audio" / "transcripts.tsv")
+    scores = []
+    for name in ("librivox_austen_0930", "arctic_a0009", "librivox_austen_0890"):
+        phones = align_phones(load_audio(INPUT / "audio" / f"{name}.flac"), transcripts[name])
+        scores.append(score(name, phones, opening_mm(flame, generate(animator, name, "normal", [0])[0]), Rule()))
+    total = pool(scores)
+    assert total.closures_found >= 0.8 * total.closures_expected > 5
+    assert total.opening_at_vowels_mm > 3
+
+
+def test_styles_differ(animator, flame):
+    def opening(name):
+        motions = generate(animator, "arctic_a0009", name, [0, 1])
+        return np.percentile(np.concatenate([opening_mm(flame, m) for m in motions]), 90)
+
+    assert opening("big_mouth") > 1.5 * opening("small_mouth")
+    if animator.model.config.layout.head_pose:
+        large, small = (
+            np.mean([head_std_deg(m) for m in generate(animator, "librivox_austen_0870", name, [0, 1])])
+            for name in ("large_head_movements", "small_head_movements")
+        )
+        assert large > 1.5 * small
+    else:
+        assert not generate(animator, "arctic_a0009", "normal", [0])[0].pose[:, :3].any()

@@ -1,0 +1,309 @@
+"""The two user commands from end to end, on golden checkpoints in the published format."""
+
+import builtins
+
+import numpy as np
+import pytest
+import torch
+
+import demo
+import extract_style
+from models.app import head_film
+from models.diffusion.guidance import DynamicThreshold
+from models.fast.engine import EngineConfig
+from models.generation.animator import Animator
+from tests.support.demo_workspace import SE_ITER, SE_RUN, STATS, speech
+from utils.media.video import probe
+from utils.motion_file import Motion
+
+ARGS = ["--exp_name", "head", "-a", "speech.wav", "--coef_stats", str(STATS), "--device", "cpu"]
+FOLDER = "head/iter_0110000"
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What the animator is asked for; the motion it returns tells samples apart by their seeds."""
+    seen = []
+
+    def record(self, audio, shape, style, config, seeds):
+        seen.append({"audio": audio, "shape": shape, "style": style, "config": config, "seeds": seeds})
+        n = len(audio) // 640
+        return [Motion(np.full((n, 50), s, np.float32), np.ones((n, 6), np.float32), shape) for s in seeds]
+
+    monkeypatch.setattr(Animator, "__call__", record)
+    return seen
+
+
+def read(path):
+    with np.load(path) as file:
+        return {key: file[key] for key in file.files}
+
+
+def test_video_with_sound(space):
+    """Two samples of 7 frames, drawn, encoded, and their coefficients beside them."""
+    demo.main([*ARGS, "-o", "talk.mp4", "-n", "2", "--save_coef", "-s", "smile.npy"])
+    assert space.written() == [f"{FOLDER}/talk_00{i}.{kind}" for i in (0, 1) for kind in ("mp4", "npz")]
+    info = probe(space.output / FOLDER / "talk_001.mp4")
+    assert (info.n_frames, info.fps, info.codec, info.audio_codec) == (7, 25, "h264", "aac")
+    first, second = (read(space.output / FOLDER / f"talk_00{i}.npz") for i in (0, 1))
+    assert {key: value.shape for key, value in first.items()} == {"exp": (7, 50), "pose": (7, 6), "shape": (100,)}
+    assert all(np.isfinite(value).all() for value in first.values())
+    assert not np.array_equal(first["exp"], second["exp"])
+
+
+def test_exports_beside_the_video(space):
+    """The file holds the video's motion, in the look and from the side that the flags say."""
+    demo.main([*ARGS, "-o", "talk.mp4", "--export", "npz,glb", "--size", "64", "--yaw", "30", "--fov", "30"])
+    assert space.written() == [f"{FOLDER}/{name}" for name in ("talk.glb", "talk.mp4", "talk.wav", "talk_coef.npz")]
+    demo.main([*ARGS, "-o", "again.mp4", "--no_video"])
+    exported, saved = (read(space.output / FOLDER / name) for name in ("talk_coef.npz", "again.npz"))
+    np.testing.assert_array_equal(exported["exp"], saved["exp"])
+    info = probe(space.output / FOLDER / "talk.mp4")
+    assert (info.width, info.height, info.n_frames) == (64, 64, 7)
+
+
+@pytest.mark.parametrize(
+    "flags, reason",
+    [
+        (["--export", "fbx"], "fbx"),
+        (["--export", "glb", "--stream"], "not from a stream"),
+        (["--fov", "0"], "--fov"),
+        (["--yaw", "270"], "--yaw"),
+        (["--size", "33"], "size"),
+    ],
+)
+def test_pictures_and_exports_that_cannot_be(space, calls, capsys, flags, reason):
+    with pytest.raises(SystemExit) as end:
+        demo.main([*ARGS, *flags])
+    assert end.value.code == 2
+    assert reason in capsys.readouterr().err
+    assert not calls and not space.written()  # known before anything is generated
+
+
+def test_same_seed_same_motion_and_samples_are_independent(space):
+    demo.main([*ARGS, "-o", "a.mp4", "-n", "2", "--no_video", "--seed", "5"])
+    demo.main([*ARGS, "-o", "b.mp4", "--no_video", "--seed", "6"])
+    pair, single = read(space.output / FOLDER / "a_001.npz"), read(space.output / FOLDER / "b.npz")
+    for key in ("exp", "pose"):
+        np.testing.assert_allclose(single[key], pair[key], atol=1e-5 * np.abs(pair[key]).max())
+
+
+def test_no_head_leaves_the_jaw(space, calls):
+    demo.main([*ARGS, "-o", "a.mp4", "--no_video", "--no_head"])
+    pose = read(space.output / FOLDER / "a.npz")["pose"]
+    assert (pose[:, :3] == 0).all()
+    assert (pose[:, 3:] == 1).all()
+
+
+def test_no_head_model_has_no_rotation(space):
+    demo.main([*ARGS, "--exp_name", "nohead", "-o", "a.mp4", "--no_video"])
+    pose = read(space.output / "nohead" / "iter_0110000" / "a.npz")["pose"]
+    assert (pose[:, :3] == 0).all()
+    assert (pose[:, 3] != 0).all()
+
+
+def test_output_names(space, calls, tmp_path):
+    demo.main([*ARGS, "--no_video"])
+    assert space.written() == [f"{FOLDER}/speech.npz"]
+    demo.main([*ARGS, "--no_video", "-o", "sub/x.MP4"])
+    assert f"{FOLDER}/sub/x.npz" in space.written()
+    demo.main([*ARGS, "--no_video", "-o", str(tmp_path / "elsewhere" / "y.mp4"), "-n", "2"])
+    assert sorted(p.name for p in (tmp_path / "elsewhere").iterdir()) == ["y_000.npz", "y_001.npz"]
+    assert calls[-1]["seeds"] == [0, 1]
+
+
+@pytest.mark.parametrize("name", ["smile.npy", f"{SE_RUN}/{SE_ITER}/smile.npy", "absolute"])
+def test_style_paths(space, calls, name):
+    path = str(space.styles / "smile.npy") if name == "absolute" else name
+    demo.main([*ARGS, "--no_video", "-s", path])
+    np.testing.assert_array_equal(calls[0]["style"], np.load(space.styles / "smile.npy"))
+
+
+def test_without_style_the_default_or_the_null_style(space, calls):
+    demo.main([*ARGS, "--no_video"])
+    assert calls[-1]["style"] is None
+    np.save(space.styles / demo.DEFAULT_STYLE, np.ones(128, np.float32))
+    demo.main([*ARGS, "--no_video"])
+    assert (calls[-1]["style"] == 1).all()
+    demo.main([*ARGS, "--no_video", "--exp_name", "nostyle"])
+    assert calls[-1]["style"] is None
+
+
+def test_prefix_of_the_experiment_and_last_iteration(space, calls):
+    demo.main([*ARGS, "--exp_name", "nos", "--no_video"])
+    assert space.written() == ["nostyle/iter_0110000/speech.npz"]
+
+
+def test_shape_from_npz_takes_the_first_frame(space, calls):
+    shape = np.arange(600, dtype=np.float32).reshape(2, 300)
+    np.savez(space.root / "person.npz", shape=shape)
+    demo.main([*ARGS, "--no_video", "-c", "person.npz"])
+    np.testing.assert_array_equal(calls[0]["shape"], shape[0, :100])
+
+
+# Flags
+
+
+def test_published_defaults(space, calls):
+    demo.main([*ARGS, "--no_video"])
+    config = calls[0]["config"]
+    assert (config.guidance.audio_scale, config.guidance.style_scale) == (1.15, 3.0)
+    assert (config.guidance.mode, config.guidance.guided) == ("incremental", ("audio", "style"))
+    assert config.guidance.threshold is None
+    assert config.whole_audio
+    assert (config.sampler.name, config.sampler.steps) == ("ddpm", None)
+
+
+def test_every_flag_reaches_the_sampler(space, calls):
+    flags = "-ss 2 -sa 1.5 -dtr 0.9 -dtmin 0.5 -dtmax 3 --cfg_mode independent --cfg_cond style,audio"
+    demo.main([*ARGS, "--no_video", *flags.split(), "--no_context_audio_feat", "--sampler", "ddim", "--steps", "4"])
+    config = calls[0]["config"]
+    assert (config.guidance.audio_scale, config.guidance.style_scale) == (1.5, 2.0)
+    assert (config.guidance.mode, config.guidance.guided) == ("independent", ("audio", "style"))
+    assert config.guidance.threshold == DynamicThreshold(0.9, 0.5, 3.0)
+    assert not config.whole_audio
+    assert (config.sampler.name, config.sampler.steps) == ("ddim", 4)
+    assert config.engine == EngineConfig()
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "dpmpp_2m"])
+def test_any_solver_takes_few_steps(space, calls, sampler):
+    demo.main([*ARGS, "--no_video", "--sampler", sampler, "--steps", "3", "--precision", "bf16"])
+    config = calls[0]["config"]
+    assert (config.sampler.name, config.sampler.steps, config.engine.precision) == (sampler, 3, "bf16")
+
+
+@pytest.mark.parametrize("flag", ["-dtr", "--dtr", "--dynamic_threshold_ratio"])
+def test_three_names_of_dynamic_thresholding(flag):
+    assert demo.make_parser().parse_args([flag, "0.95"]).dtr == 0.95
+
+
+def test_every_published_flag_parses():
+    line = (
+        "--exp_name N --iter 110000 -a x.wav -c s.npy -s st.npy -o o.mp4 -n 3 -ss 3 -sa 1.15 "
+        "-dtr 0.9 -dtmin 1 -dtmax 4 --no_context_audio_feat --save_coef --black_bg --no_head -t t.png "
+        "--cfg_mode incremental --cfg_cond audio,style --coef_stats f.npz --device cpu --mode interactive"
+    )
+    args = demo.make_parser().parse_args(line.split())
+    assert (args.exp_name, args.iter, args.n_repetitions, args.mode) == ("N", 110000, 3, "interactive")
+    assert all((args.no_context_audio_feat, args.save_coef, args.black_bg, args.no_head))
+    long = (
+        "--audio x.wav --coef s.npy --style st.npy --output o.mp4 --n_repetitions 3 --scale_style 3 --scale_audio 1.15"
+    )
+    assert vars(demo.make_parser().parse_args(long.split()))["scale_audio"] == 1.15
+    line = "--exp_name N --iter 1 -c m.npz -o n.npy -s 7 --device cpu"
+    args = extract_style.make_parser().parse_args(line.split())
+    assert (args.iter, args.start) == (1, 7)
+
+
+def test_default_ddim_on_a_model_with_fewer_steps(space):
+    demo.main([*ARGS, "--no_video", "--sampler", "ddim"])
+    assert np.isfinite(read(space.output / FOLDER / "speech.npz")["exp"]).all()
+
+
+def test_help_lists_defaults(capsys):
+    for main in (demo.main, extract_style.main):
+        with pytest.raises(SystemExit) as end:
+            main(["--help"])
+        assert end.value.code == 0
+        assert "--exp_name" in capsys.readouterr().out
+
+
+# Interactive
+
+
+@pytest.fixture
+def answer(monkeypatch):
+    """Answer the prompts from a list, then signal the end of input; returns the prompts."""
+
+    def use(*answers):
+        left, prompts = list(answers), []
+
+        def reply(prompt=""):
+            prompts.append(prompt)
+            if not left:
+                raise EOFError
+            return left.pop(0)
+
+        monkeypatch.setattr(builtins, "input", reply)
+        return prompts
+
+    return use
+
+
+def test_interactive_keeps_answers_and_survives_mistakes(space, calls, answer, capsys):
+    prompts = answer(
+        *("speech.wav", "smile.npy", "", "one.mp4"),
+        *("nosuch.wav", "", "", ""),
+        *("speech.wav", "", "", "two.mp4"),
+        "",
+    )
+    demo.main([*ARGS, "--mode", "interactive", "--no_video"])
+    assert space.written() == [f"{FOLDER}/one.npz", f"{FOLDER}/two.npz"]
+    assert "smile.npy" in prompts[5]  # offered again
+    assert (calls[1]["style"] == calls[0]["style"]).all()
+    assert "error: nosuch.wav" in capsys.readouterr().out
+
+
+def test_interactive_ends_with_the_input(space, calls, answer):
+    answer("speech.wav", "smile.npy")
+    demo.main([*ARGS, "--mode", "interactive", "--no_video"])
+    assert calls == []
+
+
+# extract_style
+
+
+EXTRACT = ["--exp_name", SE_RUN, "-c", "motion.npz", "--coef_stats", str(STATS), "--device", "cpu"]
+
+
+def test_extracted_style_drives_the_demo(space, calls):
+    extract_style.main([*EXTRACT, "-o", "mine.npy"])
+    style = np.load(space.styles / "mine.npy")
+    assert (style.shape, style.dtype) == ((128,), np.float32)
+    demo.main([*ARGS, "--no_video", "-s", "mine.npy"])
+    np.testing.assert_array_equal(calls[0]["style"], style)
+
+
+def test_start_selects_the_window(space):
+    with np.load("motion.npz") as motion:
+        np.savez("later.npz", exp=motion["exp"][20:], pose=motion["pose"][20:])
+    extract_style.main([*EXTRACT, "-o", "a.npy", "-s", "20"])
+    extract_style.main([*EXTRACT, "-o", "b.npy", "-c", "later.npz"])
+    extract_style.main([*EXTRACT, "-o", str(space.root / "c.npy")])
+    a, b, c = np.load(space.styles / "a.npy"), np.load(space.styles / "b.npy"), np.load(space.root / "c.npy")
+    np.testing.assert_array_equal(a, b)
+    assert np.abs(a - c).max() > 1e-3
+
+
+def test_wider_expressions_are_cut_to_fifty(space):
+    with np.load("motion.npz") as motion:
+        np.savez("wide.npz", exp=np.pad(motion["exp"], ((0, 0), (0, 50)), constant_values=9.0), pose=motion["pose"])
+    extract_style.main([*EXTRACT, "-o", "a.npy"])
+    extract_style.main([*EXTRACT, "-o", "b.npy", "-c", "wide.npz"])
+    np.testing.assert_array_equal(np.load(space.styles / "a.npy"), np.load(space.styles / "b.npy"))
+
+
+def test_ten_minutes_are_planned_and_decoded_in_pieces(space, calls, monkeypatch):
+    """15000 frames: vertices come a chunk at a time, never all at once."""
+    motion = Motion(np.zeros((15000, 50), np.float32), np.zeros((15000, 6), np.float32), np.zeros(100, np.float32))
+
+    class Tiny(torch.nn.Module):
+        def forward(self, shape, exp, pose):
+            assert len(shape) == len(exp) == len(pose) <= head_film.CHUNK
+            return torch.zeros(len(exp), 4, 3)
+
+    chunks = list(head_film.vertices(Tiny(), motion))
+    assert sum(map(len, chunks)) == 15000
+    assert speech(600).size // 640 == 15000
+
+
+def test_published_models_take_the_users_flame(tmp_path, monkeypatch, caplog):
+    flame = tmp_path / "flame.npz"
+    monkeypatch.setattr(demo, "FLAME_FILES", (flame,))
+    assert demo.choose_head(None, published=True) is None
+    assert "--head" in caplog.text
+    flame.touch()
+    assert demo.choose_head(None, published=True) == flame
+    assert demo.choose_head(None, published=False) is None
+    assert demo.choose_head(tmp_path / "mine.pkl", published=True) == tmp_path / "mine.pkl"

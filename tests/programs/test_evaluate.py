@@ -1,0 +1,218 @@
+"""evaluate.py from end to end on a small data set with the embedded model; result files; the report's parts."""
+
+import csv
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import evaluate
+from datasets.clip_store import ClipStore, ClipWriter
+from datasets.spoken_clips import read_clip, references, second_take, spread, validation_clips
+from models.metrics.catalogue import METRICS
+from models.metrics.result_files import find_results, match_results
+from utils.errors import UserError
+from utils.motion_file import Motion, load_motion
+from utils.reports.svg_plot import Axes, Line, Points, line_plot, log_ticks, nice_ticks, scatter_plot
+from utils.speech import Phone, write_phones
+
+CLIPS = {"ann/000": 130, "ann/001": 120, "bob/000": 210}
+
+
+def moving(seed: int, n: int) -> Motion:
+    rng = np.random.default_rng(seed)
+    time = np.arange(n) / 25
+    exp = np.repeat(0.1 * np.abs(rng.standard_normal((1, 50))), n, axis=0)
+    pose = np.zeros((n, 6))
+    pose[:, :3] = 0.05 * np.sin(2 * np.pi * (time[:, None] * rng.uniform(0.3, 1, 3) + rng.random(3)))
+    pose[:, 3] = 0.1 + 0.1 * np.sin(2 * np.pi * 3 * time + seed)
+    return Motion(exp.astype(np.float32), pose.astype(np.float32), 0.3 * rng.standard_normal(100).astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data") / "set"
+    with ClipWriter(root) as writer:
+        for seed, (name, n) in enumerate(CLIPS.items()):
+            motion = moving(seed, n)
+            audio = (0.1 * np.random.default_rng(seed).standard_normal(640 * n)).astype(np.float32)
+            shape = np.repeat(motion.shape[None], n, axis=0)
+            writer.add_clip(name, audio, {"shape": shape, "exp": motion.exp, "pose": motion.pose})
+            moving(seed + 10, n).save(second_take(root, name))
+    (root / "test.txt").write_text("".join(f"{name}\n" for name in CLIPS))
+    write_phones(root / "phones.jsonl", {name: [Phone("aa", 0, 1), Phone("m", 1, 1.1)] for name in CLIPS})
+    stats = {f"{k}_{s}": np.full(n, v, np.float32) for k, n in (("shape", 100), ("exp", 50), ("pose", 6))
+             for s, v in (("mean", 0.05), ("std", 0.1))}  # fmt: skip
+    np.savez(root / "stats_train.npz", **stats)
+    return root
+
+
+@pytest.fixture(scope="module")
+def scored(data, tmp_path_factory):
+    """One run, its files kept: (folder, metrics.json)."""
+    folder = tmp_path_factory.mktemp("scored")
+    evaluate.main(["--data_root", str(data), "-n", "2", "--steps", "1", "--device", "cpu", "-o", str(folder),
+                   "--save_coef"])  # fmt: skip
+    return folder, json.loads((folder / "metrics.json").read_text())
+
+
+def test_every_method_and_metric_is_there(scored):
+    folder, found = scored
+    assert set(found["pooled"]) == {"model", "truth", "resampled", "other clip", "mean pose"}
+    assert set(found["pooled"]["model"]) == set(METRICS)
+    assert found["pooled"]["model"]["lve"]["samples"] == 2 and found["pooled"]["model"]["lve"]["std"] > 0
+    assert found["pooled"]["truth"]["lve"]["mean"] == pytest.approx(0, abs=1e-6)
+    rest = found["pooled"]["mean pose"]["lve"]["mean"]
+    assert rest > 1
+    assert found["lve_relative_to_mean_pose"] == pytest.approx(found["pooled"]["model"]["lve"]["mean"] / rest)
+    assert set(found["pooled"]["other clip"]) >= {"lve"} and found["clips"]["other clip"].keys() == {
+        "ann/000",
+        "ann/001",
+    }
+    assert len(found["clips"]["model"]["bob/000"]["lve"]["values"]) == 2
+    assert {name: entry["formula"] != "" for name, entry in found["metrics"].items()} == dict.fromkeys(METRICS, True)
+    assert found["settings"]["sampling"]["config"]["sampler"] == {"name": "dpmpp_2m", "steps": 1}
+    assert sorted(p.name for p in folder.iterdir()) == ["coef", "metrics.csv", "metrics.json", "report.html"]
+
+
+def test_csv_says_the_same_as_json(scored):
+    folder, found = scored
+    rows = list(csv.DictReader((folder / "metrics.csv").open()))
+    pooled = {(r["method"], r["metric"]): r for r in rows if r["clip"] == "all"}
+    for name, entry in found["pooled"]["model"].items():
+        assert float(pooled["model", name]["mean"]) == pytest.approx(entry["mean"], rel=1e-5, abs=1e-12), name
+
+
+def test_report_is_one_whole_page(scored):
+    """Every figure of the table, pictures inside the file, plots that are well-formed, nothing fetched from outside."""
+    page = (scored[0] / "report.html").read_text()
+    assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
+    plots = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    assert len(plots) == 3 * 4 + 1  # opening and three axes per example clip; the style map
+    for plot in plots:
+        ElementTree.fromstring(plot)
+    assert page.count("data:image/png;base64,") == 3
+    assert all(name in page for name in METRICS)
+
+
+def test_saved_motions_score_the_same_as_results(data, scored, tmp_path):
+    folder, found = scored
+    evaluate.main(["--data_root", str(data), "--coef_dir", str(folder / "coef"), "--device", "cpu", "-o",
+                   str(tmp_path), "--no_pictures"])  # fmt: skip
+    again = json.loads((tmp_path / "metrics.json").read_text())
+    assert again["settings"]["sampling"] is None
+    for name, entry in found["pooled"]["model"].items():
+        assert again["pooled"]["model"][name]["mean"] == pytest.approx(entry["mean"], rel=1e-4, abs=1e-7), name
+
+
+def test_the_same_seed_gives_the_same_motion(data, scored, tmp_path):
+    evaluate.main(["--data_root", str(data), "-n", "1", "--steps", "1", "--device", "cpu", "-o", str(tmp_path),
+                   "--limit", "1", "--save_coef", "--no_pictures"])  # fmt: skip
+    one, two = (load_motion(folder / "coef" / "ann_000_000.npz") for folder in (tmp_path, scored[0]))
+    np.testing.assert_allclose(one.exp, two.exp, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["-n", "0"], "--n_samples 0"),
+        (["--closed_mm", "0"], "--closed_mm"),
+        (["--split", "none"], "none.txt"),
+        (["--steps", "9999"], "--steps 9999"),
+        (["--exp_name", "nothing"], "--exp_name nothing"),
+        (["--coef_dir", "nowhere"], "--coef_dir nowhere: no such folder"),
+        (["--masks", "nowhere.pkl"], "nowhere.pkl"),
+        (["--phones", "nowhere.jsonl"], "nowhere.jsonl"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(data, flags, message, capsys):
+    with pytest.raises(SystemExit) as error:
+        evaluate.main(["--data_root", str(data), "--device", "cpu", *flags])
+    text = capsys.readouterr().err.strip().splitlines()
+    assert error.value.code == 2 and text[-1].startswith("error: ") and message in text[-1]
+
+
+# Clips and results
+
+
+def test_style_comes_from_the_speakers_next_clip():
+    names = ["a/0", "a/1", "b/0", "a/2"]
+    assert references(names) == {"a/0": "a/1", "a/1": "a/2", "a/2": "a/0", "b/0": "b/0"}
+
+
+def test_clips_are_spread_over_the_list():
+    assert spread(list("abcdefg"), 3) == ["a", "d", "g"]
+    assert spread(["a", "b"], 5) == ["a", "b"] == spread(["a", "b"], None)
+
+
+def test_reading_a_clip(data):
+    store = ClipStore(data)
+    clip = read_clip(store, "ann/000", "ann/001", {"ann/000": [Phone("m", 1, 1.1)]})
+    assert (clip.speaker, clip.n_frames, len(clip.audio), len(clip.style_motion)) == ("ann", 130, 130 * 640, 100)
+    assert clip.style_motion.source == "ann/001" and clip.phones[0].name == "m"
+    np.testing.assert_array_equal(clip.style_motion.exp, store.read_coefs("ann/001", 0, 100)["exp"])
+    few = validation_clips(store, list(CLIPS), limit=2, n_frames=50)
+    assert [(c.name, c.n_frames, c.phones) for c in few] == [("ann/000", 50, None), ("bob/000", 50, None)]
+
+
+def test_results_are_found_by_name(tmp_path):
+    for name in ("ann/000.npz", "ann_001_000.npz", "ann_001_001.npz", "bob_[x]_000.npz"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    assert find_results(tmp_path, "ann/000") == [tmp_path / "ann" / "000.npz"]
+    assert [p.name for p in find_results(tmp_path, "ann/001")] == ["ann_001_000.npz", "ann_001_001.npz"]
+    assert find_results(tmp_path, "bob/[x]") == [tmp_path / "bob_[x]_000.npz"]
+    assert list(match_results(tmp_path, ["ann/001", "eve/000"])) == ["ann/001"]
+    with pytest.raises(UserError, match="no npz is named like a clip"):
+        match_results(tmp_path, ["eve/000"])
+
+
+# Plots
+
+
+def test_ticks_are_round_and_inside():
+    assert nice_ticks(0, 10) == [0, 2, 4, 6, 8, 10]
+    assert nice_ticks(-0.31, 0.29, 3) == [-0.2, 0, 0.2]
+    assert nice_ticks(3, 3) == [3]
+
+
+def test_a_logarithmic_axis():
+    """Every doubling is as wide as any other."""
+    plot = line_plot([Line([3, 6, 12, 250], [0, 1, 2, 3], "#112233")], Axes(width=500, height=200, log_x=True))
+    path = next(e.get("d") for e in ElementTree.fromstring(plot) if e.tag.endswith("path"))
+    x = [float(point.split()[0]) for point in path.replace("M", " ").replace("L", ",").split(",") if point.strip()]
+    assert x[1] - x[0] == pytest.approx(x[2] - x[1], abs=0.2)
+    assert log_ticks(3, 250) == [5, 10, 20, 50, 100, 200]
+    assert log_ticks(1, 10) == [1, 2, 5, 10]
+
+
+def test_lines_lie_where_the_data_say():
+    """The first point is at the left edge and the largest value highest; a gap starts a new stroke."""
+    plot = line_plot([Line([0, 1, 2, 3], [0, 4, float("nan"), 1], "#112233", "<a>")], Axes(width=500, height=200))
+    root = ElementTree.fromstring(plot)
+    path = next(e for e in root.iter() if e.get("stroke") == "#112233").get("d")
+    points = [tuple(map(float, pair.split())) for pair in re.split("[ML]", path)[1:]]
+    assert path.count("M") == 2 and len(points) == 3
+    assert points[0][0] == 52 and points[2][0] == 500 - 12
+    assert points[1][1] == min(y for _, y in points) and points[0][1] == max(y for _, y in points)
+    assert "&lt;a&gt;" in plot
+
+
+def test_scatter_marks_and_links():
+    groups = [
+        Points([0, 1], [0, 1], ["red", "blue"], "circle", "truth", ["p", "q&"]),
+        Points([0.5], [0.2], ["red"], "cross"),
+    ]
+    root = ElementTree.fromstring(scatter_plot(groups, Axes(), [(0, 0, 0.5, 0.2)]))
+    assert len([e for e in root.iter() if e.tag.endswith("circle")]) == 3  # two marks and the legend's
+    assert [e.text for e in root.iter() if e.tag.endswith("title")] == ["p", "q&"]
+
+
+def test_output_folder_lies_beside_the_run():
+    args = evaluate.make_parser().parse_args(["--data_root", "x"])
+    checkpoint = Path("experiments/DPT/a/checkpoints/iter_0000005.pt")
+    assert evaluate.output_folder(args, checkpoint) == Path("experiments/DPT/a/evaluation/iter_0000005-test")

@@ -1,0 +1,73 @@
+"""render_motion.py: one motion, several side by side, mistakes."""
+
+from dataclasses import replace
+
+import av
+import numpy as np
+import pytest
+
+import render_motion
+from utils.motion_file import load_motion
+from utils.runs.run_dir import ROOT
+
+
+@pytest.fixture
+def motions(tmp_path):
+    paths = []
+    for name in ("smile", "serious"):
+        motion = load_motion(ROOT / f"demo/input/motion/{name}.npz")
+        n = 6 if name == "smile" else 4
+        replace(motion, exp=motion.exp[50 : 50 + n], pose=motion.pose[50 : 50 + n]).save(tmp_path / f"{name}.npz")
+        paths.append(str(tmp_path / f"{name}.npz"))
+    return paths
+
+
+def frames(path) -> np.ndarray:
+    with av.open(str(path)) as file:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
+
+
+def test_one(tmp_path, motions):
+    sides = []
+    for look, yaw in (("skin", "0"), ("clay", "60")):
+        out = tmp_path / f"{look}.mp4"
+        render_motion.main([motions[0], "-o", str(out), "--size", "96", "--look", look, "--yaw", yaw, "--no_head"])
+        sides.append(frames(out))
+    assert sides[0].shape == sides[1].shape == (6, 96, 96, 3)
+    top = sides[0][0, 15:25, 44:52].mean() - sides[1][0, 15:25, 44:52].mean()
+    assert top < -20  # hair
+
+
+def test_side_by_side_with_labels_and_sound(tmp_path, motions):
+    out = tmp_path / "two.mp4"
+    audio = str(ROOT / "demo/input/audio/librivox_austen_0890.flac")
+    flags = ["--size", "96", "--columns", "1", "--black_bg", "--caption", "x", "--labels", "a, b", "-a", audio]
+    render_motion.main([*motions, "-o", str(out), *flags])
+    found = frames(out)
+    assert found.shape == (6, 192, 96, 3)
+    assert np.abs(found[5, 96:].astype(int) - found[3, 96:]).mean() < 2  # the shorter one holds its last picture
+    assert found[0, :12, :12].max() > 120  # a letter on black
+    with av.open(str(out)) as file:
+        assert file.streams.audio
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["-o", "a.avi"], "must end in .mp4"),
+        (["-o", "a.mp4", "--labels", "a,b,c"], "one each"),
+        (["-o", "a.mp4", "--yaw", "200"], "--yaw"),
+        (["-o", "a.mp4", "--columns", "0"], "--columns"),
+        (["-o", "a.mp4", "--caption"], "no speech to name"),
+        (["-o", "a.mp4", "--size", "17"], "size"),
+        (["-o", "a.mp4", "-c", "none.npy"], "no such file"),
+        (["-o", "a.mp4", "-t", "none.png"], "no such image"),
+    ],
+)
+def test_mistakes(tmp_path, monkeypatch, capsys, motions, flags, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        render_motion.main([*motions, *flags])
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert ended.value.code == 2 and error.startswith("error: ") and message in error
+    assert not list(tmp_path.glob("*.mp4"))

@@ -1,0 +1,159 @@
+"""Training runs in processes of their own: killed and started again, and several at once."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import main_dpt
+import main_se
+from benchmarks.speed.scaling import free_port, surroundings
+from tests.support.golden_weights import NAMES
+from tests.support.training_data import make_data
+from utils.runs import run_dir
+from utils.runs.checkpoint import load_checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = [str(ROOT / "tests" / "support" / "run_training.py")]
+SIZES = ["--feature_dim", "32", "--n_heads", "2", "--n_layers", "1", "--num_workers", "0", "--device", "cpu"]
+SIZES += ["--log_iter", "1", "--log_smooth_win", "3"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return make_data(tmp_path_factory.mktemp("data"), persons=10)
+
+
+def start(experiments, script, flags, launcher=(), environment=None):
+    """A training script that writes below `experiments`."""
+    command = [sys.executable, *launcher, *SCRIPT, str(experiments), script, *flags]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+@pytest.fixture
+def train_here(monkeypatch):
+    """A training script in this process: (experiments, script module, flags)."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in the others: the order of summation is the same
+
+    def run(experiments, script, flags):
+        monkeypatch.setattr(run_dir, "EXPERIMENTS", experiments)
+        script.main(flags)
+
+    yield run
+    torch.set_num_threads(threads)
+
+
+def finish(process):
+    output = process.communicate(timeout=300)[0].decode()
+    assert process.returncode == 0, output
+    return output
+
+
+def only_run(experiments, kind):
+    (run,) = (experiments / kind).iterdir()
+    return run
+
+
+def entries(run):
+    """The run's log without what depends on the machine: how fast it went."""
+    rows = [json.loads(line) for line in (run / "logs" / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if not k.startswith("speed/")} for row in rows]
+
+
+def kill_when(process, experiments, kind, n_lines):
+    """SIGKILL once the log has so many lines; the moment within a step, or a save, is whatever it happens to be."""
+    wait_for_log(process, experiments, kind, n_lines)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+
+
+def wait_for_log(process, experiments, kind, n_lines):
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline and process.poll() is None:
+        logs = list(experiments.glob(f"{kind}/*/logs/metrics.jsonl"))
+        if logs and len(logs[0].read_text().splitlines()) >= n_lines:
+            break
+        time.sleep(0.002)
+    assert process.poll() is None, process.communicate()[0].decode()
+
+
+def test_a_killed_run_continues_as_if_nothing_had_happened(data, tmp_path, train_here):
+    """Dropout, layer drop and SpecAugment are on; the average and the warm-up go on too."""
+    from transformers import HubertConfig, HubertModel
+
+    changes = {"layerdrop": 0.5, "mask_time_prob": 0.2, "mask_time_length": 2}
+    HubertModel(HubertConfig(**NAMES["dpt_head/audio_config"], **changes)).save_pretrained(tmp_path / "hubert")
+    flags = [*SIZES, "--exp_name", "study", "--data_root", str(data), "--audio_model_path", str(tmp_path / "hubert")]
+    flags += ["--batch_size", "2", "--max_iter", "9", "--save_iter", "2", "--val_iter", "3", "--n_diff_steps", "8"]
+    flags += ["--ema_decay", "0.9", "--scheduler", "Warmup", "--gradient_accumulation_steps", "2", "--grad_clip", "1"]
+    flags += ["--n_motions", "20", "--n_prev_motions", "5", "--val_clips", "0"]
+    flags += ["--criterion", "l1", "--l_vert", "0", "--l_vel", "0", "--l_smooth", "0"]  # no vertices: time
+    train_here(tmp_path / "whole", main_dpt, flags)
+    killed = tmp_path / "killed"
+    kill_when(start(killed, "main_dpt", flags), killed, "DPT", 5)
+    output = finish(start(killed, "main_dpt", flags))
+    assert "continuing study-" in output
+    whole, resumed = only_run(tmp_path / "whole", "DPT"), only_run(killed, "DPT")
+    assert [row["step"] for row in entries(whole) if "train/total" in row] == list(range(1, 10))
+    assert entries(resumed) == entries(whole)
+    last = [load_checkpoint(run / "checkpoints" / "iter_0000009.pt", "talker") for run in (whole, resumed)]
+    for name, value in last[0].model.items():
+        assert torch.equal(value, last[1].model[name]), name
+    assert not torch.equal(last[0].model["null_audio_feat"], last[0].training["raw_model"]["null_audio_feat"])
+
+
+def test_two_processes_make_the_step_of_one():
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [sys.executable, *launcher, str(ROOT / "tests" / "support" / "shared_gradients.py")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "process 0 of 2: as one" in done.stdout
+    assert "process 1 of 2: as one" in done.stdout
+
+
+def test_two_processes_share_a_run(data, tmp_path, train_here):
+    """One of them writes; one process alone can go on with it."""
+    flags = [*SIZES, "--exp_name", "two", "--data_root", str(data), "--save_iter", "2", "--val_iter", "2"]
+    flags += ["--batch_size", "4", "--precision", "bf16"]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    finish(start(tmp_path, "main_se", [*flags, "--max_iter", "2"], launcher))
+    run = only_run(tmp_path, "SE")
+    assert [row["step"] for row in entries(run)] == [1, 2, 2]
+    train_here(tmp_path, main_se, [*flags, "--max_iter", "4", "--resume"])
+    assert [row["step"] for row in entries(run) if "train/total" in row] == [1, 2, 3, 4]
+
+
+def test_two_processes_end_together_when_asked_to(data, tmp_path, train_here):
+    """One of them gets the signal; both save the same step and go."""
+    flags = [*SIZES, "--exp_name", "ended", "--data_root", str(data), "--save_iter", "100000", "--val_iter", "0"]
+    flags += ["--batch_size", "4", "--log_iter", "2"]
+    port = free_port()
+    both = [
+        start(tmp_path, "main_se", [*flags, "--max_iter", "100000"], environment=surroundings(rank, 2, port))
+        for rank in range(2)
+    ]
+    try:
+        wait_for_log(both[0], tmp_path, "SE", 2)
+        both[1].send_signal(signal.SIGTERM)
+        found = [process.communicate(timeout=120)[0].decode() for process in both]
+    finally:
+        for process in both:
+            process.kill()
+    assert [process.returncode for process in both] == [143, 143], found
+    run = only_run(tmp_path, "SE")
+    (saved,) = (run / "checkpoints").glob("*.pt")
+    step = int(saved.stem.removeprefix("iter_"))
+    assert step == entries(run)[-1]["step"]
+    assert f"terminated after step {step}" in found[0]
+    train_here(tmp_path, main_se, [*flags, "--max_iter", str(step + 2), "--resume"])
+    assert entries(run)[-1]["step"] == step + 2

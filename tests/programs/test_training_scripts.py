@@ -1,0 +1,226 @@
+"""Both training scripts from end to end on the published-layout data set: train, resume, test, and use the result."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import demo
+import extract_style
+import main_dpt
+import main_se
+from models.heads.flame import load_flame
+from models.training import losses
+from models.training.vertex_space import VertexSpace
+from tests.support.demo_workspace import speech
+from tests.support.golden_weights import HERE, NAMES
+from tests.support.training_data import make_data
+from utils.media.video import probe
+from utils.runs import run_dir
+from utils.runs.checkpoint import load_checkpoint
+
+DATA = HERE / "legacy_lmdb"
+COMMON = ["--data_root", str(DATA), "--num_workers", "0", "--save_iter", "1", "--val_iter", "2", "--log_iter", "1"]
+SMALL = ["--feature_dim", "32", "--n_heads", "2", "--n_layers", "1", "--batch_size", "2"]
+SIZES = COMMON + SMALL
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    """A folder with a pretrained mini HuBERT in Hugging Face format; experiments are written beside it."""
+    from transformers import HubertConfig, HubertModel
+
+    root = tmp_path_factory.mktemp("training")
+    HubertModel(HubertConfig(**NAMES["dpt_head/audio_config"])).save_pretrained(root / "hubert")
+    patch = pytest.MonkeyPatch()
+    patch.setattr(run_dir, "EXPERIMENTS", root / "experiments")
+    patch.setattr(demo, "OUTPUT", root / "output")
+    space = VertexSpace(load_flame(None))
+    patch.setattr(losses, "VertexSpace", lambda flame: space)  # the same head every time; making it takes seconds
+    yield root
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def style_encoder(workspace):
+    main_se.main(["--exp_name", "se", "--max_iter", "2", *SIZES])
+    return run_dir.find_checkpoint("SE", "se", 2)
+
+
+@pytest.fixture(scope="module")
+def talker(workspace, style_encoder):
+    main_dpt.main([*dpt_flags(workspace, style_encoder), "--max_iter", "2"])
+    return run_dir.find_checkpoint("DPT", "dpt", 2)
+
+
+def dpt_flags(workspace, style_encoder, *more):
+    flags = [
+        "--exp_name",
+        "dpt",
+        "--use_indicator",
+        "--scheduler",
+        "Warmup",
+        "--audio_model",
+        "hubert",
+        "--d_style",
+        "32",
+    ]
+    flags += [
+        "--d_style",
+        "32",
+        "--audio_model_path",
+        str(workspace / "hubert"),
+        "--style_enc_ckpt",
+        str(style_encoder),
+    ]
+    return [*flags, "--n_diff_steps", "8", "--ema_decay", "0.9", "--val_clips", "0", *SIZES, *more]
+
+
+def test_distilling(workspace, talker, style_encoder, capsys):
+    """A teacher of 8 steps becomes a student of 2; the run resumes; demo.py takes its 2 steps and no others."""
+    flags = [
+        *dpt_flags(workspace, style_encoder),
+        "--exp_name",
+        "few",
+        "--distilled_steps",
+        "2",
+        "--teacher_steps",
+        "2",
+    ]
+    main_dpt.main([*flags, "--init_from", str(talker), "--max_iter", "1"])
+    main_dpt.main([*flags, "--init_from", str(talker), "--max_iter", "2", "--resume"])
+    path = run_dir.find_checkpoint("DPT", "few", 2)
+    before, after = load_checkpoint(talker, "talker"), load_checkpoint(path, "talker")
+    assert after.config["distilled_steps"] == 2
+    width = before.model["denoising_net.person_proj.weight"].shape[1]
+    assert after.model["denoising_net.person_proj.weight"].shape[1] == width + 2
+    same = {name for name, value in before.model.items() if torch.equal(after.model[name].float(), value.float())}
+    assert all(name in same for name in before.model if not name.startswith("denoising_net"))
+    assert not any(name in same for name in before.model if "linear1.weight" in name)
+
+    soundfile.write(workspace / "few.wav", speech(1.0), 16000)
+    common = ["--exp_name", "few", "-a", str(workspace / "few.wav"), "-o", str(workspace / "few.mp4"), "--no_video"]
+    demo.main([*common, "--save_coef", "-ss", "2"])
+    assert np.isfinite(np.load(workspace / "few.npz")["exp"]).all()
+    for more, words in {
+        ("--steps", "4"): "distilled to 2 ddim steps",
+        ("--dtr", "0.9"): "dynamic thresholding",
+        ("--cfg_mode", "independent"): "incremental guidance of audio, style only",
+    }.items():
+        with pytest.raises(SystemExit):
+            demo.main([*common, *more])
+        assert words in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main_dpt.main([*flags, "--fresh"])
+    assert "needs --init_from" in capsys.readouterr().err
+
+
+def logged(checkpoint):
+    lines = (checkpoint.parent.parent / "logs" / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_style_encoder_trains_resumes_and_tests(style_encoder, capsys):
+    assert any("val/retrieval_top1" in row for row in logged(style_encoder))
+    assert list((style_encoder.parent.parent / "logs").glob("events*"))  # TensorBoard
+    main_se.main(["--exp_name", "se", "--max_iter", "3", "--resume", *SIZES])
+    assert load_checkpoint(run_dir.find_checkpoint("SE", "se", 3), "style_encoder").step == 3
+    main_se.main(["--exp_name", "se", "--mode", "test", "--iter", "3", *SIZES])
+    assert "nt_xent" in capsys.readouterr().out
+
+
+def test_denoiser_trains_and_logs_every_term(talker):
+    rows = logged(talker)
+    terms = {name for row in rows for name in row}
+    for name in ("noise", "vert", "vel", "smooth", "head_angle", "head_vel", "head_smooth", "head_trans", "total"):
+        assert f"train/{name}" in terms
+        assert f"val/{name}" in terms
+    assert rows[0]["train/lr"] == pytest.approx(1e-4 / 5000)
+
+
+def test_validation_generates_clips(workspace, style_encoder, talker):
+    """Metrics in the log, curves for TensorBoard, a video with both heads and sound."""
+    flags = dpt_flags(workspace, style_encoder, "--exp_name", "watched", "--init_from", str(talker), "--val_clips", "1")
+    main_dpt.main([*flags, "--max_iter", "2", "--val_video_iter", "2", "--lr", "0"])
+    checkpoint = run_dir.find_checkpoint("DPT", "watched", 2)
+    row = next(row for row in logged(checkpoint) if "val/total" in row)
+    assert {"val/clips/lve", "val/clips/opening_ratio", "val/clips/head_std_yaw"} <= set(row)
+    (video,) = (checkpoint.parent.parent / "videos" / "iter_0000002").iterdir()
+    info = probe(video)
+    assert (info.width, info.height, info.n_frames) == (640, 320, 100)
+    assert info.audio_seconds == pytest.approx(4, abs=0.1)
+    events = EventAccumulator(str(checkpoint.parent.parent / "logs")).Reload()
+    assert events.Tags()["images"] == ["val/mouth_opening"]
+
+
+def test_denoiser_resumes_without_the_pretrained_folder(workspace, style_encoder, talker, capsys):
+    flags = dpt_flags(workspace, style_encoder, "--audio_model_path", str(workspace / "gone"))
+    main_dpt.main([*flags, "--max_iter", "3", "--resume"])
+    assert load_checkpoint(talker.with_name("iter_0000003.pt"), "talker").step == 3
+    main_dpt.main(["--exp_name", "dpt", "--mode", "test", "--iter", "3", *COMMON, "--batch_size", "2"])
+    first = capsys.readouterr().out
+    main_dpt.main(["--exp_name", "dpt", "--mode", "test", "--iter", "3", *COMMON, "--batch_size", "2"])
+    assert capsys.readouterr().out == first  # fixed crops, steps and noise
+    assert "head_trans" in first
+
+
+def test_fine_tuning_starts_from_the_checkpoint(workspace, style_encoder, talker, capsys):
+    flags = dpt_flags(workspace, style_encoder, "--exp_name", "tuned", "--init_from", str(talker), "--lr", "0")
+    main_dpt.main([*flags, "--max_iter", "1"])
+    tuned = load_checkpoint(run_dir.find_checkpoint("DPT", "tuned", 1), "talker").model
+    for name, value in load_checkpoint(talker, "talker").model.items():
+        assert np.array_equal(tuned[name], value), name
+    for changed, message in ((["--n_prev_motions", "5"], "--n_prev_motions 10"), ([], "with a --style_enc_ckpt")):
+        ours = flags if changed else [flag for flag in flags if flag not in ("--style_enc_ckpt", str(style_encoder))]
+        with pytest.raises(SystemExit) as stop:
+            main_dpt.main([*ours, *changed, "--max_iter", "1"])
+        assert stop.value.code == 2
+        assert message in capsys.readouterr().err
+
+
+def test_fine_tuning_keeps_the_statistics_of_its_start(workspace, style_encoder, talker, tmp_path):
+    """Those of one person would be another normalised space."""
+    data = make_data(tmp_path / "data", persons=5)
+    (data / "stats_train.npz").unlink()
+    flags = dpt_flags(workspace, style_encoder, "--exp_name", "person", "--init_from", str(talker))
+    main_dpt.main([*flags, "--data_root", str(data), "--batch_size", "4", "--repeat_clips", "2", "--max_iter", "1"])
+    tuned = load_checkpoint(run_dir.find_checkpoint("DPT", "person", 1), "talker").stats
+    assert np.array_equal(tuned.exp_std, load_checkpoint(talker, "talker").stats.exp_std)
+
+
+def test_style_encoder_of_other_statistics_is_told(workspace, style_encoder, tmp_path, caplog):
+    data = make_data(tmp_path / "data", persons=5)
+    stats = dict(np.load(data / "stats_train.npz"))
+    np.savez(data / "stats_train.npz", **(stats | {"exp_std": 2 * stats["exp_std"]}))
+    main_dpt.main([*dpt_flags(workspace, style_encoder, "--exp_name", "same"), "--max_iter", "1"])
+    assert "other statistics" not in caplog.text
+    flags = dpt_flags(workspace, style_encoder, "--exp_name", "other", "--data_root", str(data), "--batch_size", "2")
+    main_dpt.main([*flags, "--max_iter", "1"])
+    assert "other statistics" in caplog.text
+
+
+def test_style_encoder_must_fit(workspace, style_encoder, capsys):
+    for extra, named in ((["--no_head_pose"], "without head pose"), (["--d_style", "64"], "--d_style 64")):
+        with pytest.raises(SystemExit) as stop:
+            main_dpt.main([*dpt_flags(workspace, style_encoder), *extra, "--max_iter", "1"])
+        assert stop.value.code == 2
+        assert named in capsys.readouterr().err
+
+
+def test_what_was_trained_can_be_used(workspace, style_encoder, talker):
+    rng = np.random.default_rng(0)
+    motion = {"exp": rng.normal(size=(120, 50)), "pose": rng.normal(size=(120, 6))}
+    np.savez(workspace / "motion.npz", **{k: v.astype(np.float32) for k, v in motion.items()})
+    style = workspace / "style.npy"
+    extract_style.main(["--exp_name", "se", "--iter", "2", "-c", str(workspace / "motion.npz"), "-o", str(style)])
+    audio = workspace / "speech.wav"
+    import soundfile
+
+    soundfile.write(audio, speech(1.0), 16_000)
+    demo.main(["--exp_name", "dpt", "--iter", "2", "-a", str(audio), "-s", str(style), "-o", "x.mp4", "--no_video"])
+    result = np.load(next(workspace.glob("output/dpt-*/iter_0000002/x.npz")))
+    assert result["exp"].shape == (25, 50)
+    assert np.isfinite(result["exp"]).all()

@@ -1,0 +1,112 @@
+"""Recording CUDA graphs while other threads go on."""
+
+import threading
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+import torch
+
+from utils.cuda_graph import GraphedStep, recording
+
+ROOT = Path(__file__).resolve().parents[2]
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def test_other_threads_do_not_spoil_a_recording(monkeypatch):
+    """A loader's thread pins batches at any time, which PyTorch's default mode takes for a mistake."""
+    options = {}
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph, **given: options.update(given) or nullcontext())
+    with recording("graph", "pool", "stream"):
+        pass
+    assert options == {"pool": "pool", "stream": "stream", "capture_error_mode": "thread_local"}
+
+
+def test_nothing_is_recorded_in_another_way():
+    folders = ("benchmarks", "datasets", "models", "scripts_for_dataset", "utils", "web")
+    sources = [*ROOT.glob("*.py"), *(path for name in folders for path in (ROOT / name).rglob("*.py"))]
+    assert len(sources) > 100
+    assert [p.name for p in sources if "torch.cuda.graph(" in p.read_text()] == ["cuda_graph.py"]
+
+
+class Imitation:
+    """Of a CUDA graph on a CPU: the recorded step runs once while it is recorded, and again at every replay."""
+
+    def __init__(self, step, weight):
+        self.step, self.weight = step, weight
+
+    def __call__(self, inputs):
+        self.inputs, self.outputs = inputs, self.step(inputs)
+        return self.outputs
+
+    @contextmanager
+    def graph(self, graph, **options):
+        before = self.weight.detach().clone()
+        yield
+        graph.inputs, graph.outputs = self.inputs, self.outputs
+        self.weight.data.copy_(before)  # a GPU computes nothing while it records
+
+    def replay(self):
+        for name, value in self.step(self.inputs).items():
+            self.outputs[name].copy_(value)
+
+    def pool(self):
+        return "pool"
+
+
+def descent():
+    weight = torch.ones(16, device=DEVICE, requires_grad=True)
+
+    def step(inputs):
+        weight.grad = None
+        loss = ((inputs["x"] @ weight[: inputs["x"].shape[1]]) ** 2).mean()
+        loss.backward()
+        with torch.no_grad():
+            weight.sub_(1e-3 * weight.grad)
+        return {"loss": loss.detach()}
+
+    return step, weight
+
+
+def losses(step):
+    """Of steps of two kinds in turn; all are looked at only in the end."""
+    inputs = [torch.full((4, 8 + i % 2), 1.0 + i / 10, device=DEVICE) for i in range(12)]
+    return torch.stack([step({"x": x})["loss"] for x in inputs]).tolist()
+
+
+@pytest.fixture
+def pinning():
+    """Another thread that pins memory all the time, if there is a GPU to pin it for."""
+    done = threading.Event()
+
+    def pin():
+        kept = []
+        while not done.is_set() and DEVICE == "cuda":
+            kept = [*kept[-20:], torch.empty(len(kept) * 100_000 + 1).pin_memory()]
+
+    thread = threading.Thread(target=pin)
+    thread.start()
+    yield
+    done.set()
+    thread.join()
+
+
+def test_recorded_steps_are_the_steps(monkeypatch, pinning):
+    """Gradient descent, eagerly and from graphs of two kinds."""
+    expected = losses(descent()[0])
+    step, weight = descent()
+    if DEVICE == "cpu":
+        imitation = Imitation(step, weight)
+        for name in ("Stream", "current_stream"):
+            monkeypatch.setattr(torch.cuda, name, Mock())
+        monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+        monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
+        monkeypatch.setattr(torch.cuda, "graph", imitation.graph)
+        monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: Imitation(step, weight))
+        graphed = GraphedStep(imitation, [weight])
+    else:
+        graphed = GraphedStep(step, [weight])
+    assert losses(graphed) == pytest.approx(expected, rel=1e-5)
+    assert len(graphed._graphs) == 2
+    assert len(set(expected)) == 12

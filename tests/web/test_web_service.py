@@ -1,0 +1,207 @@
+"""web/service.py: one take with the embedded model, limits, and what visitors may not read."""
+
+import os
+import signal
+import sys
+import time
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from models.app import style_files as motion_style
+from models.exports.motion_export import export
+from tests.support.glb_reader import Glb
+from utils.errors import UserError
+from utils.motion_file import load_motion
+from utils.runs.run_dir import DEFAULT_EXPERIMENT
+from web import app, service
+from web.page import wish_of
+from web.service import INPUT, MAX_SECONDS, Studio, Wish
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory) -> Studio:
+    return Studio.open(DEFAULT_EXPERIMENT, tmp_path_factory.mktemp("results"), "cpu")
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory) -> Path:
+    samples, _ = soundfile.read(INPUT / "audio" / "librivox_austen_0890.flac", dtype="float32")
+    path = tmp_path_factory.mktemp("speech") / "one.wav"
+    soundfile.write(path, samples[:16000], 16000)
+    return path
+
+
+@pytest.fixture(scope="module")
+def take(studio, speech):
+    reports = []
+    made = studio.make(Wish(speech, "smile", steps=2), lambda *report: reports.append(report))
+    assert [share for share, _ in reports] == sorted(share for share, _ in reports) and len(reports) == 4
+    return made
+
+
+def test_a_take_has_everything(take):
+    names = {path.name for path in take.downloads()}
+    assert names == {"take.mp4", "take.glb", "take.wav", "take.usda", "take_skin.jpg", "take.csv", "take_coef.npz",
+                     "take_livelink.csv", "take.zip"}  # fmt: skip
+    assert take.video.stat().st_size > 1000
+    assert take.seconds == pytest.approx(1.0)
+    glb = Glb(take.folder / "take.glb")
+    assert len(glb.array(glb.document["animations"][0]["samplers"][0]["input"])) == 25
+    with zipfile.ZipFile(take.folder / "take.zip") as archive:
+        assert set(archive.namelist()) == names - {"take.zip"}
+
+
+def test_a_style_of_ones_own(studio, speech):
+    mine = studio._style(Wish(speech, motion=INPUT / "motion" / "serious.npz"))
+    bundled = studio._style(Wish(speech, "serious"))
+    other = studio._style(Wish(speech, "big_mouth"))
+    assert np.linalg.norm(mine - bundled) < np.linalg.norm(mine - other)
+
+
+def test_the_style_of_a_video(studio, speech, tmp_path, monkeypatch):
+    """The video is as good as what is tracked in it; MediaPipe's part is replaced by the motion of a bundled file."""
+    motion = load_motion(INPUT / "motion" / "serious.npz")
+    path = tmp_path / "me.mp4"
+    path.touch()
+    monkeypatch.setattr(service, "is_installed", lambda: False)
+    with pytest.raises(UserError, match="MediaPipe is not installed"):
+        studio._style(Wish(speech, motion=path))
+    limits = []
+    monkeypatch.setattr(service, "is_installed", lambda: True)
+
+    def track(given, options, progress=False):
+        limits.append(options.max_seconds)
+        return SimpleNamespace(motion=motion, notes=(), confidence=np.ones(len(motion)))
+
+    monkeypatch.setattr(motion_style, "track_video", track)
+    mine, bundled, other = (studio._style(wish) for wish in (
+        Wish(speech, motion=path), Wish(speech, "serious"), Wish(speech, "big_mouth")))  # fmt: skip
+    assert np.linalg.norm(mine - bundled) < np.linalg.norm(mine - other)
+    assert limits == [service.MAX_VIDEO_SECONDS]
+    motion = replace(motion, exp=motion.exp[:50], pose=motion.pose[:50], source=str(path))
+    with pytest.raises(UserError, match="^me.mp4: 50 frames are too few"):
+        studio._style(Wish(speech, motion=path))
+
+
+def test_a_style_from_a_phones_csv(studio, speech, tmp_path):
+    motion = load_motion(INPUT / "motion" / "smile.npz")
+    (csv,) = export(motion, studio.flame, ("livelink",), tmp_path / "me")
+    mine = studio.style_of_upload(csv)
+    distance = {name: np.linalg.norm(mine - studio._style(Wish(speech, name))) for name in studio.style_names()}
+    assert min(distance, key=distance.get) == "smile"
+
+
+def test_the_sliders_change_the_head(studio, speech):
+    """Larger, longer and narrower are what they say."""
+    size = {}
+    for change in ("none", "large", "long", "narrow"):
+        shape = torch.from_numpy(replace(Wish(speech), **({} if change == "none" else {change: 2.0})).build())[None]
+        with torch.no_grad():
+            head = studio.flame(shape, torch.zeros(1, 50), torch.zeros(1, 6))[0].numpy()
+        size[change] = np.ptp(head[studio.flame.head.masks["face"]], axis=0)
+    assert (size["large"] > size["none"]).all()
+    assert size["long"][1] > size["none"][1] and size["narrow"][0] < size["none"][0]
+
+
+def test_what_may_be_read(studio, take):
+    assert studio.served(take.token, "take.glb") == (take.folder / "take.glb", "model/gltf-binary")
+    assert studio.served(take.token, "take.wav")[1] == "audio/wav"
+    refused = [
+        (take.token, "take.mp4"), (take.token, "../take.glb"), (take.token, "take_coef.npz"), ("..", "take.glb"),
+        (take.token.upper() + "/..", "take.glb"), ("0" * 32, "take.glb"), (take.token[:-1], "take.glb"),
+        (take.token + "\n", "take.glb"), (take.token, "take.glb\n"), (take.token, "/etc/take.wav"),
+    ]  # fmt: skip
+    for token, name in refused:
+        assert studio.served(token, name) is None, (token, name)
+    assert take.folder.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"audio": None}, "record something"),
+        ({"style": "../normal"}, "not a choice"),
+        ({"style": "angry"}, "not a choice"),
+        ({"identity": "../../motion/smile"}, "not a choice"),
+        ({"look": "wood"}, "not a choice"),
+        ({"steps": 0}, "steps"),
+        ({"steps": 10**6}, "steps"),
+        ({"scale_audio": float("nan")}, "audio guidance"),
+        ({"scale_style": 50}, "style guidance"),
+        ({"seed": -1}, "seed"),
+        ({"seed": None}, "seed"),
+        ({"large": 3.1}, "large"),
+        ({"narrow": float("inf")}, "narrow"),
+    ],
+)
+def test_settings_are_checked_here_too(studio, speech, change, message):
+    """The sliders of a page bind only those who use the page."""
+    before = set(studio.results.iterdir())
+    with pytest.raises(UserError, match=message):
+        studio.make(replace(Wish(speech), **change))
+    assert set(studio.results.iterdir()) == before
+
+
+def test_unusable_files_are_named_without_their_folders(studio, tmp_path):
+    (tmp_path / "song.wav").write_bytes(b"RIFF nonsense")
+    np.savez(tmp_path / "m.npz", a=np.zeros(3))
+    (tmp_path / "m.pkl").write_bytes(b"\x80\x04N.")
+    flame = load_motion(INPUT / "motion" / "smile.npz")
+    np.savez(tmp_path / "flame.npz", exp=flame.exp, pose=flame.pose, head_model="FLAME 2020")
+    wishes = [Wish(tmp_path / "song.wav", motion=tmp_path / name) for name in ("m.npz", "m.pkl", "flame.npz")]
+    for wish in (Wish(tmp_path / "song.wav"), *wishes):
+        with pytest.raises(UserError) as raised:
+            studio.make(wish)
+        assert str(tmp_path) not in str(raised.value)
+        assert "song.wav" in str(raised.value) or wish.motion.name in str(raised.value)
+
+
+@pytest.mark.parametrize(("seconds", "message"), [(MAX_SECONDS + 1, "too long"), (0.3, "shorter")])
+def test_length_of_speech(studio, tmp_path, seconds, message):
+    samples = np.random.default_rng(0).normal(0, 0.1, int(seconds * 16000))
+    soundfile.write(tmp_path / "a.wav", samples, 16000)
+    with pytest.raises(UserError, match=message):
+        studio.make(Wish(tmp_path / "a.wav"))
+
+
+def test_old_takes_are_swept(studio, tmp_path):
+    mine = replace(studio, results=tmp_path)
+    old, new, foreign = tmp_path / ("a" * 32), tmp_path / ("b" * 32), tmp_path / "notes"
+    for folder in (old, new, foreign):
+        folder.mkdir()
+    (old / "take.glb").write_bytes(b"x")
+    for folder in (old, foreign):
+        os.utime(folder, (time.time() - 7200,) * 2)
+    assert mine.sweep(3600) == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["b" * 32, "notes"]
+
+
+def test_a_failed_take_leaves_nothing(studio, speech, tmp_path, monkeypatch):
+    mine = replace(studio, results=tmp_path)
+    monkeypatch.setattr("web.service.export", lambda *a, **k: (_ for _ in ()).throw(UserError("no")))
+    with pytest.raises(UserError, match="no"):
+        mine.make(Wish(speech, steps=1))
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_gradio_one_line_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    with pytest.raises(SystemExit) as ended:
+        app.main([])
+    assert ended.value.code == 2 and "requirements-web.txt" in capsys.readouterr().err
+
+
+def test_the_pages_controls_are_a_wish(speech):
+    """Names of controls are names of fields; files come as texts or not at all."""
+    values = {name: getattr(Wish(None), name) for name in Wish.__dataclass_fields__}
+    assert wish_of(values) == Wish(None)
+    assert wish_of(values | {"audio": str(speech), "seed": 3}) == Wish(speech, seed=3)

@@ -1,0 +1,48 @@
+"""JSON that somebody else may have written: whatever is wrong with it, one kind of error."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from utils.errors import UserError
+from utils.reading.array_file import read_bytes
+
+MAX_BYTES = 256 << 20
+
+
+def parse_json(text: str | bytes, source: str) -> dict[str, Any]:
+    """One JSON object.
+
+    Raises:
+        UserError: damaged, nested too deeply, or something else than an object.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError: also no UTF-8, or a number of too many digits
+        raise UserError(f"{source}: not readable JSON ({error}); write or get it again") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{source}: holds {type(value).__name__}, not a JSON object; write or get it again")
+    return value
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        UserError: missing, unreadable, or see `parse_json`.
+    """
+    return parse_json(read_bytes(path, MAX_BYTES), str(path))
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a UTF-8 text.
+
+    Raises:
+        UserError: missing, unreadable, too large, or no text.
+    """
+    try:
+        return read_bytes(path, MAX_BYTES).decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not text in UTF-8 ({error.reason}); write or get it again") from error

@@ -1,0 +1,115 @@
+"""What a head is painted with: colours, gloss, the dark of the mouth, eyes, or a texture image over its UVs."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from utils.errors import UserError
+from utils.heads.head_file import HeadFile
+from utils.heads.head_uv import NO_UV
+from utils.reading.array_file import read_bytes
+
+IMAGES = ("PNG", "JPEG", "BMP")  # not WEBP: opening one takes memory for the size it claims, before it is known
+MAX_SIDE, MAX_BYTES = 8192, 256 << 20  # of a texture: pixels, bytes of the file
+CLAY = (0.80, 0.73, 0.69)  # sRGB, for heads without colours
+
+# Gloss by region (mask name); the rest is matte.
+GLOSS = {"teeth": 0.30, "tongue": 0.25, "lips": 0.10}
+EYE = 2.0  # "gloss" of eyeballs: EYE + angle from the gaze axis in radians; the shader paints iris and pupil from it
+GAZE_DOWN = 0.085  # tangent
+
+# Metres behind the lips in which the light in the mouth falls to 1/e: walls; parts that face the light reach deeper.
+MOUTH_DEPTH, SHADED_PARTS = 0.011, {"tongue": 0.017, "teeth": 0.032}
+
+
+@dataclass(frozen=True)
+class Skin:
+    """The drawn mesh's constant part; its N vertices repeat the head's V where the texture has seams."""
+
+    expand: np.ndarray  # (N,) index of the head's vertex
+    faces: np.ndarray  # (F, 3) into N
+    paint: np.ndarray  # (N, 4) float32: sRGB, gloss
+    uv: np.ndarray | None = None  # (N, 2)
+    image: np.ndarray | None = None  # (h, w, 3) uint8
+
+
+def painted(head: HeadFile) -> Skin:
+    """The head in its own colours, or in clay."""
+    n = len(head.v_template)
+    paint = np.zeros((n, 4), np.float32)
+    paint[:, :3] = CLAY if head.vertex_colours is None else head.vertex_colours
+    paint[:, :3] *= _mouth_shade(head)[:, None]
+    paint[:, 3] = _gloss(head)
+    return Skin(np.arange(n), head.faces, paint)
+
+
+def textured(head: HeadFile, path: Path) -> Skin:
+    """Split the vertices at the texture's seams: one drawn vertex per (vertex, uv) pair in use."""
+    if head.uv is None or head.ft is None:
+        raise UserError(f"--texture {path}: {NO_UV}")
+    image = read_image(path)
+    pairs = np.stack([head.faces.ravel(), np.asarray(head.ft).ravel()], axis=1)
+    unique, inverse = np.unique(pairs, axis=0, return_inverse=True)
+    paint = np.ones((len(unique), 4), np.float32)
+    paint[:, 3] = _gloss(head)[unique[:, 0]]
+    uv = np.asarray(head.uv, np.float32)[unique[:, 1]]
+    return Skin(unique[:, 0], inverse.reshape(-1, 3), paint, uv, image)
+
+
+def _gloss(head: HeadFile) -> np.ndarray:
+    """(V,) gloss, or EYE + angle from the gaze axis for eyeballs. They look along +z in the template, and down a little
+    (GAZE_DOWN), into the middle of the open lids."""
+    gloss = np.zeros(len(head.v_template), np.float32)
+    for name, value in GLOSS.items():
+        if name in head.masks:
+            gloss[head.masks[name]] = value
+    for name in ("left_eyeball", "right_eyeball"):
+        if head.masks.get(name, np.zeros(0)).any():
+            ball = head.v_template[head.masks[name]]
+            ray = ball - (ball.max(axis=0) + ball.min(axis=0)) / 2
+            across = np.hypot(ray[:, 0], ray[:, 1] + GAZE_DOWN * ray[:, 2])
+            gloss[head.masks[name]] = EYE + np.arctan2(across, ray[:, 2])
+    return gloss
+
+
+def _mouth_shade(head: HeadFile) -> np.ndarray:
+    """(V,) factor on the colour: 1 outside, falling with the depth behind the lips inside the mouth (occlusion)."""
+    shade = np.ones(len(head.v_template), np.float32)
+    inside, lips = head.masks.get("mouth_interior"), head.masks.get("lips")
+    if inside is not None and lips is not None and lips.any():
+        z = head.v_template[:, 2]
+        falloff = np.full(len(shade), MOUTH_DEPTH)
+        for part in SHADED_PARTS.keys() & head.masks.keys():
+            falloff[head.masks[part]] = SHADED_PARTS[part]
+        depth = np.maximum(np.quantile(z[lips], 0.8) - z[inside], 0.0)
+        shade[inside] = np.exp(-depth / falloff[inside] / 2)  # the shader squares colours
+    return shade
+
+
+def read_image(path: Path) -> np.ndarray:
+    """An image as uint8 (H, W, 3) RGB; its size is checked before it is unpacked.
+
+    Raises:
+        UserError: missing, no png, jpg or bmp, damaged, or of more than 8192 pixels a side.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    if not path.is_file():
+        raise UserError(f"--texture {path}: no such image; check the path")
+    try:
+        with Image.open(io.BytesIO(read_bytes(path, MAX_BYTES)), formats=IMAGES) as image:
+            if max(image.size) > MAX_SIDE:
+                width, height = image.size
+                raise UserError(
+                    f"--texture {path}: has {width} x {height} pixels, at most {MAX_SIDE} a side; shrink it"
+                )
+            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    except UserError:
+        raise
+    except Exception as error:  # each of Pillow's readers has its own exceptions for a damaged file
+        reason = "of no known kind" if isinstance(error, UnidentifiedImageError) else error
+        raise UserError(f"--texture {path}: not a readable image ({reason}); give a png or jpg") from error

@@ -1,0 +1,4 @@
+"""Pages and tables of results.
+
+To add an element of a page: html_page.py.
+"""

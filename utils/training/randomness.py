@@ -1,0 +1,53 @@
+"""The random numbers of a training run."""
+
+from __future__ import annotations
+
+import random as python_random
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Randomness:
+    """All random numbers of a run. `host`: decisions the CPU takes; `device`: noise, drawn where it is used; `common`:
+    decisions on which work a step does, alike in all processes, lest they wait for one another.
+
+    `begin(step)` seeds these two, and the global ones (dropout; layer drop and SpecAugment in the audio encoder), from
+    (seed, step, process). So a resumed step draws what it would have drawn, whatever happened between.
+    """
+
+    def __init__(self, seed: int, device: torch.device | str, process: int = 0) -> None:
+        self.seed, self.process = seed, process
+        self.host, self.common = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed)
+        self.device = torch.Generator(device).manual_seed(seed)
+
+    def begin(self, step: int) -> None:
+        """Seed everything for a training step."""
+        mixed = _mix(_mix(_mix(self.seed) + step) + self.process)
+        self.host.manual_seed(mixed)
+        self.common.manual_seed(_mix(_mix(self.seed) + step))
+        self.device.manual_seed(mixed)
+        # Not torch.manual_seed: without a GPU it notes a traceback at every call, for a GPU that may come.
+        torch.default_generator.manual_seed(mixed + 1)
+        if self.device.device.type == "cuda":
+            torch.cuda.default_generators[torch.cuda.current_device()].manual_seed(mixed + 1)
+        np.random.seed(mixed % 2**32)  # noqa: NPY002 (SpecAugment in transformers draws from here)
+        python_random.seed(mixed)
+
+    def state(self) -> dict[str, Tensor]:
+        return {"host": self.host.get_state(), "common": self.common.get_state(), "device": self.device.get_state()}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        self.host.set_state(state["host"].cpu())
+        self.common.set_state(state["common"].cpu())
+        self.device.set_state(state["device"].cpu())
+
+
+def _mix(x: int) -> int:
+    """A well-spread 63 bit number (the finaliser of splitmix64)."""
+    mask = 2**64 - 1
+    x = (x + 0x9E3779B97F4A7C15) & mask
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & mask
+    return (x ^ (x >> 31)) >> 1

@@ -1,0 +1,184 @@
+"""What every run needs: its flags and its folder."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from utils.atomic import atomic_path
+from utils.errors import UserError
+from utils.reading.json_file import read_json
+from utils.runs.checkpoint import load_checkpoint
+from utils.runs.run_dir import find_run, find_runs, iter_name, new_run, saved_steps
+from utils.training.trainer import TrainerConfig
+
+log = logging.getLogger(__name__)
+# Flags that may differ between a run and its continuation by the same command.
+_PRACTICAL = ("resume", "fresh", "dry_run", "num_workers", "device", "mode", "iter", "cuda_graph", "preload")
+_KINDS = {"SE": "style_encoder", "DPT": "talker"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(TrainerConfig):
+    """Flags that both training scripts share: the run's own, and the loop's."""
+
+    exp_name: str
+    """Name of the run; its folder gets a time stamp."""
+    data_root: Path = Path("datasets/HDTF_TFHP/lmdb")
+    """Folder of the LMDB data set, with train.txt, val.txt and test.txt beside it."""
+    stats_file: Path = Path("stats_train.npz")
+    """Statistics, relative to data_root."""
+    mode: str = "train"
+    """train or test."""
+    iter: int = 100_000
+    """Iteration to test."""
+    batch_size: int = 16
+    """Items per batch and process."""
+    num_workers: int = 4
+    """Processes that read data."""
+    seed: int = 0
+    """Seed of weights, data order, noise and dropout."""
+    device: str = "auto"
+    """cuda, cpu, or auto."""
+    precision: str = "fp32"
+    """Of matrix products: fp32, tf32 (about three digits), bf16 or fp16 (autocast; losses stay in single precision)."""
+    tf32: bool = False
+    """The same as --precision tf32."""
+    compile: bool = False
+    """Compile the network with torch.compile."""
+    cuda_graph: bool = False
+    """Replay each training step from a captured CUDA graph: faster where launching kernels is what takes the time."""
+    preload: bool = False
+    """Keep the training set decoded in device memory (about 0.2 GB an hour) instead of reading it with workers."""
+    resume: bool = False
+    """Continue the newest run of this name even if other flags have changed. The same command continues without it."""
+    fresh: bool = False
+    """Begin a new run although the same command left an unfinished one."""
+    freeze: str | None = None
+    """Parts of the network that are not trained: names of modules, separated by commas."""
+    dry_run: bool = False
+    """Print the configuration, sizes, and a step's time and memory; write nothing."""
+
+    @property
+    def matmul_precision(self) -> str:
+        return "tf32" if self.tf32 and self.precision == "fp32" else self.precision
+
+
+@dataclass(frozen=True)
+class OpenedRun:
+    """A run's folder, and the checkpoint to continue from, if any."""
+
+    folder: Path
+    resumed: Path | None
+
+
+@contextlib.contextmanager
+def open_run(kind: str, config: RunConfig, resolved: dict[str, Any]) -> Iterator[OpenedRun]:
+    """The run to continue, or a new one, held until the end: no other process can train in its folder meanwhile.
+
+    The newest unfinished run of this name with the same configuration is continued; with `--resume` the newest of this
+    name, with whatever configuration. `config.json` says what a run was started with.
+
+    Raises:
+        UserError: `--resume` without a run or a checkpoint of that name, or while it is running.
+    """
+    folder = _run_to_continue(kind, config, resolved)
+    if folder is None:
+        folder = new_run(kind, config.exp_name)
+        log.info("writing to %s", folder)
+    lock = _lock(folder)
+    if lock is None:
+        raise UserError(f"{folder.name}: another process is training it; end that one, or use another --exp_name")
+    with lock:
+        for leftover in (folder / "checkpoints").glob(".*.tmp*"):
+            leftover.unlink()
+        resumed = _last_usable(folder, _KINDS[kind])
+        with atomic_path(folder / "config.json") as temporary:
+            temporary.write_text(json.dumps(resolved, indent=2) + "\n")
+        try:
+            yield OpenedRun(folder, resumed)
+        finally:
+            if not _has_results(folder):
+                shutil.rmtree(folder)
+
+
+def _has_results(run: Path) -> bool:
+    """Whether a run got anywhere; one that ended with the checks before the first step did not."""
+    return any(p.is_file() and p.name not in ("config.json", "lock") for p in run.rglob("*"))
+
+
+def _run_to_continue(kind: str, config: RunConfig, resolved: dict[str, Any]) -> Path | None:
+    if config.resume:
+        run = find_run(kind, config.exp_name)
+        if not saved_steps(run):
+            raise UserError(f"--resume: {run.name} has no checkpoint yet; start it without --resume")
+        for flag, (then, now) in _differences(run, resolved).items():
+            log.info("--resume: %s was %s, is now %s", flag, then, now)
+        return run
+    for run in [] if config.fresh else find_runs(kind, config.exp_name):
+        unfinished = max(saved_steps(run), default=0) < config.max_iter
+        differing = _differences(run, resolved)
+        if unfinished and not differing and not _is_locked(run):
+            return run
+        if unfinished and differing:
+            log.info("%s is unfinished but not continued: %s differ; --resume would", run.name, ", ".join(differing))
+    return None
+
+
+def _differences(run: Path, resolved: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Flags whose values were others when the run was started -> (then, now)."""
+    try:
+        then = _flags(read_json(run / "config.json"))
+    except (UserError, AttributeError):
+        return {"config.json": ("unreadable", "")}
+    now = _flags(_plain(resolved))
+    names = [name for name in {**then, **now} if name not in _PRACTICAL]
+    return {f"--{n}": (then.get(n), now.get(n)) for n in names if then.get(n) != now.get(n)}
+
+
+def _flags(groups: dict[str, Any]) -> dict[str, Any]:
+    """All flags of all groups; AttributeError if a group is none."""
+    return {name: value for group in groups.values() for name, value in group.items()}
+
+
+def _plain(resolved: dict[str, Any]) -> dict[str, Any]:
+    return json.loads(json.dumps(resolved))
+
+
+def _last_usable(run: Path, kind: str) -> Path | None:
+    """The newest checkpoint that can be read."""
+    for step in sorted(saved_steps(run), reverse=True):
+        path = run / "checkpoints" / f"{iter_name(step)}.pt"
+        try:
+            load_checkpoint(path, kind)
+        except UserError as error:
+            log.warning("%s; going back to the checkpoint before", error)
+            continue
+        log.info("continuing %s from step %d", run.name, step)
+        return path
+    return None
+
+
+def _lock(run: Path) -> IO | None:
+    """Hold the run's lock file; the system lets go of it however the process ends. None: somebody else holds it."""
+    file = (run / "lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
+def _is_locked(run: Path) -> bool:
+    lock = _lock(run)
+    if lock is not None:
+        lock.close()
+    return lock is None
