@@ -15,7 +15,7 @@ needs() { # soname, Debian package
 }
 
 if [ "$(uname -s)" != Linux ]; then
-    echo "not Linux: rendering needs EGL or OSMesa; install one of them yourself" >&2
+    echo "not Linux: rendering needs EGL, OpenGL and their drivers; install them yourself" >&2
     exit 0
 fi
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 
+import moderngl
 import numpy as np
 import pytest
 
@@ -51,22 +52,18 @@ def test_bad_flag(refused, no_generation, extra, expected):
 
 
 def test_no_opengl_is_found_before_generation(refused, no_generation, monkeypatch):
-    def broken(name):
-        raise AttributeError("'NoneType' object has no attribute 'eglQueryDevicesEXT'")
+    def broken(**wanted):
+        raise Exception("eglInitialize failed (0x3001)")
 
-    utils.rendering.gl_context.open_gl.cache_clear()
-    monkeypatch.setattr(utils.rendering.gl_context, "_make_context", broken)
+    monkeypatch.setattr(utils.rendering.gl_context, "open_gl", utils.rendering.gl_context.open_gl.__wrapped__)
+    monkeypatch.setattr(moderngl, "create_context", broken)
     refused(demo.main, DEMO, "OpenGL", "apt-get install", "--no_video")
-    utils.rendering.gl_context.open_gl.cache_clear()
 
 
 def test_no_opengl_library_at_all(refused, no_generation, monkeypatch):
-    utils.rendering.gl_context.open_gl.cache_clear()
-    monkeypatch.delenv("PYOPENGL_PLATFORM", raising=False)
-    monkeypatch.setattr(utils.rendering.gl_context, "working_egl_device", lambda: None)
-    monkeypatch.setattr(utils.rendering.gl_context.ctypes.util, "find_library", lambda name: None)
+    monkeypatch.setattr(utils.rendering.gl_context, "open_gl", utils.rendering.gl_context.open_gl.__wrapped__)
+    monkeypatch.setattr(utils.rendering.gl_context, "LIBRARIES", {"libegl": "libNoEGL.so.1", "libgl": "libGL.so.1"})
     refused(demo.main, DEMO, "OpenGL", "apt-get install")
-    utils.rendering.gl_context.open_gl.cache_clear()
 
 
 def test_full_disk_is_found_before_generation(refused, no_generation, monkeypatch):

@@ -2,12 +2,11 @@
 
 Matte clay look (shaders/) or a texture image, five directional lights, 4x multisampled edges. The camera is set
 from the head file's own template, so any head fills the picture alike. Per frame only the vertex buffer changes.
-OpenGL is called directly (mesh_drawing.py); the tests hold the pictures against pyrender.
+moderngl draws (mesh_drawing.py); the tests hold the pictures against pyrender.
 """
 
 from __future__ import annotations
 
-import weakref
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,8 +17,9 @@ import scipy.sparse
 
 from utils.errors import UserError
 from utils.heads.head_file import HeadFile
-from utils.rendering.gl_context import on_gl_thread, open_gl
+from utils.rendering.gl_context import on_gl_thread
 from utils.rendering.head_paint import painted, textured
+from utils.rendering.mesh_drawing import MeshDrawing, Stage
 
 FIELD_OF_VIEW = 18.0  # degrees; a portrait lens: little perspective distortion
 MARGIN = 1.10  # free space around the head, room for its motion
@@ -84,7 +84,7 @@ class Renderer:
         self._normals = VertexNormals(head.faces, len(head.v_template))
         self._skin = textured(head, Path(self.style.texture)) if self.style.texture else painted(head)
         self._camera = frame_head(head.v_template, self.style.fov)
-        self._drawing = None  # made on the OpenGL thread with the first frame
+        self._drawing: MeshDrawing | None = None  # made on the OpenGL thread with the first frame
 
     def frames(self, vertices: np.ndarray) -> Iterator[np.ndarray]:
         """vertices (T, V, 3) metres, y up, face towards +z -> T pictures uint8 (size, size, 3) RGB.
@@ -104,27 +104,19 @@ class Renderer:
             yield pending.popleft().result()
 
     def _draw(self, vertices: np.ndarray) -> np.ndarray:
-        open_gl()
         if self._drawing is None:
             self._drawing = self._make_drawing()
         data = np.hstack([vertices, self._normals(vertices)])[self._skin.expand]
         return self._drawing.draw(np.ascontiguousarray(data, np.float32))
 
-    def _make_drawing(self):
-        from utils.rendering.mesh_drawing import (  # imports OpenGL, whose platform must have been chosen
-            MeshDrawing,
-            Stage,
-        )
-
+    def _make_drawing(self) -> MeshDrawing:
         (near, far), pose = self._camera
         lights = tuple((-np.array(towards) / np.linalg.norm(towards), *rest) for towards, *rest in LIGHTS)
         background = (0.0, 0.0, 0.0) if self.style.black_bg else (1.0, 1.0, 1.0)
         stage = Stage(
             np.linalg.inv(pose), perspective(near, far, self.style.fov), lights, AMBIENT, background, self.style.size
         )
-        drawing = MeshDrawing(self._skin, stage)
-        weakref.finalize(self, on_gl_thread, drawing.close).atexit = False  # a process's end frees all anyway
-        return drawing
+        return MeshDrawing(self._skin, stage)
 
 
 def perspective(near: float, far: float, fov: float = FIELD_OF_VIEW) -> np.ndarray:

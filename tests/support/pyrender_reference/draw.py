@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.heads.head_file import load_head_file
-from utils.rendering.gl_context import choose_platform
+from utils.rendering.gl_context import on_gl_thread, open_gl
 from utils.rendering.head_paint import painted, textured
 from utils.rendering.renderer import AMBIENT, FIELD_OF_VIEW, LIGHTS, VertexNormals, frame_head
 
@@ -50,7 +50,8 @@ def facing(towards: np.ndarray) -> np.ndarray:
 
 def main(vertices: str, size: str, pictures: str, texture: str | None = None) -> None:
     """Draw every row of the vertices file."""
-    choose_platform()
+    on_gl_thread(open_gl).result()  # chooses EGL_DEVICE_ID
+    os.environ["PYOPENGL_PLATFORM"] = "egl"
     os.environ.setdefault("PYGLET_HEADLESS", "1")
     import pyrender
     import pyrender.renderer

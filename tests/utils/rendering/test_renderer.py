@@ -1,17 +1,21 @@
 """Pictures of heads: framing, lights, colours, the fast vertex update against a rebuilt scene, and threads."""
 
 import dataclasses
-import subprocess
+import gc
+import os
 import sys
 import threading
+from types import SimpleNamespace
 
+import moderngl
 import numpy as np
 import pytest
 
 from models.heads.flame import load_flame
 from utils.errors import UserError
 from utils.heads.head_file import load_head_file
-from utils.rendering import renderer
+from utils.rendering import gl_context, renderer
+from utils.rendering.gl_context import on_gl_thread
 from utils.rendering.renderer import Renderer, RenderStyle, VertexNormals, frame_head
 
 SIZE = 128
@@ -20,6 +24,15 @@ SIZE = 128
 @pytest.fixture(scope="module")
 def head():
     return load_head_file()
+
+
+@pytest.fixture
+def fresh_gl(monkeypatch):
+    """`open_gl` opens anew; monkeypatch, which afterwards gives EGL_DEVICE_ID back."""
+    monkeypatch.setattr(gl_context, "open_gl", gl_context.open_gl.__wrapped__)
+    monkeypatch.setenv("EGL_DEVICE_ID", "")
+    monkeypatch.delenv("EGL_DEVICE_ID")
+    return monkeypatch
 
 
 def posed(jaw: float = 0.0, yaw: float = 0.0, smile: float = 0.0) -> np.ndarray:
@@ -217,20 +230,44 @@ def test_camera_stands_before_the_head():
     np.testing.assert_allclose(pose[:3, :3], np.eye(3))
 
 
-def test_without_opengl_the_packages_are_named(head):
-    """In a process of its own: the platform of PyOpenGL can be chosen only once."""
-    script = """
-import ctypes, ctypes.util
-from utils.rendering import gl_context
-def missing(*args, **kwargs): raise OSError("no library")
-ctypes.CDLL, ctypes.util.find_library = missing, lambda name: None
-assert gl_context.working_egl_device() is None
-try:
-    gl_context.choose_platform()
-except gl_context.UserError as error:
-    assert "libegl1 libgl1 libxrender1" in str(error) and "libosmesa6" in str(error), error
-    print("named")
-"""
-    environment = {k: v for k, v in __import__("os").environ.items() if k not in ("PYOPENGL_PLATFORM", "EGL_DEVICE_ID")}
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60)
-    assert done.stdout.strip() == "named", done.stderr
+def test_without_opengl_the_packages_are_named(fresh_gl):
+    fresh_gl.setattr(gl_context, "LIBRARIES", {"libegl": "libNoEGL.so.1", "libgl": "libGL.so.1"})
+    with pytest.raises(UserError, match="libNoEGL.*libegl1 libgl1 libxrender1"):
+        gl_context.open_gl()
+
+
+def test_without_moderngl_it_is_named(fresh_gl):
+    fresh_gl.setitem(sys.modules, "moderngl", None)
+    with pytest.raises(UserError, match="moderngl is not installed; pip install"):
+        gl_context.open_gl()
+
+
+def test_the_first_device_that_works_is_taken(fresh_gl):
+    """Devices that give no context are passed over, unless EGL_DEVICE_ID names one."""
+    tried = []
+
+    def second_only(device_index: int, **wanted):
+        tried.append(device_index)
+        if device_index != 1:
+            raise Exception(f"no context on {device_index}")
+        return SimpleNamespace(info={"GL_RENDERER": "a card"}, version_code=330)
+
+    fresh_gl.setattr(moderngl, "create_context", second_only)
+    gl_context.open_gl()
+    assert tried == [0, 1] and os.environ["EGL_DEVICE_ID"] == "1"
+    fresh_gl.setenv("EGL_DEVICE_ID", "5")
+    with pytest.raises(UserError, match="no context on 5"):
+        gl_context.open_gl()
+    assert tried == [0, 1, 5]
+
+
+def test_a_dropped_drawing_is_freed(head):
+    """Whichever thread drops a renderer, the next one to be made frees its buffers."""
+    draw(head, head.v_template)
+    gc.collect()
+    context = on_gl_thread(gl_context.open_gl).result()
+    left = len(context.objects)
+    assert left >= 7  # 3 buffers, 2 programs, 2 arrays
+    kept = Renderer(head, RenderStyle(size=SIZE))
+    next(kept.frames(head.v_template[None]))
+    assert len(context.objects) == 0
