@@ -51,11 +51,7 @@ def read_motion(args) -> Motion:
     motion = load_motion(args.motion)
     if args.coef is not None:
         motion = replace(motion, shape=load_shape(args.coef))
-    if args.no_head:
-        pose = motion.pose.copy()
-        pose[:, :3] = 0
-        motion = replace(motion, pose=pose)
-    return motion
+    return motion.without_head_motion() if args.no_head else motion
 
 
 def output_stem(args) -> Path:

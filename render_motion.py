@@ -8,8 +8,6 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from models.app.head_film import HeadFilm
 from models.heads.flame import Flame, load_flame
 from utils.atomic import check_output
@@ -55,9 +53,8 @@ def read_motions(args) -> list[Motion]:
     found = []
     for path in args.motions:
         motion = load_motion(path)
-        shape = given if given is not None else motion.shape
-        pose = motion.pose * np.array([0, 0, 0, 1, 1, 1], np.float32) if args.no_head else motion.pose
-        found.append(replace(motion, pose=pose, shape=np.zeros(100, np.float32) if shape is None else shape))
+        motion = motion.without_head_motion() if args.no_head else motion
+        found.append(motion if given is None else replace(motion, shape=given))
     return found
 
 

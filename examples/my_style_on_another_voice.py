@@ -12,8 +12,6 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import numpy as np
-
 from models.app.head_film import HeadFilm
 from models.app.sampling_flags import FEW_STEPS, own_sampling
 from models.app.style_files import encoder_of, style_from_file
@@ -64,8 +62,7 @@ def main(argv: list[str] | None = None) -> None:
 
     # Speech in this style, on the same person's head if the file says what it looks like.
     speech, config = load_audio(args.speech), own_sampling(animator.model.config, args.steps)
-    shape = np.zeros(100, np.float32) if mine.shape is None else mine.shape
-    (motion,) = animator(speech, shape, style, config, [args.seed])
+    (motion,) = animator(speech, mine.shape_or_average, style, config, [args.seed])
 
     # The video, and the files for other programs.
     film.write(args.output, [motion], len(motion), speech, f"{args.speech.name}, style of {args.motion.name}")

@@ -1,6 +1,8 @@
 """Motion and shape files: npz with `exp` (T, >=50), `pose` (T, 6), `shape`; npy with a shape."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +13,8 @@ from utils.errors import UserError
 from utils.reading.array_file import read_npy, read_npz
 from utils.timebase import FPS
 
-SHAPE_SIZES = (
-    N_SHAPE,
-    300,
-    400,
-)  # ours; all of FLAME 2020/2023's identity; identity ++ expression. The first 100 count.
+# Ours; all of FLAME 2020/2023's identity; identity ++ expression. The first 100 count.
+SHAPE_SIZES = (N_SHAPE, 300, 400)
 
 
 @dataclass(frozen=True)
@@ -31,9 +30,25 @@ class Motion:
     def __len__(self) -> int:
         return len(self.exp)
 
+    @property
+    def shape_or_average(self) -> np.ndarray:
+        """(100,) float32: the shape, or the average head's, which is 0, if the motion has none."""
+        return np.zeros(N_SHAPE, np.float32) if self.shape is None else self.shape
+
+    def cut(self, frames: int | slice) -> Motion:
+        """The first `frames` frames, or those of a slice."""
+        kept = frames if isinstance(frames, slice) else slice(frames)
+        return replace(self, exp=self.exp[kept], pose=self.pose[kept])
+
+    def without_head_motion(self) -> Motion:
+        """The same face and jaw on a head that does not turn: pose[:, :3] is 0."""
+        pose = self.pose.copy()
+        pose[:, :3] = 0
+        return replace(self, pose=pose)
+
     def save(self, path: str | Path, extra: dict[str, np.ndarray] | None = None) -> None:
-        """Write an npz with keys exp, pose and, if known, shape; with a known head model also fps, source and it;
-        and whatever `extra` names."""
+        """Write an npz with exp, pose, the shape if there is one, and the arrays of `extra`; if the head model is
+        known, also head_model, fps and source."""
         arrays = {"exp": self.exp, "pose": self.pose, **(extra or {})}
         if self.shape is not None:
             arrays["shape"] = self.shape
@@ -42,6 +57,12 @@ class Motion:
             arrays |= {"fps": np.float32(FPS), **{key: np.array(text) for key, text in origin.items()}}
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **arrays)
+
+
+def joined(pieces: list[Motion]) -> Motion:
+    """Consecutive pieces as one motion, with the shape of the first."""
+    exp, pose = (np.concatenate([getattr(piece, name) for piece in pieces]) for name in ("exp", "pose"))
+    return replace(pieces[0], exp=exp, pose=pose)
 
 
 def load_motion(path: str | Path) -> Motion:

@@ -10,7 +10,7 @@ import shutil
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -270,8 +270,7 @@ def _reported(motion: Motion, report: Report) -> Iterator[Motion]:
     """The motion in pieces of a second, each of which is reported when it is about to be drawn."""
     for start in range(0, len(motion), FPS):
         report(DRAWING + (EXPORTING - DRAWING) * start / len(motion), "drawing")
-        piece = slice(start, start + FPS)
-        yield replace(motion, exp=motion.exp[piece], pose=motion.pose[piece])
+        yield motion.cut(slice(start, start + FPS))
 
 
 def _archive(folder: Path) -> None:

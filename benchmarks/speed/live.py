@@ -30,8 +30,7 @@ from models.generation.windows import GenerationConfig
 from models.heads.mouth import opening_mm
 from utils.config import UserParser
 from utils.errors import cli
-from utils.media.frame_writers import joined
-from utils.motion_file import Motion
+from utils.motion_file import Motion, joined
 from utils.timebase import FPS, SAMPLE_RATE
 
 HOPS = (0.2, 0.4, 0.6, 1.0, 2.0, 4.0)

@@ -14,18 +14,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.report import text_table, write_json
 from benchmarks.subject import INPUT
-from models.app.head_film import vertices
+from models.heads.decode import motion_vertices
 from models.heads.flame import load_flame
 from utils.config import UserParser
 from utils.errors import UserError, cli
 from utils.media.video import write_video
-from utils.motion_file import Motion, load_motion
+from utils.motion_file import load_motion
 from utils.rendering.renderer import Renderer, RenderStyle
 from utils.runs.run_dir import ROOT
 from utils.timebase import FPS
@@ -45,9 +46,8 @@ def timed(work: Callable[[], object], n_frames: int, repeats: int) -> dict[str, 
 def moving_head(n_frames: int) -> tuple[np.ndarray, object]:
     """Vertices (n, V, 3) of the bundled motion, and the head."""
     flame, motion = load_flame(None), load_motion(INPUT / "motion" / "normal.npz")
-    n = min(n_frames, len(motion))
-    cut = Motion(motion.exp[:n], motion.pose[:n], np.zeros(100, np.float32))
-    return np.concatenate(list(vertices(flame, cut))), flame.head
+    cut = replace(motion.cut(n_frames), shape=None)
+    return np.concatenate(list(motion_vertices(flame, cut))), flame.head
 
 
 def measure(size: int, n_frames: int, repeats: int) -> dict[str, dict[str, float]]:

@@ -89,7 +89,7 @@ def compare(cinema: Cinema, case: Case, true: Motion, tracked: TrackedVideo) -> 
     """Figures of one film."""
     n_frames = min(len(true), len(tracked.motion))
     shape = load_shape(INPUT / "coef" / f"{case.scene.identity}.npy")
-    a, b = (replace(m, exp=m.exp[:n_frames], pose=m.pose[:n_frames], shape=shape) for m in (true, tracked.motion))
+    a, b = (replace(m.cut(n_frames), shape=shape) for m in (true, tracked.motion))
     mouths = [opening_mm(cinema.flame, motion) for motion in (a, b)]
     names = cinema.flame.head.exp_names
     figures = {"confidence": float(tracked.confidence.mean()), "lag": lag(*mouths)}

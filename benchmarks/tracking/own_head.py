@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.app.head_film import vertices
+from models.heads.decode import motion_vertices
 from models.heads.flame import Flame, load_flame
 from scripts_for_dataset.synthetic.motion import Speech, speech_motion
 from scripts_for_dataset.synthetic.style import sample_style
@@ -58,7 +58,7 @@ class Cinema:
         """Pictures uint8 (size, size, 3) of a motion on the scene's identity."""
         self._prepare(scene)
         shape = load_shape(INPUT / "coef" / f"{scene.identity}.npy")
-        for chunk in vertices(self._dressed, replace(motion, shape=shape)):
+        for chunk in motion_vertices(self._dressed, replace(motion, shape=shape)):
             yield from self._renderer.frames(chunk)
 
     def watch(self, motion: Motion, scene: Scene) -> Sightings:
@@ -97,8 +97,7 @@ def babble(n_frames: int, seed: int) -> Motion:
 
 def bundled(name: str, n_frames: int | None = None) -> Motion:
     """The first frames of a motion in demo/input/motion."""
-    motion = load_motion(INPUT / "motion" / f"{name}.npz")
-    return replace(motion, exp=motion.exp[:n_frames], pose=motion.pose[:n_frames])
+    return load_motion(INPUT / "motion" / f"{name}.npz").cut(slice(n_frames))
 
 
 def fixture() -> dict[str, np.ndarray]:

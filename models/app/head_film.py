@@ -6,26 +6,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
+from models.heads.decode import motion_vertices
 from models.heads.flame import Flame
 from utils.errors import UserError
 from utils.media.panels import Panel, captioned, side_by_side
 from utils.motion_file import Motion
 from utils.rendering.looks import pivot, seen_from
 from utils.timebase import FPS, SAMPLE_RATE
-
-CHUNK = 100  # frames decoded to vertices at a time
-
-
-def vertices(flame: Flame, motion: Motion) -> Iterator[np.ndarray]:
-    """Vertices (n, V, 3) of a motion, a chunk of frames at a time."""
-    exp, pose, shape = (torch.from_numpy(x) for x in (motion.exp, motion.pose, motion.shape))
-    for e, p in zip(exp.split(CHUNK), pose.split(CHUNK)):
-        with torch.no_grad():  # not around the yield: several of these run in turn, and would undo each other's
-            chunk = flame(shape.expand(len(e), -1), e, p).numpy()
-        yield chunk
 
 
 class HeadFilm:
@@ -56,7 +45,7 @@ class HeadFilm:
     def frames(self, motions: Iterable[Motion]) -> Iterator[np.ndarray]:
         """Pictures uint8 (size, size, 3) of a motion given in pieces."""
         for motion in motions:
-            for chunk in vertices(self.flame, motion):
+            for chunk in motion_vertices(self.flame, motion):
                 yield from self.renderer.frames(seen_from(chunk, *self.view))
 
     def write(

@@ -14,8 +14,8 @@ import numpy as np
 from models.app.head_film import HeadFilm
 from models.generation.live import LiveTalker
 from utils.errors import UserError
-from utils.media.frame_writers import LINE_SUFFIXES, STDOUT, LineWriter, joined
-from utils.motion_file import Motion
+from utils.media.frame_writers import LINE_SUFFIXES, STDOUT, LineWriter
+from utils.motion_file import Motion, joined
 from utils.timebase import SAMPLE_RATE
 
 log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +17,8 @@ from models.generation.animator import Animator
 from models.generation.windows import GenerationConfig
 from utils.atomic import check_output
 from utils.errors import UserError
-from utils.media.frame_writers import joined
 from utils.media.panels import AUDIO_NAME
-from utils.motion_file import Motion
+from utils.motion_file import Motion, joined
 
 log = logging.getLogger(__name__)
 BYTES_PER_VIDEO_FRAME, BYTES_PER_MOTION_FRAME = 10_000, 250  # to see in advance whether the disk has room
@@ -167,6 +166,4 @@ class Speaker:
 
     def posed(self, motion: Motion) -> Motion:
         """The motion, without its head rotation if that is wanted."""
-        if not self.no_head:
-            return motion
-        return replace(motion, pose=motion.pose * np.array([0, 0, 0, 1, 1, 1], np.float32))
+        return motion.without_head_motion() if self.no_head else motion

@@ -16,13 +16,13 @@ import numpy as np
 import torch
 
 from models.exports.arkit_pairs import Pairs, find_pairs
+from models.heads.decode import vertex_pieces
 from models.heads.flame import Flame, load_flame
 from utils.exports.arkit import BLEND_SHAPES, JAW_OPEN_RADIANS, ArkitTrack, track_angles
 from utils.motion_file import Motion
 from utils.timebase import FPS
 
 FITTED = BLEND_SHAPES[:-1]  # no motion of ours shows the tongue
-CHUNK = 100  # frames decoded at a time
 SPEECH_JAW = 0.4  # of jawOpen = 1: the jaw turns on an arc, and speech uses the beginning of it
 ITERATIONS = 600
 
@@ -123,14 +123,13 @@ def blend_shape_offsets(open_flame: Flame, pairs: Pairs) -> np.ndarray:
 
 @torch.no_grad()
 def _problem(flame: Flame, motion: Motion, vertices: np.ndarray, offsets: np.ndarray) -> _Problem:
-    """Decode the motion without head rotation, a chunk at a time, and keep the products only."""
-    shape = torch.zeros(1, 100) if motion.shape is None else torch.from_numpy(motion.shape)[None]
-    rest = flame(shape, torch.zeros(1, flame.n_exp), torch.zeros(1, 6))[:, vertices]
+    """Decode the motion without head rotation, piece by piece, and keep the products only."""
+    shape = torch.from_numpy(motion.shape_or_average)
+    rest = flame(shape[None], torch.zeros(1, flame.n_exp), torch.zeros(1, 6))[:, vertices]
     basis = torch.from_numpy(offsets).flatten(1)  # (K, 3n)
     linear, squares = [], []
-    for exp, pose in zip(torch.from_numpy(motion.exp).split(CHUNK), torch.from_numpy(motion.pose).split(CHUNK)):
-        posed = flame(shape.expand(len(exp), -1), exp, pose, global_rotation=False)[:, vertices]
-        moved = 1000 * (posed - rest).double().flatten(1)
+    for piece in vertex_pieces(flame, motion, shape, global_rotation=False):
+        moved = 1000 * (piece[:, vertices] - rest).double().flatten(1)
         linear.append(moved @ basis.T)
         squares.append((moved**2).sum(1))
     n = len(vertices)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from models.exports.arkit_fit import FitOptions, FitReport, fit_arkit
 from models.exports.arkit_pairs import find_pairs
+from models.heads.decode import motion_vertices
 from models.heads.flame import Flame
 from utils.atomic import atomic_path, make_folder
 from utils.errors import UserError
@@ -42,7 +42,6 @@ ENDINGS = {
     "ply": "_ply",
 }
 FORMATS = tuple(ENDINGS)
-CHUNK = 100  # frames decoded to vertices at a time
 
 
 @dataclass(frozen=True)
@@ -178,20 +177,12 @@ class _Job:
             tables.write_own(path, self.original, head)
         elif name == "obj":
             encode = obj_encoder(make_surface(self.head), head.n_vertices)
-            write_sequence(path, self.vertices(), encode)
+            write_sequence(path, motion_vertices(self.flame, motion), encode)
         elif name == "ply":
-            write_sequence(path, self.vertices(), ply_encoder(self.head))
+            write_sequence(path, motion_vertices(self.flame, motion), ply_encoder(self.head))
         else:
             layout = {"vhap": tables.vhap_arrays, "smplx": tables.smplx_arrays}[name]
             tables.write_npz(path, layout(motion, head, options.fps))
-
-    @torch.no_grad()
-    def vertices(self) -> Iterator[np.ndarray]:
-        """(n, V, 3) metres, a chunk of frames at a time."""
-        motion = self.motion
-        shape = torch.zeros(1, 100) if motion.shape is None else torch.from_numpy(motion.shape)[None]
-        for exp, pose in zip(torch.from_numpy(motion.exp).split(CHUNK), torch.from_numpy(motion.pose).split(CHUNK)):
-            yield self.flame(shape.expand(len(exp), -1), exp, pose).numpy()
 
 
 def _write_wav(path: Path, audio: np.ndarray | Iterable[np.ndarray]) -> Path:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.heads.decode import vertex_pieces
 from models.heads.flame import Flame
 from utils.errors import UserError
 from utils.heads.head_file import HeadFile
@@ -24,12 +25,10 @@ def mouth_opening(vertices: Tensor, head: HeadFile) -> Tensor:
     return vertices[..., head.landmark(UPPER), 1] - vertices[..., head.landmark(LOWER), 1]
 
 
-@torch.no_grad()
 def opening_mm(flame: Flame, motion: Motion) -> np.ndarray:
-    """Mouth opening (T,) in mm of a motion that has a shape; its head rotation is left out."""
-    shape = torch.from_numpy(motion.shape).expand(len(motion), -1)
-    vertices = flame(shape, torch.from_numpy(motion.exp), torch.from_numpy(motion.pose), global_rotation=False)
-    return 1000 * mouth_opening(vertices, flame.head).numpy()
+    """Mouth opening (T,) in mm of a motion, its head rotation left out; of the average head if it has no shape."""
+    pieces = vertex_pieces(flame, motion, motion.shape_or_average, global_rotation=False)
+    return 1000 * torch.cat([mouth_opening(piece, flame.head) for piece in pieces]).cpu().numpy()
 
 
 @torch.no_grad()

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from itertools import chain, repeat
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from models.heads.decode import decode, frames_per_piece, vertex_pieces
 from models.heads.flame import Flame
 from models.metrics.lips import acceleration, largest_distance
 from models.metrics.regions import Regions
 from models.metrics.upper_face import dynamics
 
-_BUDGET = {"cpu": 96 << 20, "cuda": 2 << 30}  # bytes of vertices worked on at once (temporaries are some times that)
+_BEFORE = 2  # frames that accelerations reach back
 
 
 @dataclass(frozen=True)
@@ -66,16 +68,12 @@ class HeadMeasure:
             whole: also the measures over all vertices (several times the work).
         """
         flame = self.flame if whole else self.part
-        samples, n_frames = motion.exp.shape[:2]
-        budget = _BUDGET.get(self.device.type, _BUDGET["cpu"])
-        step = max(8, budget // (12 * flame.n_vertices * (samples + 1)))
-        sums = _Sums(self, flame, shape, n_frames)
-        for start in range(0, n_frames, step):
-            first = max(start - 2, 0)  # accelerations reach two frames back
-            frames = slice(first, min(start + step, n_frames))
-            moved = posed(flame, shape, motion.exp[:, frames], motion.pose[:, frames])
-            true = None if truth is None else posed(flame, shape, truth.exp[:, frames], truth.pose[:, frames])[0]
-            sums.add(moved, true, start - first)
+        frames = frames_per_piece(flame, len(motion.exp) + 1)
+        sums = _Sums(self, flame, shape, motion.n_frames)
+        pieces = lambda m: vertex_pieces(flame, m, shape, False, frames, _BEFORE)  # noqa: E731
+        true_pieces = repeat(None) if truth is None else pieces(truth.cut(motion.n_frames))
+        for moved, true, before in zip(pieces(motion), true_pieces, chain([0], repeat(_BEFORE))):
+            sums.add(moved, None if true is None else true[0], before)
         return sums.tracks()
 
     def ids(self, flame: Flame, which: np.ndarray) -> Tensor:
@@ -92,8 +90,8 @@ class _Sums:
         self.lips, self.upper_face = head.ids(flame, regions.lips), head.ids(flame, regions.upper_face)
         self.opening = head.ids(flame, np.array([regions.upper_lip, regions.lower_lip]))
         self.lids = None if regions.lids is None else head.ids(flame, regions.lids)
-        still = posed(flame, shape, shape.new_zeros(1, 1, flame.n_exp), shape.new_zeros(1, 1, 6))
-        self.neutral = still[0, 0, self.upper_face]
+        neutral = Sampled(shape.new_zeros(1, 1, flame.n_exp), shape.new_zeros(1, 1, 6))
+        self.neutral = decode(flame, neutral, shape, global_rotation=False)[0, 0, self.upper_face]
         self.lists: dict[str, list[Tensor]] = {"opening": [], "lids": [], "lip": [], "acceleration": []}
         self.square = self.fourth = self.distance = self.spread = 0.0
 
@@ -128,14 +126,6 @@ class _Sums:
             mean_distance=(self.distance / self.n_frames).cpu().numpy() if compared and self.whole else None,
             diversity=float(self.spread / self.n_frames) if isinstance(self.spread, Tensor) else None,
         )
-
-
-def posed(flame: Flame, shape: Tensor, exp: Tensor, pose: Tensor) -> Tensor:
-    """Raw exp (S, t, 50), pose (S, t, 6) -> vertices (S, t, V, 3) metres, head rotation removed."""
-    size = exp.shape[:2]
-    with torch.no_grad():
-        rows = shape.expand(exp.shape[0] * exp.shape[1], -1)
-        return flame(rows, exp.flatten(0, 1), pose.flatten(0, 1), global_rotation=False).unflatten(0, size)
 
 
 def _mean_distance(moved: Tensor, true: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.clip_store import ClipStore
+from utils.motion_file import Motion
 
 COLUMNS, SIZE, LABEL = 6, 176, 18  # pictures of a clip; pixels of a picture; pixels of the line with the clip's name
 
@@ -17,8 +18,7 @@ def contact_sheet(store: ClipStore, clips: list[str], n_clips: int, seed: int, h
     Raises:
         UserError: no OpenGL, or an unusable head file.
     """
-    import torch
-
+    from models.heads.decode import decode
     from models.heads.flame import load_flame
     from utils.rendering.renderer import Renderer, RenderStyle
 
@@ -29,10 +29,9 @@ def contact_sheet(store: ClipStore, clips: list[str], n_clips: int, seed: int, h
     for clip in (clips[i] for i in sorted(chosen)):
         n_frames = store.n_frames(clip)
         which = np.linspace(0, n_frames - 1, COLUMNS).round().astype(int)
-        coefs = {name: torch.from_numpy(values[which].copy()) for name, values in store.read_coefs(clip).items()}
-        with torch.no_grad():
-            vertices = flame(coefs["shape"], coefs["exp"], coefs["pose"]).numpy()
-        row = np.concatenate(list(renderer.frames(vertices)), axis=1)
+        coefs = {name: values[which] for name, values in store.read_coefs(clip).items()}
+        vertices = decode(flame, Motion(coefs["exp"], coefs["pose"]), coefs["shape"])
+        row = np.concatenate(list(renderer.frames(vertices.numpy())), axis=1)
         times = ", ".join(f"{frame / 25:.1f}" for frame in which)
         rows += [label(f"{clip}   at {times} s", row.shape[1]), row]
     return np.concatenate(rows)

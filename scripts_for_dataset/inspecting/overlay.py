@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from models.app.head_film import HeadFilm, vertices
+from models.app.head_film import HeadFilm
+from models.heads.decode import motion_vertices
 from models.heads.flame import Flame, load_flame
 from utils.errors import UserError
 from utils.media.audio import stream_audio
@@ -61,7 +62,7 @@ def _head(tracked: TrackedVideo) -> Iterator[np.ndarray]:
     flame = load_flame()
     look = dress(flame.head, "skin")
     film = HeadFilm(Flame(look.head), RenderStyle(SIZE, texture=look.texture))
-    for chunk in vertices(film.flame, replace(tracked.motion, shape=np.zeros(100, np.float32))):
+    for chunk in motion_vertices(film.flame, replace(tracked.motion, shape=None)):
         yield from film.renderer.frames(chunk)
 
 

@@ -63,10 +63,7 @@ def prepare_motion(sources: Sources, treatment: Treatment) -> tuple[Motion, list
     rotation = None
     if sources.rotations is not None:
         rotation, more = read_head_rotations(sources.rotations, len(motion))
-        motion, notes = (
-            replace(motion, exp=motion.exp[: len(rotation)], pose=motion.pose[: len(rotation)]),
-            notes + more,
-        )
+        motion, notes = motion.cut(len(rotation)), notes + more
     return fix_pose(motion, rotation, treatment.smooth), notes
 
 
@@ -129,8 +126,7 @@ def fit_audio(
         )
     n_frames = max(1, min(len(motion), round(frames)))
     notes = [f"audio and motion differ by {abs(off) / FPS:.2f} s: cut to the shorter"] if abs(off) > 1 else []
-    motion = replace(motion, exp=motion.exp[:n_frames], pose=motion.pose[:n_frames])
-    return audio[: n_frames * samples_per_frame()], motion, notes
+    return audio[: n_frames * samples_per_frame()], motion.cut(n_frames), notes
 
 
 def prepare_clip(sources: Sources, treatment: Treatment) -> tuple[np.ndarray, Motion, list[str]]:
@@ -144,5 +140,5 @@ def prepare_clip(sources: Sources, treatment: Treatment) -> tuple[np.ndarray, Mo
     notes += more
     if motion.shape is None:
         notes.append("no head shape: the average head's")
-        motion = replace(motion, shape=np.zeros(100, np.float32))
+        motion = replace(motion, shape=motion.shape_or_average)
     return audio, motion, notes

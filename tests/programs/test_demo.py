@@ -4,15 +4,13 @@ import builtins
 
 import numpy as np
 import pytest
-import torch
 
 import demo
 import extract_style
-from models.app import head_film
 from models.diffusion.guidance import DynamicThreshold
 from models.fast.engine import EngineConfig
 from models.generation.animator import Animator
-from tests.support.demo_workspace import SE_ITER, SE_RUN, STATS, speech
+from tests.support.demo_workspace import SE_ITER, SE_RUN, STATS
 from utils.media.video import probe
 from utils.motion_file import Motion
 
@@ -282,20 +280,6 @@ def test_wider_expressions_are_cut_to_fifty(space):
     extract_style.main([*EXTRACT, "-o", "a.npy"])
     extract_style.main([*EXTRACT, "-o", "b.npy", "-c", "wide.npz"])
     np.testing.assert_array_equal(np.load(space.styles / "a.npy"), np.load(space.styles / "b.npy"))
-
-
-def test_ten_minutes_are_planned_and_decoded_in_pieces(space, calls, monkeypatch):
-    """15000 frames: vertices come a chunk at a time, never all at once."""
-    motion = Motion(np.zeros((15000, 50), np.float32), np.zeros((15000, 6), np.float32), np.zeros(100, np.float32))
-
-    class Tiny(torch.nn.Module):
-        def forward(self, shape, exp, pose):
-            assert len(shape) == len(exp) == len(pose) <= head_film.CHUNK
-            return torch.zeros(len(exp), 4, 3)
-
-    chunks = list(head_film.vertices(Tiny(), motion))
-    assert sum(map(len, chunks)) == 15000
-    assert speech(600).size // 640 == 15000
 
 
 def test_published_models_take_the_users_flame(tmp_path, monkeypatch, caplog):

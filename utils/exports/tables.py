@@ -33,7 +33,7 @@ def vhap_arrays(motion: Motion, head: HeadFile, fps: float) -> dict[str, np.ndar
     _needs_flame(head, "vhap")
     n = len(motion)
     return {
-        "shape": _widened(_shape(motion), VHAP_SHAPE),
+        "shape": _widened(motion.shape_or_average, VHAP_SHAPE),
         "expr": _widened(motion.exp, VHAP_EXPRESSION),
         "rotation": motion.pose[:, :3],
         "neck_pose": np.zeros((n, 3), np.float32),
@@ -49,7 +49,7 @@ def smplx_arrays(motion: Motion, head: HeadFile, fps: float) -> dict[str, np.nda
     _needs_flame(head, "smplx")
     zeros = np.zeros((len(motion), 3), np.float32)
     return {
-        "betas": np.tile(_shape(motion), (len(motion), 1)),
+        "betas": np.tile(motion.shape_or_average, (len(motion), 1)),
         "expression": motion.exp[:, :SMPLX_EXPRESSION],
         "global_orient": motion.pose[:, :3],
         "jaw_pose": motion.pose[:, 3:],
@@ -80,10 +80,6 @@ def write_table(path: str | Path, motion: Motion, head: HeadFile, fps: float) ->
     table = np.column_stack([frames, frames / fps, motion.exp, motion.pose])
     with atomic_path(path) as temporary:
         np.savetxt(temporary, table, delimiter=",", header=header, comments="", fmt=["%d"] + ["%.6g"] * 57)
-
-
-def _shape(motion: Motion) -> np.ndarray:
-    return np.zeros(100, np.float32) if motion.shape is None else motion.shape
 
 
 def _widened(values: np.ndarray, size: int) -> np.ndarray:

@@ -6,7 +6,6 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
@@ -75,12 +74,6 @@ class LineWriter:
     def close(self) -> None:
         if self._file is not sys.stdout:
             self._file.close()
-
-
-def joined(motions: list[Motion]) -> Motion:
-    """The pieces of one motion as a whole."""
-    exp, pose = (np.concatenate([getattr(motion, name) for motion in motions]) for name in ("exp", "pose"))
-    return replace(motions[0], exp=exp, pose=pose)
 
 
 def _opened(path: Path) -> TextIO:

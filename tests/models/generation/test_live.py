@@ -24,10 +24,10 @@ from tests.support.demo_workspace import STATS, speech
 from tests.support.tiny_talker import make_talker
 from utils.coefs import CoefStats, MotionCodec
 from utils.errors import UserError
-from utils.media.frame_writers import LineWriter, csv_header, joined
+from utils.media.frame_writers import LineWriter, csv_header
 from utils.media.live_audio import live_blocks, pcm_blocks
 from utils.media.video import probe
-from utils.motion_file import Motion, load_motion
+from utils.motion_file import Motion, joined, load_motion
 from utils.timebase import SAMPLE_RATE
 
 CONFIG = GenerationConfig(sampler=SamplerConfig("ddim", 2), fresh_noise=True)

@@ -8,10 +8,11 @@ import torch
 
 from models.diffusion.solvers import SamplerConfig
 from models.generation.windows import GenerationConfig
+from models.heads.decode import decode
 from models.heads.flame import Flame, load_flame
 from models.heads.mouth import mouth_opening
 from models.metrics.lips import ClosureRule
-from models.metrics.measure import HeadMeasure, Sampled, mean_spread, posed, restricted
+from models.metrics.measure import HeadMeasure, Sampled, mean_spread, restricted
 from models.metrics.predict import Draw, Predictor
 from models.metrics.regions import find_regions, middle_of_lips, with_masks
 from models.metrics.results import Results
@@ -118,8 +119,8 @@ def test_vertex_measures_against_the_plain_way(measure, flame):
     true, moved = motion(0), stacked(motion(1), motion(2), motion(3))
     found = values(ClipTruth(replace(clip(), truth=true), measure), moved)
     shape = torch.from_numpy(true.shape)
-    x, target = posed(flame, shape, moved.exp, moved.pose), posed(flame, shape, *vars(stacked(true)).values())[0]
-    neutral = posed(flame, shape, torch.zeros(1, 1, 50), torch.zeros(1, 1, 6))[0, 0]
+    still = Sampled(torch.zeros(1, 1, 50), torch.zeros(1, 1, 6))
+    x, (target,), ((neutral,),) = (decode(flame, m, shape, False) for m in (moved, stacked(true), still))
     lips, upper = (torch.from_numpy(flame.head.masks[name]) for name in ("lips", "upper_face"))
     distance = (x - target).double().norm(dim=-1)
     largest = distance[:, :, lips].amax(-1)
@@ -140,7 +141,7 @@ def test_vertex_measures_against_the_plain_way(measure, flame):
 def test_chunks_do_not_show(measure, monkeypatch):
     truth, moved = ClipTruth(clip(), measure), stacked(motion(1), motion(2))
     whole = values(truth, moved)
-    monkeypatch.setattr("models.metrics.measure._BUDGET", {"cpu": 1})  # 8 frames at a time
+    monkeypatch.setattr("models.heads.decode._BUDGET", {"cpu": 1})  # 8 frames at a time
     assert values(truth, moved) == pytest.approx(whole, rel=1e-4, abs=1e-9)
 
 

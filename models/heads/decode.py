@@ -1,0 +1,71 @@
+"""Coefficients -> vertices: of some frames at once, or of a motion of any length in pieces that need little memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.heads.flame import Flame
+from utils.motion_file import Motion
+
+FRAMES = 100  # per piece
+_BUDGET = {"cpu": 96 << 20, "cuda": 2 << 30}  # bytes of vertices in one piece (temporaries are some times that)
+
+
+class Coefficients(Protocol):
+    """Raw coefficients: a `Motion`, or several motions of one head in arrays or tensors with a leading axis."""
+
+    @property
+    def exp(self) -> np.ndarray | Tensor:
+        """(..., T, 50)."""
+
+    @property
+    def pose(self) -> np.ndarray | Tensor:
+        """(..., T, 6)."""
+
+
+@torch.no_grad()
+def decode(flame: Flame, motion: Coefficients, shape: np.ndarray | Tensor, global_rotation: bool = True) -> Tensor:
+    """Vertices (..., T, V, 3) in metres, on the head's device; shape (100,), or (T, 100) for one motion."""
+    exp, pose, shape = (torch.as_tensor(x, device=flame.template.device) for x in (motion.exp, motion.pose, shape))
+    size = exp.shape[:-1]
+    shapes = shape.expand(size.numel(), -1)
+    return flame(shapes, exp.flatten(0, -2), pose.flatten(0, -2), global_rotation=global_rotation).unflatten(0, size)
+
+
+def vertex_pieces(
+    flame: Flame,
+    motion: Coefficients,
+    shape: np.ndarray | Tensor,
+    global_rotation: bool = True,
+    frames: int = FRAMES,
+    before: int = 0,
+) -> Iterator[Tensor]:
+    """`decode`, `frames` frames at a time: pieces (..., t, V, 3).
+
+    Every piece but the first begins with the last `before` frames of the piece before it, for differences over time.
+    """
+    for start in range(0, motion.exp.shape[-2], frames):
+        piece = slice(max(start - before, 0), start + frames)
+        yield decode(flame, _Part(motion.exp[..., piece, :], motion.pose[..., piece, :]), shape, global_rotation)
+
+
+def motion_vertices(flame: Flame, motion: Motion) -> Iterator[np.ndarray]:
+    """Vertices (t, V, 3) in metres of a motion on its own shape, or on the average one, piece by piece."""
+    for piece in vertex_pieces(flame, motion, motion.shape_or_average):
+        yield piece.cpu().numpy()
+
+
+def frames_per_piece(flame: Flame, n_motions: int) -> int:
+    """How many frames of `n_motions` motions at once fill the memory that a piece may take on the head's device."""
+    budget = _BUDGET.get(flame.template.device.type, _BUDGET["cpu"])
+    return max(8, budget // (12 * flame.n_vertices * n_motions))
+
+
+class _Part:
+    def __init__(self, exp: np.ndarray | Tensor, pose: np.ndarray | Tensor) -> None:
+        self.exp, self.pose = exp, pose
