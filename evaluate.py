@@ -27,7 +27,7 @@ from models.metrics import suite as methods
 from models.metrics.lips import ClosureRule
 from models.metrics.measure import HeadMeasure, Sampled
 from models.metrics.obedience import StyleJudge
-from models.metrics.output import text_table, write_results
+from models.metrics.output import results_text, write_results
 from models.metrics.predict import Draw, Predictor
 from models.metrics.regions import find_regions, with_masks
 from models.metrics.result_files import match_results
@@ -296,7 +296,7 @@ def main(argv: list[str] | None = None) -> None:
     contest = prepare(args, checkpoint, pick_device(args.device))
     contest.run(output / "coef" if args.save_coef else None)
     write_results(output, contest.suite, settings(args, contest, checkpoint), pictures=not args.no_pictures)
-    print(text_table(contest.suite.results))
+    print(results_text(contest.suite.results))
     log.info("wrote %s", output)
 
 

@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 
 from utils.atomic import atomic_path
+from utils.reports.text_table import text_table
+
+__all__ = ["Spread", "text_table", "write_json"]
 
 
 @dataclass(frozen=True)
@@ -31,14 +34,6 @@ class Spread:
         if math.isnan(self.mean):
             return "-"
         return f"{scale * self.mean:.{digits}f} ± {scale * self.std:.{digits}f}"
-
-
-def text_table(rows: list[tuple[str, ...]]) -> str:
-    """Rows of cells, the heading first -> lines; the first column is flush left, the others flush right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths))) for row in rows
-    )
 
 
 def write_json(path: Path, content: Any) -> None:

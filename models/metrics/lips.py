@@ -1,4 +1,4 @@
-"""Lips: vertex errors, mouth opening, synchrony, closures, jitter. Head rotation is always removed beforehand."""
+"""Lips: vertex errors, closures, jitter. Head rotation is always removed beforehand."""
 
 from __future__ import annotations
 
@@ -24,29 +24,6 @@ def largest_distance(predicted: Tensor, truth: Tensor) -> Tensor:
 def acceleration(vertices: Tensor) -> Tensor:
     """Vertices (..., T, V, 3) -> |x[t+1] - 2 x[t] + x[t-1]|, mean over V: (..., T - 2)."""
     return torch.linalg.vector_norm(vertices.diff(n=2, dim=-3), dim=-1).mean(-1)
-
-
-def correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson correlation of two tracks (n,); NaN if one is constant or shorter than 3."""
-    if len(a) < 3:
-        return float("nan")
-    a, b = a - a.mean(), b - b.mean()
-    size = np.sqrt((a * a).sum() * (b * b).sum())
-    return float((a * b).sum() / size) if size > 1e-12 else float("nan")
-
-
-def best_lag(predicted: np.ndarray, truth: np.ndarray, reach: int = 12) -> int | None:
-    """Frames by which a track (T,) comes later than the true one: the lag with the highest correlation.
-
-    Each lag from -reach to reach correlates the stretches that overlap; of equals the smallest lag counts. None if no
-    lag has a correlation (a constant track, or fewer than 25 frames left at the ends).
-    """
-    n, found = len(truth), []
-    for lag in range(-min(reach, max(n - 25, 0)), min(reach, max(n - 25, 0)) + 1):
-        late, early = (predicted[lag:], truth[: n - lag]) if lag >= 0 else (predicted[:lag], truth[-lag:])
-        found.append((correlation(late, early), lag))
-    known = [(value, -abs(lag), lag) for value, lag in found if not np.isnan(value)]
-    return max(known)[2] if known else None
 
 
 @dataclass(frozen=True)

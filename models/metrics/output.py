@@ -11,6 +11,7 @@ from models.metrics.page import build_page
 from models.metrics.results import Results
 from models.metrics.suite import Suite, lve_ratio
 from utils.atomic import atomic_path
+from utils.reports.text_table import text_table
 
 FORMAT = "evaluation-1"
 
@@ -41,13 +42,10 @@ def rows(results: Results) -> list[list[str]]:
     return [["metric", *results.methods], *body]
 
 
-def text_table(results: Results) -> str:
-    """Aligned text."""
-    table = rows(results)
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-    lines = ["  ".join(c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths))) for row in table]
-    ratio = lve_ratio(results)
-    return "\n".join(lines if ratio is None else [*lines, f"lve relative to the mean pose's: {ratio:.3f}"])
+def results_text(results: Results) -> str:
+    """The table as aligned text, and the LVE's ratio below it."""
+    text, ratio = text_table(rows(results)), lve_ratio(results)
+    return text if ratio is None else f"{text}\nlve relative to the mean pose's: {ratio:.3f}"
 
 
 def to_json(suite: Suite, settings: dict[str, Any]) -> str:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from models.metrics import head as heads
-from models.metrics.lips import ClosureRule, best_lag, closures, correlation
+from models.metrics.lips import ClosureRule, closures
 from models.metrics.measure import HeadMeasure, Sampled, Tracks
+from models.metrics.synchrony import correlation, lag_curve, whole_lag
 from models.metrics.upper_face import count_blinks, lids_shut
 from utils.speech import SpokenClip
 from utils.timebase import FPS
@@ -32,6 +33,7 @@ class Share:
 
 
 Shares = dict[str, Share]
+LAG_REACH, LAG_OVERLAP = 12, 25  # frames: the largest lag, and what must be left of a clip at it
 
 
 class ClipTruth:
@@ -89,8 +91,8 @@ def _vertices(tracks: Tracks, true: Tracks, n: int) -> Shares:
 
 def _opening(tracks: Tracks, true: Tracks, n: int) -> Shares:
     predicted, truth = tracks.opening_mm.astype(np.float64), true.opening_mm[0].astype(np.float64)
-    lags = [best_lag(track, truth) for track in predicted]
-    lag = np.array([np.nan if each is None else each for each in lags], float)
+    reach = min(LAG_REACH, max(n - LAG_OVERLAP, 0))
+    lag = np.array([whole_lag(lag_curve(track, truth, reach)) for track in predicted], float)  # None: NaN
     return {
         "mod": Share.of(np.abs(predicted - truth).sum(1), n),
         "opening_correlation": Share.of([correlation(track, truth) for track in predicted]),

@@ -8,7 +8,7 @@ import torch
 
 from models.metrics import head
 from models.metrics.catalogue import METRICS, formula
-from models.metrics.lips import ClosureRule, acceleration, best_lag, closures, correlation, largest_distance
+from models.metrics.lips import ClosureRule, acceleration, closures, largest_distance
 from models.metrics.results import Results
 from models.metrics.score import Share
 from models.metrics.style import Gallery, cosine, principal_plane
@@ -34,26 +34,6 @@ def test_acceleration_of_known_motion():
     vertices = torch.zeros(6, 2, 3)
     vertices[:, 0, 1], vertices[:, 1, 2] = t**2 / 2, 3 * t
     assert torch.allclose(acceleration(vertices), torch.full((4,), 0.5))
-
-
-def test_correlation_by_hand():
-    a, b = np.array([1.0, 2.0, 3.0, 4.0]), np.array([2.0, 1.0, 4.0, 3.0])
-    assert correlation(a, b) == pytest.approx(0.6)  # covariance 3 / sqrt(5 * 5)
-    assert correlation(a, -2 * a) == pytest.approx(-1)
-    assert math.isnan(correlation(a, np.ones(4)))
-
-
-@pytest.mark.parametrize("shift", [-7, -1, 0, 2, 12])
-def test_lag_of_a_shifted_track(shift):
-    track = np.random.default_rng(0).standard_normal(200).cumsum()
-    assert best_lag(np.roll(track, shift)[20:180], track[20:180]) == shift
-
-
-def test_lag_of_what_has_none():
-    track = np.random.default_rng(0).standard_normal(100)
-    assert best_lag(np.ones(100), track) is None
-    assert best_lag(track[:26], np.roll(track[:26], 5)) in (-1, 0, 1)  # too short for more
-    assert best_lag(track[:10], track[:10]) == 0
 
 
 def phone(name: str, first: int, last: int) -> Phone:
