@@ -8,7 +8,8 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from models.exports.motion_export import FORMATS, ExportOptions, export, parse_formats
+from models.exports.formats import FORMATS, ExportOptions
+from models.exports.motion_export import export, parse_formats
 from models.heads.flame import load_flame
 from utils.config import UserParser
 from utils.errors import UserError, cli
@@ -63,7 +64,7 @@ def output_stem(args) -> Path:
     out = args.output or args.motion
     if out.is_dir():
         raise UserError(f"--output {out}: is a folder; give a name in it, such as {out / args.motion.stem}")
-    known = {".glb", ".usda", ".usd", ".npz", ".csv", ".obj", ".ply", ".mp4", ".wav"}
+    known = {".usd", ".mp4", ".wav"} | {row.suffix for row in FORMATS.values()}
     return out.with_suffix("") if out.suffix.lower() in known else out
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from models.app.head_film import HeadFilm
 from models.app.sampling_flags import FEW_STEPS, own_sampling
 from models.app.style_files import encoder_of, style_from_file
-from models.exports.motion_export import ExportOptions, export, parse_formats
+from models.exports.formats import ExportOptions
+from models.exports.motion_export import export, parse_formats
 from models.generation.animator import Animator
 from models.heads.flame import Flame, load_flame
 from utils.config import UserParser

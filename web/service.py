@@ -18,7 +18,8 @@ import numpy as np
 from models.app.head_film import HeadFilm
 from models.app.sampling_flags import FEW_STEPS, own_sampling
 from models.app.style_files import encoder_of, style_from_file
-from models.exports.motion_export import ExportOptions, export, parse_formats
+from models.exports.formats import FORMATS, ExportOptions
+from models.exports.motion_export import export
 from models.generation.animator import Animator
 from models.generation.style_extractor import StyleExtractor
 from models.heads.flame import Flame, load_flame
@@ -40,7 +41,7 @@ MAX_VIDEO_SECONDS = 30  # of a video whose style is wanted
 MAX_STEPS, MAX_GUIDANCE, MAX_SEED, MAX_BUILD = 100, 5.0, 2**31 - 1, 3.0
 MOTION_FILES = (".npz", ".csv")  # what a style may be taken from, besides videos
 PICTURE = 448  # pixels
-FORMATS = "glb,livelink,usd,csv,npz"
+DOWNLOADS = tuple(name for name, row in FORMATS.items() if not (row.needs_flame or row.is_folder))
 KEPT = re.compile(r"[0-9a-f]{32}")
 SERVED = {".glb": "model/gltf-binary", ".wav": "audio/wav"}  # what the 3-D view may ask for
 
@@ -175,7 +176,7 @@ class Studio:
             self._film(wish.look).write(folder / "take.mp4", pieces, len(motion), audio)
             report(EXPORTING, "writing files")
             options = ExportOptions(texture=look.texture, drawn_head=look.head, audio=audio)
-            export(motion, self.flame, parse_formats(FORMATS), folder / "take", options)
+            export(motion, self.flame, DOWNLOADS, folder / "take", options)
             _archive(folder)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)

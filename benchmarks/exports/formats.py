@@ -24,7 +24,8 @@ import numpy as np
 import torch
 
 from benchmarks.report import text_table, write_json
-from models.exports.motion_export import FORMATS, ExportOptions, export, parse_formats
+from models.exports.formats import FORMATS, ExportOptions
+from models.exports.motion_export import export, parse_formats
 from models.heads.flame import Flame, load_flame
 from utils.config import UserParser
 from utils.errors import UserError, cli

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from models.exports.motion_export import FORMATS, Exporter, ExportOptions, parse_formats
+from models.exports.formats import FORMATS, ExportOptions
+from models.exports.motion_export import Exporter, parse_formats
 from models.heads.flame import Flame
-from utils.exports.arkit import has_arkit_expressions
 from utils.exports.rig import check_fps
-from utils.exports.tables import check_open_head
 from utils.rendering.looks import Look
 from utils.timebase import FPS
 
@@ -33,7 +32,7 @@ def exporter_from(args: argparse.Namespace, flame: Flame, look: Look) -> Exporte
         return None
     formats = parse_formats(args.export)
     check_fps(args.export_fps)
-    if has_arkit_expressions(flame.head):
-        check_open_head(formats, flame.head)
+    for name in formats:
+        FORMATS[name].check_head(flame.head)
     options = ExportOptions(fps=args.export_fps, texture=look.texture, drawn_head=look.head, match=args.match)
     return Exporter(flame, formats, options)

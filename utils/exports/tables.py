@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from utils.atomic import atomic_path
-from utils.errors import UserError
 from utils.exports.arkit import has_arkit_expressions
 from utils.exports.rig import expression_names
 from utils.heads.head_file import HeadFile
@@ -27,10 +26,9 @@ def write_own(path: str | Path, motion: Motion, head: HeadFile) -> None:
     replace(motion, head_model=known).save(path)
 
 
-def vhap_arrays(motion: Motion, head: HeadFile, fps: float) -> dict[str, np.ndarray]:
+def vhap_arrays(motion: Motion) -> dict[str, np.ndarray]:
     """`flame_param.npz` of VHAP and GaussianAvatars: shape (300,), expr (T, 100), rotation, neck_pose, jaw_pose and
     translation (T, 3), eyes_pose (T, 6); axis-angle, radians. Without static_offset, which belongs to the avatar."""
-    _needs_flame(head, "vhap")
     n = len(motion)
     return {
         "shape": _widened(motion.shape_or_average, VHAP_SHAPE),
@@ -43,10 +41,9 @@ def vhap_arrays(motion: Motion, head: HeadFile, fps: float) -> dict[str, np.ndar
     }
 
 
-def smplx_arrays(motion: Motion, head: HeadFile, fps: float) -> dict[str, np.ndarray]:
+def smplx_arrays(motion: Motion, fps: float) -> dict[str, np.ndarray]:
     """Keyword arguments of the `smplx` package's FLAME layer: betas (T, 100), expression (T, 50), global_orient,
     neck_pose, jaw_pose, leye_pose, reye_pose and transl (T, 3)."""
-    _needs_flame(head, "smplx")
     zeros = np.zeros((len(motion), 3), np.float32)
     return {
         "betas": np.tile(motion.shape_or_average, (len(motion), 1)),
@@ -85,17 +82,3 @@ def write_table(path: str | Path, motion: Motion, head: HeadFile, fps: float) ->
 def _widened(values: np.ndarray, size: int) -> np.ndarray:
     """The last axis filled up with zeros: a coefficient that is not there is 0."""
     return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, size - values.shape[-1])])
-
-
-def check_open_head(formats: tuple[str, ...], head: HeadFile) -> None:
-    """Raises UserError for a format that only FLAME's coefficients can have, if the head is the open head."""
-    for layout in {"vhap", "smplx"} & set(formats):
-        _needs_flame(head, layout)
-
-
-def _needs_flame(head: HeadFile, layout: str) -> None:
-    if has_arkit_expressions(head):
-        raise UserError(
-            f"--format {layout}: {head.name}'s coefficients are not FLAME's and would mean nothing there; "
-            "export livelink, glb or usd, or use a model trained on FLAME with --head"
-        )

@@ -18,7 +18,7 @@ LOOKS = ("clay", "skin")
 
 @dataclass(frozen=True)
 class Look:
-    """What to hand to the renderer and to `models.exports.motion_export.ExportOptions`."""
+    """What to hand to the renderer and to `models.exports.formats.ExportOptions`."""
 
     head: HeadFile  # with the look's texture coordinates
     texture: Path | None  # image on them

@@ -8,7 +8,8 @@ import pytest
 import soundfile
 
 import export_motion
-from models.exports.motion_export import FORMATS, Exporter, ExportOptions, export, export_path, parse_formats
+from models.exports.formats import FORMATS, ExportOptions
+from models.exports.motion_export import Exporter, export, export_path, parse_formats
 from models.heads.flame import Flame, load_flame
 from setup.convert_flame import flame_arrays
 from tests.support.flame_like_head import flame_like, in_its_terms
@@ -23,7 +24,7 @@ MOTION = ROOT / "demo/input/motion/normal.npz"
 @pytest.fixture(scope="module")
 def motion() -> Motion:
     found = load_motion(MOTION)
-    return replace(found, exp=found.exp[:6], pose=found.pose[:6])
+    return found.cut(6)
 
 
 def test_every_format_is_written(tmp_path, motion):
@@ -46,6 +47,19 @@ def test_flame_formats(tmp_path, motion):
     with np.load(written[0]) as file:
         assert file["expr"].shape == (6, 100)
         assert all(file[key].dtype == np.float32 for key in file.files)
+
+
+@pytest.mark.parametrize("name", ["vhap", "smplx"])
+def test_open_heads_coefficients_are_not_flames(tmp_path, motion, name):
+    with pytest.raises(UserError, match="not FLAME's"):
+        export(motion, load_flame(None), ("csv", name), tmp_path / "a")
+    assert not list(tmp_path.iterdir())
+
+
+def test_table():
+    suffixes = {row.suffix for row in FORMATS.values()}
+    assert suffixes == {".csv", ".glb", ".usda", ".npz", ".obj", ".ply"}
+    assert len({row.ending for row in FORMATS.values()}) == len(FORMATS)
 
 
 def test_rate(tmp_path, motion):

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import trimesh
 
-from tests.support.flame_fixtures import tiny_flame
 from utils.errors import UserError
 from utils.exports import tables
 from utils.exports.sequences import obj_encoder, ply_encoder, vertex_lines, write_sequence
@@ -22,12 +21,6 @@ def motion() -> Motion:
     return Motion(exp, pose, shape)
 
 
-@pytest.fixture
-def flame_head(tmp_path):
-    np.savez(tmp_path / "flame.npz", **tiny_flame())
-    return load_head_file(tmp_path / "flame.npz")
-
-
 def test_own_layout_reads_back(tmp_path, motion):
     head = load_head_file(None)
     tables.write_own(tmp_path / "a.npz", motion, head)
@@ -37,8 +30,8 @@ def test_own_layout_reads_back(tmp_path, motion):
     assert back.head_model == "open head"
 
 
-def test_vhap_layout(motion, flame_head):
-    arrays = tables.vhap_arrays(motion, flame_head, 25)
+def test_vhap_layout(motion):
+    arrays = tables.vhap_arrays(motion)
     sizes = {"shape": (300,), "expr": (7, 100), "rotation": (7, 3), "neck_pose": (7, 3), "jaw_pose": (7, 3),
              "eyes_pose": (7, 6), "translation": (7, 3)}  # fmt: skip
     assert {key: value.shape for key, value in arrays.items()} == sizes
@@ -48,17 +41,11 @@ def test_vhap_layout(motion, flame_head):
     assert not arrays["expr"][:, 50:].any() and not arrays["shape"][100:].any()
 
 
-def test_smplx_layout(motion, flame_head):
-    arrays = tables.smplx_arrays(motion, flame_head, 25)
+def test_smplx_layout(motion):
+    arrays = tables.smplx_arrays(motion, 25)
     assert arrays["betas"].shape == (7, 100) and arrays["expression"].shape == (7, 50)
     np.testing.assert_array_equal(arrays["global_orient"], motion.pose[:, :3])
     assert all(arrays[key].shape == (7, 3) for key in ("neck_pose", "leye_pose", "reye_pose", "transl"))
-
-
-@pytest.mark.parametrize("layout", [tables.vhap_arrays, tables.smplx_arrays])
-def test_open_heads_coefficients_are_not_flames(motion, layout):
-    with pytest.raises(UserError, match="not FLAME's"):
-        layout(motion, load_head_file(None), 25)
 
 
 def test_csv_table(tmp_path, motion):

@@ -1,0 +1,156 @@
+"""The table of export formats. A new one is a row of `FORMATS`, and its writer in utils/exports/."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from models.exports.arkit_fit import FitOptions, fit_arkit
+from models.exports.arkit_pairs import find_pairs
+from models.heads.decode import motion_vertices
+from models.heads.flame import Flame
+from utils.errors import UserError
+from utils.exports import tables
+from utils.exports.arkit import has_arkit_expressions, read_off
+from utils.exports.glb import write_glb
+from utils.exports.livelink import write_livelink
+from utils.exports.rig import Rig, make_rig, resampled
+from utils.exports.sequences import obj_encoder, ply_encoder, write_sequence
+from utils.exports.surface import Surface, make_surface
+from utils.exports.usd import write_usd
+from utils.heads.head_file import HeadFile, load_head_file
+from utils.motion_file import Motion
+from utils.timebase import FPS
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How a motion is written."""
+
+    fps: float = FPS
+    """Frames per second of the files."""
+    texture: Path | None = None
+    """Texture image on the head's UVs, for glb and usd."""
+    drawn_head: HeadFile | None = None
+    """The head with other UVs or colours (`utils.rendering.looks`), for glb, usd, obj and ply; None: as it is."""
+    audio: np.ndarray | Iterable[np.ndarray] | None = None
+    """Speech (n,) at 16 kHz, whole or in pieces; a wav is put beside glb and usd, which carry no sound."""
+    match: Path | None = None
+    """File of landmarks or corresponding vertices for the ARKit fit of FLAME heads (`models.exports.arkit_pairs`)."""
+    fit: FitOptions = field(default_factory=FitOptions)
+
+
+class ExportJob:
+    """One motion at the rate of the files, and what several formats share, made once."""
+
+    def __init__(self, motion: Motion, flame: Flame, options: ExportOptions) -> None:
+        """motion: raw coefficients at 25 fps.
+
+        Raises:
+            UserError: a rate that no file can have.
+        """
+        self.original, self.flame, self.options, self.head = motion, flame, options, flame.head
+        self.motion = resampled(motion, options.fps)
+        self.drawn_head = options.drawn_head or flame.head
+
+    @cached_property
+    def rig(self) -> Rig:
+        return make_rig(self.head, self.motion, self.options.fps)
+
+    @cached_property
+    def surface(self) -> Surface:
+        """The drawn head's, with the texture."""
+        return make_surface(self.drawn_head, self.options.texture)
+
+
+def _livelink(path: Path, job: ExportJob) -> None:
+    """ARKit values: the open head's own expressions, or fitted ones of any other head."""
+    options = job.options
+    if has_arkit_expressions(job.head):
+        track = read_off(job.head, job.motion, options.fps)
+    else:
+        pairs = find_pairs(load_head_file(None), job.head, options.match)
+        track, report = fit_arkit(job.flame, job.motion, pairs, options.fps, options.fit)
+        log.info("%s", report.text())
+    write_livelink(path, track)
+
+
+def _glb(path: Path, job: ExportJob) -> None:
+    write_glb(path, job.rig, job.surface, path.stem)
+
+
+def _usd(path: Path, job: ExportJob) -> None:
+    write_usd(path, job.rig, job.surface)
+
+
+def _npz(path: Path, job: ExportJob) -> None:
+    tables.write_own(path, job.original, job.head)
+
+
+def _vhap(path: Path, job: ExportJob) -> None:
+    tables.write_npz(path, tables.vhap_arrays(job.motion))
+
+
+def _smplx(path: Path, job: ExportJob) -> None:
+    tables.write_npz(path, tables.smplx_arrays(job.motion, job.options.fps))
+
+
+def _csv(path: Path, job: ExportJob) -> None:
+    tables.write_table(path, job.motion, job.head, job.options.fps)
+
+
+def _obj(path: Path, job: ExportJob) -> None:
+    encode = obj_encoder(make_surface(job.drawn_head), job.head.n_vertices)
+    write_sequence(path, motion_vertices(job.flame, job.motion), encode)
+
+
+def _ply(path: Path, job: ExportJob) -> None:
+    write_sequence(path, motion_vertices(job.flame, job.motion), ply_encoder(job.drawn_head))
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file, or a folder with a file per frame, that a motion can be written as."""
+
+    name: str  # as in --format
+    ending: str  # appended to the output's path
+    write: Callable[[Path, ExportJob], None]  # raises UserError
+    needs_flame: bool = False  # holds coefficients that mean nothing unless they are FLAME's
+    needs_wav: bool = False  # a model that carries no sound: speech is put beside it
+    is_folder: bool = False
+
+    @property
+    def suffix(self) -> str:
+        """Of the file, or of the files in the folder."""
+        return f".{self.name}" if self.is_folder else "." + self.ending.rpartition(".")[2]
+
+    def check_head(self, head: HeadFile) -> None:
+        """Raises UserError for a format that only FLAME's coefficients can have, if the head is the open head."""
+        if self.needs_flame and has_arkit_expressions(head):
+            raise UserError(
+                f"--format {self.name}: {head.name}'s coefficients are not FLAME's and would mean nothing there; "
+                "export livelink, glb or usd, or use a model trained on FLAME with --head"
+            )
+
+
+FORMATS = {
+    row.name: row
+    for row in (
+        Format("livelink", "_livelink.csv", _livelink),
+        Format("glb", ".glb", _glb, needs_wav=True),
+        Format("usd", ".usda", _usd, needs_wav=True),
+        Format("npz", "_coef.npz", _npz),
+        Format("vhap", "_vhap.npz", _vhap, needs_flame=True),
+        Format("smplx", "_smplx.npz", _smplx, needs_flame=True),
+        Format("csv", ".csv", _csv),
+        Format("obj", "_obj", _obj, is_folder=True),
+        Format("ply", "_ply", _ply, is_folder=True),
+    )
+}
