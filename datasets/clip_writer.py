@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,9 +15,11 @@ from datasets import clip_encoding
 from datasets.clip_encoding import Coefs
 from utils.atomic import atomic_path
 from utils.errors import UserError
+from utils.runs.file_lock import hold
 
 if TYPE_CHECKING:
     import lmdb
+    from filelock import BaseFileLock
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ class ClipWriter:
         self._closed = True
         self._environment.close()
         if getattr(self, "_lock", None) is not None:
-            self._lock.close()
+            self._lock.release()
 
     @contextlib.contextmanager
     def _closing_on_error(self) -> Iterator[None]:
@@ -180,14 +181,9 @@ def _open(path: Path) -> lmdb.Environment:
         raise UserError(f"{path}: cannot be written ({error}); choose another folder") from error
 
 
-def _lock(path: Path) -> BinaryIO:
-    """Held until closed or the process ends, however it ends. Not LMDB's own lock file: that one is LMDB's."""
-    file = (path / "data.mdb").open("rb")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.close()
-        raise UserError(f"{path}: another process is writing this data set; wait for it, or end it") from error
-    except OSError:  # a file system without locks
-        log.debug("%s: cannot be locked", path)
-    return file
+def _lock(path: Path) -> BaseFileLock:
+    """Held until released or the process ends, however it ends. Not LMDB's own lock file: that one is LMDB's."""
+    lock = hold(path / "writer.lock")
+    if lock is None:
+        raise UserError(f"{path}: another process is writing this data set; wait for it, or end it")
+    return lock

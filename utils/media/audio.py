@@ -187,18 +187,13 @@ def decode_flac_part(
     """
     import soundfile
 
-    found = _ordinary_flac(data, start, stop, sample_rate)
-    if found is not None:
-        audio, total = found
-        return (audio if dtype == "int16" else audio.astype(np.float32) / FULL_SCALE), total
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
-            promised, rate = file.frames * file.channels, file.samplerate
+            total, promised, rate = file.frames, file.frames * file.channels, file.samplerate
             if promised > MAX_RATIO * len(data):
                 raise UserError(
                     f"data set audio: {promised} samples are too many for {len(data)} bytes; rebuild the data set"
                 )
-            total = file.frames
             start = min(start, total)
             if start > 0:
                 file.seek(start)
@@ -208,31 +203,3 @@ def decode_flac_part(
     if rate != sample_rate:
         raise UserError(f"data set audio: sampled at {rate} Hz, not {sample_rate}; rebuild the data set")
     return (audio[:, 0].copy() if audio.shape[1] == 1 else audio.mean(axis=1).astype(dtype)), total
-
-
-def _ordinary_flac(data: bytes, start: int, stop: int | None, sample_rate: int) -> tuple[np.ndarray, int] | None:
-    """`decode_flac_part`, int16, of a FLAC as `encode_flac` writes it; None for others, and for what cannot be read.
-
-    dr_flac takes half the time of libFLAC, which is left to say what is wrong. This calls what the functions of
-    miniaudio call: those decode to the end of the data, however much the header says there is.
-    """
-    from _miniaudio import ffi, lib
-
-    if data[:4] != b"fLaC" or len(data) < 42:
-        return None
-    head = int.from_bytes(data[18:26], "big")  # of STREAMINFO: rate (20 bits), channels - 1 (3), bits - 1 (5), samples
-    total = head & (1 << 36) - 1
-    if head >> 36 != sample_rate << 8 | 15 or not 0 < total <= MAX_RATIO * len(data):
-        return None
-    start, stop = min(start, total), min(total if stop is None else stop, total)
-    decoder = lib.ma_dr_flac_open_memory(data, len(data), ffi.NULL)
-    if decoder == ffi.NULL:
-        return None
-    try:
-        if start and not lib.ma_dr_flac_seek_to_pcm_frame(decoder, start):
-            return None
-        audio = np.empty(stop - start, np.int16)
-        got = lib.ma_dr_flac_read_pcm_frames_s16(decoder, len(audio), ffi.from_buffer("short[]", audio))
-    finally:
-        lib.ma_dr_flac_close(decoder)
-    return (audio, total) if got == len(audio) else None

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from utils.atomic import atomic_path
 from utils.errors import UserError
 from utils.reading.json_file import read_json
 from utils.runs.checkpoint import load_checkpoint
+from utils.runs.file_lock import hold
 from utils.runs.run_dir import find_run, find_runs, iter_name, new_run, saved_steps
 from utils.training.trainer import TrainerConfig
 
@@ -93,10 +93,10 @@ def open_run(kind: str, config: RunConfig, resolved: dict[str, Any]) -> Iterator
     if folder is None:
         folder = new_run(kind, config.exp_name)
         log.info("writing to %s", folder)
-    lock = _lock(folder)
+    lock = hold(folder / "lock")
     if lock is None:
         raise UserError(f"{folder.name}: another process is training it; end that one, or use another --exp_name")
-    with lock:
+    try:
         for leftover in (folder / "checkpoints").glob(".*.tmp*"):
             leftover.unlink()
         resumed = _last_usable(folder, _KINDS[kind])
@@ -107,6 +107,8 @@ def open_run(kind: str, config: RunConfig, resolved: dict[str, Any]) -> Iterator
         finally:
             if not _has_results(folder):
                 shutil.rmtree(folder)
+    finally:
+        lock.release()
 
 
 def _has_results(run: Path) -> bool:
@@ -166,19 +168,8 @@ def _last_usable(run: Path, kind: str) -> Path | None:
     return None
 
 
-def _lock(run: Path) -> IO | None:
-    """Hold the run's lock file; the system lets go of it however the process ends. None: somebody else holds it."""
-    file = (run / "lock").open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return None
-    return file
-
-
 def _is_locked(run: Path) -> bool:
-    lock = _lock(run)
+    lock = hold(run / "lock")
     if lock is not None:
-        lock.close()
+        lock.release()
     return lock is None

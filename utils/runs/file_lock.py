@@ -1,0 +1,31 @@
+"""Folders that one process writes at a time."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+log = logging.getLogger(__name__)
+
+
+def hold(path: Path) -> BaseFileLock | None:
+    """Lock a file, which is made if need be; None while another process holds it. Ends with `release()`.
+
+    The system releases the lock however the process ends, so a file that a killed process left is harmless. On a file
+    system that knows no locks, every caller gets one.
+    """
+    import filelock
+
+    # The lock belongs to the process, not to this thread; without the system's locks, a file left behind would block.
+    lock = filelock.FileLock(path, thread_local=False, fallback_to_soft=False)
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        return None
+    except OSError as error:
+        log.debug("%s: cannot be locked (%s)", path, error)
+    return lock
