@@ -30,6 +30,7 @@ from utils.input_list import is_many, output_names, read_inputs
 from utils.media.panels import STYLE_NAME
 from utils.motion_file import load_shape, load_style
 from utils.rendering.looks import dress
+from utils.rendering.renderer import RenderStyle
 from utils.runs.run_dir import ROOT, find_checkpoint, style_folder
 
 log = logging.getLogger(__name__)
@@ -140,10 +141,9 @@ def make_film(args, flame: Flame) -> HeadFilm | None:
     """
     if args.no_video:
         return None
-    from utils.rendering.renderer import RenderStyle
-
     look = dress(flame.head, args.look, args.texture)
-    return HeadFilm(Flame(look.head), RenderStyle(args.size, args.black_bg, look.texture, args.fov), args.yaw)
+    style = RenderStyle(args.size, args.black_bg, look.texture, args.fov, args.renderer)
+    return HeadFilm(Flame(look.head), style, args.yaw)
 
 
 def titles(args, model: Model) -> Titles:

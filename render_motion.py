@@ -17,6 +17,7 @@ from utils.media.audio import load_audio
 from utils.media.panels import AUDIO_NAME
 from utils.motion_file import Motion, load_motion, load_shape
 from utils.rendering.looks import LOOKS, dress
+from utils.rendering.renderer import RENDERERS, RenderStyle
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,12 @@ def make_parser() -> UserParser:
     add("--size", type=int, default=640, help="pixels of each picture (default: 640)")
     add("--yaw", type=float, default=0, help="camera round the head, degrees to the person's left (default: 0)")
     add("--pitch", type=float, default=0, help="camera upwards, degrees (default: 0)")
+    add(
+        "--renderer",
+        choices=RENDERERS,
+        default="fast",
+        help="fast or, with the same pictures, pyrender (default: fast)",
+    )
     add("--black_bg", action="store_true", help="black background")
     add("--no_head", action="store_true", help="leave out the head motion")
     return parser
@@ -86,10 +93,9 @@ def caption(args) -> str:
 
 def make_film(args, flame: Flame) -> HeadFilm:
     """What draws the pictures, as the flags say."""
-    from utils.rendering.renderer import RenderStyle
-
     look = dress(flame.head, args.look, args.texture)
-    return HeadFilm(Flame(look.head), RenderStyle(args.size, args.black_bg, look.texture), args.yaw, args.pitch)
+    style = RenderStyle(args.size, args.black_bg, look.texture, renderer=args.renderer)
+    return HeadFilm(Flame(look.head), style, args.yaw, args.pitch)
 
 
 @cli

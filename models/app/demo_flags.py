@@ -12,6 +12,7 @@ from utils.config import UserParser
 from utils.errors import UserError
 from utils.media.panels import AUDIO_NAME, STYLE_NAME
 from utils.rendering.looks import LOOKS
+from utils.rendering.renderer import RENDERERS
 from utils.runs.run_dir import DEFAULT_EXPERIMENT
 
 DEFAULT_AUDIO, DEFAULT_SHAPE, DEFAULT_STYLE = "librivox_austen_0890.flac", "average.npy", "normal.npy"
@@ -98,6 +99,12 @@ def add_picture_flags(parser: argparse.ArgumentParser) -> None:
     add("--size", type=int, default=640, help="pixels of the picture (default: 640)")
     add("--fov", type=float, default=18, help="field of view, degrees (default: 18)")
     add("--yaw", type=float, default=0, help="camera round the head, degrees to the person's left (default: 0)")
+    add(
+        "--renderer",
+        choices=RENDERERS,
+        default="fast",
+        help="fast or, with the same pictures, pyrender (default: fast)",
+    )
     add("--side_by_side", action="store_true", help="with -n: all samples in one video, labelled with their seeds")
     add("--caption", nargs="?", const=AUDIO_NAME, default="", help=f"a line of text at the bottom of the video, in "
         f"which {AUDIO_NAME} is the name of the speech's file and {STYLE_NAME} that of the style (without a text: the "

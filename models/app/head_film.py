@@ -29,16 +29,15 @@ class HeadFilm:
             yaw, pitch: where the camera stands, degrees (`utils.rendering.looks.seen_from`).
 
         Raises:
-            UserError: no OpenGL (with the packages to install), or an unusable texture.
+            UserError: no OpenGL, or pyrender if asked for (with the packages to install), or an unusable texture.
         """
-        from utils.rendering.gl_context import on_gl_thread, open_gl
         from utils.rendering.renderer import Renderer
 
         self.flame, self.renderer = flame, Renderer(flame.head, style)
         self.view = (pivot(flame.head), yaw, pitch)
         seen_from(flame.head.v_template, *self.view)  # angles out of range show at once
         try:
-            on_gl_thread(open_gl).result()
+            self.renderer.prepare()
         except UserError as error:
             raise UserError(f"{error}, or use --no_video for coefficients only") from error
 

@@ -14,8 +14,10 @@ import demo
 import extract_style
 import utils.atomic
 import utils.rendering.gl_context
+import utils.rendering.mesh_drawing
 from tests.support.demo_workspace import DEMO, EXTRACT
 from utils.motion_file import Motion
+from utils.rendering import pyrender_drawing
 from utils.runs.run_dir import ROOT
 
 # Flags
@@ -39,6 +41,7 @@ BAD_FLAGS = [
     (["--head", "nosuch.npz"], "nosuch.npz"),
     (["-t", "nosuch.png"], "--texture nosuch.png"),
     (["--seed", "99999999999999999999"], "--seed 99999999999999999999"),
+    (["--renderer", "blender"], "--renderer"),
     (["--nosuch"], "--nosuch"),
 ]
 
@@ -55,15 +58,21 @@ def test_no_opengl_is_found_before_generation(refused, no_generation, monkeypatc
     def broken(**wanted):
         raise Exception("eglInitialize failed (0x3001)")
 
-    monkeypatch.setattr(utils.rendering.gl_context, "open_gl", utils.rendering.gl_context.open_gl.__wrapped__)
+    monkeypatch.setattr(utils.rendering.mesh_drawing, "open_gl", utils.rendering.gl_context.open_gl.__wrapped__)
     monkeypatch.setattr(moderngl, "create_context", broken)
     refused(demo.main, DEMO, "OpenGL", "apt-get install", "--no_video")
 
 
 def test_no_opengl_library_at_all(refused, no_generation, monkeypatch):
-    monkeypatch.setattr(utils.rendering.gl_context, "open_gl", utils.rendering.gl_context.open_gl.__wrapped__)
+    monkeypatch.setattr(utils.rendering.mesh_drawing, "open_gl", utils.rendering.gl_context.open_gl.__wrapped__)
     monkeypatch.setattr(utils.rendering.gl_context, "LIBRARIES", {"libegl": "libNoEGL.so.1", "libgl": "libGL.so.1"})
     refused(demo.main, DEMO, "OpenGL", "apt-get install")
+
+
+def test_no_pyrender_is_found_before_generation(refused, no_generation, monkeypatch):
+    monkeypatch.setattr(pyrender_drawing, "open_pyrender", pyrender_drawing.open_pyrender.__wrapped__)
+    monkeypatch.setitem(sys.modules, "pyrender", None)
+    refused(demo.main, [*DEMO, "--renderer", "pyrender"], "--renderer pyrender", "pip install", "--no_video")
 
 
 def test_full_disk_is_found_before_generation(refused, no_generation, monkeypatch):

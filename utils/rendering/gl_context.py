@@ -1,8 +1,8 @@
-"""One OpenGL context per process, off screen, owned by one thread.
+"""One OpenGL context per renderer, off screen, owned by one thread.
 
-Contexts are bound to a thread, so there is a single one, made on first use in a dedicated thread; every OpenGL call
-goes through `on_gl_thread`. It comes from EGL: a GPU or Mesa's software rasteriser, whichever EGL names first and
-works. The environment variable EGL_DEVICE_ID names another device.
+Contexts are bound to a thread, so a renderer has a single one, made on first use in a dedicated thread, through which
+every OpenGL call goes: `gl_thread`. EGL makes it on the first of its devices that works: a GPU or Mesa's software
+rasteriser. The environment variable EGL_DEVICE_ID names another device.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from utils.errors import UserError
@@ -25,19 +24,15 @@ LIBRARIES = {"libegl": "libEGL.so.1", "libgl": "libGL.so.1"}
 MAX_DEVICES = 16  # EGL devices tried
 
 
-def on_gl_thread(function: Callable, *args) -> Future:
-    """Queue `function(*args)` on the process's OpenGL thread; the result comes through the Future."""
-    return _gl_thread().submit(function, *args)
-
-
 @functools.cache
-def _gl_thread() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="opengl")
+def gl_thread(renderer: str = "fast") -> ThreadPoolExecutor:
+    """The process's only thread for the OpenGL calls of this renderer."""
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix=renderer)
 
 
 @functools.cache
 def open_gl() -> moderngl.Context:
-    """The process's only OpenGL context, made and current on the calling thread: the OpenGL thread.
+    """moderngl's only context in this process, made and current on the calling thread: `gl_thread()`.
 
     Raises:
         UserError: no OpenGL library works; names the packages to install.

@@ -7,7 +7,6 @@ triangle, hidden or not. So inner sides, which are nearly all hidden, are drawn 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,24 +14,13 @@ import numpy as np
 
 from utils.rendering.gl_context import open_gl
 from utils.rendering.head_paint import Skin
+from utils.rendering.stage import Stage
 
 if TYPE_CHECKING:
     import moderngl
 
 SHADERS = Path(__file__).with_name("shaders")
 SAMPLES = 4  # per pixel, for smooth edges; fewer where OpenGL has fewer
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What stands around the mesh, in world coordinates."""
-
-    view: np.ndarray  # (4, 4) world to camera
-    projection: np.ndarray  # (4, 4)
-    lights: tuple  # of (unit direction the light travels (3,), colour (3,), intensity)
-    ambient: tuple[float, float, float]
-    background: tuple[float, float, float]
-    size: int  # pixels
 
 
 class MeshDrawing:
@@ -48,16 +36,15 @@ class MeshDrawing:
         self._moving = self.context.buffer(reserve=len(skin.paint) * 6 * 4, dynamic=True)
         self._texture = None if skin.image is None else _texture(self.context, skin.image)
         content = [(self._moving, "3f 3f", "position", "normal"), (fixed, "4f 2f", "color_0", "texcoord_0")]
+        head = _constants(skin, stage) + (SHADERS / "shading.glsl").read_text()
         self._sides = [  # (hidden sides, what draws the others)
-            (hidden, self.context.vertex_array(self._program(name), content, faces, skip_errors=True))
+            (hidden, self.context.vertex_array(self._program(name, head), content, faces, skip_errors=True))
             for name, hidden in (("mesh", "back"), ("inside", "front"))
         ]
         self._smooth, self._flat = _framebuffer(stage.size, SAMPLES), _framebuffer(stage.size, 0)
 
-    def _program(self, name: str) -> moderngl.Program:
-        """`name`.vert and `name`.frag below the stage's constants and the shared lighting."""
-        image = "" if self._texture is None else "#define HAS_BASE_COLOR_TEX\n"
-        head = "#version 330 core\n" + image + _constants(self.stage) + (SHADERS / "shading.glsl").read_text()
+    def _program(self, name: str, head: str) -> moderngl.Program:
+        """`name`.vert and `name`.frag below `head`."""
         vertex, fragment = (head + (SHADERS / f"{name}.{kind}").read_text() for kind in ("vert", "frag"))
         return self.context.program(vertex_shader=vertex, fragment_shader=fragment)
 
@@ -78,8 +65,8 @@ class MeshDrawing:
         return np.frombuffer(pixels, np.uint8).reshape(size, size, 3)[::-1]
 
 
-def _constants(stage: Stage) -> str:
-    """The stage in the shaders' language: software rasterisers shade a third faster than with uniforms."""
+def _constants(skin: Skin, stage: Stage) -> str:
+    """What shading.glsl asks for, as constants: software rasterisers shade a third faster than with uniforms."""
 
     def made(kind: str, numbers) -> str:
         return f"{kind}({', '.join(repr(float(x)) for x in np.ravel(numbers))})"
@@ -87,14 +74,17 @@ def _constants(stage: Stage) -> str:
     def listed(vectors) -> str:
         return f"vec3[]({', '.join(made('vec3', vector) for vector in vectors)})"
 
-    to_light = listed(-np.asarray(direction) for direction, *_ in stage.lights)
-    radiance = listed(intensity * np.asarray(colour) for _, colour, intensity in stage.lights)
-    return f"""const vec3 CAMERA = {made("vec3", np.linalg.inv(stage.view)[:3, 3])};
-const mat4 TO_SCREEN = {made("mat4", (stage.projection @ stage.view).T)};
+    image = "" if skin.image is None else "#define HAS_BASE_COLOR_TEX\nuniform sampler2D IMAGE;\n"
+    return f"""#version 330 core
+{image}const vec3 CAMERA = {made("vec3", stage.pose[:3, 3])};
+const mat4 TO_SCREEN = {made("mat4", stage.to_screen.T)};
 const vec3 AMBIENT = {made("vec3", stage.ambient)};
+const bool BOTH_SIDES = false;
 const int LIGHTS = {len(stage.lights)};
-const vec3 TO_LIGHT[LIGHTS] = {to_light};
-const vec3 RADIANCE[LIGHTS] = {radiance};
+const vec3 TO_LIGHT[LIGHTS] = {listed(light.towards for light in stage.lights)};
+const vec3 RADIANCE[LIGHTS] = {listed(light.intensity * np.array(light.colour) for light in stage.lights)};
+vec3 to_light(int i) {{ return TO_LIGHT[i]; }}
+vec3 radiance(int i) {{ return RADIANCE[i]; }}
 """
 
 

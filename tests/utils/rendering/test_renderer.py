@@ -14,9 +14,10 @@ import pytest
 from models.heads.flame import load_flame
 from utils.errors import UserError
 from utils.heads.head_file import load_head_file
-from utils.rendering import gl_context, renderer
-from utils.rendering.gl_context import on_gl_thread
-from utils.rendering.renderer import Renderer, RenderStyle, VertexNormals, frame_head
+from utils.rendering import gl_context, stage
+from utils.rendering.gl_context import gl_thread
+from utils.rendering.renderer import Renderer, RenderStyle, VertexNormals
+from utils.rendering.stage import frame_head
 
 SIZE = 128
 
@@ -128,8 +129,8 @@ def test_edges_are_antialiased(head):
 def test_each_light_lights(head, light, monkeypatch):
     """Without any one of the lights the picture must get darker."""
     full = draw(head, head.v_template)[0].astype(int)
-    dark = [(d, c, 0.0 if i == light else strength) for i, (d, c, strength) in enumerate(renderer.LIGHTS)]
-    monkeypatch.setattr(renderer, "LIGHTS", tuple(dark))
+    dark = [(d, c, 0.0 if i == light else strength) for i, (d, c, strength) in enumerate(stage.LIGHTS)]
+    monkeypatch.setattr(stage, "LIGHTS", tuple(dark))
     without = draw(head, head.v_template)[0].astype(int)
     assert (without <= full + 1).all()
     assert (full - without).max() > 5
@@ -265,7 +266,7 @@ def test_a_dropped_drawing_is_freed(head):
     """Whichever thread drops a renderer, the next one to be made frees its buffers."""
     draw(head, head.v_template)
     gc.collect()
-    context = on_gl_thread(gl_context.open_gl).result()
+    context = gl_thread().submit(gl_context.open_gl).result()
     left = len(context.objects)
     assert left >= 7  # 3 buffers, 2 programs, 2 arrays
     kept = Renderer(head, RenderStyle(size=SIZE))

@@ -1,8 +1,4 @@
 // Inner sides: the light comes from the vertices.
-#ifdef HAS_BASE_COLOR_TEX
-uniform sampler2D base_color_texture;
-#endif
-
 in vec3 paint;
 in vec2 uv;
 in vec3 diffuse;
@@ -14,7 +10,7 @@ void main()
 {
     vec3 albedo = paint;
 #ifdef HAS_BASE_COLOR_TEX
-    albedo *= texture(base_color_texture, uv).rgb;
+    albedo *= texture(IMAGE, uv).rgb;
 #endif
     frag_color = develop(INSIDE * (albedo * albedo * diffuse + highlight));
 }

@@ -2,8 +2,8 @@
 // behind outer sides, and a software rasteriser shades hidden pixels too when it smooths edges.
 layout(location = 0) in vec3 position;
 layout(location = 1) in vec3 normal;
-layout(location = 2) in vec4 color_0;
-layout(location = 3) in vec2 texcoord_0;
+layout(location = 2) in vec2 texcoord_0;
+layout(location = 3) in vec4 color_0;
 
 out vec3 paint;
 out vec2 uv;

@@ -1,8 +1,5 @@
-// Outer sides: lit per pixel. Eyes are painted here, by the angle from the gaze axis.
-#ifdef HAS_BASE_COLOR_TEX
-uniform sampler2D base_color_texture;
-#endif
-
+// Outer sides, where BOTH_SIDES also the inner ones: lit per pixel. Eyes are painted here, by the angle from the gaze
+// axis.
 in vec3 world;
 in vec3 world_normal;
 in vec4 paint;  // sRGB colour; gloss 0..1, or 2 + angle from the gaze axis (radians) on an eyeball
@@ -25,12 +22,14 @@ void main()
 {
     vec3 albedo = paint.rgb;
 #ifdef HAS_BASE_COLOR_TEX
-    albedo *= texture(base_color_texture, uv).rgb;
+    albedo *= texture(IMAGE, uv).rgb;
 #else
     if (paint.a > 1.5) albedo = eye_colour(paint.a - 2.0);
 #endif
     albedo *= albedo;  // sRGB to linear by gamma 2
     vec3 diffuse, highlight;
-    shine(world, normalize(world_normal), paint.a, albedo.g, diffuse, highlight);
-    frag_color = develop(albedo * diffuse + highlight);
+    bool inner = BOTH_SIDES && !gl_FrontFacing;
+    vec3 n = normalize(world_normal);
+    shine(world, inner ? -n : n, paint.a, albedo.g, diffuse, highlight);
+    frag_color = develop((inner ? INSIDE : 1.0) * (albedo * diffuse + highlight));
 }

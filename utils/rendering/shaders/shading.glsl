@@ -1,6 +1,7 @@
 // Matte clay under soft studio lights: wrapped Lambert (light reaches a little past the terminator, like skin), a
-// weak highlight whose strength is the paint's alpha, dark inner sides. Lights and camera are constants, which
-// mesh_drawing.py writes above this file: CAMERA, TO_SCREEN, AMBIENT, LIGHTS, TO_LIGHT[LIGHTS], RADIANCE[LIGHTS].
+// weak highlight whose strength is the paint's alpha, dark inner sides. What it is
+// given stands above this file: CAMERA, TO_SCREEN, AMBIENT, BOTH_SIDES, LIGHTS, to_light(i), radiance(i), IMAGE.
+// mesh_drawing.py writes them as constants, pyrender.glsl takes them from pyrender's scene.
 const vec3 WRAP = vec3(0.34, 0.24, 0.20);  // red reaches furthest round, as through skin
 const float INSIDE = 0.06;                 // the inner side of the skin, seen through the open mouth
 const float EXPOSURE = 1.55;
@@ -18,13 +19,13 @@ void shine(vec3 world, vec3 n, float paint_gloss, float albedo_green, out vec3 d
     diffuse = AMBIENT * (0.75 + 0.25 * n.y);
     highlight = vec3(0.0);
     for (int i = 0; i < LIGHTS; i++) {
-        vec3 wrapped = max((dot(n, TO_LIGHT[i]) + WRAP) / (1.0 + WRAP), 0.0);
-        diffuse += RADIANCE[i] * wrapped * wrapped;
-        float x = max(dot(mirrored, TO_LIGHT[i]), 0.0);
+        vec3 wrapped = max((dot(n, to_light(i)) + WRAP) / (1.0 + WRAP), 0.0);
+        diffuse += radiance(i) * wrapped * wrapped;
+        float x = max(dot(mirrored, to_light(i)), 0.0);
         x *= x; x *= x;  // to the 4th
         float x64 = x * x;
         x64 *= x64; x64 *= x64; x64 *= x64;
-        highlight += RADIANCE[i] * wrapped.g * (matte * x + sharp * x64);
+        highlight += radiance(i) * wrapped.g * (matte * x + sharp * x64);
     }
 }
 
