@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from benchmarks.report import Flags, FlagsT, checked, make_parser
 from models.app.sampling_flags import add_sampling_flags, check_sampling_flags
 from models.app.sampling_flags import generation_config as sampling_config
 from models.generation.animator import Animator
@@ -16,7 +19,6 @@ from models.generation.style_extractor import StyleExtractor
 from models.generation.windows import GenerationConfig
 from models.heads.flame import Flame, load_flame
 from models.heads.mouth import opening_mm
-from utils.atomic import check_output
 from utils.devices import pick_device
 from utils.errors import UserError
 from utils.motion_file import Motion, load_motion, load_shape, load_style
@@ -44,9 +46,12 @@ class Subject:
         name = f"{checkpoint.parent.parent.name}/{checkpoint.stem}"
         return cls(animator, load_flame(), load_shape(INPUT / "coef" / "average.npy"), name)
 
-    @property
-    def has_style(self) -> bool:
-        return self.animator.model.config.has_style
+    def check_style(self) -> None:
+        """Raises UserError: the model was trained without a style encoder."""
+        if not self.animator.model.config.has_style:
+            raise UserError(
+                f"--exp_name {self.name}: was trained without a style encoder; there is no style to compare"
+            )
 
     def style(self, name: str) -> np.ndarray | None:
         """A bundled style: the style file of this model's encoder, or what the encoder makes of the bundled motion.
@@ -90,30 +95,63 @@ def encoder_of(recorded: str) -> Path:
     return path
 
 
-def add_flags(parser: argparse.ArgumentParser, samples: int) -> None:
-    """Flags that every benchmark of a model has."""
-    parser.add_argument("--exp_name", default=DEFAULT_EXPERIMENT, help="experiment in experiments/DPT (or a prefix)")
-    parser.add_argument("--iter", type=int, help="iteration of the checkpoint (default: the last)")
-    parser.add_argument("--samples", type=int, default=samples, help=f"samples of each clip (default: {samples})")
-    parser.add_argument("--device", default="auto", help="cuda, cpu or auto (default: auto)")
-    parser.add_argument("--json", type=Path, help="also write all figures here")
+@dataclass(frozen=True, kw_only=True)
+class ModelFlags(Flags):
+    """What every benchmark of a model can be told, beside the flags of sampling."""
+
+    exp_name: str = DEFAULT_EXPERIMENT
+    """Experiment in experiments/DPT (or a prefix)."""
+    iter: int | None = None
+    """Iteration of the checkpoint; without it the last."""
+    samples: int = 1
+    """Samples of each clip."""
+    device: str = "auto"
+    """cuda, cpu or auto."""
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise UserError(f"--samples {self.samples}: draw at least 1")
+
+
+@dataclass(frozen=True)
+class Session:
+    """A model that was loaded as the flags say, and how it samples."""
+
+    flags: Any
+    sampling: argparse.Namespace  # the flags of sampling as they were given
+    subject: Subject
+    config: GenerationConfig
+
+    @classmethod
+    def start(cls, flags_class: type[ModelFlags], doc: str, argv: Sequence[str] | None) -> Session:
+        """Check all flags, then load the model.
+
+        Raises:
+            UserError: a flag that no model, or not this one, can use.
+        """
+        flags, sampling = parse(flags_class, doc, argv)
+        subject = Subject.load(flags.exp_name, flags.iter, flags.device)
+        return cls(flags, sampling, subject, generation_config(subject, sampling))
+
+
+def parse(flags_class: type[FlagsT], doc: str, argv: Sequence[str] | None) -> tuple[FlagsT, argparse.Namespace]:
+    """The benchmark's own flags, and those of sampling.
+
+    Raises:
+        UserError: a flag that no model can use.
+    """
+    parser = make_parser(flags_class, doc)
     add_sampling_flags(parser)
-
-
-def check_flags(args: argparse.Namespace) -> None:
-    """Before any work. Raises UserError for a flag that no model can use."""
-    if args.samples < 1:
-        raise UserError(f"--samples {args.samples}: draw at least 1")
-    if args.json:
-        check_output(args.json)
+    args = parser.parse_args(argv)
     check_sampling_flags(args)
+    return checked(flags_class, args), args
 
 
-def generation_config(subject: Subject, args: argparse.Namespace) -> GenerationConfig:
-    """Guidance and sampler from the flags, with the model's own settings as defaults.
+def generation_config(subject: Subject, sampling: argparse.Namespace) -> GenerationConfig:
+    """Guidance and sampler from the flags of sampling, with the model's own settings as defaults.
 
     Raises:
         UserError: a flag that does not fit this model.
     """
     animator = subject.animator
-    return replace(sampling_config(args, animator.model.config, animator.published), progress=False)
+    return replace(sampling_config(sampling, animator.model.config, animator.published), progress=False)

@@ -25,7 +25,6 @@ MANY_FILES = {
     "scripts_for_dataset",
     "scripts_for_dataset/synthetic",
     "setup/open_head",
-    "benchmarks/speed",
 }
 SCRIPTS = sorted(path.stem for path in ROOT.glob("*.py"))
 OURS = {*FOLDERS, *SCRIPTS}

@@ -1,1 +1,4 @@
-"""The synthetic corpus: figures and pictures of its data card."""
+"""The synthetic corpus: the figures (data_card.py) and pictures (pictures.py) of its data card.
+
+To add a figure, edit `measure` in data_card.py; a picture, `draw` in pictures.py.
+"""

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from benchmarks.report import write_json
+from benchmarks.report import Flags, read_flags, write_json
 from models.heads.flame import Flame, load_flame
 from models.heads.mouth import mouth_opening
 from scripts_for_dataset.synthetic.arkit import unit
@@ -34,8 +34,7 @@ from scripts_for_dataset.synthetic.motion import Speech, find_phrases, speech_mo
 from scripts_for_dataset.synthetic.plan import group_clips
 from scripts_for_dataset.synthetic.prosody import analyse, find_accents
 from scripts_for_dataset.synthetic.style import SpeakerStyle, named_style, sample_style
-from utils.config import UserParser
-from utils.errors import cli
+from utils.errors import UserError, cli
 from utils.timebase import FPS
 
 WINDOW, HOP = 4 * FPS, 2 * FPS  # frames
@@ -229,20 +228,28 @@ def measure(folder: Path, clips: int) -> dict:
     }
 
 
+@dataclass(frozen=True, kw_only=True)
+class CardFlags(Flags):
+    """What is measured."""
+
+    speech: Path
+    """Folder made by make_synthetic_speech."""
+    clips: int = 40
+    """Clips of 10 to 26 s."""
+
+    def __post_init__(self) -> None:
+        if self.clips < 4:
+            raise UserError(f"--clips {self.clips}: must be at least 4")
+
+
 @cli
 def main(argv: list[str] | None = None) -> None:
-    parser = UserParser(description=__doc__)
-    parser.add_argument("--speech", type=Path, required=True, help="folder made by make_synthetic_speech")
-    parser.add_argument("--clips", type=int, default=40, help="clips of 10 to 26 s (default: 40)")
-    parser.add_argument("--json", type=Path, help="also write the figures here")
-    args = parser.parse_args(argv)
-    if args.clips < 4:
-        parser.error("--clips: must be at least 4")
-    figures = measure(args.speech, args.clips)
+    flags = read_flags(CardFlags, __doc__, argv)
+    figures = measure(flags.speech, flags.clips)
     for name, value in figures.items():
         print(f"{name}: {value}")
-    if args.json:
-        write_json(args.json, figures)
+    if flags.json:
+        write_json(flags.json, figures)
 
 
 if __name__ == "__main__":

@@ -17,17 +17,16 @@ import shutil
 import subprocess
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmarks.report import text_table, write_json
-from models.exports.formats import FORMATS, ExportOptions
+from benchmarks.report import Flags, column, read_flags, table, text_table, write_json
+from models.exports.formats import ExportOptions
 from models.exports.motion_export import export, parse_formats
 from models.heads.flame import Flame, load_flame
-from utils.config import UserParser
 from utils.errors import UserError, cli
 from utils.motion_file import Motion, load_motion
 from utils.rendering.looks import dress
@@ -39,6 +38,37 @@ HERE = Path(__file__).resolve().parent
 FRAMES = (0, 57, 123, 200, 249)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExportFlags(Flags):
+    """What is written, and who reads it."""
+
+    seconds: float = 60
+    """Of motion."""
+    formats: str = "all"
+    """Comma separated; docs/exports.md has the list."""
+    check: bool = False
+    """Compare with independent readers instead of timing."""
+    node_modules: Path | None = None
+    """Folder in which three and gltf-validator were installed."""
+    output: Path | None = None
+    """JSON file, as --json."""
+
+    def __post_init__(self) -> None:
+        if self.seconds * FPS <= max(FRAMES):
+            raise UserError(f"--seconds {self.seconds}: must be at least {(max(FRAMES) + 1) / FPS}")
+
+
+@dataclass(frozen=True)
+class Written:
+    """One format in one look."""
+
+    format: str = column("format")
+    look: str = column("look")
+    seconds: float = column("seconds", "{:.2f}")
+    MB: float = column("MB", "{:.2f}")
+    files: int = column("files")
+
+
 def long_motion(seconds: float) -> Motion:
     """A bundled motion, played to and fro until it is long enough."""
     motion = load_motion(MOTION)
@@ -47,7 +77,7 @@ def long_motion(seconds: float) -> Motion:
     return replace(motion, exp=motion.exp[order], pose=motion.pose[order])
 
 
-def timed(motion: Motion, flame: Flame, formats: tuple[str, ...], folder: Path) -> list[dict]:
+def timed(motion: Motion, flame: Flame, formats: tuple[str, ...], folder: Path) -> list[Written]:
     """Seconds and megabytes per format."""
     rows = []
     for name in formats:
@@ -59,7 +89,7 @@ def timed(motion: Motion, flame: Flame, formats: tuple[str, ...], folder: Path) 
             seconds = time.perf_counter() - start
             files = list(path.iterdir()) if path.is_dir() else [path]
             size = sum(file.stat().st_size for file in files) / 1e6
-            rows.append({"format": name, "look": look, "seconds": seconds, "MB": size, "files": len(files)})
+            rows.append(Written(name, look, seconds, size, len(files)))
             if path.is_dir():
                 shutil.rmtree(path)
     return rows
@@ -169,27 +199,20 @@ def missing(modules: Path | None) -> list[str]:
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    parser = UserParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=60, help="of motion (default: 60)")
-    parser.add_argument("--formats", default="all", help=f"comma separated: {', '.join(FORMATS)} (default: all)")
-    parser.add_argument("--check", action="store_true", help="compare with independent readers instead of timing")
-    parser.add_argument("--node_modules", type=Path, help="folder in which three and gltf-validator were installed")
-    parser.add_argument("-o", "--output", type=Path, help="JSON file")
-    args = parser.parse_args(argv)
-    if args.seconds * FPS <= max(FRAMES):
-        raise UserError(f"--seconds {args.seconds}: must be at least {(max(FRAMES) + 1) / FPS}")
-    motion, flame = long_motion(args.seconds), load_flame(None)
+    flags = read_flags(ExportFlags, __doc__, argv)
+    motion, flame = long_motion(flags.seconds), load_flame(None)
     with tempfile.TemporaryDirectory() as folder:
-        if args.check:
-            rows = checks(motion, flame, Path(folder), args.node_modules)
+        if flags.check:
+            rows = checks(motion, flame, Path(folder), flags.node_modules)
             print(text_table([("reader", "file", "largest distance"), *map(_check_cells, rows)]))
-            print("left out:", ", ".join(missing(args.node_modules)) or "nothing")
+            print("left out:", ", ".join(missing(flags.node_modules)) or "nothing")
         else:
-            rows = timed(motion, flame, parse_formats(args.formats), Path(folder))
-            cells = [(r["format"], r["look"], f"{r['seconds']:.2f}", f"{r['MB']:.2f}", str(r["files"])) for r in rows]
-            print(text_table([("format", "look", "seconds", "MB", "files"), *cells]))
-    if args.output:
-        write_json(args.output, {"seconds": args.seconds, "rows": rows})
+            found = timed(motion, flame, parse_formats(flags.formats), Path(folder))
+            print(table(found))
+            rows = [asdict(row) for row in found]
+    path = flags.output or flags.json
+    if path:
+        write_json(path, {"seconds": flags.seconds, "rows": rows})
 
 
 def _check_cells(row: dict) -> tuple[str, str, str]:

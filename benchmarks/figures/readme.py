@@ -1,86 +1,196 @@
-"""The pictures of the README, from the embedded model and the bundled inputs.
+"""The pictures of README and docs: the embedded model's styles, from the bundled inputs.
 
-python -m benchmarks.figures.readme [-o DIR]
+    python -m benchmarks.figures.readme [--pictures film strips identities grid] [--exp_name embedded] [--iter N]
+                                        [--styles big_mouth,serious,smile] [-o docs/images]
+
+- film: styles.webp, one sentence in four styles side by side; strips: styles.png, the same, a row per style.
+- identities: identities.png, the bundled head shapes.
+- grid: the same speech in 3 styles x 3 samples. styles.gif (rows are styles, columns samples, 12.5 frames per second)
+  and style_grid.png (a row per style and sample, a column per instant). Every cell has its own seed: 0, 1, 2 in the
+  first row, and so on.
 """
 
-from collections.abc import Iterator
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 from tqdm import tqdm
 
-from models.app.sampling_flags import own_sampling
-from models.generation.animator import Animator
-from models.heads.flame import Flame, load_flame
+from benchmarks.subject import INPUT, ModelFlags, Session
+from models.heads.decode import motion_vertices
+from models.heads.flame import Flame
 from utils.atomic import atomic_path
-from utils.config import UserParser
-from utils.devices import pick_device
+from utils.config import check_choice
 from utils.errors import cli
 from utils.media.audio import load_audio
 from utils.media.video import write_animation
-from utils.motion_file import Motion, load_shape, load_style
+from utils.motion_file import Motion, load_shape
 from utils.rendering.renderer import Renderer, RenderStyle
-from utils.runs.run_dir import DEFAULT_EXPERIMENT, ROOT, find_checkpoint, style_folder
-from utils.timebase import FPS
+from utils.runs.run_dir import ROOT
+from utils.timebase import FPS, SAMPLE_RATE
 
-INPUT = ROOT / "demo" / "input"
 CLIP = "librivox_austen_0890"
-STYLES = ("big_mouth", "smile", "serious", "large_head_movements")
-STRIP_FRAMES = range(8, 120, 14)
+STYLES = ("big_mouth", "smile", "serious", "large_head_movements")  # of film and strips
+SIZE = 224  # pixels of all but the grid
+STRIP_FRAMES = slice(8, 120, 14)
+EVERY = 2  # motion frames per picture of the GIF
+COLOURS = 48
+INK = (70, 70, 70)
 
 
-class Studio:
-    """The embedded model and a renderer."""
+@dataclass(frozen=True, kw_only=True)
+class PictureFlags(ModelFlags):
+    """What is drawn."""
 
-    def __init__(self, size: int) -> None:
-        self.animator = Animator.load(find_checkpoint("DPT", DEFAULT_EXPERIMENT, None), None, pick_device("auto"))
-        self.flame: Flame = load_flame()
-        self.renderer = Renderer(self.flame.head, RenderStyle(size=size))
-        self.styles = INPUT / "style" / style_folder(self.animator.model.config.style_enc_ckpt)
+    pictures: Sequence[str] = ("film", "strips", "identities", "grid")
+    """Which of them."""
+    samples: int = 3
+    """Grid: columns."""
+    styles: str = "big_mouth,serious,smile"
+    """Grid: bundled styles, comma separated."""
+    seconds: float = 3.0
+    """Grid: of the recording."""
+    size: int = 208
+    """Grid: rendered picture in pixels; cells are cropped to the face."""
+    output: Path = ROOT / "docs" / "images"
+    """Folder."""
 
-    def motion(self, style: str, shape: str = "average") -> Motion:
-        """The clip in a style, seed 0."""
-        vector = load_style(self.styles / f"{style}.npy", self.animator.model.config.d_style)
-        config = own_sampling(self.animator.model.config)
-        audio = load_audio(INPUT / "audio" / f"{CLIP}.flac")
-        return self.animator(audio, load_shape(INPUT / "coef" / f"{shape}.npy"), vector, config, [0])[0]
-
-    def frames(self, motion: Motion, which: list[int]) -> Iterator[np.ndarray]:
-        """Pictures of some frames of a motion."""
-        shape = torch.from_numpy(motion.shape).expand(len(which), -1)
-        with torch.no_grad():
-            vertices = self.flame(shape, torch.from_numpy(motion.exp[which]), torch.from_numpy(motion.pose[which]))
-        yield from self.renderer.frames(vertices.numpy())
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for picture in self.pictures:
+            check_choice("--pictures", picture, tuple(DRAWN))
 
 
-def animation(studio: Studio) -> Iterator[np.ndarray]:
+def motion(session: Session, style: str, shape: str = "average") -> Motion:
+    """The clip in a style, seed 0."""
+    person = replace(session.subject, shape=load_shape(INPUT / "coef" / f"{shape}.npy"))
+    audio = load_audio(INPUT / "audio" / f"{CLIP}.flac")
+    return person.motions(audio, person.style(style), session.config, 1)[0]
+
+
+def frames(flame: Flame, renderer: Renderer, motion: Motion, which: slice) -> Iterator[np.ndarray]:
+    """Pictures of some frames of a motion."""
+    for piece in motion_vertices(flame, motion.cut(which)):
+        yield from renderer.frames(piece)
+
+
+def renderer_of(session: Session, size: int = SIZE) -> Renderer:
+    return Renderer(session.subject.flame.head, RenderStyle(size=size))
+
+
+def film(session: Session) -> None:
     """The clip in several styles, side by side, cropped to the heads."""
-    motions = [studio.motion(style) for style in STYLES]
-    margin = studio.renderer.style.size // 8
-    rows = zip(*(studio.frames(motion, list(range(len(motion)))) for motion in motions))
-    for row in tqdm(rows, total=len(motions[0]), desc="animation", unit="frame"):
-        yield np.concatenate([frame[:, margin:-margin] for frame in row], axis=1)
+    flame, renderer, margin = session.subject.flame, renderer_of(session), SIZE // 8
+    motions = [motion(session, style) for style in STYLES]
+
+    def rows() -> Iterator[np.ndarray]:
+        tracks = zip(*(frames(flame, renderer, one, slice(None)) for one in motions))
+        for row in tqdm(tracks, total=len(motions[0]), desc="film", unit="frame"):
+            yield np.concatenate([frame[:, margin:-margin] for frame in row], axis=1)
+
+    write_animation(session.flags.output / "styles.webp", rows(), FPS)
 
 
-def save(path: Path, rows: list[list[np.ndarray]]) -> None:
-    """A grid of pictures as PNG."""
-    grid = np.concatenate([np.concatenate(row, axis=1) for row in rows])
+def strips(session: Session) -> None:
+    """A row of instants for every style."""
+    flame, renderer = session.subject.flame, renderer_of(session)
+    rows = [list(frames(flame, renderer, motion(session, style), STRIP_FRAMES)) for style in STYLES]
+    save(session.flags.output / "styles.png", np.concatenate([np.concatenate(row, axis=1) for row in rows]))
+
+
+def identities(session: Session) -> None:
+    """One instant on every bundled head shape."""
+    flame, renderer = session.subject.flame, renderer_of(session)
+    shapes = sorted(path.stem for path in (INPUT / "coef").glob("*.npy"))
+    row = [next(frames(flame, renderer, motion(session, "normal", shape), slice(50, 51))) for shape in shapes]
+    save(session.flags.output / "identities.png", np.concatenate(row, axis=1))
+
+
+def grid(session: Session) -> None:
+    """Styles by samples, as a GIF and a contact sheet."""
+    flags, subject = session.flags, session.subject
+    subject.check_style()
+    audio = load_audio(INPUT / "audio" / f"{CLIP}.flac")[: round(flags.seconds * SAMPLE_RATE)]
+    rendered = {}
+    for k, style in enumerate(tqdm(flags.styles.split(","), desc=subject.name, unit="style")):
+        motions = subject.motions(audio, subject.style(style), session.config, flags.samples, k * flags.samples)
+        rendered[style] = [cells(session, one) for one in motions]
+    write_gif(flags.output / "styles.gif", grid_frames(rendered), round(1000 * EVERY / FPS))
+    save(flags.output / "style_grid.png", contact_sheet(rendered, 9))
+
+
+def cells(session: Session, motion: Motion) -> list[np.ndarray]:
+    """Pictures uint8 (about 3/4 size, 2/3 size, 3) of every second frame."""
+    size = session.flags.size
+    pictures = frames(session.subject.flame, renderer_of(session, size), motion, slice(None, None, EVERY))
+    side, top = size // 6, size // 6
+    return [frame[top : -size // 16, side:-side] for frame in pictures]
+
+
+def labelled(picture: np.ndarray, text: str) -> np.ndarray:
+    """The picture with a line of text in its upper left corner."""
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    ImageDraw.Draw(image).text((4, 2), text, fill=INK)
+    return np.asarray(image)
+
+
+def grid_frames(rendered: dict[str, list[list[np.ndarray]]]) -> list[np.ndarray]:
+    """{style: samples: cells over time} -> one picture per instant, a row per style."""
+    n = min(len(track) for samples in rendered.values() for track in samples)
+    return [
+        np.concatenate(
+            [
+                labelled(np.concatenate([track[i] for track in samples], axis=1), style.replace("_", " "))
+                for style, samples in rendered.items()
+            ]
+        )
+        for i in range(n)
+    ]
+
+
+def write_gif(path: Path, frames: list[np.ndarray], milliseconds: int) -> None:
+    """One palette for all frames, so that flat colours do not flicker and the file stays small."""
+    sheet = np.concatenate(frames[:: max(1, len(frames) // 6)])
+    palette = Image.fromarray(sheet).quantize(COLOURS)
+    pictures = [Image.fromarray(f).quantize(palette=palette, dither=Image.Dither.NONE) for f in frames]
     with atomic_path(path) as temporary:
-        Image.fromarray(grid).quantize(128).save(temporary)
+        options = {"save_all": True, "append_images": pictures[1:], "duration": milliseconds, "loop": 0}
+        pictures[0].save(temporary, optimize=False, **options)
+
+
+def contact_sheet(rendered: dict[str, list[list[np.ndarray]]], columns: int) -> np.ndarray:
+    """A row per style and sample, `columns` instants evenly spread."""
+    rows = []
+    for style, samples in rendered.items():
+        for k, track in enumerate(samples):
+            instants = np.linspace(0, len(track) - 1, columns).round().astype(int)
+            row = np.concatenate([track[i] for i in instants], axis=1)
+            rows.append(labelled(row, f"{style.replace('_', ' ')} {k + 1}"))
+    return np.concatenate(rows)
+
+
+def save(path: Path, picture: np.ndarray) -> None:
+    """A picture uint8 (h, w, 3) as PNG of 128 colours."""
+    with atomic_path(path) as temporary:
+        Image.fromarray(picture).quantize(128).save(temporary)
+
+
+DRAWN: dict[str, Callable[[Session], None]] = {
+    "film": film, "strips": strips, "identities": identities, "grid": grid
+}  # fmt: skip
 
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    parser = UserParser(description=__doc__.splitlines()[0])
-    parser.add_argument("-o", "--output", type=Path, default=ROOT / "docs" / "images")
-    folder = parser.parse_args(argv).output
-    studio = Studio(size=224)
-    write_animation(folder / "styles.webp", animation(studio), FPS)
-    save(folder / "styles.png", [list(studio.frames(studio.motion(s), list(STRIP_FRAMES))) for s in STYLES])
-    shapes = sorted(p.stem for p in (INPUT / "coef").glob("*.npy"))
-    save(folder / "identities.png", [[next(studio.frames(studio.motion("normal", s), [50])) for s in shapes]])
+    session = Session.start(PictureFlags, __doc__, argv)
+    for picture in session.flags.pictures:
+        DRAWN[picture](session)
+    for path in sorted(session.flags.output.glob("style*")):
+        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

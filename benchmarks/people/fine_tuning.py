@@ -23,8 +23,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.report import text_table, write_json
-from benchmarks.speed.machine import machine
+from benchmarks.report import Flags, machine, read_flags, text_table, write_json
 from datasets.clip_store import ClipStore, ClipWriter
 from datasets.splits import group_by_person, write_list
 from datasets.spoken_clips import long_enough, read_clip
@@ -38,7 +37,6 @@ from models.metrics.validation import Validator
 from models.networks.loading import load_style_encoder, load_talker
 from models.networks.talker import TalkerConfig
 from utils.coefs import MotionCodec
-from utils.config import UserParser
 from utils.devices import pick_device
 from utils.errors import UserError, cli
 from utils.runs.checkpoint import Checkpoint
@@ -49,6 +47,46 @@ from utils.timebase import FPS
 log = logging.getLogger(__name__)
 _LEAST = 200  # frames of a training clip: two windows
 _DIRECTIONS = {"lve": "lower", "opening_correlation": "higher", "opening_ratio": "1", "closure_recall": "higher"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TuningFlags(Flags):
+    """Who, from which model, and how."""
+
+    data_root: Path
+    """A data set with test.txt; one from make_synthetic_dataset, say."""
+    exp_name: str = DEFAULT_EXPERIMENT
+    """The model to start from."""
+    iter: int | None = None
+    """Its iteration; without it the last."""
+    speaker: str | None = None
+    """Of the test split; without it the one with the most speech."""
+    seconds: float = 60
+    """To train on."""
+    max_iter: int = 600
+    """Steps."""
+    lr: float = 1e-4
+    """Learning rate."""
+    batch_size: int = 16
+    """Items of a batch."""
+    precision: str = "tf32"
+    """Of training."""
+    freeze: str | None = None
+    """Parts that are not trained, by name."""
+    use_context_audio_feat: bool = False
+    """As the embedded models were trained."""
+    num_workers: int = 4
+    """Processes that read."""
+    samples: int = 4
+    """Per clip."""
+    sampling_steps: int = 25
+    """Of ddim."""
+    head: Path | None = None
+    """Head model; without it the open head."""
+    work: Path = Path("data/fine_tuning")
+    """Folder of the person's data set."""
+    device: str = "auto"
+    """cuda, cpu or auto."""
 
 
 def choose_speaker(store: ClipStore, clips: Sequence[str], name: str | None, seconds: float) -> list[str]:
@@ -104,18 +142,21 @@ def network_flags(config: TalkerConfig, style_checkpoint: Path | None) -> list[s
     return flags
 
 
-def fine_tune(args, base: Path, config: TalkerConfig, style: Path | None, n_clips: int) -> tuple[str, float]:
+def fine_tune(
+    flags: TuningFlags, base: Path, config: TalkerConfig, style: Path | None, n_clips: int
+) -> tuple[str, float]:
     """Run the training script; its command and the seconds it took."""
-    repeats = -(-4 * args.batch_size // n_clips)
-    name = f"{args.exp_name}-tuned"
-    command = [sys.executable, "main_dpt.py", f"--exp_name={name}", f"--data_root={args.work / 'data'}",
-               f"--init_from={base}", *network_flags(config, style), f"--batch_size={args.batch_size}",
-               f"--repeat_clips={repeats}", f"--lr={args.lr}", f"--max_iter={args.max_iter}", "--scheduler=Warmup",
-               f"--warm_iter={max(1, args.max_iter // 10)}", "--ema_decay=0.99", "--grad_clip=1",
-               f"--precision={args.precision}", f"--save_iter={args.max_iter}", "--val_iter=0", "--val_clips=0",
-               "--keep_last=1", f"--num_workers={args.num_workers}", f"--device={args.device}", "--fresh"]  # fmt: skip
-    command += ["--use_context_audio_feat"] * args.use_context_audio_feat
-    command += [f"--freeze={args.freeze}"] * (args.freeze is not None)
+    repeats = -(-4 * flags.batch_size // n_clips)
+    name = f"{flags.exp_name}-tuned"
+    command = [sys.executable, "main_dpt.py", f"--exp_name={name}", f"--data_root={flags.work / 'data'}",
+               f"--init_from={base}", *network_flags(config, style), f"--batch_size={flags.batch_size}",
+               f"--repeat_clips={repeats}", f"--lr={flags.lr}", f"--max_iter={flags.max_iter}", "--scheduler=Warmup",
+               f"--warm_iter={max(1, flags.max_iter // 10)}", "--ema_decay=0.99", "--grad_clip=1",
+               f"--precision={flags.precision}", f"--save_iter={flags.max_iter}", "--val_iter=0", "--val_clips=0",
+               "--keep_last=1", f"--num_workers={flags.num_workers}", f"--device={flags.device}",
+               "--fresh"]  # fmt: skip
+    command += ["--use_context_audio_feat"] * flags.use_context_audio_feat
+    command += [f"--freeze={flags.freeze}"] * (flags.freeze is not None)
     printed = shlex.join(["python", *command[1:]])
     log.info(printed)
     start = time.perf_counter()
@@ -125,16 +166,18 @@ def fine_tune(args, base: Path, config: TalkerConfig, style: Path | None, n_clip
     return printed, time.perf_counter() - start
 
 
-def score(checkpoint: Path, clips: list[SpokenClip], style: Path | None, args, device: torch.device) -> dict:
+def score(
+    checkpoint: Path, clips: list[SpokenClip], style: Path | None, flags: TuningFlags, device: torch.device
+) -> dict:
     """The metrics of a model on clips."""
     model, loaded = load_talker(checkpoint)
     codec = MotionCodec(model.config.layout, loaded.stats).to(device)
     encoder = None if style is None else (load_style_encoder(style)[0].to(device), codec)
-    sampler = SamplerConfig("ddim", min(args.sampling_steps, model.config.n_diff_steps))
+    sampler = SamplerConfig("ddim", min(flags.sampling_steps, model.config.n_diff_steps))
     guidance = Guidance(model.config.conditions, model.config.cfg_mode)
     config = GenerationConfig(guidance, sampler, engine=EngineConfig(graph=False))
-    draw = Draw(config, n_samples=args.samples, batch_size=64)
-    return Validator(clips, load_flame(args.head).to(device), codec, encoder, draw)(model.to(device))
+    draw = Draw(config, n_samples=flags.samples, batch_size=64)
+    return Validator(clips, load_flame(flags.head).to(device), codec, encoder, draw)(model.to(device))
 
 
 def spoken(store: ClipStore, clips: list[str], reference: str, phones: Path) -> list[SpokenClip]:
@@ -169,53 +212,29 @@ def table(before: dict[str, float], after: dict[str, float]) -> str:
     return text_table(lines)
 
 
-def make_parser() -> UserParser:
-    parser = UserParser(description=__doc__.splitlines()[0])
-    add = parser.add_argument
-    add("--data_root", type=Path, required=True, help="a data set with test.txt; one from make_synthetic_dataset, say")
-    add("--exp_name", default=DEFAULT_EXPERIMENT, help="the model to start from (default: embedded)")
-    add("--iter", type=int, help="its iteration (default: the last)")
-    add("--speaker", help="of the test split (default: the one with the most speech)")
-    add("--seconds", type=float, default=60, help="to train on (default: 60)")
-    add("--max_iter", type=int, default=600, help="steps (default: 600)")
-    add("--lr", type=float, default=1e-4, help="(default: 1e-4)")
-    add("--batch_size", type=int, default=16, help="(default: 16)")
-    add("--precision", default="tf32", help="(default: tf32)")
-    add("--freeze", help="parts that are not trained, by name")
-    add("--use_context_audio_feat", action="store_true", help="as the embedded models were trained")
-    add("--num_workers", type=int, default=4, help="(default: 4)")
-    add("--samples", type=int, default=4, help="per clip (default: 4)")
-    add("--sampling_steps", type=int, default=25, help="of ddim (default: 25)")
-    add("--head", type=Path, help="head model (default: the open head)")
-    add("--work", type=Path, default=Path("data/fine_tuning"), help="folder of the person's data set")
-    add("--device", default="auto", help="cuda, cpu or auto (default: auto)")
-    add("--json", type=Path, help="also write the figures here")
-    return parser
-
-
 @cli
 def main(argv: list[str] | None = None) -> None:
-    args = make_parser().parse_args(argv)
-    device, store = pick_device(args.device), ClipStore(args.data_root)
-    base = find_checkpoint("DPT", args.exp_name, args.iter)
+    flags = read_flags(TuningFlags, __doc__, argv)
+    device, store = pick_device(flags.device), ClipStore(flags.data_root)
+    base = find_checkpoint("DPT", flags.exp_name, flags.iter)
     model, checkpoint = load_talker(base)
     style = style_of(checkpoint)
-    clips = choose_speaker(store, store.clips(args.data_root / "test.txt"), args.speaker, args.seconds)
-    training, held_out = split_clips(store, clips, round(args.seconds * FPS))
-    args.work = args.work.absolute() / clips[0].replace("/", "_")
-    write_person(args.work / "data", store, training, held_out)
-    measured = spoken(store, held_out, next(iter(training)), args.data_root / PHONES_FILE)
-    before = score(base, measured, style, args, device)
-    command, seconds = fine_tune(args, base, model.config, style, len(training))
-    tuned = find_checkpoint("DPT", f"{args.exp_name}-tuned", None)
-    after = score(tuned, measured, style, args, device)
+    clips = choose_speaker(store, store.clips(flags.data_root / "test.txt"), flags.speaker, flags.seconds)
+    training, held_out = split_clips(store, clips, round(flags.seconds * FPS))
+    flags = dataclasses.replace(flags, work=flags.work.absolute() / clips[0].replace("/", "_"))
+    write_person(flags.work / "data", store, training, held_out)
+    measured = spoken(store, held_out, next(iter(training)), flags.data_root / PHONES_FILE)
+    before = score(base, measured, style, flags, device)
+    command, seconds = fine_tune(flags, base, model.config, style, len(training))
+    tuned = find_checkpoint("DPT", f"{flags.exp_name}-tuned", None)
+    after = score(tuned, measured, style, flags, device)
     n_frames = [sum(c.n_frames for c in measured), sum(training.values())]
     title = (f"{machine(device)}: {clips[0].rpartition('/')[0]}, {n_frames[1] / FPS:.0f} s in {len(training)} clips to "
-             f"train on, {n_frames[0] / FPS:.0f} s in {len(held_out)} to measure, {args.max_iter} steps "
+             f"train on, {n_frames[0] / FPS:.0f} s in {len(held_out)} to measure, {flags.max_iter} steps "
              f"in {seconds:.0f} s")  # fmt: skip
     print(title, table(before, after), f"the model: {tuned}", sep="\n")
-    if args.json:
-        write_json(args.json, {"machine": title, "command": command, "before": before, "after": after})
+    if flags.json:
+        write_json(flags.json, {"machine": title, "command": command, "before": before, "after": after})
 
 
 if __name__ == "__main__":

@@ -10,20 +10,19 @@ are known. Measures: speech_scores.py. Quick look: --samples 2.
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from benchmarks.report import Spread, text_table, write_json
-from benchmarks.speech.alignment import align_pronunciations
-from benchmarks.speech.disturbances import babble, faster, mixed, pink_noise, with_pause
+from benchmarks.speech.alignment import Phone, align_pronunciations
 from benchmarks.speech.mouth_at_phones import recording
 from benchmarks.speech.real_speech import read_clips, run_clip, table
 from benchmarks.speech.speech_scores import MEASURES, Clip, summary
-from benchmarks.subject import INPUT, Subject, add_flags, check_flags, generation_config
+from benchmarks.subject import INPUT, ModelFlags, Session, Subject
 from models.generation.windows import GenerationConfig
-from utils.config import UserParser
 from utils.errors import UserError, cli
 from utils.media.audio import load_audio
 from utils.reading.json_file import read_lines
@@ -34,6 +33,94 @@ COLUMNS = ("recall_1", "chance_1", "recall_2", "vowel_mm", "correlation", "lag",
 MUSIC = "music_cold_day.flac"
 PAUSE, SETTLE = 2.0, 0.4  # seconds of pause; seconds at both its ends that do not count
 AT_REST_MM = 2.0
+FRAME, HOP, SEARCH = 640, 320, 120  # samples of the overlap-add: 40 ms, 20 ms, +-7.5 ms (a period of 67 Hz)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HardFlags(ModelFlags):
+    """What is generated."""
+
+    samples: int = 4
+    """Samples of each clip."""
+    recordings: str = ",".join(RECORDINGS)
+    """English ones to disturb, comma separated."""
+    style: str = "normal"
+    """Bundled style."""
+    only: str = ""
+    """Only conditions with this in their name, such as noise or fast."""
+
+
+def pink_noise(n: int, rng: np.random.Generator) -> np.ndarray:
+    """(n,) noise with 3 dB less power per octave from 50 Hz on, standard deviation 1."""
+    spectrum = np.fft.rfft(rng.standard_normal(n))
+    frequency = np.fft.rfftfreq(n, 1 / SAMPLE_RATE)
+    noise = np.fft.irfft(spectrum / np.sqrt(np.maximum(frequency, 50.0)), n)
+    return (noise / noise.std()).astype(np.float32)
+
+
+def babble(n: int, voices: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    """(n,) several voices at once, each from a random place and repeated, standard deviation 1."""
+    total = np.zeros(n)
+    for voice in voices:
+        start = int(rng.integers(len(voice)))
+        total += np.resize(np.roll(voice, -start), n) / (voice.std() + 1e-9)
+    return (total / total.std()).astype(np.float32)
+
+
+def mixed(clip: Clip, noise: np.ndarray, snr_db: float) -> Clip:
+    """The clip with noise (n,), whose power is `snr_db` below that of the whole recording."""
+    gain = clip.audio.std() / (noise.std() + 1e-9) * 10 ** (-snr_db / 20)
+    return replace(clip, audio=(clip.audio + gain * noise).astype(np.float32))
+
+
+def faster(clip: Clip, rate: float) -> Clip:
+    """The clip `rate` times as fast at the same pitch, phones included."""
+    phones = [Phone(p.name, p.start / rate, p.end / rate) for p in clip.phones]
+    return replace(clip, audio=stretch(clip.audio, rate), phones=phones)
+
+
+def stretch(audio: np.ndarray, rate: float) -> np.ndarray:
+    """Time scaling by waveform-similarity overlap-add (Verhelst and Roelands 1993): (n,) -> about (n / rate,).
+
+    Every output frame is taken near its place in the input, where it continues the previous frame best.
+    """
+    n_frames = max(1, int(len(audio) / rate / HOP))
+    lead = SEARCH + FRAME
+    padded = np.pad(np.asarray(audio, np.float64), (lead, 2 * FRAME + HOP + SEARCH + int(HOP * rate)))
+    window = np.hanning(FRAME + 1)[:FRAME]
+    out, weight = np.zeros((n_frames + 1) * HOP), np.zeros((n_frames + 1) * HOP)
+    position = lead
+    for k in range(n_frames):
+        ideal = lead + round(k * HOP * rate + (rate - 1) * FRAME / 2)  # the frames' middles correspond
+        position = _best_place(padded, ideal, padded[position + HOP : position + HOP + FRAME]) if k else ideal
+        piece = slice(k * HOP, k * HOP + FRAME)
+        out[piece] += window * padded[position : position + FRAME]
+        weight[piece] += window
+    return (out / np.maximum(weight, 1e-3))[: round(len(audio) / rate)].astype(np.float32)
+
+
+def _best_place(padded: np.ndarray, ideal: int, wanted: np.ndarray) -> int:
+    region = padded[ideal - SEARCH : ideal + SEARCH + FRAME]
+    similarity = np.correlate(region, wanted, "valid")
+    energy = np.convolve(region**2, np.ones(FRAME), "valid")
+    return ideal - SEARCH + int((similarity / np.sqrt(energy + 1e-9)).argmax())
+
+
+def with_pause(clip: Clip, seconds: float, rng: np.random.Generator, level_db: float = -60.0) -> tuple[Clip, slice]:
+    """A pause of faint noise in the middle of the clip, between two phones; also where it lies, in seconds.
+
+    Returns:
+        The clip, phones moved; slice(start, stop) of the pause in seconds.
+    """
+    borders = [p.end for p in clip.phones if p.name != "sil"][:-1]
+    at = min(borders, key=lambda border: abs(border - len(clip.audio) / SAMPLE_RATE / 2))
+    cut, n = round(at * SAMPLE_RATE), round(seconds * SAMPLE_RATE)
+    hush = clip.audio.std() * 10 ** (level_db / 20) * pink_noise(n, rng)
+    audio = np.concatenate([clip.audio[:cut], hush, clip.audio[cut:]]).astype(np.float32)
+    before = [p for p in clip.phones if p.end <= at + 1e-6]
+    after = [Phone(p.name, p.start + seconds, p.end + seconds) for p in clip.phones if p.end > at + 1e-6]
+    phones = [*before, Phone("sil", at, at + seconds), *after]
+    return replace(clip, audio=audio, phones=phones), slice(at, at + seconds)
 
 
 def read_languages(folder: Path) -> dict[str, Clip]:
@@ -115,32 +202,25 @@ def control_table(rows: dict[str, dict[str, Spread]]) -> str:
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    parser = UserParser(description=__doc__.splitlines()[0])
-    add_flags(parser, samples=4)
-    parser.add_argument("--recordings", default=",".join(RECORDINGS), help="English ones to disturb, comma separated")
-    parser.add_argument("--style", default="normal", help="bundled style (default: normal)")
-    parser.add_argument("--only", default="", help="only conditions with this in their name, such as noise or fast")
-    args = parser.parse_args(argv)
-    check_flags(args)
-    subject = Subject.load(args.exp_name, args.iter, args.device)
-    config = generation_config(subject, args)
-    clips, languages = read_clips(INPUT / "audio", args.recordings.split(",")), read_languages(INPUT / "audio")
+    session = Session.start(HardFlags, __doc__, argv)
+    flags, subject, config = session.flags, session.subject, session.config
+    clips, languages = read_clips(INPUT / "audio", flags.recordings.split(",")), read_languages(INPUT / "audio")
     todo = {**conditions(clips, [c.audio for c in languages.values()]), **{k: [c] for k, c in languages.items()}}
-    todo = {name: group for name, group in todo.items() if args.only in name}
+    todo = {name: group for name, group in todo.items() if flags.only in name}
     if not todo:
-        raise UserError(f"--only {args.only}: no condition has this in its name; leave it out for all")
+        raise UserError(f"--only {flags.only}: no condition has this in its name; leave it out for all")
     rows = {}
     for name, group in tqdm(todo.items(), desc=subject.name, unit="condition"):
-        by_clip = [run_clip(subject, clip, args.style, config, args.samples) for clip in group]
+        by_clip = [run_clip(subject, clip, flags.style, config, flags.samples) for clip in group]
         rows[name] = summary([list(scores) for scores in zip(*by_clip)])
-    rest = {} if args.only else controls(subject, clips, args.style, config, args.samples)
-    print(f"{subject.name}: {len(clips)} English recordings, {args.samples} samples, {args.style}")
+    rest = {} if flags.only else controls(subject, clips, flags.style, config, flags.samples)
+    print(f"{subject.name}: {len(clips)} English recordings, {flags.samples} samples, {flags.style}")
     print(table(rows, COLUMNS))
     if rest:
         print(control_table(rest))
-    if args.json:
-        content = {"model": subject.name, "samples": args.samples, "style": args.style, "definitions": MEASURES}
-        write_json(args.json, {**content, "conditions": rows, "controls": rest})
+    if flags.json:
+        content = {"model": subject.name, "samples": flags.samples, "style": flags.style, "definitions": MEASURES}
+        write_json(flags.json, {**content, "conditions": rows, "controls": rest})
 
 
 if __name__ == "__main__":

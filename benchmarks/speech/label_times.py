@@ -10,18 +10,17 @@ not stand out by 12 dB, or cross nowhere within 70 ms, are left out. Positive: t
 
 from __future__ import annotations
 
-import argparse
-import json
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.report import Flags, read_flags, write_json
 from scripts_for_dataset.synthetic.corpus import Row, load_sentence, read_rows
 from scripts_for_dataset.synthetic.ipa import Timed
-from utils.atomic import atomic_path
 from utils.errors import UserError, cli
 from utils.timebase import SAMPLE_RATE
 
@@ -124,28 +123,34 @@ def summarise(voice: str, rows: list[Row]) -> Summary:
     )  # fmt: skip
 
 
+@dataclass(frozen=True, kw_only=True)
+class LabelFlags(Flags):
+    """What is checked."""
+
+    speech: Path
+    """Folder made by make_synthetic_speech."""
+    voices: Sequence[str] = ()
+    """<engine>-<voice>; without it all."""
+    most: int = 150
+    """Sentences per voice."""
+
+
 @cli
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--speech", type=Path, required=True, help="folder made by make_synthetic_speech")
-    parser.add_argument("--voices", nargs="+", metavar="NAME", help="<engine>-<voice>; default: all")
-    parser.add_argument("--most", type=int, default=150, help="sentences per voice (%(default)s)")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
-    args = parser.parse_args(argv)
-    rows = read_rows(args.speech)
-    unknown = sorted(set(args.voices or rows) - set(rows))
+    flags = read_flags(LabelFlags, __doc__, argv)
+    rows = read_rows(flags.speech)
+    unknown = sorted(set(flags.voices or rows) - set(rows))
     if unknown:
-        raise UserError(f"--voices {', '.join(unknown)}: not in {args.speech}")
-    results = [summarise(v, rows[v][: args.most]) for v in tqdm(args.voices or rows, desc="voices", disable=None)]
+        raise UserError(f"--voices {', '.join(unknown)}: not in {flags.speech}")
+    results = [summarise(v, rows[v][: flags.most]) for v in tqdm(flags.voices or rows, desc="voices", disable=None)]
     for r in results:
         log.info(
             f"{r.voice:32s} sibilant onset {r.onset_median:+5.1f} ms, |error| p50 {r.onset_abs_p50:.1f} p90"
             f" {r.onset_abs_p90:.1f}, end {r.end_median:+5.1f} (n {r.n_sibilants});"
             f" closures inside {r.closures_inside_percent:.0f} % of {r.n_stops}"
         )
-    if args.json:
-        with atomic_path(args.json) as temporary:
-            temporary.write_text(json.dumps([asdict(r) for r in results], indent=1) + "\n", encoding="utf-8")
+    if flags.json:
+        write_json(flags.json, [asdict(r) for r in results])
 
 
 if __name__ == "__main__":

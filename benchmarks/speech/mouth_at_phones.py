@@ -9,14 +9,13 @@ real_speech.py generates several samples and measures more.
 
 from __future__ import annotations
 
-import argparse
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.report import text_table, write_json
+from benchmarks.report import Flags, column, read_flags, table, write_json
 from benchmarks.speech.alignment import Phone, align_phones, read_transcripts
 from models.heads.flame import Flame, load_flame
 from models.heads.mouth import opening_mm
@@ -42,15 +41,15 @@ class Rule:
 class MouthScore:
     """Measured on one recording, or pooled over several."""
 
-    name: str
-    closures_expected: int
-    closures_found: int
-    opening_at_closures_mm: float
+    name: str = column("recording")
+    closures_expected: int = column("p/b/m")
+    closures_found: int = column("shut")
+    opening_at_closures_mm: float = column("at p/b/m mm", "{:.2f}")
     """Mean over p/b/m of the smallest opening near each; NaN without any."""
-    open_vowels: int
-    opening_at_vowels_mm: float
+    open_vowels: int = column("vowels")
+    opening_at_vowels_mm: float = column("at vowels mm", "{:.2f}")
     """Mean over open vowels of the mean opening during each; NaN without any."""
-    correlation: float
+    correlation: float = column("corr.", "{:.2f}")
     """Pearson, opening against a 0/1 track (0 at p/b/m, 1 at open vowels) on those frames; NaN if undefined."""
 
 
@@ -113,7 +112,7 @@ def read_opening(path: Path, flame: Flame) -> np.ndarray:
     return opening_mm(flame, motion)
 
 
-def measure(coefs: Path, audio: Path, rule: Rule, head: Path | None = None) -> list[MouthScore]:
+def score_folder(coefs: Path, audio: Path, rule: Rule, head: Path | None = None) -> list[MouthScore]:
     """Score every recording of `audio`/transcripts.tsv that has a coefficient file in `coefs`.
 
     Raises:
@@ -139,41 +138,32 @@ def recording(folder: Path, name: str) -> Path:
     raise UserError(f"{folder}: no {name}.flac or .wav; transcripts.tsv lists it")
 
 
-def table(scores: list[MouthScore]) -> str:
-    """Scores as aligned text."""
-    rows = [("recording", "shut p/b/m", "at p/b/m mm", "vowels", "at vowels mm", "corr.")]
-    rows += [
-        (
-            s.name,
-            f"{s.closures_found}/{s.closures_expected}",
-            f"{s.opening_at_closures_mm:.2f}",
-            f"{s.open_vowels}",
-            f"{s.opening_at_vowels_mm:.2f}",
-            f"{s.correlation:.2f}",
-        )
-        for s in scores
-    ]
-    return text_table(rows)
+@dataclass(frozen=True, kw_only=True)
+class MouthFlags(Flags):
+    """What is scored."""
+
+    coefs: Path
+    """Folder of generated npz files."""
+    audio: Path = Path("demo/input/audio")
+    """Recordings and transcripts.tsv."""
+    closed_mm: float = Rule.closed_mm
+    """Largest opening of shut lips."""
+    tolerance: int = Rule.tolerance
+    """Frames around the phone."""
+    head: Path | None = None
+    """Head model; without it the open head."""
 
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--coefs", type=Path, required=True, help="folder of generated npz files")
-    parser.add_argument("--audio", type=Path, default=Path("demo/input/audio"), help="recordings and transcripts.tsv")
-    parser.add_argument("--closed_mm", type=float, default=Rule.closed_mm, help="largest opening of shut lips")
-    parser.add_argument("--tolerance", type=int, default=Rule.tolerance, help="frames around the phone")
-    parser.add_argument("--head", type=Path, default=None, help="head model; default: the open head")
-    parser.add_argument("--json", type=Path, default=None, help="also write the scores here")
-    args = parser.parse_args(argv)
-    scores = measure(args.coefs, args.audio, Rule(args.closed_mm, args.tolerance), args.head)
+    flags = read_flags(MouthFlags, __doc__, argv)
+    rule = Rule(flags.closed_mm, flags.tolerance)
+    scores = score_folder(flags.coefs, flags.audio, rule, flags.head)
     scores.append(pool(scores))
-    print(f"closure: opening <= {args.closed_mm} mm within {args.tolerance} frames of the phone")
+    print(f"closure: opening <= {rule.closed_mm} mm within {rule.tolerance} frames of the phone")
     print(table(scores))
-    if args.json:
-        rule = vars(Rule(args.closed_mm, args.tolerance))
-        write_json(args.json, {"rule": rule, "scores": [asdict(s) for s in scores]})
+    if flags.json:
+        write_json(flags.json, {"rule": vars(rule), "scores": [asdict(s) for s in scores]})
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ or flac files and a transcripts.tsv of `file<TAB>words` lines under a heading.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,14 +29,27 @@ from benchmarks.speech.speech_scores import (
     summary,
     viseme_track,
 )
-from benchmarks.subject import INPUT, Subject, add_flags, check_flags, generation_config
+from benchmarks.subject import INPUT, ModelFlags, Session, Subject
 from models.generation.windows import GenerationConfig
-from utils.config import UserParser
 from utils.errors import UserError, cli
 from utils.media.audio import load_audio
 
 COLUMNS = ("recall_1", "chance_1", "recall_2", "chance_2", "vowel_mm", "correlation", "lag", "energy_correlation")
 PERCENT = frozenset(["recall_1", "recall_2", "chance_1", "chance_2"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeechFlags(ModelFlags):
+    """What is generated."""
+
+    samples: int = 10
+    """Samples of each clip."""
+    audio: Path = INPUT / "audio"
+    """Folder of recordings and transcripts.tsv."""
+    recordings: str | None = None
+    """Only these, comma separated."""
+    style: str = "normal"
+    """Bundled style."""
 
 
 def read_clips(folder: Path, only: list[str] | None = None) -> list[Clip]:
@@ -121,26 +135,19 @@ def evaluate(subject: Subject, clips: list[Clip], style: str, config: Generation
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    parser = UserParser(description=__doc__.splitlines()[0])
-    add_flags(parser, samples=10)
-    parser.add_argument("--audio", type=Path, default=INPUT / "audio", help="folder of recordings and transcripts.tsv")
-    parser.add_argument("--recordings", help="only these, comma separated")
-    parser.add_argument("--style", default="normal", help="bundled style (default: normal)")
-    args = parser.parse_args(argv)
-    check_flags(args)
     began = time.monotonic()
-    clips = read_clips(args.audio, args.recordings.split(",") if args.recordings else None)
-    subject = Subject.load(args.exp_name, args.iter, args.device)
-    config = generation_config(subject, args)
-    result = evaluate(subject, clips, args.style, config, args.samples)
-    print(f"{subject.name}: {len(clips)} recordings, {result['bilabials']} p/b/m, {args.samples} samples, {args.style}")
+    session = Session.start(SpeechFlags, __doc__, argv)
+    flags, name = session.flags, session.subject.name
+    clips = read_clips(flags.audio, flags.recordings.split(",") if flags.recordings else None)
+    result = evaluate(session.subject, clips, flags.style, session.config, flags.samples)
+    print(f"{name}: {len(clips)} recordings, {result['bilabials']} p/b/m, {flags.samples} samples, {flags.style}")
     print(table({**result["clips"], "all": result["all"], "viseme track": result["viseme_track"]}))
     for row in result["misses"][:8]:
         text = "{clip} {phone} at {start:.2f} s: open in {missed:.0%} of the samples, by {opening_mm:.1f} mm"
         print("missed: " + text.format(**row))
     print(f"{time.monotonic() - began:.0f} s")
-    if args.json:
-        write_json(args.json, result)
+    if flags.json:
+        write_json(flags.json, result)
 
 
 if __name__ == "__main__":

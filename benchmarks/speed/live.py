@@ -14,6 +14,7 @@ the long run (hop, look ahead and computing).
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,12 +24,11 @@ from tqdm import tqdm
 from benchmarks.report import text_table, write_json
 from benchmarks.speech.real_speech import read_clips
 from benchmarks.speech.speech_scores import Clip, pool, score_clip, viseme_track
-from benchmarks.subject import INPUT, Subject, add_flags, check_flags, generation_config
+from benchmarks.subject import INPUT, ModelFlags, Session, Subject
 from models.diffusion.solvers import SamplerConfig
 from models.generation.live import LIVE_SAMPLER, LIVE_STEPS, LiveConfig, LiveTalker
 from models.generation.windows import GenerationConfig
 from models.heads.mouth import opening_mm
-from utils.config import UserParser
 from utils.errors import cli
 from utils.motion_file import Motion, joined
 from utils.timebase import FPS, SAMPLE_RATE
@@ -40,6 +40,26 @@ COLUMNS = {
     "seam_speed": "{:.2f}", "seam_acceleration": "{:.2f}", "times_real_time": "{:.1f}", "first_s": "{:.2f}",
     "delay_s": "{:.2f}",
 }  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveFlags(ModelFlags):
+    """What is compared."""
+
+    hops: Sequence[float] = HOPS
+    """Seconds."""
+    look_ahead: float = LiveConfig().look_ahead
+    """Seconds."""
+    recordings: str | None = None
+    """Only these, comma separated."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.ways()
+
+    def ways(self) -> list[LiveConfig]:
+        """Raises UserError: a hop that cannot be."""
+        return [LiveConfig(hop=hop, look_ahead=self.look_ahead) for hop in self.hops]
 
 
 @dataclass(frozen=True)
@@ -106,35 +126,27 @@ def row(subject: Subject, clips: list[Clip], takes: list[list[Take]], live: Live
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    parser = UserParser(description=__doc__.splitlines()[0])
-    add_flags(parser, samples=1)
-    parser.add_argument("--hops", type=float, nargs="+", default=HOPS, help="seconds (default: %(default)s)")
-    parser.add_argument("--look_ahead", type=float, default=LiveConfig().look_ahead, help="(default: %(default)s)")
-    parser.add_argument("--recordings", help="only these, comma separated")
-    args = parser.parse_args(argv)
-    check_flags(args)
-    ways = [LiveConfig(hop=hop, look_ahead=args.look_ahead) for hop in args.hops]
-    clips = read_clips(INPUT / "audio", args.recordings.split(",") if args.recordings else None)
-    subject = Subject.load(args.exp_name, args.iter, args.device)
-    config, style = generation_config(subject, args), subject.style("normal")
-    few = replace(config, sampler=SamplerConfig(LIVE_SAMPLER, args.steps or LIVE_STEPS))
+    session = Session.start(LiveFlags, __doc__, argv)
+    flags, subject, config, style = session.flags, session.subject, session.config, session.subject.style("normal")
+    clips = read_clips(INPUT / "audio", flags.recordings.split(",") if flags.recordings else None)
+    few = replace(config, sampler=SamplerConfig(LIVE_SAMPLER, session.sampling.steps or LIVE_STEPS))
     person, rows = (subject.shape, style), {}
     LiveTalker(subject.animator, person, few).warm_up()
     for settings in dict.fromkeys([config, few]):
-        takes = [[whole(subject, c.audio, style, settings, i) for c in clips] for i in range(args.samples)]
+        takes = [[whole(subject, c.audio, style, settings, i) for c in clips] for i in range(flags.samples)]
         rows[f"file, {settings.sampler.steps} steps"] = row(subject, clips, takes, None)
-    for live in tqdm(ways, unit="hop"):
+    for live in tqdm(flags.ways(), unit="hop"):
         takes = [
             [streamed(LiveTalker(subject.animator, person, few, live, seed), clip.audio) for clip in clips]
-            for seed in range(args.samples)
+            for seed in range(flags.samples)
         ]
         rows[f"hop {live.hop:g} s, {few.sampler.steps} steps"] = row(subject, clips, takes, live)
     cells = [(name, *(f.format(r[k]) if k in r else "-" for k, f in COLUMNS.items())) for name, r in rows.items()]
     print(text_table([("", *COLUMNS), *cells]))
     seconds = sum(len(clip.audio) for clip in clips) / SAMPLE_RATE
     print(f"{len(clips)} recordings, {seconds:.0f} s, {FPS} fps, {torch.get_num_threads()} threads")
-    if args.json:
-        write_json(args.json, {"model": subject.name, "look_ahead": args.look_ahead, "rows": rows})
+    if flags.json:
+        write_json(flags.json, {"model": subject.name, "look_ahead": flags.look_ahead, "rows": rows})
 
 
 if __name__ == "__main__":

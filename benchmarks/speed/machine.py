@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import platform
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 
@@ -87,10 +85,8 @@ def kernels(run: Callable[[], object], n_steps: int, device: torch.device) -> tu
     return len(times) / n_steps, sum(times) / 1e6 / wall
 
 
-def machine(device: torch.device) -> str:
-    """What it is called, for the head of a table."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    info = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {torch.get_num_threads()} threads"
+def memory_gb(device: torch.device) -> tuple[float, float]:
+    """Peak of the memory that tensors took, and of what was reserved; NaN on a CPU."""
+    if device.type != "cuda":
+        return math.nan, math.nan
+    return torch.cuda.max_memory_allocated() / 1e9, torch.cuda.max_memory_reserved() / 1e9

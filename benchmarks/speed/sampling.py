@@ -18,14 +18,14 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.report import text_table, write_json
-from benchmarks.speed.machine import kernels, machine, matrix_rate, seconds, step_flop
+from benchmarks.report import Flags, column, machine, publish, read_flags
+from benchmarks.speed.machine import kernels, matrix_rate, seconds, step_flop
 from benchmarks.subject import INPUT, Subject
 from models.diffusion.guidance import DynamicThreshold, Guidance
 from models.diffusion.schedule import Schedule
@@ -34,7 +34,7 @@ from models.diffusion.window import Conditions
 from models.fast.engine import Engine, EngineConfig
 from models.generation.windows import GenerationConfig
 from models.networks.talker import Talker, TalkerConfig
-from utils.config import UserParser
+from utils.config import check_choice
 from utils.devices import pick_device
 from utils.errors import UserError, cli
 from utils.media.audio import load_audio
@@ -60,22 +60,54 @@ PROFILED_STEPS = 20
 RECORDING = INPUT / "audio" / "librivox_austen_0890.flac"
 
 
+@dataclass(frozen=True, kw_only=True)
+class SamplingFlags(Flags):
+    """What is measured."""
+
+    size: str = "full"
+    """The network: full, embedded or tiny."""
+    exp_name: str = DEFAULT_EXPERIMENT
+    """For --size embedded and --audio."""
+    sampler: str = "ddpm"
+    """The solver."""
+    steps: int | None = None
+    """Network evaluations; without it all on a GPU, 25 on a CPU."""
+    samples: Sequence[int] = (1, 8)
+    """Windows at once."""
+    modes: Sequence[str] = ()
+    """Ways beside plain; without it, all that the device can do."""
+    dtr: float = 0.0
+    """Dynamic thresholding quantile, 0: off."""
+    repeats: int = 3
+    """Timed runs of each mode."""
+    audio: bool = False
+    """Also time whole calls, speech to coefficients."""
+    device: str = "auto"
+    """cuda, cpu or auto."""
+
+    def __post_init__(self) -> None:
+        check_choice("--size", self.size, ("full", "embedded", "tiny"))
+        check_choice("--sampler", self.sampler, tuple(SAMPLERS))
+        for mode in self.modes:
+            check_choice("--modes", mode, tuple(MODES))
+
+
 @dataclass(frozen=True)
-class Row:
+class SamplingRow:
     """One way of sampling a number of windows at once."""
 
-    mode: str
-    samples: int
-    seconds: float
-    first_seconds: float  # the first run, which captures and warms up
-    speedup: float
-    real_time: float
-    error: float
-    step_gflop: float
-    gflops: float
-    share_of_matrix_rate: float
-    kernels_per_step: float = math.nan  # on a GPU
-    kernel_share: float = math.nan  # of the time during which some kernel ran
+    mode: str = column("mode")
+    samples: int = column("samples")
+    seconds: float = column("s", "{:.3f}")
+    first_seconds: float = column("first s", "{:.1f}")  # the first run, which captures and warms up
+    speedup: float = column("x plain", "{:.1f}")
+    real_time: float = column("x real time", "{:.1f}")
+    error: float = column("error", "{:.1e}")
+    step_gflop: float = column("GFLOP/step", "{:.2f}")
+    gflops: float = column("TFLOP/s", "{:.2f}", scale=1e-3)
+    share_of_matrix_rate: float = column("of matrix rate", "{:.0%}")
+    kernels_per_step: float = column("kernels/step", "{:.0f}", default=math.nan)  # on a GPU
+    kernel_share: float = column("kernels busy", "{:.0%}", default=math.nan)  # of the time during which some kernel ran
 
 
 class _NoAudio(nn.Module):
@@ -134,7 +166,7 @@ class Bench:
         noise = gaussian_noise(list(range(n)), self.model.device)
         return engine.run(given, steps or self.steps, x_T, noise)
 
-    def measure(self, mode: str, n: int) -> Row:
+    def measure(self, mode: str, n: int) -> SamplingRow:
         """Time one mode; the plain one must come first."""
         device, config = self.model.device, MODES[mode]
         engine = Engine(self.model, self.guidance, config)
@@ -147,13 +179,13 @@ class Bench:
         branches, persons = len(engine.guidance.branches()), len(engine.guidance.distinct("style"))
         flop = step_flop(self.model.denoising_net.config, n, branches, persons, config.cached)
         rate = flop * len(self.steps) / best
-        return Row(
+        return SamplingRow(
             mode, n, best, first, twin_seconds / best, n * self.model.config.n_motions / FPS / best,
             ((motion - twin).norm() / twin.norm()).item(), flop / 1e9, rate / 1e9,
             rate / self.matrix_rate(engine.config.precision),
         )  # fmt: skip
 
-    def counted(self, row: Row) -> Row:
+    def counted(self, row: SamplingRow) -> SamplingRow:
         """With its kernels counted: after everything has been timed, for a profiler slows down whatever comes later."""
         engine, few = Engine(self.model, self.guidance, MODES[row.mode]), self.steps[-PROFILED_STEPS:]
         self.run(engine, row.samples, few)
@@ -165,21 +197,6 @@ class Bench:
             size = 8192 if self.model.device.type == "cuda" else 1024
             self.rates[precision] = matrix_rate(precision, self.model.device, size)
         return self.rates[precision]
-
-
-def table(rows: list[Row]) -> str:
-    """The rows as text."""
-    lines = [("mode", "samples", "s", "first s", "x plain", "x real time", "error", "GFLOP/step", "TFLOP/s",
-              "of matrix rate", "kernels/step", "kernels busy")]  # fmt: skip
-    for r in rows:
-        lines.append((
-            r.mode, str(r.samples), f"{r.seconds:.3f}", f"{r.first_seconds:.1f}", f"{r.speedup:.1f}",
-            f"{r.real_time:.1f}", f"{r.error:.1e}", f"{r.step_gflop:.2f}", f"{r.gflops / 1e3:.2f}",
-            f"{r.share_of_matrix_rate:.0%}",
-            "-" if math.isnan(r.kernels_per_step) else f"{r.kernels_per_step:.0f}",
-            "-" if math.isnan(r.kernel_share) else f"{r.kernel_share:.0%}",
-        ))  # fmt: skip
-    return text_table(lines)
 
 
 def whole_call(exp_name: str, sampler: SamplerConfig, mode: str, repeats: int) -> dict[str, float]:
@@ -196,53 +213,33 @@ def whole_call(exp_name: str, sampler: SamplerConfig, mode: str, repeats: int) -
     return {"speech_seconds": length, "seconds": best, "real_time": length / best}
 
 
-def make_parser() -> UserParser:
-    parser = UserParser(description=__doc__.splitlines()[0])
-    add = parser.add_argument
-    add("--size", choices=("full", "embedded", "tiny"), default="full", help="the network (default: full)")
-    add("--exp_name", default=DEFAULT_EXPERIMENT, help="for --size embedded and --audio (default: embedded)")
-    add("--sampler", choices=SAMPLERS, default="ddpm", help="(default: ddpm)")
-    add("--steps", type=int, help="network evaluations (default: all on a GPU, 25 on a CPU)")
-    add("--samples", type=int, nargs="+", default=[1, 8], help="windows at once (default: 1 8)")
-    add("--modes", nargs="+", choices=MODES, help="beside plain (default: all that the device can do)")
-    add("--dtr", type=float, default=0.0, help="dynamic thresholding quantile, 0: off (default: 0)")
-    add("--repeats", type=int, default=3, help="timed runs of each mode (default: 3)")
-    add("--audio", action="store_true", help="also time whole calls, speech to coefficients")
-    add("--device", default="auto", help="cuda, cpu or auto (default: auto)")
-    add("--json", type=Path, help="also write the figures here")
-    return parser
-
-
 @cli
 def main(argv: list[str] | None = None) -> None:
-    args = make_parser().parse_args(argv)
-    device = pick_device(args.device)
-    model = make_talker(args.size, args.exp_name, device)
+    flags = read_flags(SamplingFlags, __doc__, argv)
+    device = pick_device(flags.device)
+    model = make_talker(flags.size, flags.exp_name, device)
     total = model.config.n_diff_steps
-    steps = args.steps or (total if device.type == "cuda" else min(25, total))
-    if not 1 <= steps <= total or min(args.samples) < 1 or args.repeats < 1:
+    steps = flags.steps or (total if device.type == "cuda" else min(25, total))
+    if not 1 <= steps <= total or min(flags.samples) < 1 or flags.repeats < 1:
         raise UserError(f"--steps, --samples, --repeats: must be at least 1, and steps at most {total}")
-    bench = Bench(model, SamplerConfig(args.sampler, steps), args.repeats, args.dtr)
-    modes = [m for m in args.modes or (MODES if device.type == "cuda" else CPU_MODES) if m != PLAIN]
-    title = f"{machine(device)}, torch {torch.__version__}: {args.size} network, {args.sampler} {steps} steps"
-    rows: list[Row] = []
-    for n in args.samples:
-        for mode in [PLAIN, *modes]:
+    sampler = SamplerConfig(flags.sampler, steps)
+    bench = Bench(model, sampler, flags.repeats, flags.dtr)
+    modes = [PLAIN, *(m for m in flags.modes or (MODES if device.type == "cuda" else CPU_MODES) if m != PLAIN)]
+    rows: list[SamplingRow] = []
+    for n in flags.samples:
+        for mode in modes:
             try:
                 rows.append(bench.measure(mode, n))
             except RuntimeError as error:  # out of memory: the other modes are still of interest
                 log.warning("%s, %d samples: %s", mode, n, str(error).strip().splitlines()[0])
     calls = {}
-    for mode in [PLAIN, *modes] if args.audio else []:
-        calls[mode] = whole_call(args.exp_name, SamplerConfig(args.sampler, steps), mode, args.repeats)
-        print(
-            f"speech to coefficients, {mode}: " + "{seconds:.3f} s, {real_time:.1f} x real time".format(**calls[mode])
-        )
-    rows = [bench.counted(row) for row in rows]
-    print(title, table(rows), sep="\n")
-    if args.json:
-        content = {"title": title, "rows": [asdict(r) for r in rows], "whole_calls": calls}
-        write_json(args.json, content | {"matrix_gflops": {k: v / 1e9 for k, v in bench.rates.items()}})
+    for mode in modes if flags.audio else []:
+        calls[mode] = whole_call(flags.exp_name, sampler, mode, flags.repeats)
+        print(f"speech to coefficients, {mode}:", "{seconds:.3f} s, {real_time:.1f} x real time".format(**calls[mode]))
+    title = f"{machine(device)}: {flags.size} network, {flags.sampler} {steps} steps"
+    rates = {precision: rate / 1e9 for precision, rate in bench.rates.items()}
+    found = {"title": title, "whole_calls": calls, "matrix_gflops": rates}
+    publish(title, [bench.counted(row) for row in rows], flags.json, **found)
 
 
 if __name__ == "__main__":

@@ -19,17 +19,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from benchmarks.report import text_table, write_json
-from benchmarks.speed.machine import machine, synchronize
+from benchmarks.report import Flags, column, machine, publish, read_flags, write_json
+from benchmarks.speed.machine import synchronize
 from benchmarks.speed.workload import CPU_MODES, MODES, SIZES, RandomItems, Workload
-from utils.config import UserParser
+from utils.config import check_choice
 from utils.devices import end_processes, pick_device
 from utils.errors import UserError, cli
 from utils.training.data_order import Share
@@ -40,52 +41,80 @@ _POOL = 512  # items
 _BLOCKS = 8  # of the last quarter, for the standard error
 
 
+@dataclass(frozen=True, kw_only=True)
+class ScalingFlags(Flags):
+    """What is measured."""
+
+    processes: Sequence[int] = (1, 2)
+    """How many at once, one run after another."""
+    mode: str = ""
+    """Form of the step; without it fast bf16 graph, on a CPU fast fp32."""
+    size: str = "full"
+    """Of the networks: full, embedded or tiny."""
+    batch_size: int = 16
+    """Per process."""
+    steps: int = 200
+    """Timed steps."""
+    warm_up: int = 5
+    """Steps before, of each of the four kinds."""
+    device: str = "auto"
+    """cuda, cpu or auto."""
+    accumulate: int = 1
+    """Batches per step (used by the benchmark itself)."""
+    result: Path | None = None
+    """Used by the benchmark itself."""
+
+    def __post_init__(self) -> None:
+        check_choice("--size", self.size, SIZES)
+        check_choice("--mode", self.mode or CPU_MODES[0], tuple(MODES))
+
+
 @dataclass(frozen=True)
-class Row:
+class ScalingRow:
     """One number of processes."""
 
-    processes: int
-    batches_per_process: int
-    items_per_second: float
-    speedup: float
-    step_ms: float
-    last_loss: float
-    standard_error: float
+    processes: int = column("processes")
+    batches_per_process: int = column("batches each")
+    items_per_second: float = column("items/s", "{:.0f}")
+    speedup: float = column("x one", "{:.2f}")
+    step_ms: float = column("ms/step", "{:.1f}")
+    last_loss: float = column("last loss", "{:.5g}")
+    standard_error: float = column("+-", "{:.2g}")
 
 
-def work(args) -> None:
+def work(flags: ScalingFlags) -> None:
     """One process's part: train, and let the first one write its figures to --result."""
-    workload = Workload(args.size, MODES[args.mode], args.device)
+    workload = Workload(flags.size, MODES[flags.mode], flags.device)
     accelerator = workload.accelerator
     share = Share(accelerator.process_index, accelerator.num_processes)
     items = RandomItems(_POOL, workload.model.config.n_motions, workload.device)
-    batches = items.batches(args.batch_size, share=share)
-    workload.warm_up(batches, args.warm_up)
+    batches = items.batches(flags.batch_size, share=share)
+    workload.warm_up(batches, flags.warm_up)
     losses = []
     accelerator.wait_for_everyone()
     synchronize(workload.device)
     start = time.perf_counter()
-    for _ in tqdm(range(args.steps), desc="steps", disable=not accelerator.is_main_process):
-        losses.append(workload.step(batches, args.accumulate)["total"])
+    for _ in tqdm(range(flags.steps), desc="steps", disable=not accelerator.is_main_process):
+        losses.append(workload.step(batches, flags.accumulate)["total"])
     synchronize(workload.device)
     accelerator.wait_for_everyone()
     seconds = time.perf_counter() - start
     curve = accelerator.reduce(torch.stack(losses), "mean").tolist()
     if accelerator.is_main_process:
-        write_json(args.result, {"seconds": seconds, "losses": curve})
+        write_json(flags.result, {"seconds": seconds, "losses": curve})
     del workload, accelerator
     end_processes()
 
 
-def launch(args, processes: int, accumulate: int, result: Path) -> dict:
+def launch(flags: ScalingFlags, processes: int, accumulate: int, result: Path) -> dict:
     """Run `work` in that many processes."""
     # Two batches are cut short in 16 ways, each of which would be captured.
-    mode = args.mode.removesuffix(" graph") if accumulate > 1 else args.mode
+    mode = flags.mode.removesuffix(" graph") if accumulate > 1 else flags.mode
     command = [sys.executable, "-m", "benchmarks.speed.scaling"]
     log.info("%d processes, %d batches each", processes, accumulate)
     command += [f"--result={result}", f"--accumulate={accumulate}", f"--mode={mode}"]
     for name in ("batch_size", "steps", "warm_up", "size", "device"):
-        command.append(f"--{name}={getattr(args, name)}")
+        command.append(f"--{name}={getattr(flags, name)}")
     port = free_port()
     running = [subprocess.Popen(command, env=surroundings(rank, processes, port)) for rank in range(processes)]
     try:
@@ -130,54 +159,29 @@ def standard_error(losses: list[float]) -> float:
     return float(np.std(blocks, ddof=1) / len(blocks) ** 0.5) if len(blocks) > 1 else float("nan")
 
 
-def table(rows: list[Row]) -> str:
-    lines = [("processes", "batches each", "items/s", "x one", "ms/step", "last loss", "+-")]
-    for r in rows:
-        lines.append((str(r.processes), str(r.batches_per_process), f"{r.items_per_second:.0f}", f"{r.speedup:.2f}",
-                      f"{r.step_ms:.1f}", f"{r.last_loss:.5g}", f"{r.standard_error:.2g}"))  # fmt: skip
-    return text_table(lines)
-
-
-def make_parser() -> UserParser:
-    parser = UserParser(description=__doc__.splitlines()[0])
-    add = parser.add_argument
-    add("--processes", type=int, nargs="+", default=[1, 2], help="(default: 1 2)")
-    add("--mode", choices=MODES, help="of the step (default: fast bf16 graph; on a CPU fast fp32)")
-    add("--size", choices=SIZES, default="full", help="of the networks (default: full)")
-    add("--batch_size", type=int, default=16, help="per process (default: 16)")
-    add("--steps", type=int, default=200, help="timed steps (default: 200)")
-    add("--warm_up", type=int, default=5, help="steps before, of each of the four kinds (default: 5)")
-    add("--device", default="auto", help="cuda, cpu or auto (default: auto)")
-    add("--json", type=Path, help="also write the figures here")
-    add("--accumulate", type=int, default=1, help="batches per step (used by the benchmark itself)")
-    add("--result", type=Path, help="used by the benchmark itself")
-    return parser
-
-
 @cli
 def main(argv: list[str] | None = None) -> None:
-    args = make_parser().parse_args(argv)
-    on_gpu = args.device != "cpu" and torch.cuda.is_available()
-    args.mode = args.mode or ("fast bf16 graph" if on_gpu else CPU_MODES[2])
-    if args.result is not None:
-        work(args)
+    flags = read_flags(ScalingFlags, __doc__, argv)
+    on_gpu = flags.device != "cpu" and torch.cuda.is_available()
+    flags = replace(flags, mode=flags.mode or ("fast bf16 graph" if on_gpu else CPU_MODES[2]))
+    if flags.result is not None:
+        work(flags)
         return
-    rows, curves = [], {}
-    runs = [(n, 1) for n in args.processes] + [(1, n) for n in args.processes if n > 1]
+    rows: list[ScalingRow] = []
+    curves = {}
+    runs = [(n, 1) for n in flags.processes] + [(1, n) for n in flags.processes if n > 1]
     with tempfile.TemporaryDirectory() as folder:
         for processes, accumulate in runs:
-            found = launch(args, processes, accumulate, Path(folder) / "result.json")
+            found = launch(flags, processes, accumulate, Path(folder) / "result.json")
             losses = found["losses"]
             last = losses[-max(1, len(losses) // 4) :]
-            rate = args.steps * args.batch_size * processes * accumulate / found["seconds"]
+            rate = flags.steps * flags.batch_size * processes * accumulate / found["seconds"]
             one = rows[0].items_per_second if rows else rate
-            rows.append(Row(processes, accumulate, rate, rate / one, 1000 * found["seconds"] / args.steps,
-                            float(np.mean(last)), standard_error(last)))  # fmt: skip
+            rows.append(ScalingRow(processes, accumulate, rate, rate / one, 1000 * found["seconds"] / flags.steps,
+                                   float(np.mean(last)), standard_error(last)))  # fmt: skip
             curves[f"{processes} x {accumulate}"] = losses
-    title = f"{machine(pick_device(args.device))}, torch {torch.__version__}: {args.mode}, batch {args.batch_size}"
-    print(title, table(rows), sep="\n")
-    if args.json:
-        write_json(args.json, {"machine": title, "rows": [asdict(row) for row in rows], "losses": curves})
+    title = f"{machine(pick_device(flags.device))}: {flags.mode}, batch {flags.batch_size}"
+    publish(title, rows, flags.json, losses=curves)
 
 
 if __name__ == "__main__":

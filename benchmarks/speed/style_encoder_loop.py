@@ -13,9 +13,8 @@ well).
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +22,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from benchmarks.report import text_table, write_json
-from benchmarks.speed.machine import machine, synchronize
+from benchmarks.report import Flags, column, machine, publish, read_flags
+from benchmarks.speed.machine import seconds
 from benchmarks.speed.random_store import identity_codec, write_random_store
 from datasets.batches import ResidentBatches
 from datasets.style_pairs import StylePairs
 from models.networks.style_encoder import StyleEncoder, StyleEncoderConfig
 from models.training.losses import nt_xent
-from utils.config import UserParser
 from utils.devices import pick_device, start_processes
 from utils.errors import cli
 from utils.training.data_order import EndlessBatches, to_device, training_batches
@@ -41,15 +39,31 @@ _TEMPERATURE, _WARM_UP = 0.1, 6
 Loop = Callable[[int], list[float]]  # number of steps -> their losses
 
 
+@dataclass(frozen=True, kw_only=True)
+class LoopFlags(Flags):
+    """What is measured."""
+
+    steps: int = 400
+    """Timed steps of each loop."""
+    persons: int = 460
+    """In the data set."""
+    batch_size: int = 32
+    """Pairs of clips."""
+    workers: int = 4
+    """Processes that read."""
+    device: str = "auto"
+    """cuda, cpu or auto."""
+
+
 @dataclass(frozen=True)
-class Row:
+class LoopRow:
     """One loop."""
 
-    loop: str
-    steps_per_second: float
-    speedup: float
-    minutes_for_100k: float
-    mean_loss: float
+    loop: str = column("loop")
+    steps_per_second: float = column("steps/s", "{:.1f}")
+    speedup: float = column("x plain", "{:.1f}")
+    minutes_for_100k: float = column("100k steps, min", "{:.1f}")
+    mean_loss: float = column("mean loss", "{:.3f}")
 
 
 def contrast(encoder: StyleEncoder, batch: Tensor) -> Tensor:
@@ -57,7 +71,7 @@ def contrast(encoder: StyleEncoder, batch: Tensor) -> Tensor:
     return nt_xent(features[:, 0], features[:, 1], _TEMPERATURE)
 
 
-def plain_loop(dataset: StylePairs, args, device: torch.device) -> Loop:
+def plain_loop(dataset: StylePairs, flags: LoopFlags, device: torch.device) -> Loop:
     """Epochs of a DataLoader around an eager step."""
     torch.manual_seed(0)
     encoder = StyleEncoder(StyleEncoderConfig()).to(device).train()
@@ -65,7 +79,7 @@ def plain_loop(dataset: StylePairs, args, device: torch.device) -> Loop:
 
     def batches() -> Iterator[Tensor]:
         while True:
-            yield from DataLoader(dataset, args.batch_size, shuffle=True, num_workers=args.workers, drop_last=True)
+            yield from DataLoader(dataset, flags.batch_size, shuffle=True, num_workers=flags.workers, drop_last=True)
 
     def run(n_steps: int) -> list[float]:
         losses = []
@@ -80,23 +94,30 @@ def plain_loop(dataset: StylePairs, args, device: torch.device) -> Loop:
     return run
 
 
-def our_loop(
-    dataset: StylePairs, args, device: torch.device, preload: bool, graph: bool = False, precision: str = "fp32",
-    compiled: bool = False,
-) -> Loop:  # fmt: skip
+@dataclass(frozen=True)
+class Form:
+    """How our loop works."""
+
+    preload: bool = False
+    graph: bool = False
+    precision: str = "fp32"
+    compiled: bool = False
+
+
+def our_loop(dataset: StylePairs, flags: LoopFlags, device: torch.device, form: Form) -> Loop:
     """The trainer's loop, without its logs."""
-    accelerator = start_processes(args.device, precision)
+    accelerator = start_processes(flags.device, form.precision)
     torch.manual_seed(0)
     encoder = StyleEncoder(StyleEncoderConfig()).to(device).train()
-    if compiled:
+    if form.compiled:
         encoder.compile()
     random = Randomness(0, device)
     learner = Learner(encoder, StepConfig(), accelerator)
-    update = step_maker(graph, accelerator)(learner, lambda batch: (contrast(encoder, batch), {}))
-    if preload:
-        batches: Iterator[Any] = ResidentBatches(dataset, device)(EndlessBatches(len(dataset), args.batch_size, 0))
+    update = step_maker(form.graph, accelerator)(learner, lambda batch: (contrast(encoder, batch), {}))
+    if form.preload:
+        batches: Iterator[Any] = ResidentBatches(dataset, device)(EndlessBatches(len(dataset), flags.batch_size, 0))
     else:
-        batches = training_batches(dataset, args.batch_size, 0, args.workers)
+        batches = training_batches(dataset, flags.batch_size, 0, flags.workers)
 
     def run(n_steps: int) -> list[float]:
         pending = []
@@ -109,54 +130,34 @@ def our_loop(
     return run
 
 
-def measure(name: str, loop: Loop, n_steps: int, device: torch.device, plain: float | None) -> Row:
+def timed(name: str, loop: Loop, n_steps: int, device: torch.device, plain: float | None) -> LoopRow:
     loop(_WARM_UP)
-    synchronize(device)
-    start = time.perf_counter()
-    losses = loop(n_steps)
-    rate = n_steps / (time.perf_counter() - start)
-    return Row(name, rate, rate / (plain or rate), 100_000 / rate / 60, sum(losses) / len(losses))
+    losses: list[float] = []
+    rate = n_steps / seconds(lambda: losses.extend(loop(n_steps)), device, 1)
+    return LoopRow(name, rate, rate / (plain or rate), 100_000 / rate / 60, sum(losses) / len(losses))
 
 
-def table(rows: list[Row]) -> str:
-    lines = [("loop", "steps/s", "x plain", "100k steps, min", "mean loss")]
-    for r in rows:
-        lines.append((r.loop, f"{r.steps_per_second:.1f}", f"{r.speedup:.1f}", f"{r.minutes_for_100k:.1f}",
-                      f"{r.mean_loss:.3f}"))  # fmt: skip
-    return text_table(lines)
-
-
-def measure_all(dataset: StylePairs, args, device: torch.device) -> list[Row]:
-    rows = [measure("plain", plain_loop(dataset, args, device), args.steps, device, None)]
-    loops: dict[str, tuple] = {"endless workers": (False,), "preload": (True,)}
+def compare(dataset: StylePairs, flags: LoopFlags, device: torch.device) -> list[LoopRow]:
+    """The plain loop, then every way of ours."""
+    rows = [timed("plain", plain_loop(dataset, flags, device), flags.steps, device, None)]
+    forms = {"endless workers": Form(), "preload": Form(preload=True)}
     if device.type == "cuda":
-        loops["preload, compiled, graph, bf16"] = (True, True, "bf16", True)
-        loops |= {f"preload, graph, {name}": (True, True, name) for name in ("fp32", "tf32", "bf16")}
-    for name, options in loops.items():
-        loop = our_loop(dataset, args, device, *options)
-        rows.append(measure(name, loop, args.steps, device, rows[0].steps_per_second))
+        forms["preload, compiled, graph, bf16"] = Form(True, True, "bf16", True)
+        forms |= {f"preload, graph, {name}": Form(True, True, name) for name in ("fp32", "tf32", "bf16")}
+    for name, form in forms.items():
+        loop = our_loop(dataset, flags, device, form)
+        rows.append(timed(name, loop, flags.steps, device, rows[0].steps_per_second))
     return rows
 
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    parser = UserParser(description=__doc__.splitlines()[0])
-    add = parser.add_argument
-    add("--steps", type=int, default=400, help="timed steps of each loop (default: 400)")
-    add("--persons", type=int, default=460, help="in the data set (default: 460)")
-    add("--batch_size", type=int, default=32, help="(default: 32)")
-    add("--workers", type=int, default=4, help="(default: 4)")
-    add("--device", default="auto", help="cuda, cpu or auto (default: auto)")
-    add("--json", type=Path, help="also write the figures here")
-    args = parser.parse_args(argv)
-    device = pick_device(args.device)
+    flags = read_flags(LoopFlags, __doc__, argv)
+    device = pick_device(flags.device)
     with tempfile.TemporaryDirectory() as folder:
-        store = write_random_store(Path(folder), args.persons, 12)
-        rows = measure_all(StylePairs(store, store.clips(), identity_codec()), args, device)
-    title = f"{machine(device)}, torch {torch.__version__}: style encoder, batches of {args.batch_size}"
-    print(title, table(rows), sep="\n")
-    if args.json:
-        write_json(args.json, {"machine": title, "rows": [asdict(row) for row in rows]})
+        store = write_random_store(Path(folder), flags.persons, 12)
+        rows = compare(StylePairs(store, store.clips(), identity_codec()), flags, device)
+    publish(f"{machine(device)}: style encoder, batches of {flags.batch_size}", rows, flags.json)
 
 
 if __name__ == "__main__":

@@ -11,39 +11,49 @@ some seconds, which are not counted.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from benchmarks.report import text_table, write_json
-from benchmarks.speed.machine import machine, seconds
-from benchmarks.speed.training_step import memory_gb
+from benchmarks.report import Flags, column, machine, publish, read_flags
+from benchmarks.speed.machine import memory_gb, seconds
 from models.heads.flame import load_flame
 from models.training.losses import LossConfig, MotionLoss
 from utils.coefs import CoefLayout, CoefStats, MotionCodec
-from utils.config import UserParser
 from utils.cuda_graph import recording
 from utils.devices import pick_device
 from utils.errors import cli
 
 
+@dataclass(frozen=True, kw_only=True)
+class LossFlags(Flags):
+    """What is measured."""
+
+    batch_sizes: Sequence[int] = (16,)
+    """Items of a batch."""
+    frames: int = 110
+    """Of each motion."""
+    repeats: int = 10
+    """The fastest of them counts."""
+    device: str = "auto"
+    """cuda, cpu or auto."""
+
+
 @dataclass(frozen=True)
-class Row:
+class LossRow:
     """One form at one batch size."""
 
-    form: str
-    batch_size: int
-    vertices_m: float  # vertices behind the losses, millions: prediction and truth
-    ms: float
-    speedup: float
-    peak_gb: float
-    term_difference: float
-    gradient_difference: float
+    form: str = column("form")
+    batch_size: int = column("batch")
+    vertices_m: float = column("M vertices", "{:.1f}")  # behind the losses, millions: prediction and truth
+    ms: float = column("ms", "{:.2f}")
+    speedup: float = column("x plain", "{:.1f}")
+    peak_gb: float = column("peak GB", "{:.2f}")
+    term_difference: float = column("term diff", "{:.1e}")
+    gradient_difference: float = column("gradient diff", "{:.1e}")
 
 
 class Case:
@@ -82,18 +92,19 @@ def replayed(run: Callable[[], object], device: torch.device) -> Callable[[], ob
     return graph.replay
 
 
-def measure(batch_size: int, args, losses: dict[str, MotionLoss], device: torch.device) -> list[Row]:
-    case, rows = Case(batch_size, args.frames, device), []
-    vertices = 2 * batch_size * args.frames * next(iter(losses.values())).flame.n_vertices / 1e6
+def compare(batch_size: int, flags: LossFlags, losses: dict[str, MotionLoss], device: torch.device) -> list[LossRow]:
+    """Every form of the losses; the first is the plain one."""
+    case, rows = Case(batch_size, flags.frames, device), []
+    vertices = 2 * batch_size * flags.frames * next(iter(losses.values())).flame.n_vertices / 1e6
     reference = None
     for form, loss in losses.items():
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
         terms, gradient = case.run(loss)
-        ms = 1000 * seconds(replayed(partial(case.run, loss), device), device, args.repeats)
+        ms = 1000 * seconds(replayed(partial(case.run, loss), device), device, flags.repeats)
         reference = reference or (ms, terms, gradient)
         plain_ms, plain_terms, plain_gradient = reference
-        rows.append(Row(
+        rows.append(LossRow(
             form, batch_size, vertices, ms, plain_ms / ms, memory_gb(device)[0],
             max(abs(terms[k] / v - 1).item() for k, v in plain_terms.items()),
             ((gradient - plain_gradient).norm() / plain_gradient.norm()).item(),
@@ -101,36 +112,18 @@ def measure(batch_size: int, args, losses: dict[str, MotionLoss], device: torch.
     return rows
 
 
-def table(rows: list[Row]) -> str:
-    lines = [("form", "batch", "M vertices", "ms", "x plain", "peak GB", "term diff", "gradient diff")]
-    for r in rows:
-        peak = "-" if math.isnan(r.peak_gb) else f"{r.peak_gb:.2f}"
-        lines.append((r.form, str(r.batch_size), f"{r.vertices_m:.1f}", f"{r.ms:.2f}", f"{r.speedup:.1f}", peak,
-                      f"{r.term_difference:.1e}", f"{r.gradient_difference:.1e}"))  # fmt: skip
-    return text_table(lines)
-
-
 @cli
 def main(argv: list[str] | None = None) -> None:
-    parser = UserParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batch_sizes", type=int, nargs="+", default=[16], help="(default: 16)")
-    parser.add_argument("--frames", type=int, default=110, help="of each motion (default: 110)")
-    parser.add_argument("--repeats", type=int, default=10, help="(default: 10)")
-    parser.add_argument("--device", default="auto", help="cuda, cpu or auto (default: auto)")
-    parser.add_argument("--json", type=Path, help="also write the figures here")
-    args = parser.parse_args(argv)
-    device = pick_device(args.device)
+    flags = read_flags(LossFlags, __doc__, argv)
+    device = pick_device(flags.device)
     torch.backends.cuda.matmul.allow_tf32 = False
     codec, flame = MotionCodec(CoefLayout(), CoefStats.identity()).to(device), load_flame(None).to(device)
     losses = {
         "vertices": MotionLoss(LossConfig(), "sample", codec, flame, compressed=False),
         "vertex space": MotionLoss(LossConfig(), "sample", codec, flame),
     }
-    rows = [row for batch_size in args.batch_sizes for row in measure(batch_size, args, losses, device)]
-    title = f"{machine(device)}, torch {torch.__version__}: vertex losses, {flame.n_vertices} vertices a frame"
-    print(title, table(rows), sep="\n")
-    if args.json:
-        write_json(args.json, {"machine": title, "rows": [asdict(row) for row in rows]})
+    rows = [row for batch_size in flags.batch_sizes for row in compare(batch_size, flags, losses, device)]
+    publish(f"{machine(device)}: vertex losses, {flame.n_vertices} vertices a frame", rows, flags.json)
 
 
 if __name__ == "__main__":

@@ -13,13 +13,12 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from benchmarks.report import write_json
-from benchmarks.subject import INPUT, Subject, add_flags, check_flags, generation_config
+from benchmarks.report import column, table, write_json
+from benchmarks.subject import INPUT, ModelFlags, Session, Subject
 from models.generation.windows import GenerationConfig
 from models.heads.flame import Flame
 from models.heads.mouth import opening_mm
-from utils.config import UserParser
-from utils.errors import UserError, cli
+from utils.errors import cli
 from utils.media.audio import load_audio
 from utils.motion_file import Motion
 
@@ -30,16 +29,24 @@ PAIRS = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class StyleFlags(ModelFlags):
+    """What is generated."""
+
+    samples: int = 2
+    """Samples of each clip."""
+
+
 @dataclass(frozen=True)
 class StyleScore:
     """One style over all clips and samples."""
 
-    style: str
-    opening_p90_mm: float
-    head_std_deg: float
-    smile: float
+    style: str = column("style")
+    opening_p90_mm: float = column("opening p90 mm", "{:.1f}")
+    head_std_deg: float = column("head std deg", "{:.2f}")
+    smile: float = column("smile", "{:.2f}")
     """Mean of mouthSmileLeft and mouthSmileRight."""
-    brow_down: float
+    brow_down: float = column("brows down", "{:.2f}")
     """Mean of browDownLeft and browDownRight."""
 
 
@@ -74,25 +81,18 @@ def measure(subject: Subject, config: GenerationConfig, samples: int) -> list[St
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    parser = UserParser(description=__doc__.splitlines()[0])
-    add_flags(parser, samples=2)
-    args = parser.parse_args(argv)
-    check_flags(args)
-    subject = Subject.load(args.exp_name, args.iter, args.device)
-    if not subject.has_style:
-        raise UserError(f"--exp_name {args.exp_name}: was trained without a style encoder; there is nothing to compare")
-    config = generation_config(subject, args)
-    scores = measure(subject, config, args.samples)
-    print(f"{'style':22} {'opening p90 mm':>14} {'head std deg':>13} {'smile':>6} {'brows down':>11}")
-    for s in scores:
-        print(f"{s.style:22} {s.opening_p90_mm:14.1f} {s.head_std_deg:13.2f} {s.smile:6.2f} {s.brow_down:11.2f}")
+    session = Session.start(StyleFlags, __doc__, argv)
+    session.subject.check_style()
+    scores = measure(session.subject, session.config, session.flags.samples)
+    print(session.subject.name, table(scores), sep="\n")
+    if session.flags.json:
+        content = {"model": session.subject.name, "samples": session.flags.samples}
+        write_json(session.flags.json, {**content, "styles": [asdict(score) for score in scores]})
     by_style = {s.style: s for s in scores}
     for field, large, small in PAIRS:
         if large in by_style and small in by_style and getattr(by_style[small], field) > 0:  # 0: no head motion at all
             ratio = getattr(by_style[large], field) / getattr(by_style[small], field)
             print(f"{field}: {large} / {small} = {ratio:.2f}")
-    if args.json:
-        write_json(args.json, {"model": subject.name, "samples": args.samples, "styles": [asdict(s) for s in scores]})
 
 
 if __name__ == "__main__":

@@ -19,10 +19,9 @@ from benchmarks.report import Spread, text_table, write_json
 from benchmarks.speech.real_speech import cell, read_clips
 from benchmarks.speech.speech_scores import Clip, pool, score_clip, viseme_track
 from benchmarks.styles.bundled import head_std_deg
-from benchmarks.subject import INPUT, Subject, add_flags, check_flags, generation_config
+from benchmarks.subject import INPUT, ModelFlags, Session, Subject
 from models.generation.windows import GenerationConfig
-from utils.config import UserParser
-from utils.errors import UserError, cli
+from utils.errors import cli
 
 RECORDINGS = ("librivox_austen_0890", "arctic_a0009")
 STYLE_SCALES = (0.0, 1.0, 2.0, 3.0)
@@ -36,6 +35,16 @@ MEASURES = ("opening_p90", "head_deg", "correlation", "recall_1")
 UNITS = ("opening mm", "head deg", "corr.", "shut p/b/m %")
 
 Row = dict[str, Spread]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaleFlags(ModelFlags):
+    """What is generated."""
+
+    samples: int = 4
+    """Samples of each clip."""
+    recordings: str = ",".join(RECORDINGS)
+    """Bundled recordings, comma separated."""
 
 
 @dataclass(frozen=True)
@@ -125,24 +134,18 @@ def as_json(subject: Subject, samples: int, rows: dict[Trial, Row]) -> dict:
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    parser = UserParser(description=__doc__.splitlines()[0])
-    add_flags(parser, samples=4)
-    parser.add_argument("--recordings", default=",".join(RECORDINGS), help="bundled recordings, comma separated")
-    args = parser.parse_args(argv)
-    check_flags(args)
-    subject = Subject.load(args.exp_name, args.iter, args.device)
-    if not subject.has_style:
-        raise UserError(f"--exp_name {args.exp_name}: was trained without a style encoder; it has no style scale")
-    clips = read_clips(INPUT / "audio", args.recordings.split(","))
-    config = generation_config(subject, args)
-    rows = run(subject, clips, config, args.samples)
-    print(f"{subject.name}: {len(clips)} recordings, {args.samples} samples")
+    session = Session.start(ScaleFlags, __doc__, argv)
+    flags, subject = session.flags, session.subject
+    subject.check_style()
+    clips = read_clips(INPUT / "audio", flags.recordings.split(","))
+    rows = run(subject, clips, session.config, flags.samples)
+    print(f"{subject.name}: {len(clips)} recordings, {flags.samples} samples")
     print(table(rows))
     for v in verdicts(rows):
         values = " ".join(f"{value:.2f}" for value in v["values"])
         print(f"{v['measure']:12} {v['what']:46} {values:24} {v['expected']}: {'yes' if v['monotone'] else 'NO'}")
-    if args.json:
-        write_json(args.json, as_json(subject, args.samples, rows))
+    if flags.json:
+        write_json(flags.json, as_json(subject, flags.samples, rows))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 
 from benchmarks.speech.alignment import Phone
-from benchmarks.speech.disturbances import babble, faster, mixed, pink_noise, stretch, with_pause
-from benchmarks.speech.hard_speech import conditions, read_languages, rest_measures
+from benchmarks.speech.hard_speech import (
+    babble,
+    conditions,
+    faster,
+    mixed,
+    pink_noise,
+    read_languages,
+    rest_measures,
+    stretch,
+    with_pause,
+)
 from benchmarks.speech.speech_scores import Clip
 from benchmarks.subject import INPUT
 from utils.errors import UserError

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks.speed import live, long_speech, rendering
+from benchmarks.speed import demo, live
 from models.generation.live import LiveTalker
 from tests.models.generation.test_live import CONFIG, PERSON, animator, whisper_talker
 from tests.support.demo_workspace import STATS, speech
@@ -55,18 +55,18 @@ def test_pieces_and_their_times():
 
 
 def test_rendering_is_measured():
-    found = rendering.measure(64, 3, 1)
-    assert set(found) == {"drawing", "encoding", "both"}
-    assert all(value > 0 for row in found.values() for value in row.values())
+    found = demo.stages(64, 3, 1)
+    assert [stage.name for stage in found] == ["drawing", "encoding", "both"]
+    assert all(stage.fps > 0 and stage.cpu_ms > 0 for stage in found)
     with pytest.raises(SystemExit):
-        rendering.main(["--repeats", "0"])
+        demo.main(["--repeats", "0"])
 
 
 def test_long_speech_is_as_long_as_said(tmp_path):
-    long_speech.write_speech(tmp_path / "s.flac", 0.5)
+    demo.write_speech(tmp_path / "s.flac", 0.5)
     assert len(load_audio(tmp_path / "s.flac")) == 30 * SAMPLE_RATE
     with pytest.raises(SystemExit):
-        long_speech.main(["--minutes", "0"])
+        demo.main(["--minutes", "0"])
 
 
 def test_wrong_hop_before_any_work():

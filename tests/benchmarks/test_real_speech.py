@@ -20,12 +20,11 @@ from benchmarks.speech.speech_scores import (
     viseme_track,
 )
 from benchmarks.speech.sync import FLOOR_DB, LAGS, best_lag, correlation, envelope_db, lag_curve, pooled_curve
-from benchmarks.subject import INPUT, Subject, add_flags, check_flags, encoder_of, generation_config
+from benchmarks.subject import INPUT, ModelFlags, Subject, encoder_of, generation_config, parse
 from models.generation.animator import Animator
 from models.heads.flame import load_flame
 from tests.support.tiny_talker import make_talker
 from utils.coefs import CoefStats, MotionCodec
-from utils.config import UserParser
 from utils.errors import UserError
 from utils.motion_file import load_shape
 
@@ -137,11 +136,7 @@ def subject() -> Subject:
 
 
 def flags(*words: str) -> Namespace:
-    parser = UserParser()
-    add_flags(parser, samples=2)
-    args = parser.parse_args(words)
-    check_flags(args)
-    return args
+    return parse(ModelFlags, "A benchmark.", words)[1]
 
 
 def test_guidance_is_the_models_own(subject):

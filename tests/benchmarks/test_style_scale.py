@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import benchmarks.styles.guidance_scales as style_scale
-from benchmarks.figures.style_grid import contact_sheet, grid_frames, write_gif
+from benchmarks.figures.readme import contact_sheet, grid_frames, write_gif
 from benchmarks.report import Spread
 from benchmarks.speech.alignment import Phone
 from benchmarks.speech.speech_scores import Clip

@@ -12,7 +12,7 @@ import lmdb
 import numpy as np
 import pytest
 
-from benchmarks.speed import reading
+from benchmarks.speed import data
 from datasets.clip_encoding import encode_clip
 from datasets.clip_store import ClipStore, ClipWriter
 from datasets.conversion import convert
@@ -158,7 +158,7 @@ def test_a_folder_that_may_not_be_written(tmp_path):
 
 def test_benchmark_of_reading(tmp_path, capsys):
     start = time.perf_counter()
-    reading.main(["--clips", "1", "--seconds", "0.05", "--json", str(tmp_path / "out.json")])
+    data.main(["--parts", "reading", "--clips", "1", "--seconds", "0.05", "--json", str(tmp_path / "out.json")])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 6 and lines[2].startswith("ours")
     assert (tmp_path / "out.json").is_file() and time.perf_counter() > start
