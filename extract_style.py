@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.app.style_files import is_flame, read_motion, style_of
+from models.app.style_files import read_motion, style_of
 from models.generation.style_extractor import StyleExtractor
 from utils.atomic import atomic_path
 from utils.config import UserParser
@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(f"--output {name}: must end in .npy")
     checkpoint = find_checkpoint("SE", args.exp_name, args.iter)
     motion = read_motion(args.coef, options)
-    if args.exp_name == DEFAULT_EXPERIMENT and is_flame(motion):
+    if args.exp_name == DEFAULT_EXPERIMENT and motion.is_flame:
         log.warning("%s: are FLAME's coefficients, but this style encoder knows the open head's: the style will mean "
                     "little; give --exp_name of an encoder trained on FLAME", args.coef)  # fmt: skip
     extractor = StyleExtractor.load(checkpoint, args.coef_stats, pick_device(args.device))

@@ -19,9 +19,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from datasets.motion_pairs import MotionPairs, StoredPairs, finished, standardised
+from datasets.motion_pairs import MotionPairs, StoredPairs, finished
 from datasets.style_pairs import StylePairs
-from utils.timebase import samples_per_frame
+from utils.timebase import FPS
 from utils.training.data_order import EndlessBatches, Share, to_device, training_batches
 from utils.training.run_config import RunConfig
 
@@ -31,26 +31,16 @@ Keys = Sequence[tuple[int, int]]
 
 
 class _WholeClips(Dataset):
-    """A data set's clips in full: normalised motion (n, D) and, for pairs with speech, shape (n, 100), audio (n,)."""
+    """A data set's clips in full, as `MotionPairs.whole` and `StylePairs.whole` give them."""
 
     def __init__(self, pairs: MotionPairs | StylePairs) -> None:
-        self.pairs, self.speech = pairs, isinstance(pairs, MotionPairs)
+        self.pairs = pairs
 
     def __len__(self) -> int:
         return len(self.pairs.clips)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        store, codec, clip = self.pairs.store, self.pairs.codec, self.pairs.clips[index]
-        if not self.speech:
-            coefs = store.read_coefs(clip)
-            return {"motion": codec.encode(torch.from_numpy(coefs["exp"]), torch.from_numpy(coefs["pose"]))}
-        frames = store.read_frames(clip, 0, store.n_frames(clip), "int16")
-        exp, pose, shape = (torch.from_numpy(frames.coefs[name]) for name in ("exp", "pose", "shape"))
-        return {
-            "motion": codec.encode(exp, pose),
-            "shape": codec.stats.normalise("shape", shape),
-            "audio": torch.from_numpy(frames.audio),
-        }
+        return self.pairs.whole(self.pairs.clips[index])
 
 
 class ResidentBatches:
@@ -70,7 +60,7 @@ class ResidentBatches:
         self._first = dict(zip(pairs.clips, np.concatenate([[0], np.cumsum(lengths)[:-1]]).tolist()))
         self._data = {name: torch.cat([clip[name] for clip in loaded]).to(device) for name in loaded[0]}
         size = sum(values.nbytes for values in self._data.values())
-        log.info("%d clips, %.1f h, %.2f GB on %s", len(loaded), sum(lengths) / 90_000, size / 1e9, device)
+        log.info("%d clips, %.1f h, %.2f GB on %s", len(loaded), sum(lengths) / (3600 * FPS), size / 1e9, device)
 
     def __call__(self, batches: Iterable[Keys]) -> Iterator[Any]:
         """Batch by batch; where their crops begin goes to the device for some batches at once."""
@@ -90,17 +80,7 @@ class ResidentBatches:
 
     def _at(self, starts: Tensor) -> Any:
         """The items whose crops begin at `starts` (B,)."""
-        n = self._pairs.n_motions
-        if isinstance(self._pairs, StylePairs):
-            second = starts + self._pairs.span - n
-            return self._cut("motion", torch.stack([starts, second], dim=1), n)
-        halves = torch.stack([starts, starts + n], dim=1)
-        audio = self._cut("audio", starts * samples_per_frame(), 2 * n * samples_per_frame())
-        return {
-            "audio": standardised(audio).unflatten(1, (2, -1)),
-            "motion": self._cut("motion", halves, n),
-            "shape": self._cut("shape", halves, n),
-        }
+        return self._pairs.gathered(self._cut, starts)
 
     def _cut(self, name: str, starts: Tensor, length: int) -> Tensor:
         """starts (...) -> (..., length, ...)."""

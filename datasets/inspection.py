@@ -14,7 +14,7 @@ from datasets.clip_store import ClipStore
 from datasets.splits import group_by_person
 from utils.coefs import DIMS
 from utils.errors import UserError
-from utils.timebase import FPS
+from utils.timebase import FPS, samples_per_frame
 
 WIDTH = sum(DIMS.values())
 NAMES = [f"{name}[{i}]" for name, width in DIMS.items() for i in range(width)]
@@ -69,7 +69,7 @@ def look_at(store: ClipStore, clip: str, all_audio: bool = False) -> ClipFacts:
         level=float(np.sqrt((audio.astype(np.float64) ** 2).mean())),
         clipped=float((np.abs(audio) >= LOUD).mean()),
         motion_digest=_digest(face),
-        audio_digest=_digest(audio[: store.seg_len * 640]),
+        audio_digest=_digest(audio[: store.seg_len * samples_per_frame()]),
     )
 
 

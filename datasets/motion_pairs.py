@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -11,7 +11,10 @@ from torch.utils.data import Dataset
 from datasets.clip_store import ClipStore
 from datasets.crops import crop_random, crop_start, usable_clips
 from utils.coefs import MotionCodec
-from utils.media.audio import FULL_SCALE, standardise
+from utils.media.audio import standardise, standardise_pcm
+from utils.timebase import samples_per_frame
+
+Cut = Callable[[str, Tensor, int], Tensor]  # array's name, starts (...), length -> (..., length, ...)
 
 
 class MotionPairs(Dataset):
@@ -68,11 +71,30 @@ class MotionPairs(Dataset):
         """The item for frames start .. start + 2 n - 1 of a clip."""
         frames = self.store.read_frames(clip, start, start + 2 * self.n_motions)
         coefs = {name: torch.from_numpy(values) for name, values in frames.coefs.items()}
-        return _halves(torch.from_numpy(standardise(frames.audio)), coefs, self.codec, 0)
+        audio = torch.from_numpy(standardise(frames.audio))
+        return _halves(_normalised({"audio": audio, **coefs}, self.codec), 0)
 
     def stored(self, clip: str, start: int) -> dict[str, Tensor]:
         """The same as it is stored: audio int16 (1280 n,), raw exp, pose, shape (2 n, ...)."""
-        frames = self.store.read_frames(clip, start, start + 2 * self.n_motions, "int16")
+        return self._stored(clip, start, start + 2 * self.n_motions)
+
+    def whole(self, clip: str) -> dict[str, Tensor]:
+        """A clip of T frames in full: motion (T, D) and shape (T, 100) normalised, audio int16 (640 T,)."""
+        return _normalised(self._stored(clip, 0, self.store.n_frames(clip)), self.codec)
+
+    def gathered(self, cut: Cut, starts: Tensor) -> dict[str, Tensor]:
+        """The items whose crops begin at frames `starts` (B,) of `whole`, all clips in one row."""
+        n, unit = self.n_motions, samples_per_frame()
+        halves = torch.stack([starts, starts + n], dim=1)
+        audio = standardise_pcm(cut("audio", starts * unit, 2 * n * unit))
+        return {
+            "audio": audio.unflatten(1, (2, -1)),
+            "motion": cut("motion", halves, n),
+            "shape": cut("shape", halves, n),
+        }
+
+    def _stored(self, clip: str, start: int, stop: int) -> dict[str, Tensor]:
+        frames = self.store.read_frames(clip, start, stop, "int16")
         return {"audio": torch.from_numpy(frames.audio)} | {k: torch.from_numpy(v) for k, v in frames.coefs.items()}
 
 
@@ -91,21 +113,18 @@ class StoredPairs(Dataset):
 
 def finished(batch: dict[str, Tensor], codec: MotionCodec) -> dict[str, Tensor]:
     """A collated batch of `StoredPairs` -> items of `MotionPairs`; batch and codec are on the device that does it."""
-    return _halves(standardised(batch["audio"]), batch, codec, 1)
+    return _halves(_normalised(batch | {"audio": standardise_pcm(batch["audio"])}, codec), 1)
 
 
-def _halves(audio: Tensor, raw: dict[str, Tensor], codec: MotionCodec, dim: int) -> dict[str, Tensor]:
-    """Standardised audio and raw coefficients, normalised and cut in two along `dim`."""
-    whole = {
-        "audio": audio,
+def _normalised(raw: dict[str, Tensor], codec: MotionCodec) -> dict[str, Tensor]:
+    """The arrays of an item, from audio as it shall be and raw coefficients."""
+    return {
+        "audio": raw["audio"],
         "motion": codec.encode(raw["exp"], raw["pose"]),
         "shape": codec.stats.normalise("shape", raw["shape"]),
     }
-    return {name: values.unflatten(dim, (2, -1)) for name, values in whole.items()}
 
 
-def standardised(pcm: Tensor) -> Tensor:
-    """16 bit audio (B, n) -> `utils.media.audio.standardise` of each row, float32."""
-    x = pcm.float() / FULL_SCALE
-    x = x - x.mean(dim=1, keepdim=True)
-    return x / (x.std(dim=1, keepdim=True) + 1e-5)
+def _halves(arrays: dict[str, Tensor], dim: int) -> dict[str, Tensor]:
+    """Every array cut in two along `dim`."""
+    return {name: values.unflatten(dim, (2, -1)) for name, values in arrays.items()}

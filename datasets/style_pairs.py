@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from datasets.clip_store import ClipStore
 from datasets.crops import crop_random, crop_start, usable_clips
+from datasets.motion_pairs import Cut
 from datasets.splits import group_by_person
 from utils.coefs import MotionCodec
 
@@ -67,6 +68,18 @@ class StylePairs(Dataset):
 
     def pair(self, clip: str, start: int) -> Tensor:
         """The item whose crop starts at frame `start` of a clip: its first and its last n frames."""
-        coefs = self.store.read_coefs(clip, start, start + self.span)
-        motion = self.codec.encode(torch.from_numpy(coefs["exp"]), torch.from_numpy(coefs["pose"]))
+        motion = self._motion(clip, start, start + self.span)
         return torch.stack([motion[: self.n_motions], motion[-self.n_motions :]])
+
+    def whole(self, clip: str) -> dict[str, Tensor]:
+        """A clip of T frames in full: motion (T, D) normalised."""
+        return {"motion": self._motion(clip, 0, self.store.n_frames(clip))}
+
+    def gathered(self, cut: Cut, starts: Tensor) -> Tensor:
+        """The items (B, 2, n, D) whose crops begin at frames `starts` (B,) of `whole`, all clips in one row."""
+        second = starts + self.span - self.n_motions
+        return cut("motion", torch.stack([starts, second], dim=1), self.n_motions)
+
+    def _motion(self, clip: str, start: int, stop: int) -> Tensor:
+        coefs = self.store.read_coefs(clip, start, stop)
+        return self.codec.encode(torch.from_numpy(coefs["exp"]), torch.from_numpy(coefs["pose"]))

@@ -17,6 +17,7 @@ import numpy as np
 from utils.atomic import atomic_path
 from utils.config import UserParser
 from utils.errors import UserError, cli
+from utils.timebase import FPS
 from utils.trackers.content import Content, load_content
 from utils.trackers.flags import add_import_flags, import_options
 from utils.trackers.formats import NAMES, read_shape
@@ -62,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
     for note in imported.notes:
         log.info("  %s", note)
     known = "" if motion.shape is None else ", with a head shape"
-    seconds = len(motion) / 25
+    seconds = len(motion) / FPS
     log.info("%s: %d frames (%.1f s) of %s, %s%s", args.output, len(motion), seconds, imported.format,
              motion.head_model, known)  # fmt: skip
 

@@ -20,7 +20,7 @@ from scripts_for_dataset.synthetic.motion import Speech, speech_motion
 from scripts_for_dataset.synthetic.style import named_style, style_names
 from utils.atomic import atomic_path
 from utils.errors import UserError, cli
-from utils.timebase import SAMPLE_RATE
+from utils.timebase import FPS, SAMPLE_RATE
 
 log = logging.getLogger(__name__)
 MIN_SECONDS = 8.0
@@ -97,7 +97,7 @@ def write_clips(args: argparse.Namespace) -> None:
         path = args.output / "motion" / f"{style}.npz"
         with atomic_path(path) as temporary:
             np.savez_compressed(temporary, **style_clip(speech, style, faces["average"], factor, args.seed))
-        log.info("%s: %.1f s", path, speech.n_frames / 25)
+        log.info("%s: %.1f s", path, speech.n_frames / FPS)
     for name, shape in faces.items():
         with atomic_path(args.output / "coef" / f"{name}.npy") as temporary:
             np.save(temporary, shape)

@@ -33,6 +33,7 @@ from utils.errors import UserError, cli
 from utils.motion_file import Motion
 from utils.reading.json_file import read_json
 from utils.speech import PHONES_FILE, Phone, write_phones
+from utils.timebase import FPS
 
 log = logging.getLogger(__name__)
 SPLITS = ("train", "val", "test")
@@ -207,7 +208,7 @@ def _describe(output: Path, jobs: list[Job], train: list[dict]) -> None:
         for j in jobs
     }
     (output / "speakers.json").write_text(json.dumps(table, indent=1) + "\n")
-    hours = sum(len(clip["exp"]) for clip in train) / 25 / 3600
+    hours = sum(len(clip["exp"]) for clip in train) / FPS / 3600
     counts = ", ".join(f"{sum(j.speaker.split == split for j in jobs)} {split}" for split in SPLITS)
     log.info("%s: %.2f h for training, speakers: %s", output, hours, counts)
 

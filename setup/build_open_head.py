@@ -27,7 +27,8 @@ from setup.open_head.source import Source, find_wheel
 from utils.atomic import atomic_path
 from utils.errors import cli
 from utils.heads import head_asset
-from utils.heads.head_file import N_IDENTITY, OPEN_HEAD, PARENTS, HeadFile
+from utils.heads.head_file import N_IDENTITY, OPEN_HEAD, HeadFile
+from utils.heads.joints import PARENTS
 
 log = logging.getLogger(__name__)
 

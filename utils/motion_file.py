@@ -13,6 +13,9 @@ from utils.errors import UserError
 from utils.reading.array_file import read_npy, read_npz
 from utils.timebase import FPS
 
+FLAME_2020, FLAME_2023, OPEN_HEAD, UNKNOWN_FLAME = "FLAME 2020", "FLAME 2023", "open head", "FLAME of unknown version"
+HEAD_MODELS = (FLAME_2020, FLAME_2023, OPEN_HEAD)  # whose coefficients a motion may hold
+_OLD_NAMES = {"open_head": OPEN_HEAD}  # in older files of this project
 # Ours; all of FLAME 2020/2023's identity; identity ++ expression. The first 100 count.
 SHAPE_SIZES = (N_SHAPE, 300, 400)
 
@@ -25,10 +28,15 @@ class Motion:
     pose: np.ndarray  # (T, 6) float32: global rotation ++ jaw, axis-angle in radians
     shape: np.ndarray | None = None  # (100,) float32
     source: str = "motion"  # for messages
-    head_model: str = ""  # whose coefficients they are, e.g. "FLAME 2020" or "open head", if known
+    head_model: str = ""  # whose coefficients they are: one of `HEAD_MODELS`, or what a file says; "": not known
 
     def __len__(self) -> int:
         return len(self.exp)
+
+    @property
+    def is_flame(self) -> bool:
+        """Whether the coefficients are known to be FLAME's, which mean little to the open head."""
+        return self.head_model.startswith("FLAME")
 
     @property
     def shape_or_average(self) -> np.ndarray:
@@ -88,7 +96,12 @@ def load_motion(path: str | Path) -> Motion:
         raise UserError(f"{path}: has fps {fps}, not {FPS}; make it {FPS} with scripts_for_dataset.import_coefs")
     model = arrays.get("head_model", arrays.get("head"))
     name = str(model.item()) if model is not None and model.ndim == 0 and model.dtype.kind == "U" else ""
-    return Motion(exp[:, :N_EXP], pose, shape, str(path), "open head" if name == "open_head" else name)
+    return Motion(exp[:, :N_EXP], pose, shape, str(path), head_model_name(name))
+
+
+def head_model_name(text: str) -> str:
+    """What a file calls its head model -> today's name of it."""
+    return _OLD_NAMES.get(text, text)
 
 
 def load_shape(path: str | Path) -> np.ndarray:

@@ -13,6 +13,11 @@ def samples_per_frame(fps: int = FPS) -> int:
     return SAMPLE_RATE // fps
 
 
+def n_frames_of(n_samples: int, fps: int = FPS) -> int:
+    """Whole motion frames in so many audio samples: floor(fps * samples / 16000)."""
+    return n_samples * fps // SAMPLE_RATE
+
+
 @dataclass(frozen=True)
 class WindowPlan:
     """How an utterance is cut into generation windows."""
@@ -22,16 +27,11 @@ class WindowPlan:
     window: int  # frames per window
 
     @property
-    def last_valid(self) -> int:
-        """Real (not padding) frames of the last window."""
-        return self.n_frames - (self.n_windows - 1) * self.window
-
-    @property
     def padded_frames(self) -> int:
         return self.n_windows * self.window
 
 
 def plan_windows(n_samples: int, window: int, fps: int = FPS) -> WindowPlan:
-    """frames = floor(fps * samples / 16000); windows = ceil(frames / window), at least 1."""
-    n_frames = n_samples * fps // SAMPLE_RATE
+    """The windows of `n_frames_of` the samples: ceil(frames / window), at least 1."""
+    n_frames = n_frames_of(n_samples, fps)
     return WindowPlan(n_frames, max(1, -(-n_frames // window)), window)

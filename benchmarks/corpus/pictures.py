@@ -22,7 +22,7 @@ from benchmarks.corpus.data_card import (
     take,
 )
 from models.heads.flame import Flame, load_flame
-from scripts_for_dataset.synthetic.arkit import JAW_OPEN_RADIANS, unit
+from scripts_for_dataset.synthetic.arkit import unit
 from scripts_for_dataset.synthetic.identity import sample_shape
 from scripts_for_dataset.synthetic.motion import find_phrases
 from scripts_for_dataset.synthetic.prosody import RATE, analyse, find_accents
@@ -30,6 +30,7 @@ from scripts_for_dataset.synthetic.style import SpeakerStyle, named_style, sampl
 from utils.atomic import atomic_path
 from utils.config import UserParser
 from utils.errors import UserError, cli
+from utils.heads.joints import JAW_OPEN_RADIANS
 from utils.runs.run_dir import ROOT
 from utils.timebase import FPS, SAMPLE_RATE
 

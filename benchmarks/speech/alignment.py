@@ -7,36 +7,18 @@ The recogniser's US English model and dictionary come with its wheel. Against ex
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from utils.errors import UserError
 from utils.reading.json_file import read_lines
-from utils.timebase import FPS, SAMPLE_RATE
+from utils.speech import Phone
+from utils.timebase import SAMPLE_RATE
 
 PAD = 0.1  # seconds of silence on both sides; without it the search fails at the ends
 TICK = 0.01  # seconds per frame of the recogniser
 LEVEL = 0.7  # peak after normalisation
-
-
-@dataclass(frozen=True)
-class Phone:
-    """One phone: lower-case ARPAbet without stress ('sil' for pauses) and its borders in seconds."""
-
-    name: str
-    start: float
-    end: float
-
-    def frames(self, fps: int = FPS) -> range:
-        """Video frames whose instants (i + 1/2) / fps lie in the phone; the nearest one if there is none."""
-        first, last = round(self.start * fps), round(self.end * fps)
-        return (
-            range(first, last)
-            if last > first
-            else range(nearest := int((self.start + self.end) / 2 * fps), nearest + 1)
-        )
 
 
 def words_of(transcript: str) -> list[str]:

@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.report import Spread, text_table, write_json
-from benchmarks.speech.alignment import Phone, align_pronunciations
+from benchmarks.speech.alignment import align_pronunciations
 from benchmarks.speech.mouth_at_phones import recording
 from benchmarks.speech.real_speech import read_clips, run_clip, table
 from benchmarks.speech.speech_scores import MEASURES, Clip, summary
@@ -26,6 +26,7 @@ from models.generation.windows import GenerationConfig
 from utils.errors import UserError, cli
 from utils.media.audio import load_audio
 from utils.reading.json_file import read_lines
+from utils.speech import Phone
 from utils.timebase import FPS, SAMPLE_RATE
 
 RECORDINGS = ("librivox_austen_0930", "arctic_a0009", "asterisk_en_newuser")

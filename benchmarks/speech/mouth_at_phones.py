@@ -16,12 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.report import Flags, column, read_flags, table, write_json
-from benchmarks.speech.alignment import Phone, align_phones, read_transcripts
+from benchmarks.speech.alignment import align_phones, read_transcripts
 from models.heads.flame import Flame, load_flame
 from models.heads.mouth import opening_mm
 from utils.errors import UserError, cli
 from utils.media.audio import load_audio
 from utils.motion_file import load_motion
+from utils.speech import Phone
 
 CLOSED = frozenset(["p", "b", "m"])
 OPEN = frozenset(["aa", "ae", "ah", "ao", "aw", "ay"])

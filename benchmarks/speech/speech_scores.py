@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from benchmarks.report import Spread
-from benchmarks.speech.alignment import Phone
 from benchmarks.speech.mouth_at_phones import CLOSED, OPEN, near
 from benchmarks.speech.sync import best_lag, envelope_db, lag_curve, pooled_curve
 from models.heads.flame import Flame
@@ -23,6 +22,7 @@ from scripts_for_dataset.synthetic.identity import close_factors
 from scripts_for_dataset.synthetic.motion import Speech, speech_motion
 from scripts_for_dataset.synthetic.style import named_style
 from utils.motion_file import Motion
+from utils.speech import Phone
 
 CLOSED_MM = 1.0  # largest opening that passes for shut lips
 TOLERANCES = (1, 2)  # frames around the closure in which the lips may shut

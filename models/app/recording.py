@@ -11,7 +11,7 @@ import numpy as np
 from models.generation.audio_stream import AudioScale
 from utils.errors import UserError
 from utils.media.audio import stream_audio
-from utils.timebase import FPS, SAMPLE_RATE
+from utils.timebase import FPS, SAMPLE_RATE, n_frames_of
 
 LONG = 120 * SAMPLE_RATE  # samples; more are not held in memory but decoded again
 
@@ -38,13 +38,13 @@ class Recording:
                 kept.append(block)
             else:
                 kept.clear()
-        if scale.n_samples * FPS < SAMPLE_RATE:
+        if not n_frames_of(scale.n_samples):
             raise UserError(f"{path}: {scale.n_samples} samples are less than one frame; give at least {1 / FPS} s")
         return cls(path, scale, None if scale.n_samples > LONG else np.concatenate(kept))
 
     @property
     def n_frames(self) -> int:
-        return self.scale.n_samples * FPS // SAMPLE_RATE
+        return n_frames_of(self.scale.n_samples)
 
     def blocks(self) -> Iterable[np.ndarray]:
         """The samples, a piece at a time."""

@@ -104,11 +104,6 @@ def encoder_of(animator: Animator) -> StyleExtractor:
     return StyleExtractor.load(path, None, animator.model.device)
 
 
-def is_flame(motion: Motion) -> bool:
-    """Whether the coefficients are known to be FLAME's, which mean little to an encoder of the open head."""
-    return motion.head_model.startswith("FLAME")
-
-
 def style_from_file(
     path: Path, extractor: StyleExtractor, max_video_seconds: float | None = None
 ) -> tuple[np.ndarray, Motion]:
@@ -119,7 +114,7 @@ def style_from_file(
         UserError: no motion in it, FLAME's coefficients, or too short.
     """
     motion = read_motion(path, max_video_seconds=max_video_seconds)
-    if is_flame(motion):
+    if motion.is_flame:
         raise UserError(
             f"{path}: holds FLAME's coefficients, which mean nothing to a style encoder of the open head; give ARKit's "
             "values (Live Link Face, MediaPipe), or use an encoder trained on FLAME"

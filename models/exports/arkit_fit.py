@@ -18,7 +18,8 @@ import torch
 from models.exports.arkit_pairs import Pairs, find_pairs
 from models.heads.decode import vertex_pieces
 from models.heads.flame import Flame, load_flame
-from utils.exports.arkit import BLEND_SHAPES, JAW_OPEN_RADIANS, ArkitTrack, track_angles
+from utils.exports.arkit import BLEND_SHAPES, ArkitTrack, track_angles
+from utils.heads.joints import JAW_OPEN_RADIANS
 from utils.motion_file import Motion
 from utils.timebase import FPS
 

@@ -14,7 +14,7 @@ from models.heads.flame import Flame
 from utils.atomic import atomic_path, make_folder
 from utils.errors import UserError
 from utils.exports.arkit import has_arkit_expressions
-from utils.motion_file import Motion
+from utils.motion_file import OPEN_HEAD, Motion
 from utils.timebase import SAMPLE_RATE
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def export(
 def _check_head(motion: Motion, flame: Flame) -> None:
     """A motion that names its head should be shown on it; coefficients of one head mean nothing on another."""
     ours = has_arkit_expressions(flame.head)
-    if motion.head_model and (motion.head_model == "open head") != ours:
+    if motion.head_model and (motion.head_model == OPEN_HEAD) != ours:
         log.warning(
             "%s holds coefficients of %s, but the head is %s: the result will look wrong; give the right --head",
             motion.source,

@@ -18,6 +18,7 @@ from torch import Tensor
 from models.audio.log_mel import LEVEL, LEVEL_BLOCK
 from models.audio.whisper import SURROUNDINGS, WINDOW, WhisperEncoder
 from models.networks.talker import Talker
+from utils.media.audio import STD_FLOOR
 from utils.timebase import plan_windows, samples_per_frame
 
 _CONTEXT = 125  # frames (5 s) on either side of a chunk that an encoder without windows sees
@@ -30,7 +31,8 @@ class AudioScale:
 
     def __init__(self) -> None:
         self.n_samples = 0
-        self._sums: list[np.ndarray] = []  # (n, 2) each: sum and sum of squares of 50 ms blocks
+        self._blocks = np.zeros((256, 2))  # sum and sum of squares of 50 ms blocks, with room for more
+        self._n_blocks = 0
         self._rest = np.zeros(0, np.float32)
 
     def push(self, audio: np.ndarray) -> None:
@@ -40,30 +42,35 @@ class AudioScale:
         whole = len(joined) // LEVEL_BLOCK * LEVEL_BLOCK
         if whole:
             blocks = joined[:whole].reshape(-1, LEVEL_BLOCK).astype(np.float64)
-            self._sums.append(np.stack([blocks.sum(axis=1), np.square(blocks).sum(axis=1)], axis=1))
+            self._append(np.stack([blocks.sum(axis=1), np.square(blocks).sum(axis=1)], axis=1))
         self._rest = joined[whole:].copy()
 
-    @property
+    def _append(self, sums: np.ndarray) -> None:
+        end = self._n_blocks + len(sums)
+        if end > len(self._blocks):
+            self._blocks = np.concatenate([self._blocks, np.zeros((max(end, len(self._blocks)), 2))])
+        self._blocks[self._n_blocks : end] = sums
+        self._n_blocks = end
+
     def sums(self) -> np.ndarray:
-        """(n_blocks, 2); the last block may be short."""
+        """(n_blocks + 1, 2) sum and sum of squares of every block; the last one may be short or empty."""
         last = self._rest.astype(np.float64)
-        self._sums = [np.concatenate([*self._sums, np.zeros((0, 2))])]
-        return np.concatenate([self._sums[0], [[last.sum(), np.square(last).sum()]]])
+        return np.concatenate([self._blocks[: self._n_blocks], [[last.sum(), np.square(last).sum()]]])
 
     @property
     def mean(self) -> float:
-        return float(self.sums[:, 0].sum()) / max(1, self.n_samples)
+        return float(self.sums()[:, 0].sum()) / max(1, self.n_samples)
 
     @property
     def std(self) -> float:
         """Unbiased, as `utils.media.audio.standardise` takes it."""
-        squares = float(self.sums[:, 1].sum()) - self.n_samples * self.mean**2
+        squares = float(self.sums()[:, 1].sum()) - self.n_samples * self.mean**2
         return math.sqrt(max(0.0, squares) / max(1, self.n_samples - 1))
 
     @property
     def speech_rms(self) -> float:
         """RMS of the blocks within 20 dB of the loudest, as `level_speech` takes it."""
-        sums, mean = self.sums, self.mean
+        sums, mean = self.sums(), self.mean
         counts = np.full(len(sums), LEVEL_BLOCK)
         counts[-1] = len(self._rest)
         power = np.maximum(sums[:, 1] - 2 * mean * sums[:, 0] + counts * mean**2, 0) / LEVEL_BLOCK
@@ -88,7 +95,7 @@ class SpanEncoder:
         if self.windowed:
             factor = LEVEL / max(scale.speech_rms, least_rms, 1e-8)
         else:
-            factor = 1 / (max(scale.std, least_rms) + 1e-5)
+            factor = 1 / (max(scale.std, least_rms) + STD_FLOOR)
         return ((audio - scale.mean) * factor).astype(np.float32)
 
     @torch.no_grad()

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from models.heads.lbs import hinge_offsets, rotate_about, rotation_matrix
 from utils.heads.head_file import HeadFile, load_head_file
-
-ROOT, NECK, JAW, LEFT_EYE, RIGHT_EYE = range(5)
+from utils.heads.joints import JAW, ROOT_JOINT
 
 
 class Flame(nn.Module):
@@ -80,7 +79,7 @@ class Flame(nn.Module):
             moved = moved + hinge_offsets(vertices, rotations[:, i], joints[:, JAW + i], self.weights[JAW + i])
         if not global_rotation:
             return moved
-        return rotate_about(moved, rotation_matrix(pose[:, :3]), joints[:, ROOT])
+        return rotate_about(moved, rotation_matrix(pose[:, :3]), joints[:, ROOT_JOINT])
 
     def _padded(self, shape: Tensor) -> Tensor:
         """Shape cut or zero-padded to the number of identity components of this head."""

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from models.heads.flame import JAW
 from models.heads.mouth import LOWER, UPPER
 from utils.errors import UserError
 from utils.heads.flame_pickle import load_mask_pickle
 from utils.heads.head_file import HeadFile, as_mask
+from utils.heads.joints import JAW
 
 LIPS, UPPER_FACE = "lips", "upper_face"
 # FLAME's masks have no upper face of their own: the regions of the forehead, brows, lids and eye sockets stand for it.

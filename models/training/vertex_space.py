@@ -14,9 +14,10 @@ the shape, make a 9-row matrix for each clip.
 import torch
 from torch import Tensor, nn
 
-from models.heads.flame import JAW, Flame
+from models.heads.flame import Flame
 from models.heads.lbs import rotation_matrix
 from utils.coefs import N_EXP, N_SHAPE
+from utils.heads.joints import JAW
 
 _N_D = 9  # entries of D
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from datasets.clip_store import ClipStore
 from utils.motion_file import Motion
+from utils.timebase import FPS
 
 COLUMNS, SIZE, LABEL = 6, 176, 18  # pictures of a clip; pixels of a picture; pixels of the line with the clip's name
 
@@ -32,7 +33,7 @@ def contact_sheet(store: ClipStore, clips: list[str], n_clips: int, seed: int, h
         coefs = {name: values[which] for name, values in store.read_coefs(clip).items()}
         vertices = decode(flame, Motion(coefs["exp"], coefs["pose"]), coefs["shape"])
         row = np.concatenate(list(renderer.frames(vertices.numpy())), axis=1)
-        times = ", ".join(f"{frame / 25:.1f}" for frame in which)
+        times = ", ".join(f"{frame / FPS:.1f}" for frame in which)
         rows += [label(f"{clip}   at {times} s", row.shape[1]), row]
     return np.concatenate(rows)
 

@@ -6,8 +6,6 @@ import numpy as np
 
 from utils.coefs import N_EXP, N_POSE
 
-JAW_OPEN_RADIANS = 0.4193  # rotation of the jaw joint that equals ARKit's jawOpen = 1 on the open head
-
 _SIDED = {
     "browDown", "browOuterUp", "cheekSquint", "eyeBlink", "eyeLookDown", "eyeLookIn", "eyeLookOut", "eyeLookUp",
     "eyeSquint", "eyeWide", "mouthDimple", "mouthFrown", "mouthLowerDown", "mouthPress", "mouthSmile", "mouthStretch",

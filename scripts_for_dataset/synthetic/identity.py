@@ -7,8 +7,8 @@ import torch
 
 from models.heads.flame import Flame
 from models.heads.mouth import solve_mouth_close
-from scripts_for_dataset.synthetic.arkit import JAW_OPEN_RADIANS
 from utils.coefs import N_SHAPE
+from utils.heads.joints import JAW_OPEN_RADIANS
 
 _JAW = 0.25  # jawOpen at which the closure is solved: the middle of what bilabials meet
 

@@ -14,6 +14,7 @@ from scripts_for_dataset.synthetic.pauses import breaths, presses
 from scripts_for_dataset.synthetic.prosody import Accents, analyse, find_accents, vowel_loudness
 from scripts_for_dataset.synthetic.style import SpeakerStyle
 from scripts_for_dataset.synthetic.visemes import CHANNEL, CHANNELS, mouth_curves, segments
+from utils.heads.joints import JAW_OPEN_RADIANS
 from utils.timebase import FPS, samples_per_frame
 
 _PAUSE = 0.25  # seconds of silence that end a phrase
@@ -83,7 +84,7 @@ def speech_motion(
     _add_mouth(motion["exp"], curves, closure, _mood(curves, style, rng), style)
     _add_pauses(motion["exp"], breath * (1 - closure), press)
     motion["exp"][:, arkit.unit("mouthClose")] = close_factor * closure * jaw
-    motion["pose"][:, 3] = jaw * arkit.JAW_OPEN_RADIANS
+    motion["pose"][:, 3] = jaw * JAW_OPEN_RADIANS
     np.clip(motion["exp"], 0, 1, out=motion["exp"])
     return motion
 

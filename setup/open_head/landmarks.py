@@ -6,8 +6,9 @@ import numpy as np
 
 from setup.open_head.assembly import LIP_CONTACT, HeadMesh
 from setup.open_head.lips import OUTER_LOOP, Lips
-from setup.open_head.rig import LEFT_EYE, Rig, lid_margin, split_lids
+from setup.open_head.rig import Rig, lid_margin, split_lids
 from setup.open_head.source import Source
+from utils.heads.joints import LEFT_EYE
 
 NAMED = {
     "upper_inner_lip": 62,

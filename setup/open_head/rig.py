@@ -19,13 +19,13 @@ from setup.open_head.identity import IdentitySpace
 from setup.open_head.lips import height
 from setup.open_head.source import Source
 from utils.heads.head_asset import JAW_FEATURES
+from utils.heads.joints import JAW, LEFT_EYE, NECK, RIGHT_EYE, ROOT_JOINT
 
 METRES = 0.1  # per MakeHuman decimetre
 EYE_HEIGHT, EYE_DEPTH = 0.034, 0.026  # where the midpoint between the eyes is put
 ROOT_LOOP, NECK_FADE_LOOP, NECK_LOOP = 815, 809, 787  # neck loops: root joint, start of the neck's fade, neck joint
 LID_MARGIN = 11465  # left lid margin, a loop of 28
 NOT_EXPRESSIONS = ("jawOpen", "tongueOut")  # the jaw joint opens the mouth; the tongue is not animated
-ROOT, NECK, JAW, LEFT_EYE, RIGHT_EYE = range(5)
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ def _skinning_weights(head: HeadMesh, template: np.ndarray, jaw_weight: np.ndarr
     neck[~head.is_part("skin")] = 1
     neck = np.maximum(neck, np.minimum(1, 4 * jaw_weight))  # the chin belongs to the head however low it hangs
     weights = np.zeros((len(template), 5))
-    weights[:, ROOT], weights[:, NECK], weights[:, JAW] = 1 - neck, neck * (1 - jaw_weight), neck * jaw_weight
+    weights[:, ROOT_JOINT], weights[:, NECK], weights[:, JAW] = 1 - neck, neck * (1 - jaw_weight), neck * jaw_weight
     weights[head.part == "left_eyeball"] = np.eye(5)[LEFT_EYE]
     weights[head.part == "right_eyeball"] = np.eye(5)[RIGHT_EYE]
     return weights
@@ -205,7 +205,7 @@ def _skinning_weights(head: HeadMesh, template: np.ndarray, jaw_weight: np.ndarr
 def _joint_regressor(head: HeadMesh, template: np.ndarray, fit: JawFit, eyes: dict[str, np.ndarray]) -> np.ndarray:
     """(5, V): loop means for root and neck, sphere centres for the eyes, skin around the hinge for the jaw."""
     regressor = np.zeros((5, len(template)))
-    for joint, loop in ((ROOT, ROOT_LOOP), (NECK, NECK_LOOP)):
+    for joint, loop in ((ROOT_JOINT, ROOT_LOOP), (NECK, NECK_LOOP)):
         ids = head.ids(head.topology.neck_loop(loop))
         regressor[joint, ids] = 1 / len(ids)
     regressor[JAW] = _jaw_regressor(head, template, fit.joint)

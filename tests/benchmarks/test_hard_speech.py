@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from benchmarks.speech.alignment import Phone
 from benchmarks.speech.hard_speech import (
     babble,
     conditions,
@@ -18,6 +17,7 @@ from benchmarks.speech.hard_speech import (
 from benchmarks.speech.speech_scores import Clip
 from benchmarks.subject import INPUT
 from utils.errors import UserError
+from utils.speech import Phone
 
 PHONES = [Phone("sil", 0, 0.2), Phone("aa", 0.2, 0.9), Phone("b", 0.9, 1.0), Phone("aa", 1.0, 1.8)]
 

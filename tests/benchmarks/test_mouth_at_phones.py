@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks.speech.alignment import Phone, read_transcripts, words_of
+from benchmarks.speech.alignment import read_transcripts, words_of
 from benchmarks.speech.mouth_at_phones import MouthScore, Rule, near, pool, read_opening, score, table
 from models.heads.flame import load_flame
 from utils.errors import UserError
+from utils.speech import Phone
 
 PHONES = [Phone("m", 0.40, 0.48), Phone("aa", 0.48, 0.72), Phone("b", 0.80, 0.84), Phone("t", 0.9, 1.0)]
 

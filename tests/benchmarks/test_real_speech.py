@@ -9,7 +9,6 @@ import pytest
 
 import benchmarks.speech.real_speech as real_speech
 from benchmarks.report import Spread, text_table, write_json
-from benchmarks.speech.alignment import Phone
 from benchmarks.speech.speech_scores import (
     MEASURES,
     Clip,
@@ -27,6 +26,7 @@ from tests.support.tiny_talker import make_talker
 from utils.coefs import CoefStats, MotionCodec
 from utils.errors import UserError
 from utils.motion_file import load_shape
+from utils.speech import Phone
 
 PHONES = [Phone("sil", 0, 0.4), Phone("aa", 0.4, 1.0), Phone("m", 1.0, 1.08), Phone("aa", 1.08, 1.6),
           Phone("b", 1.6, 1.64), Phone("ay", 1.64, 2.0), Phone("sil", 2.0, 2.4)]  # fmt: skip

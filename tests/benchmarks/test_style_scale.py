@@ -9,7 +9,6 @@ from PIL import Image
 import benchmarks.styles.guidance_scales as style_scale
 from benchmarks.figures.readme import contact_sheet, grid_frames, write_gif
 from benchmarks.report import Spread
-from benchmarks.speech.alignment import Phone
 from benchmarks.speech.speech_scores import Clip
 from benchmarks.styles.guidance_scales import STYLE_SCALES, monotone, trials, verdicts
 from benchmarks.subject import INPUT, Subject
@@ -20,6 +19,7 @@ from models.heads.flame import load_flame
 from tests.support.tiny_talker import make_talker
 from utils.coefs import CoefStats, MotionCodec
 from utils.motion_file import load_shape
+from utils.speech import Phone
 
 
 def test_monotone():

@@ -14,10 +14,11 @@ from models.heads.mouth import opening_mm
 from scripts_for_dataset import prepare_dataset, track_video
 from utils.errors import UserError
 from utils.exports.arkit import BLEND_SHAPES
+from utils.heads.joints import JAW_OPEN_RADIANS
 from utils.media.video import probe, write_video
 from utils.motion_file import load_motion
 from utils.trackers import landmarker, video
-from utils.trackers.arkit import JAW_OPEN_RADIANS, unit_names
+from utils.trackers.arkit import unit_names
 from utils.trackers.response import fit_response, load_response
 from utils.trackers.sightings import OUTLINE, Sighting, Sightings, choose_face
 from utils.trackers.video import VideoOptions, motion_of

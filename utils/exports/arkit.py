@@ -15,10 +15,9 @@ from scipy.spatial.transform import Rotation
 
 from utils.errors import UserError
 from utils.heads.head_file import HeadFile
+from utils.heads.joints import JAW_OPEN_RADIANS
 from utils.motion_file import Motion
 from utils.timebase import FPS
-
-JAW_OPEN_RADIANS = 0.4193  # rotation of the open head's jaw joint that equals jawOpen = 1 (setup/README.md)
 
 # The order of the Live Link Face app's csv files, in ARKit's spelling.
 BLEND_SHAPES = (

@@ -11,8 +11,9 @@ import numpy as np
 
 from utils.atomic import atomic_path
 from utils.exports.gltf import ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER, GltfWriter
-from utils.exports.rig import JOINTS, NECK, PARENTS, ROOT, Rig
+from utils.exports.rig import Rig
 from utils.exports.surface import CLAY, Surface, linear_colours, smooth_normals
+from utils.heads.joints import JOINTS, NECK, PARENTS, ROOT_JOINT
 from utils.reading.array_file import read_bytes
 
 # Offsets whose largest effect in this motion is below this are left out (metres). All 50 targets together stay below
@@ -35,7 +36,7 @@ def write_glb(path: str | Path, rig: Rig, surface: Surface, title: str = "head")
     skin = writer.add("skins", _skin(writer, rig, joints))
     head = writer.add("nodes", {"name": title, "mesh": mesh, "skin": skin})
     writer.add("animations", _animation(writer, rig, joints, head))
-    writer.add("scenes", {"name": title, "nodes": [joints[ROOT], head], "extras": {"fps": rig.fps}})
+    writer.add("scenes", {"name": title, "nodes": [joints[ROOT_JOINT], head], "extras": {"fps": rig.fps}})
     writer.content["scene"] = 0
     with atomic_path(path) as temporary:
         temporary.write_bytes(writer.to_bytes())
@@ -54,7 +55,7 @@ def _skeleton(writer: GltfWriter, rig: Rig) -> list[int]:
 def _skin(writer: GltfWriter, rig: Rig, joints: list[int]) -> dict:
     inverse = np.tile(np.eye(4, dtype=np.float32), (len(JOINTS), 1, 1))
     inverse[:, 3, :3] = -rig.joints  # column-major: the last stored row is the translation
-    return {"joints": joints, "skeleton": joints[ROOT], "inverseBindMatrices": writer.accessor(inverse)}
+    return {"joints": joints, "skeleton": joints[ROOT_JOINT], "inverseBindMatrices": writer.accessor(inverse)}
 
 
 def _mesh(writer: GltfWriter, rig: Rig, surface: Surface, title: str) -> dict:
@@ -114,8 +115,8 @@ def influences(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     weights = weights.astype(np.float64)
     full = (weights > 0).all(axis=1)
-    weights[full, NECK] += weights[full, ROOT]
-    weights[full, ROOT] = 0
+    weights[full, NECK] += weights[full, ROOT_JOINT]
+    weights[full, ROOT_JOINT] = 0
     joint = np.argsort(-weights, axis=1, kind="stable")[:, :_INFLUENCES]
     weight = np.take_along_axis(weights, joint, axis=1)
     weight /= weight.sum(1, keepdims=True)

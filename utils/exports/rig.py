@@ -15,12 +15,10 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from utils.errors import UserError
 from utils.heads.head_file import HeadFile
+from utils.heads.joints import JAW, JOINTS, NECK, PARENTS, ROOT_JOINT
 from utils.motion_file import Motion
 from utils.timebase import FPS
 
-ROOT, NECK, JAW, LEFT_EYE, RIGHT_EYE = range(5)
-JOINTS = ("root", "neck", "jaw", "eye_left", "eye_right")
-PARENTS = (-1, ROOT, NECK, NECK, NECK)
 JAW_FEATURES = slice(9, 18)  # of the 36 pose features: R_jaw - I, row-major
 TINY = 1e-7  # metres (or radians) below which something does not move
 MAX_FPS = 240.0
@@ -129,7 +127,7 @@ def _correctives(head: HeadFile, change: np.ndarray) -> list[Target]:
 def _quaternions(turn: Rotation, jaw: Rotation) -> np.ndarray:
     quaternions = np.zeros((len(turn), len(JOINTS), 4))
     quaternions[..., 3] = 1
-    quaternions[:, ROOT], quaternions[:, JAW] = turn.as_quat(), jaw.as_quat()
+    quaternions[:, ROOT_JOINT], quaternions[:, JAW] = turn.as_quat(), jaw.as_quat()
     # q and -q are one rotation; a jump between them would send a linear interpolation the long way round.
     along = np.sum(quaternions[1:] * quaternions[:-1], axis=-1)
     signs = np.cumprod(np.where(along < 0, -1.0, 1.0), axis=0)
@@ -141,7 +139,7 @@ def _translations(joints: np.ndarray, travelled: np.ndarray, turn: Rotation, jaw
     """Where the joints must stand, relative to their parents, so that rotating about the *rest* joint comes to the same
     as rotating about the travelled one: R (j0 - j) + j."""
     translations = np.repeat((joints - joints[list(PARENTS)])[None], len(turn), axis=0)
-    translations[:, ROOT] = turn.apply(joints[ROOT] - travelled[:, ROOT]) + travelled[:, ROOT]
+    translations[:, ROOT_JOINT] = turn.apply(joints[ROOT_JOINT] - travelled[:, ROOT_JOINT]) + travelled[:, ROOT_JOINT]
     translations[:, JAW] = jaw.apply(joints[JAW] - travelled[:, JAW]) + travelled[:, JAW] - joints[NECK]
     return translations.astype(np.float32)
 

@@ -11,7 +11,7 @@ from utils.atomic import atomic_path
 from utils.exports.arkit import has_arkit_expressions
 from utils.exports.rig import expression_names
 from utils.heads.head_file import HeadFile
-from utils.motion_file import Motion
+from utils.motion_file import OPEN_HEAD, Motion
 
 VHAP_SHAPE, VHAP_EXPRESSION, SMPLX_EXPRESSION = 300, 100, 50
 
@@ -22,7 +22,7 @@ def write_own(path: str | Path, motion: Motion, head: HeadFile) -> None:
     Raises:
         UserError: the path cannot be written.
     """
-    known = motion.head_model or ("open head" if has_arkit_expressions(head) else "FLAME")
+    known = motion.head_model or (OPEN_HEAD if has_arkit_expressions(head) else "FLAME")
     replace(motion, head_model=known).save(path)
 
 

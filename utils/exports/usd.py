@@ -12,8 +12,9 @@ import numpy as np
 
 from utils.atomic import atomic_path
 from utils.exports.glb import NEGLIGIBLE
-from utils.exports.rig import JOINTS, PARENTS, Rig
+from utils.exports.rig import Rig
 from utils.exports.surface import CLAY, Surface, linear_colours, smooth_normals
+from utils.heads.joints import JOINTS, PARENTS
 from utils.reading.array_file import read_bytes
 
 _HEADER = """#usda 1.0

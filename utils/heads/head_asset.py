@@ -9,11 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from utils.errors import UserError
+from utils.heads.joints import N_JOINTS
 
 FORMAT = "open-head-1"
 STEP = 1e-5  # metres per int16 unit
 JAW_FEATURES = (14, 16)  # -sin(angle), +sin(angle)
-N_JOINTS, MAX_VERTICES = 5, 200_000  # more are no head, and would take memory
+MAX_VERTICES = 200_000  # more are no head, and would take memory
 _WEIGHT_SCALE, _COLOUR_SCALE = 65535, 255
 
 

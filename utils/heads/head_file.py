@@ -14,14 +14,14 @@ from utils.errors import UserError
 from utils.heads import head_asset
 from utils.heads.flame_pickle import load_flame_pickle, load_mask_pickle
 from utils.heads.head_uv import find_uv, read_uv
+from utils.heads.joints import N_JOINTS, PARENTS
 from utils.reading.array_file import is_numeric, read_npz
 
 OPEN_HEAD = Path(__file__).resolve().parents[2] / "models" / "data" / "open_head.npz"
 
-N_IDENTITY, N_EXPRESSION, N_JOINTS = 100, 50, 5
+N_IDENTITY, N_EXPRESSION = 100, 50
 # FLAME keeps 300 identity components before the expressions in `shapedirs`.
 FLAME_EXPRESSION = slice(300, 350)
-PARENTS = (-1, 0, 1, 1, 1)  # root, neck, jaw, left eye, right eye
 _ARRAYS = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "f")
 _HOW = "run `python -m setup.convert_flame` on FLAME's generic_model.pkl, or leave out --head for the open head"
 

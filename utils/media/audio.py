@@ -9,11 +9,15 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from utils.errors import UserError
 from utils.timebase import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # The containers that are opened: none of FFmpeg's many that name other files or addresses (concat, HLS, DASH, SDP ...).
 FORMATS = (
@@ -23,6 +27,7 @@ _OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "", "max_streams"
 RATES = (1000, 1_000_000)  # Hz; a file of a few bytes at 1 Hz would be hours
 MAX_HOURS = 4  # in memory at once: 0.9 GB
 SILENCE = 1e-4  # peaks below this (-80 dB) hold no speech
+STD_FLOOR = 1e-5  # added to standard deviations, so that silence stays finite
 FULL_SCALE = 32768  # 16 bit, as FLAC holds it
 MAX_RATIO = 1000  # samples per byte of a FLAC; digital silence has about 350
 
@@ -151,7 +156,14 @@ def standardise(audio: np.ndarray) -> np.ndarray:
     x = np.asarray(audio, dtype=np.float32)
     x = x - np.float32(x.mean(dtype=np.float64))  # sums in double precision; the rest is many times faster in single
     variance = np.square(x).sum(dtype=np.float64) / max(x.size - 1, 1)
-    return x * np.float32(1 / (np.sqrt(variance) + 1e-5))
+    return x * np.float32(1 / (np.sqrt(variance) + STD_FLOOR))
+
+
+def standardise_pcm(pcm: Tensor) -> Tensor:
+    """16 bit audio (B, n) -> `standardise` of each row, float32, on the tensor's device, in single precision."""
+    x = pcm.float() / FULL_SCALE
+    x = x - x.mean(dim=1, keepdim=True)
+    return x / (x.std(dim=1, keepdim=True) + STD_FLOOR)
 
 
 def encode_flac(audio: np.ndarray, sample_rate: int = SAMPLE_RATE) -> bytes:

@@ -11,6 +11,7 @@ import numpy as np
 
 from utils.atomic import atomic_path, check_output
 from utils.errors import UserError
+from utils.timebase import SAMPLE_RATE
 
 AUDIO_RATE = 48_000  # AAC players agree on
 CHUNK = 1024  # samples per AAC frame
@@ -33,7 +34,7 @@ def write_video(
     n_frames: int,
     fps: int,
     audio: np.ndarray | Iterable[np.ndarray] | None,
-    sample_rate: int = 16_000,
+    sample_rate: int = SAMPLE_RATE,
 ) -> None:
     """Encode frames uint8 (H, W, 3) RGB and mono audio (n,); the file appears whole or not at all.
 

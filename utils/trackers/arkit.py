@@ -13,10 +13,11 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.heads.head_file import load_head_file
+from utils.heads.joints import JAW_OPEN_RADIANS
+from utils.motion_file import OPEN_HEAD
 from utils.trackers.content import Content
-from utils.trackers.tracked import OPEN_HEAD, Format, Tracked
+from utils.trackers.tracked import Format, Tracked
 
-JAW_OPEN_RADIANS = 0.4193  # the open head's jaw at jawOpen = 1 (setup/build_open_head.py)
 _ENOUGH = 10  # columns with known names that make a table one of blendshapes
 _ANGLES = ("yaw", "pitch", "roll")
 

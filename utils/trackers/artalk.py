@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from utils.motion_file import FLAME_2020
 from utils.trackers.content import Content
-from utils.trackers.tracked import FLAME_2020, Format, Tracked, rows
+from utils.trackers.tracked import Format, Tracked, rows
 
 WIDTH = 106
 

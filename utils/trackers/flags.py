@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 
 from utils.errors import UserError
+from utils.motion_file import HEAD_MODELS
 from utils.rotations import HOW
 from utils.trackers.formats import NAMES
 from utils.trackers.to_motion import ImportOptions
-from utils.trackers.tracked import HEAD_MODELS
 
 
 def add_import_flags(parser: argparse.ArgumentParser) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from utils.motion_file import FLAME_2020, UNKNOWN_FLAME, head_model_name
 from utils.trackers.content import Content
-from utils.trackers.tracked import FLAME_2020, OPEN_HEAD, UNKNOWN, Format, Tracked, rows
+from utils.trackers.tracked import Format, Tracked, rows
 
 _EXP = ("exp", "expression", "expr", "expcode", "expression_params")
 _HEAD = ("rotation", "global_rotation", "global_orient", "global_pose", "head_pose", "head_rotation", "R")
@@ -34,13 +35,13 @@ def _read_separate(content: Content) -> Tracked:
     jaw = rows(content.first(*_JAW), f"{content.path}: jaw", (3, 4, 6, 9))
     neck = content.first(*_NECK)
     neck = None if neck is None else rows(neck, f"{content.path}: neck", (3, 4, 6, 9))
-    return Tracked(exp, head, jaw, neck, content.first(*_SHAPE), head_model=_model(content, UNKNOWN))
+    return Tracked(exp, head, jaw, neck, content.first(*_SHAPE), head_model=_model(content, UNKNOWN_FLAME))
 
 
 def _model(content: Content, otherwise: str) -> str:
     """Whose coefficients a file of ours says they are."""
     name = content.texts.get("head_model", content.texts.get("head", otherwise))
-    return OPEN_HEAD if name == "open_head" else name
+    return head_model_name(name)
 
 
 def _has_pose(content: Content) -> bool:
@@ -65,7 +66,7 @@ EMOCA = Format("emoca", "a folder of exp.npy and pose.npy for each frame (or of 
 SPECTRE = Format("spectre", f"{_PUBLISHED}, and cam, tex or light", _is_spectre,
                  lambda content: _read_pose(content, FLAME_2020))  # fmt: skip
 DECA = Format("deca", "as spectre", lambda content: False, lambda content: _read_pose(content, FLAME_2020))
-PLAIN = Format("npz", _PUBLISHED, _has_pose, lambda content: _read_pose(content, UNKNOWN))
+PLAIN = Format("npz", _PUBLISHED, _has_pose, lambda content: _read_pose(content, UNKNOWN_FLAME))
 SEPARATE = Format("flame", f"one of {'/'.join(_EXP)}, of {'/'.join(_HEAD)} and of {'/'.join(_JAW)}", _is_separate,
                   _read_separate)  # fmt: skip
 

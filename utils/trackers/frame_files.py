@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from utils.motion_file import FLAME_2020, FLAME_2023
 from utils.trackers.content import Content
-from utils.trackers.tracked import FLAME_2020, FLAME_2023, Format, Tracked, rows
+from utils.trackers.tracked import Format, Tracked, rows
 
 
 def _is_metrical(content: Content) -> bool:

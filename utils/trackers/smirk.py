@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from utils.motion_file import FLAME_2020
 from utils.trackers.content import Content
-from utils.trackers.tracked import FLAME_2020, Format, Tracked, rows
+from utils.trackers.tracked import Format, Tracked, rows
 
 
 def _matches(content: Content) -> bool:

@@ -15,12 +15,12 @@ from scipy.spatial.transform import Rotation
 
 from utils.coefs import N_EXP, N_SHAPE
 from utils.errors import UserError
-from utils.motion_file import Motion
+from utils.motion_file import FLAME_2020, FLAME_2023, OPEN_HEAD, Motion
 from utils.rotations import axis_angle, parse_rotations, resample_rotations, resample_values
 from utils.timebase import FPS
 from utils.trackers.content import Content, load_content
 from utils.trackers.formats import read_shape, read_tracked
-from utils.trackers.tracked import FLAME_2020, FLAME_2023, OPEN_HEAD, Tracked, as_float
+from utils.trackers.tracked import Tracked, as_float
 
 MAX_SECONDS = 12 * 3600
 _HUGE = 1e4  # no coefficient or angle of a face

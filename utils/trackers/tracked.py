@@ -8,10 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from utils.errors import UserError
+from utils.motion_file import UNKNOWN_FLAME
 from utils.trackers.content import Content
-
-FLAME_2020, FLAME_2023, OPEN_HEAD, UNKNOWN = "FLAME 2020", "FLAME 2023", "open head", "FLAME of unknown version"
-HEAD_MODELS = (FLAME_2020, FLAME_2023, OPEN_HEAD)
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class Tracked:
     notation: str = "auto"  # of the rotations, see utils.rotations
     own_jaw: str = ""  # notation of the jaw alone, whatever the user says of the head's
     camera: bool = False  # `head` is how the camera is turned (PyTorch3D), not the head
-    head_model: str = UNKNOWN
+    head_model: str = UNKNOWN_FLAME
     dropped: tuple[str, ...] = ()  # columns that have no place in 50 expressions and a head pose
     notes: tuple[str, ...] = ()
 

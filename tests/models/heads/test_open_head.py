@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from models.heads.flame import JAW, LEFT_EYE, Flame
+from models.heads.flame import Flame
 from models.heads.mouth import mouth_opening, solve_mouth_close
 from utils.errors import UserError
 from utils.heads.head_file import OPEN_HEAD, load_head_file
+from utils.heads.joints import JAW, LEFT_EYE
 
 FULL_OPENING = 0.4193  # radians of the face unit jawOpen
 

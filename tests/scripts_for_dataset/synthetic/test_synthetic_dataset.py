@@ -190,8 +190,9 @@ def test_lips_close_on_every_identity():
 
     from models.heads.flame import Flame
     from models.heads.mouth import mouth_opening
-    from scripts_for_dataset.synthetic.arkit import JAW_OPEN_RADIANS, unit
+    from scripts_for_dataset.synthetic.arkit import unit
     from utils.heads.head_file import load_head_file
+    from utils.heads.joints import JAW_OPEN_RADIANS
 
     flame = Flame(load_head_file())
     shapes = np.stack([sample_shape(np.random.default_rng(k)) for k in range(6)])

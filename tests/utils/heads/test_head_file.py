@@ -10,7 +10,8 @@ from tests.support.flame_fixtures import python2_pickle, tiny_flame, write_flame
 from tests.support.golden_weights import HERE
 from utils.errors import UserError
 from utils.heads import head_asset
-from utils.heads.head_file import OPEN_HEAD, PARENTS, load_head_file, with_uv
+from utils.heads.head_file import OPEN_HEAD, load_head_file, with_uv
+from utils.heads.joints import PARENTS
 
 ROOT = HERE.parent.parent
 
