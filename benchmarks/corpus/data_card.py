@@ -203,7 +203,7 @@ def opening_of(flame: Flame, speeches: list[Speech], style: str) -> list[float]:
     return np.quantile(np.concatenate([item.opening for item in takes]), (0.5, 0.9)).round(1).tolist()
 
 
-def measure(folder: Path, clips: int) -> dict:
+def card(folder: Path, clips: int) -> dict:
     """All figures."""
     flame, speeches = load_flame(), pick_speech(folder, clips)
     mean_shape = np.zeros(100, np.float32)
@@ -245,7 +245,7 @@ class CardFlags(Flags):
 @cli
 def main(argv: list[str] | None = None) -> None:
     flags = read_flags(CardFlags, __doc__, argv)
-    figures = measure(flags.speech, flags.clips)
+    figures = card(flags.speech, flags.clips)
     for name, value in figures.items():
         print(f"{name}: {value}")
     if flags.json:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import shlex
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.report import Flags, machine, read_flags, text_table, write_json
+from benchmarks.report import Flags, column, machine, read_flags, table, write_json
 from datasets.clip_store import ClipStore, ClipWriter
 from datasets.splits import group_by_person, write_list
 from datasets.spoken_clips import long_enough, read_clip
@@ -203,13 +204,21 @@ def style_of(checkpoint: Checkpoint) -> Path | None:
     return found
 
 
-def table(before: dict[str, float], after: dict[str, float]) -> str:
-    lines = [("metric", "better", "before", "after", "change")]
-    for name, value in before.items():
-        new = after.get(name, float("nan"))
-        change = f"{(new / value - 1):+.0%}" if value else "-"
-        lines.append((name, _DIRECTIONS.get(name, ""), f"{value:.4g}", f"{new:.4g}", change))
-    return text_table(lines)
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """One metric before and after."""
+
+    metric: str = column("metric")
+    better: str = column("better")
+    before: float = column("before", "{:.4g}")
+    after: float = column("after", "{:.4g}")
+    change: float = column("change", "{:+.0%}")
+
+
+def changes(before: dict[str, float], after: dict[str, float]) -> list[Change]:
+    """What fine-tuning did to every metric."""
+    rows = [(name, value, after.get(name, math.nan)) for name, value in before.items()]
+    return [Change(n, _DIRECTIONS.get(n, ""), old, new, new / old - 1 if old else math.nan) for n, old, new in rows]
 
 
 @cli
@@ -232,7 +241,7 @@ def main(argv: list[str] | None = None) -> None:
     title = (f"{machine(device)}: {clips[0].rpartition('/')[0]}, {n_frames[1] / FPS:.0f} s in {len(training)} clips to "
              f"train on, {n_frames[0] / FPS:.0f} s in {len(held_out)} to measure, {flags.max_iter} steps "
              f"in {seconds:.0f} s")  # fmt: skip
-    print(title, table(before, after), f"the model: {tuned}", sep="\n")
+    print(title, table(changes(before, after)), f"the model: {tuned}", sep="\n")
     if flags.json:
         write_json(flags.json, {"machine": title, "command": command, "before": before, "after": after})
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from benchmarks.report import Spread, text_table, write_json
 from benchmarks.speech.alignment import align_pronunciations
 from benchmarks.speech.mouth_at_phones import recording
-from benchmarks.speech.real_speech import read_clips, run_clip, table
+from benchmarks.speech.real_speech import measure_table, read_clips, run_clip
 from benchmarks.speech.speech_scores import MEASURES, Clip, summary
 from benchmarks.subject import INPUT, ModelFlags, Session, Subject
 from models.generation.windows import GenerationConfig
@@ -216,7 +216,7 @@ def main(argv: list[str] | None = None) -> None:
         rows[name] = summary([list(scores) for scores in zip(*by_clip)])
     rest = {} if flags.only else controls(subject, clips, flags.style, config, flags.samples)
     print(f"{subject.name}: {len(clips)} English recordings, {flags.samples} samples, {flags.style}")
-    print(table(rows, COLUMNS))
+    print(measure_table(rows, COLUMNS))
     if rest:
         print(control_table(rest))
     if flags.json:

@@ -105,7 +105,7 @@ def cell(name: str, spread: Spread) -> str:
     return spread.text(0, 100) if name in PERCENT else spread.text(2)
 
 
-def table(rows: dict[str, dict[str, Spread]], columns: tuple[str, ...] = COLUMNS) -> str:
+def measure_table(rows: dict[str, dict[str, Spread]], columns: tuple[str, ...] = COLUMNS) -> str:
     """{row name: measures} -> text."""
     heading = ("", *(f"{name} %" if name in PERCENT else name for name in columns))
     return text_table([heading, *((row, *(cell(c, values[c]) for c in columns)) for row, values in rows.items())])
@@ -141,7 +141,7 @@ def main(argv: list[str] | None = None) -> None:
     clips = read_clips(flags.audio, flags.recordings.split(",") if flags.recordings else None)
     result = evaluate(session.subject, clips, flags.style, session.config, flags.samples)
     print(f"{name}: {len(clips)} recordings, {result['bilabials']} p/b/m, {flags.samples} samples, {flags.style}")
-    print(table({**result["clips"], "all": result["all"], "viseme track": result["viseme_track"]}))
+    print(measure_table({**result["clips"], "all": result["all"], "viseme track": result["viseme_track"]}))
     for row in result["misses"][:8]:
         text = "{clip} {phone} at {start:.2f} s: open in {missed:.0%} of the samples, by {opening_mm:.1f} mm"
         print("missed: " + text.format(**row))

@@ -166,7 +166,7 @@ class Bench:
         noise = gaussian_noise(list(range(n)), self.model.device)
         return engine.run(given, steps or self.steps, x_T, noise)
 
-    def measure(self, mode: str, n: int) -> SamplingRow:
+    def time_mode(self, mode: str, n: int) -> SamplingRow:
         """Time one mode; the plain one must come first."""
         device, config = self.model.device, MODES[mode]
         engine = Engine(self.model, self.guidance, config)
@@ -229,7 +229,7 @@ def main(argv: list[str] | None = None) -> None:
     for n in flags.samples:
         for mode in modes:
             try:
-                rows.append(bench.measure(mode, n))
+                rows.append(bench.time_mode(mode, n))
             except RuntimeError as error:  # out of memory: the other modes are still of interest
                 log.warning("%s, %d samples: %s", mode, n, str(error).strip().splitlines()[0])
     calls = {}

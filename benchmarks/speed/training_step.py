@@ -80,7 +80,7 @@ class Bench:
         self.plain_ms, self.plain_terms = math.nan, {}
         self.profiles: dict[str, list[tuple[str, ...]]] = {}
 
-    def measure(self, name: str) -> StepRow:
+    def time_mode(self, name: str) -> StepRow:
         flags = self.flags
         gc.collect()
         if torch.cuda.is_available():
@@ -139,7 +139,7 @@ def main(argv: list[str] | None = None) -> None:
         bench = Bench(flags, batch_size)
         for mode in [_PLAIN, *(m for m in modes if m != _PLAIN)]:
             try:
-                rows.append(bench.measure(mode))
+                rows.append(bench.time_mode(mode))
             except RuntimeError as error:  # out of memory, no compiler: the other modes are still of interest
                 log.warning("%s, batch %d: %s", mode, batch_size, str(error).strip().splitlines()[0])
         profiles[batch_size] = bench.profiles

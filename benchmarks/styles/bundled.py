@@ -68,7 +68,7 @@ def score(style: str, motions: list[Motion], flame: Flame) -> StyleScore:
     return StyleScore(style, float(np.percentile(opening, 90)), head, mean("mouthSmile"), mean("browDown"))
 
 
-def measure(subject: Subject, config: GenerationConfig, samples: int) -> list[StyleScore]:
+def score_styles(subject: Subject, config: GenerationConfig, samples: int) -> list[StyleScore]:
     """Generate and score every bundled style."""
     clips = [load_audio(INPUT / "audio" / f"{name}.flac") for name in CLIPS]
     scores = []
@@ -83,7 +83,7 @@ def measure(subject: Subject, config: GenerationConfig, samples: int) -> list[St
 def main(argv: list[str] | None = None) -> None:
     session = Session.start(StyleFlags, __doc__, argv)
     session.subject.check_style()
-    scores = measure(session.subject, session.config, session.flags.samples)
+    scores = score_styles(session.subject, session.config, session.flags.samples)
     print(session.subject.name, table(scores), sep="\n")
     if session.flags.json:
         content = {"model": session.subject.name, "samples": session.flags.samples}

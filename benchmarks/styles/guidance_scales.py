@@ -34,7 +34,7 @@ PAIRS = (
 MEASURES = ("opening_p90", "head_deg", "correlation", "recall_1")
 UNITS = ("opening mm", "head deg", "corr.", "shut p/b/m %")
 
-Row = dict[str, Spread]
+Figures = dict[str, Spread]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class Trial:
     audio_scale: float
 
 
-def measure(subject: Subject, clips: list[Clip], trial: Trial, config: GenerationConfig, samples: int) -> Row:
+def score_trial(subject: Subject, clips: list[Clip], trial: Trial, config: GenerationConfig, samples: int) -> Figures:
     """Generate `samples` of every clip and pool the clips: mean and standard deviation over the samples."""
     guidance = replace(config.guidance, style_scale=trial.style_scale, audio_scale=trial.audio_scale)
     config = replace(config, guidance=guidance)
@@ -80,14 +80,14 @@ def trials(audio_scale: float, style_scale: float) -> list[Trial]:
     ]
 
 
-def run(subject: Subject, clips: list[Clip], config: GenerationConfig, samples: int) -> dict[Trial, Row]:
+def run(subject: Subject, clips: list[Clip], config: GenerationConfig, samples: int) -> dict[Trial, Figures]:
     """All trials. A guided style counts for nothing at scale 0, so that setting is generated once for all styles."""
     guidance, known, rows = config.guidance, {}, {}
     shared = "style" in guidance.guided
     for trial in tqdm(trials(guidance.audio_scale, guidance.style_scale), desc=subject.name, unit="setting"):
         key = replace(trial, style="any") if shared and trial.style_scale == 0 else trial
         if key not in known:
-            known[key] = measure(subject, clips, trial, config, samples)
+            known[key] = score_trial(subject, clips, trial, config, samples)
         rows[trial] = known[key]
     return rows
 
@@ -98,7 +98,7 @@ def monotone(values: list[float], rising: bool) -> bool:
     return bool((steps > 0).all())
 
 
-def verdicts(rows: dict[Trial, Row]) -> list[dict]:
+def verdicts(rows: dict[Trial, Figures]) -> list[dict]:
     """Per measure the means over the style scales of both extremes and of their ratio, and if they are monotone."""
     found = []
     for name, large, small in PAIRS:
@@ -117,7 +117,7 @@ def verdicts(rows: dict[Trial, Row]) -> list[dict]:
     return found
 
 
-def table(rows: dict[Trial, Row]) -> str:
+def trial_table(rows: dict[Trial, Figures]) -> str:
     """One line per trial."""
     lines = [("style", "style scale", "audio scale", *UNITS)]
     for trial, row in rows.items():
@@ -126,7 +126,7 @@ def table(rows: dict[Trial, Row]) -> str:
     return text_table(lines)
 
 
-def as_json(subject: Subject, samples: int, rows: dict[Trial, Row]) -> dict:
+def as_json(subject: Subject, samples: int, rows: dict[Trial, Figures]) -> dict:
     """Plain data of a run."""
     table_rows = [{**vars(trial), **row} for trial, row in rows.items()]
     return {"model": subject.name, "samples": samples, "rows": table_rows, "monotone": verdicts(rows)}
@@ -140,7 +140,7 @@ def main(argv: list[str] | None = None) -> None:
     clips = read_clips(INPUT / "audio", flags.recordings.split(","))
     rows = run(subject, clips, session.config, flags.samples)
     print(f"{subject.name}: {len(clips)} recordings, {flags.samples} samples")
-    print(table(rows))
+    print(trial_table(rows))
     for v in verdicts(rows):
         values = " ".join(f"{value:.2f}" for value in v["values"])
         print(f"{v['measure']:12} {v['what']:46} {values:24} {v['expected']}: {'yes' if v['monotone'] else 'NO'}")

@@ -1,17 +1,20 @@
 """How well `track_video` finds motion that is known: our own head is filmed with it, tracked, and compared.
 
     python -m benchmarks.tracking.accuracy [--frames 150] [--raw] [--no_smooth] [--json FILE]
+    python -m benchmarks.tracking.accuracy --speak
 
 Needs MediaPipe. Every bundled style, in both looks, as an mp4 of 480 pixels; then one of them small, close up (wide
 lens), at 50 frames a second and with the sensor noise of a dark room. Figures compare tracked with true motion over all
 frames: r is the correlation, gain the ratio of standard deviations, offset the difference of the means, error the root
 mean square without it. Neither these motions nor these identities were used for the response curves.
+
+`--speak` asks instead whether the style of a tracked video carries over: the bundled motions are filmed and tracked,
+the style is taken from the first 4 s, and the embedded model says one sentence (seed 0) in each style, as bundled and
+as tracked.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -22,17 +25,21 @@ import torch
 from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
+from benchmarks.report import Flags, column, publish, read_flags, write_json
+from benchmarks.subject import Subject
 from benchmarks.tracking.own_head import INPUT, Cinema, Scene, bundled
+from models.diffusion.guidance import Guidance
+from models.diffusion.solvers import SamplerConfig
 from models.generation.style_extractor import StyleExtractor
+from models.generation.windows import GenerationConfig
 from models.heads.mouth import opening_mm
-from utils.atomic import atomic_path
-from utils.config import UserParser
 from utils.errors import cli
+from utils.media.audio import load_audio
 from utils.media.video import write_video
 from utils.motion_file import Motion, load_shape, load_style
 from utils.runs.run_dir import DEFAULT_EXPERIMENT, find_checkpoint, style_folder
 from utils.timebase import FPS
-from utils.trackers.video import TrackedVideo, VideoOptions, track_video
+from utils.trackers.video import TrackedVideo, VideoOptions, motion_of, track_video
 
 STYLES = ("normal", "big_mouth", "small_mouth", "smile", "serious", "large_head_movements", "small_head_movements")
 HELD_OUT = ("female_round", "male_narrow", "male_young")  # identities the curves were not fitted on
@@ -41,6 +48,8 @@ UNITS = ("mouthSmileLeft", "mouthFrownLeft", "mouthPucker", "mouthFunnel", "mout
          "eyeLookDownLeft", "eyeLookInLeft", "cheekSquintLeft", "mouthClose")  # fmt: skip
 BLINK, NEAR = 0.5, 2  # of the eyeBlink unit; frames by which a blink may be early or late
 MAX_LAG = 6
+CLIP = "librivox_austen_0890"  # the sentence of --speak
+SPOKEN = GenerationConfig(Guidance(audio_scale=1.15, style_scale=1.5), SamplerConfig("ddim", 15), fresh_noise=True)
 _IN = {"jaw": "mrad", "mouth": "mm", "yaw": "degrees", "pitch": "degrees", "roll": "degrees"}
 
 
@@ -152,19 +161,32 @@ class StyleTest:
         vector = self.extractor(motion)
         likeness = self.known @ vector / np.linalg.norm(self.known, axis=1) / np.linalg.norm(vector)
         right = likeness[STYLES.index(style)]
-        return {
-            "nearest": STYLES[int(likeness.argmax())],
-            "likeness": float(right),
-            "rank": int((likeness >= right).sum()),
-        }
+        nearest, rank = STYLES[int(likeness.argmax())], int((likeness >= right).sum())
+        return {"nearest": nearest, "likeness": float(right), "rank": rank}
 
 
-def run(args, folder: Path) -> list[dict]:
+@dataclass(frozen=True, kw_only=True)
+class TrackingFlags(Flags):
+    """What is tracked, and how."""
+
+    frames: int = 150
+    """Of each film, at least 100."""
+    model: Path | None = None
+    """face_landmarker.task; without it that of the installed package."""
+    raw: bool = False
+    """Without response curves."""
+    no_smooth: bool = False
+    """Without filter."""
+    speak: bool = False
+    """Compare speech in the bundled styles with speech in the styles of their tracked films."""
+
+
+def run(flags: TrackingFlags, folder: Path) -> list[dict]:
     """Figures of all films."""
     cinema, styles, results = Cinema(), StyleTest(), []
-    options = VideoOptions(args.model, args.raw, not args.no_smooth)
+    options = options_of(flags)
     for case in tqdm(cases(), unit="film"):
-        true, path = bundled(case.style, args.frames), folder / "film.mp4"
+        true, path = bundled(case.style, flags.frames), folder / "film.mp4"
         film(cinema, case, true, path)
         tracked = track_video(path, options)
         what = asdict(case.scene) | {"style": case.style, "fps": case.fps, "noise": case.noise}
@@ -190,25 +212,61 @@ def show(results: list[dict]) -> None:
         print(f"{name + ' (' + _IN.get(name, '%') + ')':32} {r:6.2f} {gain:6.2f} {offset:7.2f} {error:6.2f}")
     total, found, false = (sum(r[key] for r in main) for key in ("blinks", "blinks_found", "blinks_false"))
     lag, right = np.mean([r["lag"] for r in main]), sum(r["nearest"] == r["style"] for r in main)
-    print(f"blinks: {found:.0f} of {total:.0f} found, {false:.0f} false; lag {lag:+.2f} frames; style found again: "
+    print(f"blinks: {found:.0f} of {total:.0f} found, {false:.0f} false; lag {lag:+.2f} frames; style recognised: "
           f"{right} of {len(main)}")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What a style makes of one sentence."""
+
+    style: str = column("")
+    source: str = column("from")
+    opening_p90_mm: float = column("mouth mm", "{:.1f}")
+    head_degrees: float = column("head deg", "{:.1f}")  # the largest standard deviation of an angle
+    smile: float = column("smile", "{:.2f}")
+    frown: float = column("frown", "{:.2f}")
+    brows: float = column("brows", "{:.2f}")
+
+
+def traits(subject: Subject, audio: np.ndarray, vector: np.ndarray, name: str, source: str) -> Traits:
+    (motion,) = subject.motions(audio, vector, SPOKEN, 1)
+    opening = float(np.percentile(subject.openings([motion])[0], 90))
+    head = float(np.degrees(motion.pose[:, :3].std(axis=0)).max())
+    names = subject.flame.head.exp_names
+    units = [
+        float(motion.exp[:, names.index(f"{unit}Left")].mean()) for unit in ("mouthSmile", "mouthFrown", "browDown")
+    ]
+    return Traits(name, source, opening, head, *units)
+
+
+def speak(flags: TrackingFlags) -> list[Traits]:
+    """Every style as bundled and as tracked."""
+    subject, cinema, extractor = Subject.load(DEFAULT_EXPERIMENT, None, "cpu"), Cinema(), StyleTest().extractor
+    audio, rows = load_audio(INPUT / "audio" / f"{CLIP}.flac"), []
+    for k, name in enumerate(tqdm(STYLES, unit="film")):
+        seen = cinema.watch(bundled(name, flags.frames), Scene(HELD_OUT[k % len(HELD_OUT)], "skin", 256))
+        tracked = extractor(motion_of(seen, name, options_of(flags)).motion)
+        rows.append(traits(subject, audio, subject.style(name), name, "bundled"))
+        rows.append(traits(subject, audio, tracked, name, "tracked"))
+    return rows
+
+
+def options_of(flags: TrackingFlags) -> VideoOptions:
+    return VideoOptions(flags.model, flags.raw, not flags.no_smooth)
 
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    parser = UserParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--frames", type=int, default=150, help="of each film, at least 100 (default: 150)")
-    parser.add_argument("--model", type=Path, help="face_landmarker.task (default: of the installed package)")
-    parser.add_argument("--raw", action="store_true", help="without response curves")
-    parser.add_argument("--no_smooth", action="store_true", help="without filter")
-    parser.add_argument("--json", type=Path, help="also write all figures here")
-    args = parser.parse_args(argv)
+    flags = read_flags(TrackingFlags, __doc__, argv)
+    if flags.speak:
+        publish("one sentence in each style", speak(flags), flags.json)
+        return
     with tempfile.TemporaryDirectory() as folder:
-        results = run(args, Path(folder))
+        results = run(flags, Path(folder))
     show(results)
-    if args.json:
-        with atomic_path(args.json) as temporary:
-            temporary.write_text(json.dumps(results, indent=1))
+    if flags.json:
+        write_json(flags.json, results)
 
 
 if __name__ == "__main__":

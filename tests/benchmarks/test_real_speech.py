@@ -168,7 +168,7 @@ def test_a_whole_run(subject, monkeypatch):
     assert len(result["per_sample"]) == 3
     assert result["viseme_track"]["recall_1"].mean == 1
     assert all(0 < row["missed"] <= 1 for row in result["misses"])
-    lines = real_speech.table({"all": result["all"]}).splitlines()
+    lines = real_speech.measure_table({"all": result["all"]}).splitlines()
     assert len(lines) == 2
     assert lines[1].startswith("all")
 

@@ -61,8 +61,8 @@ def test_a_run_generates_scale_zero_once(monkeypatch):
     monkeypatch.setattr(style_scale, "STYLE_SCALES", (0.0, 1.0))
     monkeypatch.setattr(style_scale, "AUDIO_SCALES", (1.0,))
     calls = []
-    measure = style_scale.measure
-    monkeypatch.setattr(style_scale, "measure", lambda *args: calls.append(args[2]) or measure(*args))
+    measure = style_scale.score_trial
+    monkeypatch.setattr(style_scale, "score_trial", lambda *args: calls.append(args[2]) or measure(*args))
     rng = np.random.default_rng(0)
     clip = Clip(
         "x", 0.1 * rng.standard_normal(16_000).astype(np.float32), [Phone("aa", 0.1, 0.5), Phone("b", 0.5, 0.6)]
@@ -70,7 +70,7 @@ def test_a_run_generates_scale_zero_once(monkeypatch):
     found = style_scale.run(subject, [clip], GenerationConfig(sampler=SamplerConfig("ddim", 2)), 2)
     assert len(found) == 9
     assert len(calls) == 6
-    assert len(style_scale.table(found).splitlines()) == 10
+    assert len(style_scale.trial_table(found).splitlines()) == 10
     json = style_scale.as_json(subject, 2, found)
     assert json["rows"][0]["style"] == "big_mouth"
 
