@@ -14,9 +14,10 @@ from datasets.clip_store import ClipStore, ClipWriter
 from tests.fuzz.readers import READERS, make_input
 from tests.fuzz.seeds import odd_arrays
 from tests.support.small_store import clip_content
+from tests.support.tracker_files import import_motion
 from utils.errors import UserError
 from utils.media.audio import encode_flac
-from utils.trackers.to_motion import ImportOptions, import_motion
+from utils.trackers.to_motion import ImportOptions
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 ROOT = Path(__file__).resolve().parents[1]

@@ -50,11 +50,6 @@ def compress(log_power: Tensor) -> Tensor:
     return (torch.maximum(log_power, floor) + 4) / 4
 
 
-def log_mel(audio: Tensor, n_mels: int = 80) -> Tensor:
-    """The network's input (B, n_mels, n_samples // 160) for audio (B, n_samples) in -1 to 1."""
-    return compress(mel_power(audio, n_mels))
-
-
 def level_speech(audio: Tensor, level: float = LEVEL) -> Tensor:
     """Scale each row of (B, n_samples) so that its speech has RMS `level`; pauses and padding do not count.
 

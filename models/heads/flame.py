@@ -21,7 +21,7 @@ class Flame(nn.Module):
 
     The neck does not rotate, so it moves with the root and skinning simplifies: with weights w that sum to 1,
     v' = v + sum over jaw and eyes of w_j (R_j - I)(v - joint_j), then the global rotation about the root joint.
-    `models.heads.lbs.linear_blend_skinning` is the plain form (equal; compared in the tests).
+    The tests compare it with the textbook form, which is equal.
     """
 
     def __init__(self, head: HeadFile) -> None:

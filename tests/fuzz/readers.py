@@ -34,6 +34,7 @@ from tests.fuzz.mutate import (
     mutate_pickle,
     repeat_part,
 )
+from tests.support.tracker_files import import_motion
 from utils.coefs import CoefStats
 from utils.errors import UserError
 from utils.exports.livelink import ArkitTrack, read_livelink
@@ -48,7 +49,7 @@ from utils.rendering.head_paint import read_image
 from utils.runs.kept_checkpoints import KeptCheckpoints
 from utils.runs.run_log import drop_later_lines
 from utils.speech import read_phones
-from utils.trackers.to_motion import import_motion, import_shape
+from utils.trackers.to_motion import import_shape
 from utils.training.run_config import _differences
 
 _BINARY = (mutate_bytes, mutate_numbers, mutate_numbers, repeat_part)

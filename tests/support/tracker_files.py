@@ -8,6 +8,14 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
+from utils.trackers.content import load_content
+from utils.trackers.to_motion import Imported, ImportOptions, from_content
+
+
+def import_motion(path: str | Path, options: ImportOptions | None = None) -> Imported:
+    """Read a file or folder as the programs do."""
+    return from_content(load_content(path), options or ImportOptions())
+
 
 @dataclass(frozen=True)
 class Truth:

@@ -180,22 +180,20 @@ def encode_flac(audio: np.ndarray, sample_rate: int = SAMPLE_RATE) -> bytes:
     return buffer.getvalue()
 
 
-def decode_flac(data: bytes, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
-    """FLAC (or wav) bytes of a data set -> float32 (n,), channels averaged.
-
-    Raises:
-        UserError: damaged bytes, another sample rate than `sample_rate`, or a header that promises more samples than so
-            few bytes can hold (memory is taken for what is promised).
-    """
-    return decode_flac_part(data, 0, None, sample_rate)[0]
-
-
 def decode_flac_part(
     data: bytes, start: int, stop: int | None, sample_rate: int = SAMPLE_RATE, dtype: str = "float32"
 ) -> tuple[np.ndarray, int]:
-    """Samples start..stop - 1 (as far as there are) of what `decode_flac` gives, without decoding all of it; n.
+    """FLAC (or wav) bytes of a data set -> samples start..stop - 1 (as far as there are), channels averaged; n of all.
 
-    dtype: float32, or int16 for the samples as they are stored.
+    Args:
+        data: the bytes, of which only what is wanted is decoded.
+        start, stop: in samples; None is the end.
+        sample_rate: Hz that it must have.
+        dtype: float32, or int16 for the samples as they are stored.
+
+    Raises:
+        UserError: damaged bytes, another sample rate, or a header that promises more samples than so few bytes can hold
+            (memory is taken for what is promised).
     """
     import soundfile
 

@@ -49,15 +49,6 @@ class Imported:
     notes: tuple[str, ...]
 
 
-def import_motion(path: str | Path, options: ImportOptions | None = None) -> Imported:
-    """Read the output of any known tracker, or one of our own files.
-
-    Raises:
-        UserError: unknown or damaged content; see `utils.trackers`.
-    """
-    return from_content(load_content(path), options or ImportOptions())
-
-
 def import_shape(path: str | Path) -> np.ndarray:
     """Head shape (100,) float32 of a file: MICA's identity, or the shape beside a motion.
 
@@ -73,7 +64,11 @@ def import_shape(path: str | Path) -> np.ndarray:
 
 
 def from_content(content: Content, options: ImportOptions) -> Imported:
-    """As `import_motion`, for content that is loaded already."""
+    """The output of any known tracker, or one of our own files -> a motion.
+
+    Raises:
+        UserError: unknown or damaged content; see `utils.trackers`.
+    """
     fmt, tracked = read_tracked(content, options.format)
     source = str(content.path)
     times, notes = _times(content, len(tracked.exp), options.fps)

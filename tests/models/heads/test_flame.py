@@ -6,9 +6,10 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from models.heads.flame import Flame, load_flame
-from models.heads.lbs import joint_transforms, linear_blend_skinning, rotate_about, rotation_matrix
+from models.heads.lbs import rotate_about, rotation_matrix
 from tests.support.flame_fixtures import tiny_flame
 from tests.support.golden_weights import HERE, array, flame_arrays
+from tests.support.plain_skinning import joint_transforms, linear_blend_skinning
 from utils.heads.head_file import load_head_file
 from utils.heads.joints import JAW
 

@@ -5,12 +5,12 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from scripts_for_dataset.synthetic import arkit as synthetic_arkit
-from tests.support.tracker_files import timecodes, write_csv
+from tests.support.tracker_files import import_motion, timecodes, write_csv
 from tests.utils.trackers.test_trackers import same_rotation
 from utils.errors import UserError
 from utils.heads.head_file import load_head_file
 from utils.trackers import arkit
-from utils.trackers.to_motion import ImportOptions, import_motion
+from utils.trackers.to_motion import ImportOptions
 
 
 def arkit_columns(n_frames, names=None):

@@ -12,14 +12,14 @@ import torch
 import export_motion
 from scripts_for_dataset import import_coefs
 from tests.support.hostile import Calls
-from tests.support.tracker_files import make_truth, write_emoca, write_smirk, write_spectre
+from tests.support.tracker_files import import_motion, make_truth, write_emoca, write_smirk, write_spectre
 from utils.errors import UserError
 from utils.motion_file import load_motion
 from utils.runs.run_dir import ROOT
 from utils.trackers.content import load_content
 from utils.trackers.formats import FORMATS
 from utils.trackers.pickles import load_torch_zip, load_tree
-from utils.trackers.to_motion import ImportOptions, import_motion
+from utils.trackers.to_motion import ImportOptions
 
 
 def test_an_unknown_file_lists_what_was_found_and_needed(tmp_path):

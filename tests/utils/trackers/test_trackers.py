@@ -7,6 +7,7 @@ from scipy.spatial.transform import Rotation
 from scripts_for_dataset import import_coefs
 from tests.support.tracker_files import (
     FLAME_FILES,
+    import_motion,
     make_truth,
     pose_of,
     six,
@@ -19,7 +20,7 @@ from tests.support.tracker_files import (
 )
 from utils.errors import UserError
 from utils.motion_file import load_motion, load_shape
-from utils.trackers.to_motion import ImportOptions, import_motion, import_shape
+from utils.trackers.to_motion import ImportOptions, import_shape
 
 
 def same_rotation(a, b, degrees=0.01):
