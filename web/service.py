@@ -50,7 +50,7 @@ Report = Callable[[float, str], None]  # told the share that is done, and what i
 
 
 def silent(share: float, what: str) -> None:
-    """A report that nobody wants."""
+    """Report nothing."""
 
 
 @dataclass(frozen=True)

@@ -60,15 +60,3 @@ class Schedule:
         """x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise; x0 (B, ...), step (B,)."""
         abar = self.alpha_bars[step].view(-1, *[1] * (x0.dim() - 1))
         return abar.sqrt() * x0 + (1 - abar).sqrt() * noise
-
-    def posterior_mean(self, x_t: Tensor, x0: Tensor, t: int) -> Tensor:
-        """E[x_{t-1} | x_t, x_0] for a network that predicts the sample."""
-        a, abar, abar_prev = self.alphas[t], self.alpha_bars[t], self.alpha_bars[t - 1]
-        c_t = (1 - abar_prev) * a.sqrt() / (1 - abar)
-        c_0 = (1 - a) * abar_prev.sqrt() / (1 - abar)
-        return c_t * x_t + c_0 * x0
-
-    def posterior_mean_from_noise(self, x_t: Tensor, noise: Tensor, t: int) -> Tensor:
-        """The same for a network that predicts the noise."""
-        a, abar = self.alphas[t], self.alpha_bars[t]
-        return (x_t - (1 - a) / (1 - abar).sqrt() * noise) / a.sqrt()

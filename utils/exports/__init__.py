@@ -1,1 +1,4 @@
-"""Motion out: writers for the formats of other tools. Arrays in, files out; nothing here needs torch."""
+"""Writers of the formats of other tools: arrays in, files out, without torch.
+
+To add a format, write its module here and its row in models/exports/formats.py.
+"""

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from models.diffusion.schedule import SCHEDULES, Schedule, make_betas
-from models.diffusion.solvers import SamplerConfig, ddim, ddpm, gaussian_noise
+from models.diffusion.solvers import SamplerConfig, ddpm_steps, gaussian_noise
 from tests.support.golden_weights import array
+from tests.support.sampling import ddim, ddpm
 
 
 def double(kind: str, n_steps: int) -> Schedule:
@@ -49,6 +50,13 @@ def test_q_sample_at_both_ends():
         torch.testing.assert_close(each[i], schedule.q_sample(x0[i : i + 1], torch.tensor([t]), noise[i : i + 1])[0])
 
 
+def posterior(schedule: Schedule, target: str, t: int, x_t: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
+    """E[x_{t-1} | x_t, x_0] as ancestral sampling takes it, from x_0 (target sample) or the noise."""
+    step = ddpm_steps(schedule, target)[schedule.n_steps - t]
+    assert step.t == t and step.noise == schedule.sigmas[t]
+    return step.keep * x_t + step.data * predicted
+
+
 @pytest.mark.parametrize("kind", SCHEDULES)
 @pytest.mark.parametrize("t", [1, 2, 30, 50])
 def test_posterior_is_bayes(kind, t):
@@ -57,12 +65,12 @@ def test_posterior_is_bayes(kind, t):
     x_t, x0 = draw("x_t", 2, 3), draw("x0", 2, 3)
     alpha, beta, abar_prev = schedule.alphas[t], schedule.betas[t], schedule.alpha_bars[t - 1]
     if t == 1:
-        torch.testing.assert_close(schedule.posterior_mean(x_t, x0, 1), x0)
+        torch.testing.assert_close(posterior(schedule, "sample", 1, x_t, x0), x0)
         assert schedule.sigmas[1] == 0
         return
     precision = alpha / beta + 1 / (1 - abar_prev)
     mean = (alpha.sqrt() / beta * x_t + abar_prev.sqrt() / (1 - abar_prev) * x0) / precision
-    torch.testing.assert_close(schedule.posterior_mean(x_t, x0, t), mean)
+    torch.testing.assert_close(posterior(schedule, "sample", t, x_t, x0), mean)
     torch.testing.assert_close(schedule.sigmas[t] ** 2, 1 / precision)
 
 
@@ -71,9 +79,8 @@ def test_both_parametrisations_agree(t):
     schedule = double("linear", 50)
     x0, noise = draw("x0", 2, 3), draw("noise", 2, 3)
     x_t = schedule.q_sample(x0, torch.full((2,), t), noise)
-    torch.testing.assert_close(
-        schedule.posterior_mean(x_t, x0, t), schedule.posterior_mean_from_noise(x_t, noise, t), atol=1e-10, rtol=1e-9
-    )
+    from_sample, from_noise = posterior(schedule, "sample", t, x_t, x0), posterior(schedule, "noise", t, x_t, noise)
+    torch.testing.assert_close(from_sample, from_noise, atol=1e-10, rtol=1e-9)
 
 
 @pytest.mark.parametrize("kind", SCHEDULES)

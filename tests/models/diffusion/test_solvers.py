@@ -10,9 +10,7 @@ from models.diffusion.solvers import (
     NOISE_BLOCK,
     SAMPLERS,
     SamplerConfig,
-    ddim,
     ddim_steps,
-    ddpm,
     ddpm_steps,
     dpmpp_2m_steps,
     even_times,
@@ -20,10 +18,10 @@ from models.diffusion.solvers import (
     log_snr_times,
     respaced_ddpm_steps,
     run_steps,
-    sample,
     solver_steps,
 )
 from tests.support.golden_weights import array
+from tests.support.sampling import ddim, ddpm, sample
 
 MEAN, STD = 0.7, 0.3  # of the data
 CPU = torch.device("cpu")
