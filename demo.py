@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from models.app.demo_flags import DEFAULT_STYLE, check_numbers, make_parser
+from models.app import bundled
+from models.app.bundled import DEFAULT_STYLE, find_input
+from models.app.demo_flags import DESCRIPTION, DemoFlags, ModelFlags, PictureFlags
 from models.app.export_flags import exporter_from
 from models.app.head_film import HeadFilm
 from models.app.recording import Recording
@@ -24,6 +26,7 @@ from models.fast.engine import EngineConfig
 from models.generation.animator import Animator
 from models.generation.windows import GenerationConfig
 from models.heads.flame import Flame, load_flame
+from utils.config import read_flags
 from utils.devices import pick_device
 from utils.errors import UserError, cli
 from utils.input_list import is_many, output_names, read_inputs
@@ -34,7 +37,6 @@ from utils.rendering.renderer import RenderStyle
 from utils.runs.run_dir import ROOT, find_checkpoint, style_folder
 
 log = logging.getLogger(__name__)
-INPUT, OUTPUT = ROOT / "demo" / "input", ROOT / "demo" / "output"
 FLAME_FILES = (ROOT / "models" / "data" / "flame.npz", ROOT / "models" / "data" / "generic_model.pkl")
 
 
@@ -48,9 +50,9 @@ class Model:
     published: bool
 
     @classmethod
-    def load(cls, args) -> "Model":
-        checkpoint = find_checkpoint("DPT", args.exp_name, args.iter)
-        animator = Animator.load(checkpoint, args.coef_stats, pick_device(args.device))
+    def load(cls, flags: ModelFlags) -> "Model":
+        checkpoint = find_checkpoint("DPT", flags.exp_name, flags.iter)
+        animator = Animator.load(checkpoint, flags.coef_stats, pick_device(flags.device))
         style_enc = animator.model.config.style_enc_ckpt
         styles = style_folder(style_enc) if style_enc else None
         return cls(animator, Path(checkpoint.parent.parent.name) / checkpoint.stem, styles, animator.published)
@@ -70,23 +72,6 @@ def choose_head(path: Path | None, published: bool) -> Path | None:
     return None
 
 
-def find_input(name: str, folders: list[Path]) -> Path:
-    """A file as given, or in one of the demo's input folders.
-
-    Raises:
-        UserError: it is in none of them; the message lists what the first existing folder has.
-    """
-    candidates = [Path(name), *(folder / name for folder in folders)]
-    for path in candidates:
-        if path.is_file():
-            return path
-    if Path(name).is_dir():
-        raise UserError(f"{name}: is a folder, not a file; give a file in it")
-    files = [p for folder in folders if folder.is_dir() for p in sorted(folder.iterdir()) if p.is_file()]
-    offered = [p.name for p in files if p.suffix not in (".md", ".tsv", ".txt")]
-    raise UserError(f"{name}: no such file; bundled ones: {', '.join(offered[:20]) or 'none'}")
-
-
 def read_style(name: str | None, model: Model) -> np.ndarray | None:
     """The style vector, or None for the null style.
 
@@ -97,11 +82,12 @@ def read_style(name: str | None, model: Model) -> np.ndarray | None:
         if name is not None:
             raise UserError(f"--style {name}: {model.folder} was trained without a style encoder; leave out --style")
         return None
-    folder = INPUT / "style" / model.styles
+    styles = bundled.input_folder("style")
+    folder = styles / model.styles
     if name is None:
         default = folder / DEFAULT_STYLE
         return load_style(default, model.animator.model.config.d_style) if default.is_file() else None
-    path = find_input(name, [folder, INPUT / "style"])
+    path = find_input(name, [folder, styles])
     made_by = path.resolve().parent
     if made_by.name.startswith("iter_") and Path(made_by.parent.name, made_by.name) != model.styles:
         raise UserError(
@@ -111,134 +97,129 @@ def read_style(name: str | None, model: Model) -> np.ndarray | None:
     return load_style(path, model.animator.model.config.d_style)
 
 
-def make_config(args, model: Model) -> GenerationConfig:
+def make_config(flags: DemoFlags, model: Model) -> GenerationConfig:
     """Guidance, sampler and precision from the flags, with the model's own settings as defaults."""
-    config = generation_config(args, model.animator.model.config, model.published)
-    return replace(config, engine=EngineConfig(args.precision))
+    config = generation_config(flags.sampling, model.animator.model.config, model.published)
+    return replace(config, engine=EngineConfig(flags.model.precision))
 
 
-def output_paths(args, name: Path, model: Model) -> list[Path]:
+def output_paths(flags: DemoFlags, name: Path, model: Model) -> list[Path]:
     """Where the videos of one input go: one path, or `<stem>_000.mp4`... for several repetitions with a video each."""
-    path = name if name.is_absolute() else OUTPUT / model.folder / name
-    if args.n_repetitions == 1 or args.side_by_side:
+    path = name if name.is_absolute() else bundled.OUTPUT / model.folder / name
+    if flags.io.n_repetitions == 1 or flags.picture.side_by_side:
         return [path]
-    return [numbered(path.with_suffix(".mp4"), i) for i in range(args.n_repetitions)]
+    return [numbered(path.with_suffix(".mp4"), i) for i in range(flags.io.n_repetitions)]
 
 
-def results(args, path: Path) -> list[Path]:
+def results(flags: DemoFlags, path: Path) -> list[Path]:
     """The files made for one of `output_paths`, by which a folder's finished recordings are known."""
-    formats = parse_formats(args.export) if args.export is not None else ()
-    samples = [numbered(path, i) for i in range(args.n_repetitions)] if args.side_by_side else [path]
+    formats = parse_formats(flags.export.export) if flags.export.export is not None else ()
+    samples = [numbered(path, i) for i in range(flags.io.n_repetitions)] if flags.picture.side_by_side else [path]
     exports = [export_path(sample.with_suffix(""), name) for sample in samples for name in formats]
-    return [path.with_suffix(".npz" if args.no_video else ".mp4"), *exports]
+    return [path.with_suffix(".npz" if flags.picture.no_video else ".mp4"), *exports]
 
 
-def make_film(args, flame: Flame) -> HeadFilm | None:
+def make_film(flags: PictureFlags, flame: Flame) -> HeadFilm | None:
     """What draws the video, as the picture flags say; None with --no_video.
 
     Raises:
         UserError: no OpenGL (with the packages to install), or an unusable texture.
     """
-    if args.no_video:
+    if flags.no_video:
         return None
-    look = dress(flame.head, args.look, args.texture)
-    style = RenderStyle(args.size, args.black_bg, look.texture, args.fov, args.renderer)
-    return HeadFilm(Flame(look.head), style, args.yaw)
+    look = dress(flame.head, flags.look, flags.texture)
+    style = RenderStyle(flags.size, flags.black_bg, look.texture, flags.fov, flags.renderer)
+    return HeadFilm(Flame(look.head), style, flags.yaw)
 
 
-def titles(args, model: Model) -> Titles:
+def titles(flags: DemoFlags, model: Model) -> Titles:
     """The text on the videos, the name of the style filled in."""
-    style = Path(args.style or DEFAULT_STYLE).stem if model.styles is not None else "none"
-    return Titles((args.caption or "").replace(STYLE_NAME, style), args.side_by_side)
+    style = Path(flags.io.style or DEFAULT_STYLE).stem if model.styles is not None else "none"
+    return Titles(flags.picture.caption.replace(STYLE_NAME, style), flags.picture.side_by_side)
 
 
-def make_speaker(args, model: Model, flame: Flame, film: HeadFilm | None) -> Speaker:
+def make_speaker(flags: DemoFlags, model: Model, flame: Flame, film: HeadFilm | None) -> Speaker:
     """The person of the flags."""
+    io, picture = flags.io, flags.picture
     return Speaker(
         model.animator,
-        load_shape(find_input(args.coef, [INPUT / "coef"])),
-        read_style(args.style, model),
-        make_config(args, model),
-        [args.seed + i for i in range(args.n_repetitions)],
+        load_shape(find_input(io.coef, [bundled.input_folder("coef")])),
+        read_style(io.style, model),
+        make_config(flags, model),
+        [io.seed + i for i in range(io.n_repetitions)],
         film,
-        args.save_coef,
-        args.no_head,
-        exporter_from(args, flame, dress(flame.head, args.look, args.texture)),
-        titles(args, model),
+        io.save_coef,
+        picture.no_head,
+        exporter_from(flags.export, flame, dress(flame.head, picture.look, picture.texture)),
+        titles(flags, model),
     )
 
 
-def run(args, model: Model, flame: Flame) -> None:
+def run(flags: DemoFlags, model: Model, flame: Flame) -> None:
     """One utterance: read everything, generate, write."""
-    name = Path(args.output or f"{Path(args.audio).stem}.mp4")
+    name = Path(flags.io.output or f"{Path(flags.io.audio).stem}.mp4")
     if name.suffix.lower() != ".mp4":
         raise UserError(f"--output {name}: must end in .mp4")
-    speaker = make_speaker(args, model, flame, None)
-    recording = Recording.read(find_input(args.audio, [INPUT / "audio"]))
-    replace(speaker, film=make_film(args, flame)).speak(recording, output_paths(args, name, model))
+    speaker = make_speaker(flags, model, flame, None)
+    recording = Recording.read(find_input(flags.io.audio, [bundled.input_folder("audio")]))
+    replace(speaker, film=make_film(flags.picture, flame)).speak(recording, output_paths(flags, name, model))
 
 
-def run_many(args, model: Model, flame: Flame) -> None:
+def run_many(flags: DemoFlags, model: Model, flame: Flame) -> None:
     """Every recording of a folder or list; those whose outputs exist already are left out.
 
     Raises:
         UserError: some could not be made (each was named on a line of its own before).
     """
-    folder = Path(args.output or "")
+    io, folder = flags.io, Path(flags.io.output or "")
     if folder.suffix.lower() == ".mp4":
-        raise UserError(f"--output {folder}: is one file, but --audio {args.audio} names many; give a folder")
-    inputs = read_inputs(args.audio)
-    outputs = [output_paths(args, folder / f"{name}.mp4", model) for name in output_names(inputs)]
+        raise UserError(f"--output {folder}: is one file, but --audio {io.audio} names many; give a folder")
+    inputs = read_inputs(io.audio)
+    outputs = [output_paths(flags, folder / f"{name}.mp4", model) for name in output_names(inputs)]
     wanted = [
         (source, paths)
         for source, paths in zip(inputs, outputs)
-        if args.overwrite or not all(made.exists() for path in paths for made in results(args, path))
+        if io.overwrite or not all(made.exists() for path in paths for made in results(flags, path))
     ]
     if len(wanted) < len(inputs):
         done = len(inputs) - len(wanted)
         log.info("%d of %d are there already (--overwrite makes them anew)", done, len(inputs))
     if not wanted:
         return
-    speaker = make_speaker(args, model, flame, make_film(args, flame))
+    speaker = make_speaker(flags, model, flame, make_film(flags.picture, flame))
     failed = speaker.speak_all(*map(list, zip(*wanted)))
     if failed:
         names = ", ".join(path.name for path in failed)
-        raise UserError(f"--audio {args.audio}: {len(failed)} of {len(inputs)} could not be made: {names}")
+        raise UserError(f"--audio {io.audio}: {len(failed)} of {len(inputs)} could not be made: {names}")
 
 
-def run_stream(args, model: Model, flame: Flame) -> None:
+def run_stream(flags: DemoFlags, model: Model, flame: Flame) -> None:
     """Audio as it comes, frames as they are made."""
     from models.app.live_session import open_output, run_live
     from models.generation.live import LIVE_SAMPLER, LIVE_STEPS, LiveConfig, LiveTalker
     from utils.media.live_audio import MICROPHONE, STDIN, live_blocks
 
-    if args.n_repetitions > 1:
-        raise UserError(f"--n_repetitions {args.n_repetitions}: a stream is one sample; use --seed")
-    if args.caption or args.side_by_side:
-        flag = "--caption" if args.caption else "--side_by_side"
-        raise UserError(f"{flag}: not with --stream; save its .npz, then render_motion.py")
-    if args.export:
-        raise UserError("--export: not from a stream; save its .npz, then export_motion.py")
-    waits = args.audio in (STDIN, MICROPHONE) or Path(args.audio).is_fifo()  # for the speaker: never fall behind
-    live = LiveConfig(hop=args.hop, look_ahead=args.look_ahead, catch_up=waits)
+    io, sampling = flags.io, flags.sampling
+    waits = io.audio in (STDIN, MICROPHONE) or Path(io.audio).is_fifo()  # for the speaker: never fall behind
+    live = LiveConfig(hop=flags.live.hop, look_ahead=flags.live.look_ahead, catch_up=waits)
     if not model.published:
-        args.sampler = args.sampler or LIVE_SAMPLER
-        if args.steps is None:
-            args.steps = model.animator.model.config.distilled_steps or LIVE_STEPS
-    speaker = make_speaker(args, model, flame, None)
-    source = args.audio if waits else str(find_input(args.audio, [INPUT / "audio"]))
-    name = args.output or "-"
+        steps = model.animator.model.config.distilled_steps or LIVE_STEPS
+        steps = steps if sampling.steps is None else sampling.steps
+        flags = replace(flags, sampling=replace(sampling, sampler=sampling.sampler or LIVE_SAMPLER, steps=steps))
+    speaker = make_speaker(flags, model, flame, None)
+    source = io.audio if waits else str(find_input(io.audio, [bundled.input_folder("audio")]))
+    name = io.output or "-"
     if name != "-":
-        name = str(output_paths(args, Path(name), model)[0])
-    film = make_film(args, flame) if name.lower().endswith(".mp4") else None
-    blocks = live_blocks(source, args.pcm_rate)
+        name = str(output_paths(flags, Path(name), model)[0])
+    film = make_film(flags.picture, flame) if name.lower().endswith(".mp4") else None
+    blocks = live_blocks(source, flags.live.pcm_rate)
     output = open_output(name, film)
     blocks = output.listen(blocks) if film is not None else blocks
-    talker = LiveTalker(model.animator, (speaker.shape, speaker.style), speaker.config, live, args.seed)
+    talker = LiveTalker(model.animator, (speaker.shape, speaker.style), speaker.config, live, io.seed)
     log.info("%s", run_live(talker, blocks, output, speaker.posed))
 
 
-def interactive(args, model: Model, flame: Flame) -> None:
+def interactive(flags: DemoFlags, model: Model, flame: Flame) -> None:
     """Ask for inputs until an empty audio name or the end of input; an answer left empty keeps the last value."""
     print(
         "Give an audio file to animate (empty line: quit). For the other questions an empty answer keeps [the value]."
@@ -248,32 +229,36 @@ def interactive(args, model: Model, flame: Flame) -> None:
             audio = input("audio: ").strip()
             if not audio:
                 return
-            answers = {key: input(f"{key} [{getattr(args, key)}]: ").strip() for key in ("style", "coef", "output")}
+            last = {key: getattr(flags.io, key) for key in ("style", "coef", "output")}
+            answers = {key: input(f"{key} [{value}]: ").strip() for key, value in last.items()}
         except EOFError:
             return
-        args.audio = audio
-        for key, answer in answers.items():
-            setattr(args, key, answer or (None if key == "output" else getattr(args, key)))
+        given = {key: answer or (None if key == "output" else last[key]) for key, answer in answers.items()}
+        flags = replace(flags, io=replace(flags.io, audio=audio, **given))
         try:
-            run(args, model, flame)
+            run(flags, model, flame)
         except UserError as error:
             print(f"error: {error}")
 
 
+def parse_args(argv: list[str] | None = None) -> DemoFlags:
+    """The flags, checked."""
+    return read_flags(DemoFlags, argv, DESCRIPTION)
+
+
 @cli
 def main(argv: list[str] | None = None) -> None:
-    args = make_parser().parse_args(argv)
-    check_numbers(args)
-    model = Model.load(args)
-    flame = load_flame(choose_head(args.head, model.published))
-    if args.mode == "interactive":
-        interactive(args, model, flame)
-    elif args.stream:
-        run_stream(args, model, flame)
-    elif is_many(args.audio):
-        run_many(args, model, flame)
+    flags = parse_args(argv)
+    model = Model.load(flags.model)
+    flame = load_flame(choose_head(flags.model.head, model.published))
+    if flags.mode == "interactive":
+        interactive(flags, model, flame)
+    elif flags.live.stream:
+        run_stream(flags, model, flame)
+    elif is_many(flags.io.audio):
+        run_many(flags, model, flame)
     else:
-        run(args, model, flame)
+        run(flags, model, flame)
 
 
 if __name__ == "__main__":

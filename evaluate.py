@@ -18,8 +18,9 @@ from tqdm import tqdm
 from datasets.clip_store import ClipStore
 from datasets.splits import person_of
 from datasets.spoken_clips import long_enough, read_clip, read_motion, references, second_take, spread
-from models.app.sampling_flags import add_sampling_flags, check_sampling_flags, generation_config
-from models.fast.engine import PRECISIONS, EngineConfig
+from models.app.bundled import style_encoder_file
+from models.app.sampling_flags import SamplingFlags, generation_config
+from models.fast.engine import EngineConfig
 from models.generation.animator import Animator
 from models.generation.style_extractor import StyleExtractor
 from models.heads.flame import Flame, load_flame
@@ -37,12 +38,12 @@ from models.metrics.suite import Suite
 from models.networks.loading import load_talker
 from utils.atomic import check_output
 from utils.coefs import CoefStats
-from utils.config import UserParser
-from utils.devices import pick_device
+from utils.config import check_least, flag, read_flags
+from utils.devices import PRECISION_SPELLINGS, PRECISIONS, pick_device
 from utils.errors import UserError, cli
 from utils.motion_file import load_motion
 from utils.reading.json_file import read_json
-from utils.runs.run_dir import DEFAULT_EXPERIMENT, find_checkpoint, style_folder
+from utils.runs.run_dir import DEFAULT_EXPERIMENT, find_checkpoint
 from utils.speech import PHONES_FILE, Phone, SpokenClip, read_phones
 from utils.timebase import FPS
 
@@ -52,49 +53,96 @@ EXAMPLES = 3
 GROUP = 2  # batches of clips generated before they are scored
 
 
-def make_parser() -> UserParser:
-    parser = UserParser(description=__doc__.splitlines()[0])
-    model = parser.add_argument_group("what is scored")
-    model.add_argument(
-        "--exp_name", default=DEFAULT_EXPERIMENT, help="experiment in experiments/DPT, or a prefix of it"
-    )
-    model.add_argument("--iter", type=int, help="iteration of the checkpoint (default: the last)")
-    model.add_argument("--coef_dir", type=Path, help="score these npz (exp, pose) instead, named like the clips")
-    model.add_argument("--coef_stats", type=Path, help="statistics npz, for published checkpoints")
-    model.add_argument("--style_enc_ckpt", type=Path, help="style encoder that judges styles (default: the model's)")
-    data = parser.add_argument_group("against what")
-    data.add_argument("--data_root", type=Path, required=True, help="LMDB data set with <split>.txt beside it")
-    data.add_argument("--split", default="test", help="list of clips: test, val, train (default: test)")
-    data.add_argument("--limit", type=int, help="only this many clips, spread over the list")
-    data.add_argument("--phones", type=Path, help=f"phone times (default: {PHONES_FILE} in data_root, if it is there)")
-    data.add_argument("--head", type=Path, help="FLAME pkl or npz (default: the open head)")
-    data.add_argument("--masks", type=Path, help="FLAME_masks.pkl: the regions, for a FLAME file without them")
-    run = parser.add_argument_group("run")
-    run.add_argument("-n", "--n_samples", type=int, default=10, help="samples per clip (default: 10)")
-    run.add_argument("--seed", type=int, default=0, help="seed of the first sample (default: 0)")
-    run.add_argument("--device", default="auto", help="cuda, cpu or auto (default: auto)")
-    run.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the network (default: float32)")
-    run.add_argument("--batch_size", type=int, help=f"windows at once (default: {BATCH['cuda']} on a GPU, else 32)")
-    run.add_argument("--closed_mm", type=float, default=ClosureRule.closed_mm, help="opening of shut lips (default: 1)")
-    run.add_argument("--tolerance", type=int, default=ClosureRule.tolerance, help="frames around a phone (default: 1)")
-    out = parser.add_argument_group("output")
-    out.add_argument(
-        "-o", "--output", type=Path, help="folder (default: evaluation/<iter>-<split> in the run's folder)"
-    )
-    out.add_argument("--save_coef", action="store_true", help="keep the generated motions: coef/<clip>_000.npz ...")
-    out.add_argument("--no_pictures", action="store_true", help="no rendered frames in the report; needs no OpenGL")
-    add_sampling_flags(parser)
-    return parser
+@dataclass(frozen=True)
+class ScoredFlags:
+    """What is scored."""
+
+    exp_name: str = DEFAULT_EXPERIMENT
+    """Experiment in experiments/DPT, or a prefix of it."""
+    iter: int | None = None
+    """Iteration of the checkpoint (default: the last)."""
+    coef_dir: Path | None = None
+    """Score these npz (exp, pose) instead, named like the clips."""
+    coef_stats: Path | None = None
+    """Statistics npz, for published checkpoints."""
+    style_enc_ckpt: Path | None = None
+    """Style encoder that judges styles (default: the model's)."""
 
 
-def check_numbers(args) -> None:
-    """Raises UserError for a number out of range."""
-    check_sampling_flags(args)
-    for name, low in (("n_samples", 1), ("limit", 1), ("batch_size", 1), ("tolerance", 0), ("seed", 0)):
-        if getattr(args, name) is not None and getattr(args, name) < low:
-            raise UserError(f"--{name} {getattr(args, name)}: must be at least {low}")
-    if not args.closed_mm > 0:
-        raise UserError(f"--closed_mm {args.closed_mm:g}: must be above 0")
+@dataclass(frozen=True, kw_only=True)
+class DataFlags:
+    """Against what."""
+
+    data_root: Path
+    """LMDB data set with <split>.txt beside it."""
+    split: str = "test"
+    """List of clips: test, val, train (default: test)."""
+    limit: int | None = None
+    """Only this many clips, spread over the list."""
+    phones: Path | None = flag(None, known=(PHONES_FILE,))
+    """Phone times (default: {known} in data_root, if it is there)."""
+    head: Path | None = None
+    """FLAME pkl or npz (default: the open head)."""
+    masks: Path | None = None
+    """FLAME_masks.pkl: the regions, for a FLAME file without them."""
+
+    def check(self) -> None:
+        """Raises UserError for a number out of range."""
+        check_least(self, limit=1)
+
+
+@dataclass(frozen=True)
+class RunFlags:
+    """How it is done."""
+
+    n_samples: int = flag(10, "-n")
+    """Samples per clip."""
+    seed: int = 0
+    """Seed of the first sample."""
+    device: str = "auto"
+    """cuda, cpu or auto."""
+    precision: str = flag("fp32", choices=PRECISIONS, spellings=PRECISION_SPELLINGS)
+    """Of the network."""
+    batch_size: int | None = flag(None, known=(f"{BATCH['cuda']} on a GPU", f"else {BATCH['cpu']}"))
+    """Windows at once (default: {known})."""
+    closed_mm: float = ClosureRule.closed_mm
+    """Opening of shut lips."""
+    tolerance: int = ClosureRule.tolerance
+    """Frames around a phone."""
+
+    def check(self) -> None:
+        """Raises UserError for a number out of range."""
+        check_least(self, n_samples=1, batch_size=1, tolerance=0, seed=0)
+        if not self.closed_mm > 0:
+            raise UserError(f"--closed_mm {self.closed_mm:g}: must be above 0")
+
+
+@dataclass(frozen=True)
+class OutputFlags:
+    """What is written."""
+
+    output: Path | None = flag(None, "-o")
+    """Folder (default: evaluation/<iter>-<split> in the run's folder)."""
+    save_coef: bool = False
+    """Keep the generated motions: coef/<clip>_000.npz ..."""
+    no_pictures: bool = False
+    """No rendered frames in the report; needs no OpenGL."""
+
+
+@dataclass(frozen=True)
+class EvaluateFlags:
+    """All flags of the program."""
+
+    scored: ScoredFlags
+    """what is scored"""
+    data: DataFlags
+    """against what"""
+    run: RunFlags
+    """run"""
+    out: OutputFlags
+    """output"""
+    sampling: SamplingFlags
+    """sampling"""
 
 
 @dataclass(frozen=True)
@@ -110,17 +158,19 @@ class Data:
     stats: CoefStats | None
 
     @classmethod
-    def open(cls, args) -> "Data":
-        store = ClipStore(args.data_root)
-        usable = long_enough(store, store.clips(args.data_root / f"{args.split}.txt"))
-        phones = args.phones or args.data_root / PHONES_FILE
-        known = read_phones(phones) if args.phones or phones.is_file() else None
-        stats = args.data_root / "stats_train.npz"
+    def open(cls, flags: EvaluateFlags) -> "Data":
+        store = ClipStore(flags.data.data_root)
+        usable = long_enough(store, store.clips(flags.data.data_root / f"{flags.data.split}.txt"))
+        phones = flags.data.phones or flags.data.data_root / PHONES_FILE
+        known = read_phones(phones) if flags.data.phones or phones.is_file() else None
+        stats = flags.data.data_root / "stats_train.npz"
         found = CoefStats.load(stats) if stats.is_file() else None
-        clips = usable if args.coef_dir is None else list(match_results(args.coef_dir, usable))
-        if len(clips) < len(usable) and args.coef_dir:
-            log.warning("%s: has results for %d of %d clips", args.coef_dir, len(clips), len(usable))
-        return cls(args.data_root, store, usable, spread(clips, args.limit), references(usable), known, found)
+        clips = usable if flags.scored.coef_dir is None else list(match_results(flags.scored.coef_dir, usable))
+        if len(clips) < len(usable) and flags.scored.coef_dir:
+            log.warning("%s: has results for %d of %d clips", flags.scored.coef_dir, len(clips), len(usable))
+        return cls(
+            flags.data.data_root, store, usable, spread(clips, flags.data.limit), references(usable), known, found
+        )
 
     def read(self, clip: str) -> SpokenClip:
         return read_clip(self.store, clip, self.reference[clip], self.phones)
@@ -136,33 +186,34 @@ class Data:
             raise UserError(f"{table}: an entry has no style ({error}); make it anew, or delete it") from error
 
 
-def style_checkpoint(args, animator: Animator | None) -> Path | None:
+def style_checkpoint(flags: EvaluateFlags, animator: Animator | None) -> Path | None:
     """The style encoder that judges: the one given, else the model's own; None: there is none.
 
     Results of others on the open head are judged by the style encoder of `--exp_name`.
 
     Raises:
-        UserError: the model's is not in experiments/SE.
+        UserError: the model's is not here.
     """
-    if args.style_enc_ckpt is not None or (animator is None and args.head is not None):
-        return args.style_enc_ckpt
-    model = animator.model if animator else load_talker(find_checkpoint("DPT", args.exp_name, args.iter))[0]
+    if flags.scored.style_enc_ckpt is not None or (animator is None and flags.data.head is not None):
+        return flags.scored.style_enc_ckpt
+    model = (
+        animator.model if animator else load_talker(find_checkpoint("DPT", flags.scored.exp_name, flags.scored.iter))[0]
+    )
     if not model.config.has_style:
         return None
-    folder = style_folder(model.config.style_enc_ckpt)  # the path itself may be one of another machine
     try:
-        return find_checkpoint("SE", folder.parent.name, int(folder.name.removeprefix("iter_")))
-    except ValueError as error:
-        raise UserError(f"--style_enc_ckpt: the model's, {folder}, is not there ({error}); give its file") from error
+        return style_encoder_file(model.config.style_enc_ckpt)
+    except UserError as error:
+        raise UserError(f"--style_enc_ckpt: {error}, or give its file") from error
 
 
-def make_judge(args, data: Data, animator: Animator | None, device: torch.device) -> StyleJudge | None:
+def make_judge(flags: EvaluateFlags, data: Data, animator: Animator | None, device: torch.device) -> StyleJudge | None:
     """References from the first 4 s of every clip of the split; a clip's request is its reference clip's style."""
-    checkpoint = style_checkpoint(args, animator)
+    checkpoint = style_checkpoint(flags, animator)
     if checkpoint is None:
         log.info("no style encoder: style is not scored")
         return None
-    extractor = StyleExtractor.load(checkpoint, args.coef_stats, device)
+    extractor = StyleExtractor.load(checkpoint, flags.scored.coef_stats, device)
     motions = {clip: read_motion(data.store, clip, extractor.encoder.config.n_motions) for clip in data.usable}
     speaker = {clip: person_of(clip) for clip in data.usable}
     return StyleJudge.build(extractor.encoder, extractor.codec, motions, data.reference, speaker, data.alike())
@@ -228,53 +279,54 @@ class Contest:
                     shown.update()
 
 
-def load_head(args, animator: Animator | None) -> Flame:
+def load_head(flags: EvaluateFlags, animator: Animator | None) -> Flame:
     """The head, which must be the one whose coefficients are scored."""
-    if args.head is None and animator is not None and animator.published:
+    if flags.data.head is None and animator is not None and animator.published:
         raise UserError("--head: this model moves FLAME; give FLAME's generic_model.pkl (setup/README.md)")
-    flame = load_flame(args.head)
-    flame.head = with_masks(flame.head, args.masks)
+    flame = load_flame(flags.data.head)
+    flame.head = with_masks(flame.head, flags.data.masks)
     return flame
 
 
-def output_folder(args, checkpoint: Path | None) -> Path:
-    if args.output is not None:
-        return args.output
+def output_folder(flags: EvaluateFlags, checkpoint: Path | None) -> Path:
+    if flags.out.output is not None:
+        return flags.out.output
     if checkpoint is None:
-        return args.coef_dir / "evaluation"
-    return checkpoint.parent.parent / "evaluation" / f"{checkpoint.stem}-{args.split}"
+        return flags.scored.coef_dir / "evaluation"
+    return checkpoint.parent.parent / "evaluation" / f"{checkpoint.stem}-{flags.data.split}"
 
 
-def prepare(args, checkpoint: Path | None, device: torch.device) -> Contest:
+def prepare(flags: EvaluateFlags, checkpoint: Path | None, device: torch.device) -> Contest:
     """Load everything that is needed."""
-    animator = None if checkpoint is None else Animator.load(checkpoint, args.coef_stats, device)
-    flame, data = load_head(args, animator).to(device), Data.open(args)
+    animator = None if checkpoint is None else Animator.load(checkpoint, flags.scored.coef_stats, device)
+    flame, data = load_head(flags, animator).to(device), Data.open(flags)
     suite = Suite(
         HeadMeasure(flame, find_regions(flame.head)),
-        ClosureRule(args.closed_mm, args.tolerance),
-        make_judge(args, data, animator, device),
+        ClosureRule(flags.run.closed_mm, flags.run.tolerance),
+        make_judge(flags, data, animator, device),
         show=frozenset(spread(data.clips, EXAMPLES)),
     )
-    results = {} if args.coef_dir is None else match_results(args.coef_dir, data.clips)
-    return Contest(data, suite, None if animator is None else make_predictor(args, animator), results)
+    results = {} if flags.scored.coef_dir is None else match_results(flags.scored.coef_dir, data.clips)
+    return Contest(data, suite, None if animator is None else make_predictor(flags, animator), results)
 
 
-def make_predictor(args, animator: Animator) -> Predictor:
+def make_predictor(flags: EvaluateFlags, animator: Animator) -> Predictor:
     """The model with its samples and sampling; without CUDA graphs, which full batches do not need."""
-    config = generation_config(args, animator.model.config, animator.published)
-    config = replace(config, engine=EngineConfig(args.precision, graph=False))
-    batch = args.batch_size or BATCH.get(animator.model.device.type, BATCH["cpu"])
-    return Predictor(animator.model, animator.codec, Draw(config, args.n_samples, args.seed, batch))
+    config = generation_config(flags.sampling, animator.model.config, animator.published)
+    config = replace(config, engine=EngineConfig(flags.run.precision, graph=False))
+    batch = flags.run.batch_size or BATCH.get(animator.model.device.type, BATCH["cpu"])
+    return Predictor(animator.model, animator.codec, Draw(config, flags.run.n_samples, flags.run.seed, batch))
 
 
-def settings(args, contest: Contest, checkpoint: Path | None) -> dict:
+def settings(flags: EvaluateFlags, contest: Contest, checkpoint: Path | None) -> dict:
     """What the numbers depend on, for the record."""
     data, suite = contest.data, contest.suite
     frames = sum(data.store.n_frames(clip) for clip in data.clips)
     return {
-        "scored": str(args.coef_dir or f"{checkpoint.parent.parent.name}/{checkpoint.stem}"),
+        "scored": str(flags.scored.coef_dir or f"{checkpoint.parent.parent.name}/{checkpoint.stem}"),
         "data": {
-            "data_root": str(args.data_root), "split": args.split, "clips": len(data.clips), "of": len(data.usable),
+            "data_root": str(flags.data.data_root), "split": flags.data.split,
+            "clips": len(data.clips), "of": len(data.usable),
             "speakers": len({person_of(clip) for clip in data.clips}), "minutes": round(frames / FPS / 60, 2),
         },
         "sampling": None if contest.predictor is None else plain(contest.predictor.draw),
@@ -286,16 +338,20 @@ def settings(args, contest: Contest, checkpoint: Path | None) -> dict:
     }  # fmt: skip
 
 
+def parse_args(argv: list[str] | None = None) -> EvaluateFlags:
+    """The flags, checked."""
+    return read_flags(EvaluateFlags, argv, (__doc__ or "").splitlines()[0])
+
+
 @cli
 def main(argv: list[str] | None = None) -> None:
-    args = make_parser().parse_args(argv)
-    check_numbers(args)
-    checkpoint = None if args.coef_dir else find_checkpoint("DPT", args.exp_name, args.iter)
-    output = output_folder(args, checkpoint)
+    flags = parse_args(argv)
+    checkpoint = None if flags.scored.coef_dir else find_checkpoint("DPT", flags.scored.exp_name, flags.scored.iter)
+    output = output_folder(flags, checkpoint)
     check_output(output / "metrics.json")
-    contest = prepare(args, checkpoint, pick_device(args.device))
-    contest.run(output / "coef" if args.save_coef else None)
-    write_results(output, contest.suite, settings(args, contest, checkpoint), pictures=not args.no_pictures)
+    contest = prepare(flags, checkpoint, pick_device(flags.run.device))
+    contest.run(output / "coef" if flags.out.save_coef else None)
+    write_results(output, contest.suite, settings(flags, contest, checkpoint), pictures=not flags.out.no_pictures)
     print(results_text(contest.suite.results))
     log.info("wrote %s", output)
 

@@ -6,74 +6,88 @@ python extract_style.py -c me.mp4 -o mine.npy --window best        (needs MediaP
 python extract_style.py --exp_name SE_NAME --iter 26000 -c motion.npz -o mine.npy -s 50
 """
 
-import argparse
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from models.app.bundled import styles_of
 from models.app.style_files import read_motion, style_of
 from models.generation.style_extractor import StyleExtractor
 from utils.atomic import atomic_path
-from utils.config import UserParser
+from utils.config import flag, read_flags, required
 from utils.devices import pick_device
 from utils.errors import UserError, cli
-from utils.runs.run_dir import DEFAULT_EXPERIMENT, ROOT, find_checkpoint
-from utils.trackers.flags import add_import_flags, import_options
+from utils.runs.run_dir import DEFAULT_EXPERIMENT, find_checkpoint
+from utils.trackers.flags import ImportFlags
 
 log = logging.getLogger(__name__)
 
 
-def make_parser() -> UserParser:
-    parser = UserParser(description=__doc__.splitlines()[0])
-    add = parser.add_argument
-    add("--exp_name", default=DEFAULT_EXPERIMENT, help="style encoder in experiments/SE, or a prefix of its name")
-    add("--iter", type=int, help="iteration of the checkpoint (default: the last)")
-    add("-c", "--coef", required=True, type=Path, help="motion npz with exp (T, 50) and pose (T, 6), a tracker's "
-        "file or folder, or a video (docs/data.md)")  # fmt: skip
-    add("-o", "--output", required=True, help="npy, in demo/input/style/<SE exp>/<iter>/ unless absolute")
-    add("-s", "--start", type=int, help="first frame of the window used (default: 0)")
-    add("--window", help="best: the window most like all; all: the mean over all; or its first frame, as --start")
-    add("--coef_stats", type=Path, help="statistics npz, for published checkpoints")
-    add("--device", default="auto", help="cuda, cpu or auto (default: auto)")
-    add_import_flags(parser)
-    return parser
+@dataclass(frozen=True, kw_only=True)
+class ExtractFlags:
+    """All flags of the program."""
+
+    exp_name: str = DEFAULT_EXPERIMENT
+    """Style encoder in experiments/SE, or a prefix of its name."""
+    iter: int | None = None
+    """Iteration of the checkpoint (default: the last)."""
+    coef: Path = required("-c")
+    """Motion npz with exp (T, 50) and pose (T, 6), a tracker's file or folder, or a video (docs/data.md)."""
+    output: Path = required("-o")
+    """npy, in demo/input/style/<SE exp>/<iter>/ unless absolute."""
+    start: int | None = flag(None, "-s")
+    """First frame of the window used (default: 0)."""
+    window: str | None = None
+    """best: the window most like all; all: the mean over all; or its first frame, as --start."""
+    coef_stats: Path | None = None
+    """Statistics npz, for published checkpoints."""
+    device: str = "auto"
+    """cuda, cpu or auto."""
+    files: ImportFlags
+    """what the files are"""
+
+    def check(self) -> None:
+        """Raises UserError for contradictions, and an output that is not npy."""
+        self.frames()
+        if self.output.suffix != ".npy":
+            raise UserError(f"--output {self.output}: must end in .npy")
+
+    def frames(self) -> int | str:
+        """First frame, "best" or "all".
+
+        Raises:
+            UserError: --start and --window contradict each other, or --window is none of these.
+        """
+        if self.window is None:
+            return self.start or 0
+        if self.start is not None:
+            raise UserError("--start: --window says which window already; leave one of them out")
+        if self.window in ("best", "all"):
+            return self.window
+        try:
+            return int(self.window)
+        except ValueError:
+            raise UserError(f"--window {self.window}: use best, all or the number of a frame") from None
 
 
-def find_window(args: argparse.Namespace) -> int | str:
-    """First frame, "best" or "all".
-
-    Raises:
-        UserError: --start and --window contradict each other, or --window is none of these.
-    """
-    if args.window is None:
-        return args.start or 0
-    if args.start is not None:
-        raise UserError("--start: --window says which window already; leave one of them out")
-    if args.window in ("best", "all"):
-        return args.window
-    try:
-        return int(args.window)
-    except ValueError:
-        raise UserError(f"--window {args.window}: use best, all or the number of a frame") from None
+def parse_args(argv: list[str] | None = None) -> ExtractFlags:
+    """The flags, checked."""
+    return read_flags(ExtractFlags, argv, (__doc__ or "").splitlines()[0])
 
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    args = make_parser().parse_args(argv)
-    window, options = find_window(args), import_options(args)
-    name = Path(args.output)
-    if name.suffix != ".npy":
-        raise UserError(f"--output {name}: must end in .npy")
-    checkpoint = find_checkpoint("SE", args.exp_name, args.iter)
-    motion = read_motion(args.coef, options)
-    if args.exp_name == DEFAULT_EXPERIMENT and motion.is_flame:
+    flags = parse_args(argv)
+    checkpoint = find_checkpoint("SE", flags.exp_name, flags.iter)
+    motion = read_motion(flags.coef, flags.files.options())
+    if flags.exp_name == DEFAULT_EXPERIMENT and motion.is_flame:
         log.warning("%s: are FLAME's coefficients, but this style encoder knows the open head's: the style will mean "
-                    "little; give --exp_name of an encoder trained on FLAME", args.coef)  # fmt: skip
-    extractor = StyleExtractor.load(checkpoint, args.coef_stats, pick_device(args.device))
-    style = style_of(extractor, motion, window)
-    folder = ROOT / "demo" / "input" / "style" / checkpoint.parent.parent.name / checkpoint.stem
-    path = name if name.is_absolute() else folder / name
+                    "little; give --exp_name of an encoder trained on FLAME", flags.coef)  # fmt: skip
+    extractor = StyleExtractor.load(checkpoint, flags.coef_stats, pick_device(flags.device))
+    style = style_of(extractor, motion, flags.frames())
+    path = styles_of(checkpoint) / flags.output
     with atomic_path(path) as temporary:
         np.save(temporary, style)
     log.info("wrote %s", path)

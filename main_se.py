@@ -14,12 +14,11 @@ from datasets.batches import batches_from
 from datasets.clip_store import ClipStore
 from datasets.style_pairs import StylePairs
 from models.networks.loading import load_style_encoder, style_encoder_checkpoint
-from models.networks.positional import POSITIONAL_ENCODINGS
 from models.networks.style_encoder import StyleEncoder, StyleEncoderConfig
 from models.training.losses import nt_xent
 from utils.coefs import CoefStats, MotionCodec
-from utils.config import UserParser, add_flags, check_choice, from_args, to_plain
-from utils.devices import PRECISIONS, end_processes, pick_device, start_processes
+from utils.config import flag, read_flags, to_plain
+from utils.devices import end_processes, pick_device, start_processes
 from utils.errors import cli
 from utils.runs.run_dir import find_checkpoint
 from utils.training import training_run
@@ -27,7 +26,7 @@ from utils.training.data_order import EndlessBatches, Share, evaluation_batches,
 from utils.training.preflight import Problems, freeze
 from utils.training.randomness import Randomness
 from utils.training.run_config import OpenedRun, RunConfig
-from utils.training.train_step import SCHEDULERS, step_maker
+from utils.training.train_step import step_maker
 from utils.training.trainer import Task
 from utils.training.training_run import Plan
 
@@ -51,13 +50,20 @@ class StyleRunConfig(RunConfig):
     """Temperature of the contrastive loss."""
 
 
-def parse_args(argv: list[str] | None = None):
-    parser = UserParser(description=__doc__.splitlines()[0])
-    add_flags(parser, StyleRunConfig, "run")
-    add_flags(parser, StyleEncoderConfig, "style encoder")
-    parser.add_argument("--rot_repr", default="aa", choices=["aa"], help="accepted for old command lines")
-    args = parser.parse_args(argv)
-    return from_args(StyleRunConfig, args), from_args(StyleEncoderConfig, args)
+@dataclass(frozen=True)
+class Configs:
+    """All flags of the script, by what they describe."""
+
+    run: StyleRunConfig
+    """run"""
+    style_encoder: StyleEncoderConfig
+    """style encoder"""
+    rot_repr: str = flag("aa", choices=("aa",))
+    """Accepted for old command lines."""
+
+
+def parse_args(argv: list[str] | None = None) -> Configs:
+    return read_flags(Configs, argv, __doc__.splitlines()[0])
 
 
 def pairs(config: StyleRunConfig, codec: MotionCodec, split: str, n_motions: int) -> StylePairs:
@@ -152,12 +158,8 @@ def test(config: StyleRunConfig) -> None:
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    config, options = parse_args(argv)
-    check_choice("--mode", config.mode, ("train", "test"))
-    check_choice("--precision", config.precision, PRECISIONS)
-    check_choice("--scheduler", config.scheduler, SCHEDULERS)
-    check_choice("--positional_encoding", options.positional_encoding, POSITIONAL_ENCODINGS)
-    train(config, options) if config.mode == "train" else test(config)
+    configs = parse_args(argv)
+    train(configs.run, configs.style_encoder) if configs.run.mode == "train" else test(configs.run)
 
 
 if __name__ == "__main__":

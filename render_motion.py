@@ -5,13 +5,13 @@ python render_motion.py smile.npz serious.npz big_mouth.npz -a speech.wav -o sty
 """
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from models.app.head_film import HeadFilm
 from models.heads.flame import Flame, load_flame
 from utils.atomic import check_output
-from utils.config import UserParser
+from utils.config import check_least, flag, positional, read_flags, required
 from utils.errors import UserError, cli
 from utils.media.audio import load_audio
 from utils.media.panels import AUDIO_NAME
@@ -22,95 +22,107 @@ from utils.rendering.renderer import RENDERERS, RenderStyle
 log = logging.getLogger(__name__)
 
 
-def make_parser() -> UserParser:
-    parser = UserParser(description=__doc__.splitlines()[0])
-    add = parser.add_argument
-    add("motions", type=Path, nargs="+", help="npz with exp (T, 50) and pose (T, 6)")
-    add("-o", "--output", type=Path, required=True, help="mp4")
-    add("-a", "--audio", type=Path, help="speech (default: none, a silent video)")
-    add("-c", "--coef", type=Path, help="head shape for all: npy, or npz with 'shape' (default: each motion's own)")
-    add("--head", type=Path, help="FLAME pkl or npz that the coefficients belong to (default: the open head)")
-    add("--labels", help="comma separated, one per motion (default: the files' names, if there are several)")
-    add("--caption", nargs="?", const=AUDIO_NAME, help=f"a line of text at the bottom, in which {AUDIO_NAME} is the "
-        "name of the speech's file (without a text: that name)")  # fmt: skip
-    add("--columns", type=int, help="motions per row (default: up to 3 in one row, else a square)")
-    add("--look", choices=LOOKS, default="clay", help="clay or, on the open head, skin (default: clay)")
-    add("-t", "--texture", type=Path, help="image on the look's UVs")
-    add("--size", type=int, default=640, help="pixels of each picture (default: 640)")
-    add("--yaw", type=float, default=0, help="camera round the head, degrees to the person's left (default: 0)")
-    add("--pitch", type=float, default=0, help="camera upwards, degrees (default: 0)")
-    add(
-        "--renderer",
-        choices=RENDERERS,
-        default="fast",
-        help="fast or, with the same pictures, pyrender (default: fast)",
-    )
-    add("--black_bg", action="store_true", help="black background")
-    add("--no_head", action="store_true", help="leave out the head motion")
-    return parser
+@dataclass(frozen=True, kw_only=True)
+class RenderFlags:
+    """All flags of the program."""
+
+    motions: tuple[Path, ...] = positional()
+    """npz with exp (T, 50) and pose (T, 6)."""
+    output: Path = required("-o")
+    """mp4."""
+    audio: Path | None = flag(None, "-a")
+    """Speech (default: none, a silent video)."""
+    coef: Path | None = flag(None, "-c")
+    """Head shape for all: npy, or npz with 'shape' (default: each motion's own)."""
+    head: Path | None = None
+    """FLAME pkl or npz that the coefficients belong to (default: the open head)."""
+    labels: str | None = None
+    """Comma separated, one per motion (default: the files' names, if there are several)."""
+    caption: str = flag("", const=AUDIO_NAME)
+    """A line of text at the bottom, in which {audio} is the name of the speech's file (without a text: that name)."""
+    columns: int | None = None
+    """Motions per row (default: up to 3 in one row, else a square)."""
+    look: str = flag("clay", choices=LOOKS)
+    """clay or, on the open head, skin."""
+    texture: Path | None = flag(None, "-t")
+    """Image on the look's UVs."""
+    size: int = 640
+    """Pixels of each picture."""
+    yaw: float = 0
+    """Camera round the head, degrees to the person's left."""
+    pitch: float = 0
+    """Camera upwards, degrees."""
+    renderer: str = flag("fast", choices=RENDERERS)
+    """fast or, with the same pictures, pyrender."""
+    black_bg: bool = False
+    """Black background."""
+    no_head: bool = False
+    """Leave out the head motion."""
+
+    def check(self) -> None:
+        """Raises UserError for what cannot be drawn."""
+        if self.output.suffix.lower() != ".mp4":
+            raise UserError(f"--output {self.output}: must end in .mp4")
+        check_least(self, columns=1)
 
 
-def read_motions(args) -> list[Motion]:
+def read_motions(flags: RenderFlags) -> list[Motion]:
     """The motions with the shapes to use.
 
     Raises:
         UserError: unreadable files.
     """
-    given = None if args.coef is None else load_shape(args.coef)
+    given = None if flags.coef is None else load_shape(flags.coef)
     found = []
-    for path in args.motions:
+    for path in flags.motions:
         motion = load_motion(path)
-        motion = motion.without_head_motion() if args.no_head else motion
+        motion = motion.without_head_motion() if flags.no_head else motion
         found.append(motion if given is None else replace(motion, shape=given))
     return found
 
 
-def labels(args) -> list[str]:
+def labels(flags: RenderFlags) -> list[str]:
     """A text per motion.
 
     Raises:
         UserError: not as many as there are motions.
     """
-    if args.labels is None:
-        return [path.stem.replace("_", " ") for path in args.motions] if len(args.motions) > 1 else [""]
-    texts = [text.strip() for text in args.labels.split(",")]
-    if len(texts) != len(args.motions):
-        raise UserError(f"--labels: {len(texts)} for {len(args.motions)} motions; give one each")
+    if flags.labels is None:
+        return [path.stem.replace("_", " ") for path in flags.motions] if len(flags.motions) > 1 else [""]
+    texts = [text.strip() for text in flags.labels.split(",")]
+    if len(texts) != len(flags.motions):
+        raise UserError(f"--labels: {len(texts)} for {len(flags.motions)} motions; give one each")
     return texts
 
 
-def caption(args) -> str:
+def caption(flags: RenderFlags) -> str:
     """The line at the bottom; `{audio}` in it is the name of the speech's file.
 
     Raises:
         UserError: it names the speech, but there is none.
     """
-    text = args.caption or ""
-    if AUDIO_NAME in text and args.audio is None:
+    text = flags.caption
+    if AUDIO_NAME in text and flags.audio is None:
         raise UserError(f"--caption {text}: there is no speech to name; give --audio, or a text")
-    return text.replace(AUDIO_NAME, "" if args.audio is None else args.audio.name)
+    return text.replace(AUDIO_NAME, "" if flags.audio is None else flags.audio.name)
 
 
-def make_film(args, flame: Flame) -> HeadFilm:
+def make_film(flags: RenderFlags, flame: Flame) -> HeadFilm:
     """What draws the pictures, as the flags say."""
-    look = dress(flame.head, args.look, args.texture)
-    style = RenderStyle(args.size, args.black_bg, look.texture, renderer=args.renderer)
-    return HeadFilm(Flame(look.head), style, args.yaw, args.pitch)
+    look = dress(flame.head, flags.look, flags.texture)
+    style = RenderStyle(flags.size, flags.black_bg, look.texture, renderer=flags.renderer)
+    return HeadFilm(Flame(look.head), style, flags.yaw, flags.pitch)
 
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    args = make_parser().parse_args(argv)
-    if args.output.suffix.lower() != ".mp4":
-        raise UserError(f"--output {args.output}: must end in .mp4")
-    if args.columns is not None and args.columns < 1:
-        raise UserError(f"--columns {args.columns}: must be at least 1")
-    check_output(args.output)
-    texts, line = labels(args), caption(args)
-    film, motions = make_film(args, load_flame(args.head)), read_motions(args)
-    audio = None if args.audio is None else load_audio(args.audio)
-    film.write_together(args.output, list(zip(texts, motions)), audio, args.columns, line)
-    log.info("wrote %s", args.output)
+    flags = read_flags(RenderFlags, argv, (__doc__ or "").splitlines()[0])
+    check_output(flags.output)
+    texts, line = labels(flags), caption(flags)
+    film, motions = make_film(flags, load_flame(flags.head)), read_motions(flags)
+    audio = None if flags.audio is None else load_audio(flags.audio)
+    film.write_together(flags.output, list(zip(texts, motions)), audio, flags.columns, line)
+    log.info("wrote %s", flags.output)
 
 
 if __name__ == "__main__":

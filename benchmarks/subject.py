@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from benchmarks.report import Flags, FlagsT, checked, make_parser
-from models.app.sampling_flags import add_sampling_flags, check_sampling_flags
+from models.app.bundled import DEFAULT_SHAPE, INPUT, style_encoder_file, styles_of
+from models.app.sampling_flags import SamplingFlags
 from models.app.sampling_flags import generation_config as sampling_config
 from models.generation.animator import Animator
 from models.generation.style_extractor import StyleExtractor
 from models.generation.windows import GenerationConfig
 from models.heads.flame import Flame, load_flame
 from models.heads.mouth import opening_mm
+from utils import config
 from utils.devices import pick_device
 from utils.errors import UserError
 from utils.motion_file import Motion, load_motion, load_shape, load_style
-from utils.runs.run_dir import DEFAULT_EXPERIMENT, ROOT, find_checkpoint, style_folder
+from utils.runs.run_dir import DEFAULT_EXPERIMENT, find_checkpoint
 
-INPUT = ROOT / "demo" / "input"
+__all__ = ["INPUT", "ModelFlags", "Session", "Subject", "generation_config", "parse"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Subject:
         checkpoint = find_checkpoint("DPT", exp_name, step)
         animator = Animator.load(checkpoint, None, pick_device(device))
         name = f"{checkpoint.parent.parent.name}/{checkpoint.stem}"
-        return cls(animator, load_flame(), load_shape(INPUT / "coef" / "average.npy"), name)
+        return cls(animator, load_flame(), load_shape(INPUT / "coef" / DEFAULT_SHAPE), name)
 
     def check_style(self) -> None:
         """Raises UserError: the model was trained without a style encoder."""
@@ -62,10 +62,10 @@ class Subject:
         options = self.animator.model.config
         if not options.has_style:
             return None
-        path = INPUT / "style" / style_folder(options.style_enc_ckpt) / f"{name}.npy"
+        path = styles_of(options.style_enc_ckpt) / f"{name}.npy"
         if path.is_file():
             return load_style(path, options.d_style)
-        motion, encoder = INPUT / "motion" / f"{name}.npz", encoder_of(options.style_enc_ckpt)
+        motion, encoder = INPUT / "motion" / f"{name}.npz", style_encoder_file(options.style_enc_ckpt)
         if not motion.is_file():
             known = ", ".join(sorted(p.stem for p in (INPUT / "motion").glob("*.npz")))
             raise UserError(f"--style {name}: no such style; bundled ones: {known}")
@@ -80,19 +80,6 @@ class Subject:
     def openings(self, motions: list[Motion]) -> np.ndarray:
         """Mouth opening (n, T) in mm, head still."""
         return np.stack([opening_mm(self.flame, motion) for motion in motions])
-
-
-def encoder_of(recorded: str) -> Path:
-    """The style encoder's checkpoint that a talker names; relative paths count from the repository.
-
-    Raises:
-        UserError: it is not there.
-    """
-    path = Path(str(recorded).replace("\\", "/"))
-    path = path if path.is_absolute() else ROOT / path
-    if not path.is_file():
-        raise UserError(f"{path}: the model's style encoder is missing; put it there, or add style files for it")
-    return path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +105,7 @@ class Session:
     """A model that was loaded as the flags say, and how it samples."""
 
     flags: Any
-    sampling: argparse.Namespace  # the flags of sampling as they were given
+    sampling: SamplingFlags  # the flags of sampling as they were given
     subject: Subject
     config: GenerationConfig
 
@@ -134,20 +121,21 @@ class Session:
         return cls(flags, sampling, subject, generation_config(subject, sampling))
 
 
-def parse(flags_class: type[FlagsT], doc: str, argv: Sequence[str] | None) -> tuple[FlagsT, argparse.Namespace]:
+def parse(flags_class: type[FlagsT], doc: str, argv: Sequence[str] | None) -> tuple[FlagsT, SamplingFlags]:
     """The benchmark's own flags, and those of sampling.
 
     Raises:
         UserError: a flag that no model can use.
     """
     parser = make_parser(flags_class, doc)
-    add_sampling_flags(parser)
+    config.add_flags(parser, SamplingFlags, "sampling")
     args = parser.parse_args(argv)
-    check_sampling_flags(args)
-    return checked(flags_class, args), args
+    sampling = config.from_args(SamplingFlags, args)
+    config.check(sampling)
+    return checked(flags_class, args), sampling
 
 
-def generation_config(subject: Subject, sampling: argparse.Namespace) -> GenerationConfig:
+def generation_config(subject: Subject, sampling: SamplingFlags) -> GenerationConfig:
     """Guidance and sampler from the flags of sampling, with the model's own settings as defaults.
 
     Raises:

@@ -5,8 +5,8 @@ python -m scripts_for_dataset.calc_stats_random_sample --data_root datasets/HDTF
 
 from __future__ import annotations
 
-import argparse
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,43 +14,49 @@ import numpy as np
 from datasets.clip_store import ClipStore
 from datasets.statistics import random_crop_stats
 from utils.atomic import atomic_path
-from utils.errors import UserError, cli
+from utils.config import check_least, flag, read_flags
+from utils.errors import cli
 
 log = logging.getLogger(__name__)
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description="Mean and standard deviation of the FLAME coefficients over random crops.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument("--data_root", type=Path, required=True, help="folder with data.mdb")
-    parser.add_argument("--list", type=Path, help="clips to use; without it DATA_ROOT/train.txt")
-    parser.add_argument("-o", "--output", type=Path, help="without it DATA_ROOT/stats_train.npz")
-    parser.add_argument("--n_motions", type=int, default=100, help="frames per crop")
-    parser.add_argument("--rounds", type=int, default=100, help="crops per clip")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--dry_run", action="store_true", help="say what would be done")
-    args = parser.parse_args(argv)
-    for name in ("n_motions", "rounds"):
-        if getattr(args, name) < 1:
-            raise UserError(f"--{name} {getattr(args, name)}: must be at least 1")
-    return args
+@dataclass(frozen=True, kw_only=True)
+class StatsFlags:
+    """All flags of the program."""
+
+    data_root: Path
+    """Folder with data.mdb."""
+    list: Path | None = None
+    """Clips to use; without it DATA_ROOT/train.txt."""
+    output: Path | None = flag(None, "-o")
+    """Without it DATA_ROOT/stats_train.npz."""
+    n_motions: int = 100
+    """Frames per crop."""
+    rounds: int = 100
+    """Crops per clip."""
+    seed: int = 0
+    """Of the crops."""
+    dry_run: bool = False
+    """Say what would be done."""
+
+    def check(self) -> None:
+        """Raises UserError for a number out of range."""
+        check_least(self, n_motions=1, rounds=1)
 
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    args = parse_args(argv)
-    store = ClipStore(args.data_root)
-    clips = store.clips(args.list or args.data_root / "train.txt")
-    output = args.output or args.data_root / "stats_train.npz"
-    if args.dry_run:
-        log.info("%s: to do, from %d clips, %d crops each", output.with_suffix(".npz"), len(clips), args.rounds)
+    flags = read_flags(StatsFlags, argv, "Mean and standard deviation of the FLAME coefficients over random crops.")
+    store = ClipStore(flags.data_root)
+    clips = store.clips(flags.list or flags.data_root / "train.txt")
+    output = flags.output or flags.data_root / "stats_train.npz"
+    if flags.dry_run:
+        log.info("%s: to do, from %d clips, %d crops each", output.with_suffix(".npz"), len(clips), flags.rounds)
         return
-    stats = random_crop_stats(store, clips, args.n_motions, args.rounds, args.seed, progress=True)
+    stats = random_crop_stats(store, clips, flags.n_motions, flags.rounds, flags.seed, progress=True)
     with atomic_path(output.with_suffix(".npz")) as temporary:
         np.savez(temporary, **{name: values.numpy() for name, values in stats.to_dict().items()})
-    log.info("%s: %d clips, %d crops each", output.with_suffix(".npz"), len(clips), args.rounds)
+    log.info("%s: %d clips, %d crops each", output.with_suffix(".npz"), len(clips), flags.rounds)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ name, or else the person's first (`<person>.npy`, `<person>/identity.npy`). What
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +17,8 @@ from scripts_for_dataset.preparing.batch import (
     DONE,
     SKIPPED,
     THERE,
+    BatchFlags,
     Outcome,
-    add_batch_flags,
     check_writable,
     find_clips,
     is_current,
@@ -28,9 +27,8 @@ from scripts_for_dataset.preparing.batch import (
     summarise,
 )
 from scripts_for_dataset.preparing.preparation import Sources, Treatment, prepare_motion
-from utils.config import UserParser
+from utils.config import read_flags
 from utils.errors import UserError, cli
-from utils.trackers.flags import add_import_flags, import_options
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ def write_motion(job: Job) -> Outcome:
     return Outcome(job.sources.clip, DONE, notes=tuple(notes))
 
 
-def write_all(jobs: list[Job], args: argparse.Namespace, what: str) -> list[Outcome]:
+def write_all(jobs: list[Job], flags: BatchFlags, what: str) -> list[Outcome]:
     """Write what is not there yet; a summary in the log. With --dry_run nothing is written.
 
     Raises:
@@ -64,40 +62,41 @@ def write_all(jobs: list[Job], args: argparse.Namespace, what: str) -> list[Outc
     """
     fresh = [job for job in jobs if not is_current(job.output, job.sources.files)]
     outcomes = [Outcome(job.sources.clip, THERE) for job in jobs if job not in fresh]
-    if args.dry_run:
+    if flags.dry_run:
         outcomes += [Outcome(job.sources.clip, "to do") for job in fresh]
     else:
-        check_writable(args.out)
-        outcomes += list(run_all(write_motion, fresh, args.workers, what))
-    summarise(outcomes, str(args.out))
+        check_writable(flags.out)
+        outcomes += list(run_all(write_motion, fresh, flags.workers, what))
+    summarise(outcomes, str(flags.out))
     if outcomes and all(outcome.status == SKIPPED for outcome in outcomes):
-        raise UserError(f"--out {args.out}: no clip can be used; the first: {outcomes[0].reason}")
+        raise UserError(f"--out {flags.out}: no clip can be used; the first: {outcomes[0].reason}")
     return outcomes
 
 
-def make_parser() -> UserParser:
-    parser = UserParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("--spectre", type=Path, required=True, help="folder of tracked motion")
-    add("--mica", type=Path, required=True, help="folder of head shapes")
-    add("--out", type=Path, required=True, help="folder of the combined npz")
-    add_batch_flags(parser)
-    add_import_flags(parser)
-    return parser
+@dataclass(frozen=True, kw_only=True)
+class CombineFlags(BatchFlags):
+    """All flags of the program."""
+
+    spectre: Path
+    """Folder of tracked motion."""
+    mica: Path
+    """Folder of head shapes."""
+    out: Path
+    """Folder of the combined npz."""
 
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    args = make_parser().parse_args(argv)
-    motions, shapes = find_clips(args.spectre, COEFS, tracked=True), find_clips(args.mica, ARRAYS)
-    treatment = Treatment(import_options(args), smooth=False)
+    flags = read_flags(CombineFlags, argv, __doc__ or "")
+    motions, shapes = find_clips(flags.spectre, COEFS, tracked=True), find_clips(flags.mica, ARRAYS)
+    treatment = Treatment(flags.files.options(), smooth=False)
     found = {clip: of_person(clip, shapes) for clip in motions}
     jobs = [
-        Job(Sources(clip, path, shape=found[clip]), args.out / f"{clip}.npz", treatment)
+        Job(Sources(clip, path, shape=found[clip]), flags.out / f"{clip}.npz", treatment)
         for clip, path in motions.items()
         if found[clip] is not None
     ]
-    write_all(jobs, args, "combining")
+    write_all(jobs, flags, "combining")
     summarise([Outcome(c, SKIPPED, "has no head shape") for c in motions if found[c] is None], "without a partner")
 
 

@@ -9,8 +9,8 @@ stays as it is.
 
 from __future__ import annotations
 
-import argparse
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,20 +22,23 @@ from datasets.splits import read_list, write_list
 from scripts_for_dataset.preparing.batch import DONE, SKIPPED, THERE, Outcome, check_writable, summarise
 from utils.atomic import atomic_path, check_output
 from utils.coefs import CoefStats
-from utils.config import UserParser
+from utils.config import positional, read_flags
 from utils.errors import UserError, cli
 
 log = logging.getLogger(__name__)
 LISTS, STATS = ("train.txt", "val.txt", "test.txt"), "stats_train.npz"
 
 
-def make_parser() -> UserParser:
-    parser = UserParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("source", type=Path, metavar="LMDB", help="the published data set's folder")
-    add("output", type=Path, metavar="OUT", help="folder of the converted data set")
-    add("--dry_run", action="store_true", help="say what would be done; write nothing")
-    return parser
+@dataclass(frozen=True)
+class ConvertFlags:
+    """All flags of the program."""
+
+    source: Path = positional(metavar="LMDB")
+    """The published data set's folder."""
+    output: Path = positional(metavar="OUT")
+    """Folder of the converted data set."""
+    dry_run: bool = False
+    """Say what would be done; write nothing."""
 
 
 def copy_lists(source: Path, target: Path, converted: set[str]) -> None:
@@ -61,26 +64,28 @@ def to_outcome(result: Converted) -> Outcome:
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    args = make_parser().parse_args(argv)
-    source = ClipStore(args.source)
+    flags = read_flags(ConvertFlags, argv, __doc__ or "")
+    source = ClipStore(flags.source)
     clips = source.clips()
-    if args.output.resolve() == source.path:
-        raise UserError(f"{args.output}: is the data set itself; choose another folder")
-    if args.dry_run:
-        there = ClipStore(args.output, unfinished=True) if (args.output / "data.mdb").is_file() else ()
-        summarise([Outcome(c, THERE if c in there else "to do") for c in clips], f"{args.output} (dry run)")
+    if flags.output.resolve() == source.path:
+        raise UserError(f"{flags.output}: is the data set itself; choose another folder")
+    if flags.dry_run:
+        there = ClipStore(flags.output, unfinished=True) if (flags.output / "data.mdb").is_file() else ()
+        summarise([Outcome(c, THERE if c in there else "to do") for c in clips], f"{flags.output} (dry run)")
         return
-    check_writable(args.output)
-    if not (args.output / "data.mdb").exists():
-        check_output(args.output / "data.mdb", (args.source / "data.mdb").stat().st_size)
-    outcomes = [to_outcome(r) for r in tqdm(convert(source, args.output, clips), "converting", len(clips), unit="clip")]
-    target = ClipStore(args.output)
+    check_writable(flags.output)
+    if not (flags.output / "data.mdb").exists():
+        check_output(flags.output / "data.mdb", (flags.source / "data.mdb").stat().st_size)
+    outcomes = [
+        to_outcome(r) for r in tqdm(convert(source, flags.output, clips), "converting", len(clips), unit="clip")
+    ]
+    target = ClipStore(flags.output)
     kept = [outcome.clip for outcome in outcomes if outcome.status != SKIPPED]
     for clip in tqdm(kept, desc="comparing", unit="clip"):
         verify(source, target, clip)
-    copy_lists(args.source, args.output, set(kept))
-    summarise(outcomes, str(args.output))
-    log.info("%s: all values of %d clips are equal to the original's", args.output, len(kept))
+    copy_lists(flags.source, flags.output, set(kept))
+    summarise(outcomes, str(flags.output))
+    log.info("%s: all values of %d clips are equal to the original's", flags.output, len(kept))
 
 
 if __name__ == "__main__":

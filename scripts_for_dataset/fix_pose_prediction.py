@@ -9,7 +9,7 @@ head; --no_smooth leaves them out. What is there and newer stays.
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 from scripts_for_dataset.combine_mica_and_spectre import Job, write_all
@@ -17,41 +17,42 @@ from scripts_for_dataset.preparing.batch import (
     ARRAYS,
     COEFS,
     SKIPPED,
+    BatchFlags,
     Outcome,
-    add_batch_flags,
     find_clips,
     summarise,
 )
 from scripts_for_dataset.preparing.preparation import Sources, Treatment
-from utils.config import UserParser
+from utils.config import read_flags
 from utils.errors import cli
-from utils.trackers.flags import add_import_flags, import_options
 
 
-def make_parser() -> UserParser:
-    parser = UserParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("--coefs", type=Path, required=True, help="folder of motion npz (or any tracker's files)")
-    add("--rotations", type=Path, help="folder of head rotations")
-    add("--out", type=Path, required=True, help="folder of the corrected npz")
-    add("--no_smooth", action="store_true", help="no filters")
-    add_batch_flags(parser)
-    add_import_flags(parser)
-    return parser
+@dataclass(frozen=True, kw_only=True)
+class FixFlags(BatchFlags):
+    """All flags of the program."""
+
+    coefs: Path
+    """Folder of motion npz (or any tracker's files)."""
+    rotations: Path | None = None
+    """Folder of head rotations."""
+    out: Path
+    """Folder of the corrected npz."""
+    no_smooth: bool = False
+    """No filters."""
 
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    args = make_parser().parse_args(argv)
-    motions = find_clips(args.coefs, COEFS, tracked=True)
-    rotations = find_clips(args.rotations, ARRAYS) if args.rotations else dict.fromkeys(motions)
-    treatment = Treatment(import_options(args), smooth=not args.no_smooth)
+    flags = read_flags(FixFlags, argv, __doc__ or "")
+    motions = find_clips(flags.coefs, COEFS, tracked=True)
+    rotations = find_clips(flags.rotations, ARRAYS) if flags.rotations else dict.fromkeys(motions)
+    treatment = Treatment(flags.files.options(), smooth=not flags.no_smooth)
     jobs = [
-        Job(Sources(clip, path, rotations=rotations[clip]), args.out / f"{clip}.npz", treatment)
+        Job(Sources(clip, path, rotations=rotations[clip]), flags.out / f"{clip}.npz", treatment)
         for clip, path in motions.items()
         if clip in rotations
     ]
-    write_all(jobs, args, "correcting")
+    write_all(jobs, flags, "correcting")
     summarise(
         [Outcome(c, SKIPPED, "has no head rotations") for c in motions if c not in rotations], "without a partner"
     )

@@ -8,32 +8,36 @@ What was guessed, changed or left out is said line by line.
 
 from __future__ import annotations
 
-import argparse
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from utils.atomic import atomic_path
-from utils.config import UserParser
+from utils.config import positional, read_flags
 from utils.errors import UserError, cli
 from utils.timebase import FPS
 from utils.trackers.content import Content, load_content
-from utils.trackers.flags import add_import_flags, import_options
+from utils.trackers.flags import ImportFlags
 from utils.trackers.formats import NAMES, read_shape
 from utils.trackers.to_motion import from_content, import_shape
 
 log = logging.getLogger(__name__)
 
 
-def make_parser() -> UserParser:
-    text = (__doc__ or "").format(formats=", ".join(NAMES))
-    parser = UserParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("input", type=Path, metavar="IN", help="a tracker's file, or one video's folder")
-    parser.add_argument("output", type=Path, metavar="OUT", help="npz; for a head shape alone npy")
-    parser.add_argument("--shape", type=Path, help="take the head shape from here (MICA's identity.npy, any npz)")
-    add_import_flags(parser)
-    return parser
+@dataclass(frozen=True, kw_only=True)
+class ImportCoefsFlags:
+    """All flags of the program."""
+
+    input: Path = positional(metavar="IN")
+    """A tracker's file, or one video's folder."""
+    output: Path = positional(metavar="OUT")
+    """npz; for a head shape alone npy."""
+    shape: Path | None = None
+    """Take the head shape from here (MICA's identity.npy, any npz)."""
+    files: ImportFlags
+    """what the files are"""
 
 
 def write_shape(content: Content, output: Path, shape: np.ndarray) -> None:
@@ -46,25 +50,24 @@ def write_shape(content: Content, output: Path, shape: np.ndarray) -> None:
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    args = make_parser().parse_args(argv)
-    options = import_options(args)
-    content = load_content(args.input)
-    shape = read_shape(content) if args.format == "auto" else None
+    flags = read_flags(ImportCoefsFlags, argv, (__doc__ or "").format(formats=", ".join(NAMES)))
+    content = load_content(flags.input)
+    shape = read_shape(content) if flags.files.format == "auto" else None
     if shape is not None:
-        write_shape(content, args.output, shape)
+        write_shape(content, flags.output, shape)
         return
-    if args.output.suffix != ".npz":
-        raise UserError(f"{args.output}: must end in .npz")
-    imported = from_content(content, options)
+    if flags.output.suffix != ".npz":
+        raise UserError(f"{flags.output}: must end in .npz")
+    imported = from_content(content, flags.files.options())
     motion = imported.motion
-    if args.shape:
-        motion = type(motion)(motion.exp, motion.pose, import_shape(args.shape), motion.source, motion.head_model)
-    motion.save(args.output)
+    if flags.shape:
+        motion = type(motion)(motion.exp, motion.pose, import_shape(flags.shape), motion.source, motion.head_model)
+    motion.save(flags.output)
     for note in imported.notes:
         log.info("  %s", note)
     known = "" if motion.shape is None else ", with a head shape"
     seconds = len(motion) / FPS
-    log.info("%s: %d frames (%.1f s) of %s, %s%s", args.output, len(motion), seconds, imported.format,
+    log.info("%s: %d frames (%.1f s) of %s, %s%s", flags.output, len(motion), seconds, imported.format,
              motion.head_model, known)  # fmt: skip
 
 

@@ -10,9 +10,9 @@ on the open head. Writes inspection.json, inspection.html and contact_sheet.png.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,25 +26,38 @@ from scripts_for_dataset.inspecting.inspection_page import write_json, write_pag
 from scripts_for_dataset.preparing.batch import run_all
 from scripts_for_dataset.preparing.building import read_report
 from utils.atomic import atomic_path
-from utils.config import UserParser
+from utils.config import flag, positional, read_flags
 from utils.errors import UserError, cli
 
 log = logging.getLogger(__name__)
 LISTS = ("train", "val", "test")
 
 
-def make_parser() -> UserParser:
-    parser = UserParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("data_root", type=Path, metavar="LMDB_FOLDER")
-    add("-o", "--output", type=Path, help="folder of the report (default: LMDB_FOLDER/inspection)")
-    add("--verify", action="store_true", help="read every value, all audio too")
-    add("--workers", type=int, default=1, help="processes (default: 1, which reads 1,000 clips a minute or more)")
-    add("--no_pictures", action="store_true", help="no contact sheet (which needs OpenGL)")
-    add("--head", type=Path, help="head model of the pictures (default: the open head)")
-    add("--clips", type=int, default=8, help="clips on the contact sheet (default: 8)")
-    add("--seed", type=int, default=0, help="of their choice (default: 0)")
-    return parser
+@dataclass(frozen=True)
+class InspectFlags:
+    """All flags of the program."""
+
+    data_root: Path = positional(metavar="LMDB_FOLDER")
+    """The data set."""
+    output: Path | None = flag(None, "-o")
+    """Folder of the report (default: LMDB_FOLDER/inspection)."""
+    verify: bool = False
+    """Read every value, all audio too."""
+    workers: int = 1
+    """Processes (default: 1, which reads 1,000 clips a minute or more)."""
+    no_pictures: bool = False
+    """No contact sheet (which needs OpenGL)."""
+    head: Path | None = None
+    """Head model of the pictures (default: the open head)."""
+    clips: int = 8
+    """Clips on the contact sheet."""
+    seed: int = 0
+    """Of their choice."""
+
+    def check(self) -> None:
+        """Raises UserError for a number out of range."""
+        if self.workers < 1 or self.clips < 1:
+            raise UserError("--workers, --clips: must be at least 1")
 
 
 def look(job: tuple[Path, str, bool]) -> ClipFacts:
@@ -100,40 +113,38 @@ def say(summary: Summary, lists: dict[str, Any], finished: bool) -> None:
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    args = make_parser().parse_args(argv)
-    if args.workers < 1 or args.clips < 1:
-        raise UserError("--workers, --clips: must be at least 1")
-    store = ClipStore(args.data_root, unfinished=True)
+    flags = read_flags(InspectFlags, argv, __doc__ or "")
+    store = ClipStore(flags.data_root, unfinished=True)
     clips = store.clips()
     if not clips:
-        raise UserError(f"{args.data_root}: holds no clips yet; give the command that made it again")
-    jobs = [(store.path, clip, args.verify) for clip in clips]
-    facts = list(run_all(look, jobs, args.workers, "reading"))
-    summary, lists = summarise(facts), check_lists(args.data_root, clips)
+        raise UserError(f"{flags.data_root}: holds no clips yet; give the command that made it again")
+    jobs = [(store.path, clip, flags.verify) for clip in clips]
+    facts = list(run_all(look, jobs, flags.workers, "reading"))
+    summary, lists = summarise(facts), check_lists(flags.data_root, clips)
     say(summary, lists, store.finished)
-    folder = args.output or args.data_root / "inspection"
-    write_json(folder / "inspection.json", summary, lists, {"finished": store.finished, "verified": args.verify})
+    folder = flags.output or flags.data_root / "inspection"
+    write_json(folder / "inspection.json", summary, lists, {"finished": store.finished, "verified": flags.verify})
     sheet = None
-    if not args.no_pictures:
+    if not flags.no_pictures:
         whole = [f.clip for f in facts if not f.problem]
-        sheet = _draw(store, whole, args)
+        sheet = _draw(store, whole, flags)
     if sheet is not None:
         save_png(folder / "contact_sheet.png", sheet)
-    write_page(folder / "inspection.html", str(args.data_root), facts, summary, lists, sheet)
+    write_page(folder / "inspection.html", str(flags.data_root), facts, summary, lists, sheet)
     log.info("wrote %s", folder / "inspection.html")
     if summary.broken:
         sys.exit(1)
 
 
-def _draw(store: ClipStore, clips: list[str], args: argparse.Namespace) -> np.ndarray | None:
-    models = read_report(args.data_root).get("head_models", {})
-    if args.head is None and any("FLAME" in model for model in models):
+def _draw(store: ClipStore, clips: list[str], flags: InspectFlags) -> np.ndarray | None:
+    models = read_report(flags.data_root).get("head_models", {})
+    if flags.head is None and any("FLAME" in model for model in models):
         log.warning("the pictures show coefficients of %s on the open head, where they mean little; give --head",
                     ", ".join(models))  # fmt: skip
     try:
-        return contact_sheet(store, clips, args.clips, args.seed, args.head)
+        return contact_sheet(store, clips, flags.clips, flags.seed, flags.head)
     except UserError as error:
-        if args.head is not None:
+        if flags.head is not None:
             raise
         log.warning("no contact sheet: %s", error)
         return None

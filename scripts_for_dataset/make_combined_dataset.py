@@ -9,46 +9,20 @@ generate_split_file and calc_stats_random_sample; prepare_dataset does all in on
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
-from scripts_for_dataset.preparing.batch import AUDIO, COEFS, add_batch_flags, find_clips
-from scripts_for_dataset.preparing.building import Job, build, pair_up
+from scripts_for_dataset.preparing.batch import AUDIO, COEFS, find_clips
+from scripts_for_dataset.preparing.building import BuildFlags, Job, build, pair_up
 from scripts_for_dataset.preparing.preparation import Treatment
-from utils.config import UserParser
-from utils.errors import UserError, cli
-from utils.trackers.flags import add_import_flags, import_options
-
-
-def add_build_flags(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--coefs", type=Path, required=True, help="folder of coefficients")
-    add("--audio", type=Path, required=True, help="folder of audio (or video) files")
-    add("--out", type=Path, required=True, help="folder of the data set")
-    add("--max_mismatch", type=float, default=0.5, help="seconds that audio and motion may differ (default: 0.5)")
-    add_batch_flags(parser)
-    add_import_flags(parser)
-
-
-def check_build_flags(args: argparse.Namespace) -> None:
-    if not 0 <= args.max_mismatch < 1e6:
-        raise UserError(f"--max_mismatch {args.max_mismatch:g}: must not be negative")
-
-
-def make_parser() -> UserParser:
-    parser = UserParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_build_flags(parser)
-    return parser
+from utils.config import read_flags
+from utils.errors import cli
 
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    args = make_parser().parse_args(argv)
-    check_build_flags(args)
-    coefs, audio = find_clips(args.coefs, COEFS, tracked=True), find_clips(args.audio, AUDIO)
+    flags = read_flags(BuildFlags, argv, __doc__ or "")
+    coefs, audio = find_clips(flags.coefs, COEFS, tracked=True), find_clips(flags.audio, AUDIO)
     clips, alone = pair_up(coefs, audio)
-    treatment = Treatment(import_options(args), smooth=False, max_mismatch=args.max_mismatch)
-    build([Job(sources, treatment) for sources in clips], alone, args)
+    treatment = Treatment(flags.files.options(), smooth=False, max_mismatch=flags.max_mismatch)
+    build([Job(sources, treatment) for sources in clips], alone, flags)
 
 
 if __name__ == "__main__":

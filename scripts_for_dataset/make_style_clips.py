@@ -8,8 +8,8 @@ Writes `<output>/motion/<style>.npz` (exp (n, 50), pose (n, 6), shape (n, 100), 
 
 from __future__ import annotations
 
-import argparse
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from scripts_for_dataset.synthetic.corpus import Row, read_rows
 from scripts_for_dataset.synthetic.motion import Speech, speech_motion
 from scripts_for_dataset.synthetic.style import named_style, style_names
 from utils.atomic import atomic_path
+from utils.config import check_least, read_flags
 from utils.errors import UserError, cli
 from utils.timebase import FPS, SAMPLE_RATE
 
@@ -31,17 +32,29 @@ IDENTITIES = {
 }  # fmt: skip
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--speech", type=Path, required=True, help="folder made by make_synthetic_speech")
-    parser.add_argument("--voice", help="whose sentences to use; default: the first voice")
-    parser.add_argument("--output", type=Path, default=Path("demo/input"), help="folder that gets motion/ and coef/")
-    parser.add_argument("--seconds", type=float, default=14.0, help="length of the motion clips, at least 8")
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args(argv)
-    if args.seconds < MIN_SECONDS or args.seed < 0:
-        parser.error(f"--seconds must be at least {MIN_SECONDS:g}, --seed not negative")
-    return args
+@dataclass(frozen=True, kw_only=True)
+class StyleClipsFlags:
+    """All flags of the program."""
+
+    speech: Path
+    """Folder made by make_synthetic_speech."""
+    voice: str | None = None
+    """Whose sentences to use; default: the first voice."""
+    output: Path = Path("demo/input")
+    """Folder that gets motion/ and coef/."""
+    seconds: float = 14.0
+    """Length of the motion clips, at least 8."""
+    seed: int = 0
+    """Of the blinks and turns of the head."""
+
+    def check(self) -> None:
+        """Raises UserError for a number out of range."""
+        check_least(self, seconds=MIN_SECONDS, seed=0)
+
+
+def parse_args(argv: list[str] | None = None) -> StyleClipsFlags:
+    """The flags, checked."""
+    return read_flags(StyleClipsFlags, argv, __doc__ or "")
 
 
 def identities() -> dict[str, np.ndarray]:
@@ -81,27 +94,27 @@ def style_clip(
     return motion | {"shape": np.repeat(shape[None], speech.n_frames, axis=0)}
 
 
-def write_clips(args: argparse.Namespace) -> None:
+def write_clips(flags: StyleClipsFlags) -> None:
     from models.heads.flame import Flame
     from scripts_for_dataset.synthetic.identity import close_factors
     from utils.heads.head_file import load_head_file
 
-    rows = read_rows(args.speech)
-    voice = args.voice or sorted(rows)[0]
+    rows = read_rows(flags.speech)
+    voice = flags.voice or sorted(rows)[0]
     if voice not in rows:
-        raise UserError(f"--voice {voice}: not in {args.speech}; it has {', '.join(sorted(rows)[:5])} ...")
-    speech = pick_speech(rows[voice], args.seconds, np.random.default_rng(args.seed))
+        raise UserError(f"--voice {voice}: not in {flags.speech}; it has {', '.join(sorted(rows)[:5])} ...")
+    speech = pick_speech(rows[voice], flags.seconds, np.random.default_rng(flags.seed))
     faces = identities()
     factor = float(close_factors(Flame(load_head_file()), faces["average"][None])[0])
     for style in style_names():
-        path = args.output / "motion" / f"{style}.npz"
+        path = flags.output / "motion" / f"{style}.npz"
         with atomic_path(path) as temporary:
-            np.savez_compressed(temporary, **style_clip(speech, style, faces["average"], factor, args.seed))
+            np.savez_compressed(temporary, **style_clip(speech, style, faces["average"], factor, flags.seed))
         log.info("%s: %.1f s", path, speech.n_frames / FPS)
     for name, shape in faces.items():
-        with atomic_path(args.output / "coef" / f"{name}.npy") as temporary:
+        with atomic_path(flags.output / "coef" / f"{name}.npy") as temporary:
             np.save(temporary, shape)
-    log.info("%s: %d identities", args.output / "coef", len(faces))
+    log.info("%s: %d identities", flags.output / "coef", len(faces))
 
 
 @cli

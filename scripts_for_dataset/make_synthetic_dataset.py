@@ -8,7 +8,6 @@ continues where it stopped when the same command is given again.
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import multiprocessing
@@ -29,6 +28,7 @@ from scripts_for_dataset.synthetic.plan import Speaker, plan_speakers
 from scripts_for_dataset.synthetic.sidecars import second_takes, speaker_phones
 from scripts_for_dataset.synthetic.statistics import widen
 from utils.atomic import atomic_path, make_folder
+from utils.config import check_least, read_flags
 from utils.errors import UserError, cli
 from utils.motion_file import Motion
 from utils.reading.json_file import read_json
@@ -51,26 +51,38 @@ class Job:
     augment: AugmentConfig | None
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--speech", type=Path, required=True, help="folder made by make_synthetic_speech")
-    parser.add_argument("--output", type=Path, required=True, help="folder of the data set")
-    parser.add_argument("--hours", type=float, default=4.0, help="hours of training and validation clips")
-    parser.add_argument("--limit", type=int, help="at most this many speakers per split, for a quick try")
-    parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count(), help="processes")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--no_augment", action="store_true", help="leave the speech clean")
-    parser.add_argument(
-        "--with_resample", action="store_true", help="also write second takes of the test clips, for evaluate.py"
-    )
-    args = parser.parse_args(argv)
-    for name, low in (("hours", 0.001), ("workers", 1), ("seed", 0), ("limit", 1)):
-        if getattr(args, name) is not None and getattr(args, name) < low:
-            parser.error(f"--{name} must be at least {low}")
-    return args
+@dataclass(frozen=True, kw_only=True)
+class DatasetFlags:
+    """All flags of the program."""
+
+    speech: Path
+    """Folder made by make_synthetic_speech."""
+    output: Path
+    """Folder of the data set."""
+    hours: float = 4.0
+    """Hours of training and validation clips."""
+    limit: int | None = None
+    """At most this many speakers per split, for a quick try."""
+    workers: int = multiprocessing.cpu_count()
+    """Processes (default: all cores)."""
+    seed: int = 0
+    """Of the speakers and their motion."""
+    no_augment: bool = False
+    """Leave the speech clean."""
+    with_resample: bool = False
+    """Also write second takes of the test clips, for evaluate.py."""
+
+    def check(self) -> None:
+        """Raises UserError for a number out of range."""
+        check_least(self, hours=0.001, workers=1, seed=0, limit=1)
 
 
-def plan_jobs(args: argparse.Namespace) -> list[Job]:
+def parse_args(argv: list[str] | None = None) -> DatasetFlags:
+    """The flags, checked."""
+    return read_flags(DatasetFlags, argv, __doc__ or "")
+
+
+def plan_jobs(flags: DatasetFlags) -> list[Job]:
     """Speakers with their identities; the lip closures of all of them are solved in one batch."""
     import torch
 
@@ -78,16 +90,16 @@ def plan_jobs(args: argparse.Namespace) -> list[Job]:
     from scripts_for_dataset.synthetic.identity import close_factors, sample_shape
     from utils.heads.head_file import load_head_file
 
-    speakers = plan_speakers(read_rows(args.speech), args.hours, args.seed)
-    if args.limit:
-        speakers = [s for split in SPLITS for s in [s for s in speakers if s.split == split][: args.limit]]
+    speakers = plan_speakers(read_rows(flags.speech), flags.hours, flags.seed)
+    if flags.limit:
+        speakers = [s for split in SPLITS for s in [s for s in speakers if s.split == split][: flags.limit]]
     if not any(s.split == "train" for s in speakers):
-        raise UserError(f"--speech {args.speech}: holds too little speech for one training clip; make more")
+        raise UserError(f"--speech {flags.speech}: holds too little speech for one training clip; make more")
     shapes = np.stack([sample_shape(np.random.default_rng([s.seed, 7])) for s in speakers])
     flame = Flame(load_head_file())
     with torch.inference_mode():
         factors = np.concatenate([close_factors(flame, part) for part in np.array_split(shapes, len(shapes) // 32 + 1)])
-    config = None if args.no_augment else AugmentConfig()
+    config = None if flags.no_augment else AugmentConfig()
     return [Job(s, shape, float(f), config) for s, shape, f in zip(speakers, shapes, factors)]
 
 
@@ -116,54 +128,54 @@ def done(task: Callable[[Job], Result], jobs: list[Job], workers: int) -> Iterat
         yield from zip(jobs, pool.imap(task, jobs))
 
 
-def build(args: argparse.Namespace) -> None:
-    """Write clips, lists and statistics into args.output."""
+def build(flags: DatasetFlags) -> None:
+    """Write clips, lists and statistics into flags.output."""
     from datasets.clip_store import ClipStore
     from datasets.statistics import random_crop_stats
 
-    jobs = plan_jobs(args)
-    _check_plan(args)
-    _write_clips(args, jobs)
-    _write_lists(args.output, [job.speaker for job in jobs])
-    store = ClipStore(args.output)
+    jobs = plan_jobs(flags)
+    _check_plan(flags)
+    _write_clips(flags, jobs)
+    _write_lists(flags.output, [job.speaker for job in jobs])
+    store = ClipStore(flags.output)
     keys = [key for job in jobs if job.speaker.split == "train" for key in _keys(job.speaker)]
     train = [store.read_coefs(key) for key in keys]
-    crops = random_crop_stats(store, keys, CROP, STATISTICS_ROUNDS, args.seed)
-    with atomic_path(args.output / "stats_train.npz") as temporary:
+    crops = random_crop_stats(store, keys, CROP, STATISTICS_ROUNDS, flags.seed)
+    with atomic_path(flags.output / "stats_train.npz") as temporary:
         np.savez(temporary, **widen({name: value.numpy() for name, value in crops.to_dict().items()}, train))
-    _describe(args.output, jobs, train)
-    _write_sidecars(args, [job for job in jobs if job.speaker.split != "train"])
+    _describe(flags.output, jobs, train)
+    _write_sidecars(flags, [job for job in jobs if job.speaker.split != "train"])
 
 
-def _write_clips(args: argparse.Namespace, jobs: list[Job]) -> None:
+def _write_clips(flags: DatasetFlags, jobs: list[Job]) -> None:
     """Render what is not there yet."""
     from datasets.clip_writer import ClipWriter
     from datasets.splits import read_list
 
-    listed = args.output / "keys.txt"  # written last: the clips in it are complete
+    listed = flags.output / "keys.txt"  # written last: the clips in it are complete
     if listed.is_file() and set(read_list(listed)) == {key for job in jobs for key in _keys(job.speaker)}:
         return
-    with ClipWriter(args.output, resume=True) as writer:
+    with ClipWriter(flags.output, resume=True) as writer:
         todo = [job for job in jobs if not all(key in writer for key in _keys(job.speaker))]
-        for job, clips in _bar(done(render, todo, args.workers), todo, "speakers"):
+        for job, clips in _bar(done(render, todo, flags.workers), todo, "speakers"):
             for key, (audio, coefs) in zip(_keys(job.speaker), clips):
                 if key not in writer:
                     writer.add_clip(key, audio, coefs)
 
 
-def _write_sidecars(args: argparse.Namespace, jobs: list[Job]) -> None:
+def _write_sidecars(flags: DatasetFlags, jobs: list[Job]) -> None:
     """Phone times of the validation and test clips; with --with_resample second takes of the test clips' motion."""
     from datasets.spoken_clips import second_take
 
-    phones = args.output / PHONES_FILE
+    phones = flags.output / PHONES_FILE
     if not phones.is_file():
-        found = _bar(done(phones_of, jobs, args.workers), jobs, "phones")
+        found = _bar(done(phones_of, jobs, flags.workers), jobs, "phones")
         write_phones(phones, {key: clip for job, clips in found for key, clip in zip(_keys(job.speaker), clips)})
-    test = [job for job in jobs if job.speaker.split == "test"] if args.with_resample else []
-    todo = [job for job in test if not all(second_take(args.output, key).is_file() for key in _keys(job.speaker))]
-    for job, motions in _bar(done(retake, todo, args.workers), todo, "second takes"):
+    test = [job for job in jobs if job.speaker.split == "test"] if flags.with_resample else []
+    todo = [job for job in test if not all(second_take(flags.output, key).is_file() for key in _keys(job.speaker))]
+    for job, motions in _bar(done(retake, todo, flags.workers), todo, "second takes"):
         for key, motion in zip(_keys(job.speaker), motions):
-            motion.save(second_take(args.output, key))
+            motion.save(second_take(flags.output, key))
 
 
 def _bar(results: Iterator[tuple[Job, Result]], jobs: list[Job], what: str) -> Iterator[tuple[Job, Result]]:
@@ -174,23 +186,23 @@ def _keys(speaker: Speaker) -> list[str]:
     return [f"{speaker.name}/{number:03d}" for number in range(len(speaker.clips))]
 
 
-def _check_plan(args: argparse.Namespace) -> None:
+def _check_plan(flags: DatasetFlags) -> None:
     """Remember what the folder is being made from; refuse to continue another plan's data set."""
-    tables = sorted(args.speech.glob("*/part_*.jsonl"))
+    tables = sorted(flags.speech.glob("*/part_*.jsonl"))
     speech = zlib.crc32("".join(f"{t.parent.name}/{t.name} {t.stat().st_size}\n" for t in tables).encode())
     plan = {
         "speech": speech,
-        "hours": args.hours,
-        "seed": args.seed,
-        "limit": args.limit,
-        "augment": not args.no_augment,
+        "hours": flags.hours,
+        "seed": flags.seed,
+        "limit": flags.limit,
+        "augment": not flags.no_augment,
     }
-    record = args.output / "plan.json"
+    record = flags.output / "plan.json"
     if record.is_file() and read_json(record) != plan:
         raise UserError(
-            f"--output {args.output}: was made otherwise ({record.read_text().strip()}); choose another folder"
+            f"--output {flags.output}: was made otherwise ({record.read_text().strip()}); choose another folder"
         )
-    make_folder(args.output)
+    make_folder(flags.output)
     record.write_text(json.dumps(plan) + "\n")
 
 

@@ -16,10 +16,10 @@ at most. Its model is made by `python -m setup.build_kokoro`. --voices chooses a
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import multiprocessing
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,26 +30,35 @@ from scripts_for_dataset.synthetic.speech_plan import Part, plan_parts
 from scripts_for_dataset.synthetic.texts import held_out
 from scripts_for_dataset.synthetic.voices import Voice, find_voices, say
 from utils.atomic import atomic_path
+from utils.config import check_least, flag, read_flags
 from utils.errors import UserError, cli
 from utils.timebase import SAMPLE_RATE
 
 log = logging.getLogger(__name__)
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, required=True, help="folder of the speech corpus")
-    parser.add_argument(
-        "--hours", type=float, default=5.6, help="about how much speech, over the chosen voices (%(default)s)"
-    )
-    parser.add_argument("--voices", nargs="+", metavar="NAME", help="engines or <engine>-<voice>; default: all")
-    parser.add_argument("--kokoro", type=Path, default=KOKORO_FOLDER, help="folder of Kokoro's files (%(default)s)")
-    parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count(), help="processes")
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args(argv)
-    if args.hours <= 0 or args.workers < 1 or args.seed < 0:
-        parser.error("--hours and --workers must be positive, --seed not negative")
-    return args
+@dataclass(frozen=True, kw_only=True)
+class SpeechFlags:
+    """All flags of the program."""
+
+    output: Path
+    """Folder of the speech corpus."""
+    hours: float = 5.6
+    """About how much speech, over the chosen voices."""
+    voices: tuple[str, ...] | None = flag(None, metavar="NAME")
+    """Engines or <engine>-<voice>; default: all."""
+    kokoro: Path = KOKORO_FOLDER
+    """Folder of Kokoro's files."""
+    workers: int = multiprocessing.cpu_count()
+    """Processes (default: all cores)."""
+    seed: int = 0
+    """Of the choice of sentences."""
+
+    def check(self) -> None:
+        """Raises UserError for a number out of range."""
+        if not self.hours > 0:
+            raise UserError(f"--hours {self.hours:g}: must be positive")
+        check_least(self, workers=1, seed=0)
 
 
 def make_part(part: Part) -> int:
@@ -90,16 +99,16 @@ def check_voices(voices: list[Voice]) -> None:
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    args = parse_args(argv)
-    voices = find_voices(args.voices, args.kokoro)
+    flags = read_flags(SpeechFlags, argv, __doc__ or "")
+    voices = find_voices(flags.voices, flags.kokoro)
     check_voices(voices)
-    todo = plan_parts(voices, args.hours, args.output, args.seed)
+    todo = plan_parts(voices, flags.hours, flags.output, flags.seed)
     count = sum(len(part.texts) for part in todo)
-    log.info("%s: %d sentences to say in %d parts", args.output, count, len(todo))
+    log.info("%s: %d sentences to say in %d parts", flags.output, count, len(todo))
     if not todo:
         return
     with (
-        multiprocessing.get_context("spawn").Pool(min(args.workers, len(todo))) as pool,
+        multiprocessing.get_context("spawn").Pool(min(flags.workers, len(todo))) as pool,
         tqdm(total=count, desc="speech", unit="sentence") as bar,
     ):
         for said in pool.imap_unordered(make_part, todo):

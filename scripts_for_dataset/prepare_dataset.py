@@ -9,44 +9,61 @@ every clip whether it was taken, why not, and what was remarkable.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 
-from scripts_for_dataset.make_combined_dataset import add_build_flags, check_build_flags
 from scripts_for_dataset.preparing.batch import ARRAYS, AUDIO, COEFS, SKIPPED, Outcome, find_clips, of_person
-from scripts_for_dataset.preparing.building import Job, build, pair_up, with_extras, write_lists, write_stats
+from scripts_for_dataset.preparing.building import (
+    BuildFlags,
+    Job,
+    build,
+    pair_up,
+    with_extras,
+    write_lists,
+    write_stats,
+)
 from scripts_for_dataset.preparing.preparation import Sources, Treatment
-from utils.config import UserParser
+from utils.config import read_flags
 from utils.errors import cli
-from utils.trackers.flags import import_options
 
 log = logging.getLogger(__name__)
 
 
-def make_parser() -> UserParser:
-    parser = UserParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_build_flags(parser)
-    group = parser.add_argument_group("preparation")
-    add = group.add_argument
-    add("--shapes", type=Path, help="folder of head shapes (MICA), per clip or per person")
-    add("--rotations", type=Path, help="folder of head rotations (6DRepNet) that replace the tracker's")
-    add("--no_smooth", action="store_true", help="without the published Savitzky-Golay filters")
-    add("--n_eval", type=int, help="persons each for val and test (default: 64, fewer in small sets)")
-    add("--seed", type=int, default=0, help="of the split and the statistics (default: 0)")
-    return parser
+@dataclass(frozen=True)
+class PreparationFlags:
+    """What is done to the clips, and how they are split."""
+
+    shapes: Path | None = None
+    """Folder of head shapes (MICA), per clip or per person."""
+    rotations: Path | None = None
+    """Folder of head rotations (6DRepNet) that replace the tracker's."""
+    no_smooth: bool = False
+    """Without the published Savitzky-Golay filters."""
+    n_eval: int | None = None
+    """Persons each for val and test (default: 64, fewer in small sets)."""
+    seed: int = 0
+    """Of the split and the statistics."""
 
 
-def find_sources(args: argparse.Namespace) -> tuple[list[Sources], list[Outcome]]:
+@dataclass(frozen=True, kw_only=True)
+class PrepareFlags(BuildFlags):
+    """All flags of the program."""
+
+    preparation: PreparationFlags
+    """preparation"""
+
+
+def find_sources(flags: PrepareFlags) -> tuple[list[Sources], list[Outcome]]:
     """Clips with all their files, and those that lack one.
 
     Raises:
         UserError: a folder is missing or empty, or no clip has both coefficients and audio.
     """
-    clips, alone = pair_up(find_clips(args.coefs, COEFS, tracked=True), find_clips(args.audio, AUDIO))
-    shapes = find_clips(args.shapes, ARRAYS) if args.shapes else {}
-    rotations = find_clips(args.rotations, ARRAYS) if args.rotations else {}
+    clips, alone = pair_up(find_clips(flags.coefs, COEFS, tracked=True), find_clips(flags.audio, AUDIO))
+    shapes = find_clips(flags.preparation.shapes, ARRAYS) if flags.preparation.shapes else {}
+    rotations = find_clips(flags.preparation.rotations, ARRAYS) if flags.preparation.rotations else {}
     complete = []
     for sources in clips:
         shape, rotation = of_person(sources.clip, shapes), rotations.get(sources.clip)
@@ -61,17 +78,16 @@ def find_sources(args: argparse.Namespace) -> tuple[list[Sources], list[Outcome]
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    args = make_parser().parse_args(argv)
-    check_build_flags(args)
-    clips, alone = find_sources(args)
-    treatment = Treatment(import_options(args), not args.no_smooth, args.max_mismatch)
-    build([Job(sources, treatment) for sources in clips], alone, args)
-    if args.dry_run:
+    flags = read_flags(PrepareFlags, argv, __doc__ or "")
+    clips, alone = find_sources(flags)
+    treatment = Treatment(flags.files.options(), not flags.preparation.no_smooth, flags.max_mismatch)
+    build([Job(sources, treatment) for sources in clips], alone, flags)
+    if flags.dry_run:
         return
-    changed = write_lists(args.out, args.seed, args.n_eval)
-    if changed or not (args.out / "stats_train.npz").is_file():
-        write_stats(args.out, args.seed)
-    log.info("%s is ready: main_se.py --data_root %s", args.out, shlex.quote(str(args.out)))
+    changed = write_lists(flags.out, flags.preparation.seed, flags.preparation.n_eval)
+    if changed or not (flags.out / "stats_train.npz").is_file():
+        write_stats(flags.out, flags.preparation.seed)
+    log.info("%s is ready: main_se.py --data_root %s", flags.out, shlex.quote(str(flags.out)))
 
 
 if __name__ == "__main__":

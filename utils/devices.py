@@ -15,7 +15,9 @@ from utils.errors import UserError
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+# Of matrix products. tf32: numbers in single precision, products rounded to 10 bits; fp16 has as many, bf16 has 7.
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
+PRECISION_SPELLINGS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 Result = TypeVar("Result")
 
 
@@ -24,7 +26,7 @@ def start_processes(device: str = "auto", precision: str = "fp32") -> Accelerato
 
     Args:
         device: 'auto' (GPU if there is one), 'cuda', 'cuda:N' (one process only) or 'cpu'.
-        precision: of matrix products. 'tf32' keeps about three digits of them; 'bf16' and 'fp16' are autocast, with
+        precision: one of PRECISIONS. 'tf32' keeps about three digits of them; 'bf16' and 'fp16' are autocast, with
             weights, optimiser and losses in single precision.
 
     Raises:
@@ -34,6 +36,7 @@ def start_processes(device: str = "auto", precision: str = "fp32") -> Accelerato
     from accelerate.state import AcceleratorState
 
     _begin_on_own_gpu(device)
+    precision = PRECISION_SPELLINGS.get(precision, precision)
     chosen = pick_device(device)
     if precision == "fp16" and chosen.type == "cpu":
         raise UserError("--precision fp16: needs a GPU; use bf16 or fp32")

@@ -12,15 +12,30 @@ import signal
 import sys
 import tempfile
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
-from utils.config import UserParser
+from utils.config import read_flags
 from utils.errors import UserError, cli
 from utils.runs.run_dir import DEFAULT_EXPERIMENT
 from web.page import make_app, sweeping
 from web.service import Studio
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PageFlags:
+    """All flags of the program."""
+
+    exp_name: str = DEFAULT_EXPERIMENT
+    """Experiment in experiments/DPT, or a prefix of it."""
+    host: str = "127.0.0.1"
+    """Address to listen on (default: this machine only)."""
+    port: int = 7860
+    """Port to listen on."""
+    device: str = "auto"
+    """cuda, cpu or auto."""
 
 
 def open_gradio(folder: Path):
@@ -40,20 +55,15 @@ def open_gradio(folder: Path):
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    parser = UserParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--exp_name", default=DEFAULT_EXPERIMENT, help="experiment in experiments/DPT, or a prefix")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
-    parser.add_argument("--port", type=int, default=7860, help="(default: 7860)")
-    parser.add_argument("--device", default="auto", help="cuda, cpu or auto (default: auto)")
-    args = parser.parse_args(argv)
+    flags = read_flags(PageFlags, argv, (__doc__ or "").splitlines()[0])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # otherwise the folder would stay when the server is stopped
     with tempfile.TemporaryDirectory(prefix="diffposetalk-") as folder:
         uvicorn = open_gradio(Path(folder) / "uploads")
-        studio, stop = Studio.open(args.exp_name, Path(folder) / "takes", args.device), threading.Event()
+        studio, stop = Studio.open(flags.exp_name, Path(folder) / "takes", flags.device), threading.Event()
         threading.Thread(target=sweeping, args=(studio, stop), daemon=True).start()
-        print(f"open http://{args.host}:{args.port}")
+        print(f"open http://{flags.host}:{flags.port}")
         try:
-            uvicorn.run(make_app(studio), host=args.host, port=args.port, log_level="warning")
+            uvicorn.run(make_app(studio), host=flags.host, port=flags.port, log_level="warning")
         finally:
             stop.set()
 

@@ -7,11 +7,11 @@ import threading
 from dataclasses import fields
 from pathlib import Path
 
+from models.app.bundled import DEFAULT_AUDIO, input_folder
 from utils.errors import UserError
 from utils.trackers.landmarker import is_installed
 from web.service import (
     FEW_STEPS,
-    INPUT,
     MAX_BUILD,
     MAX_GUIDANCE,
     MAX_SECONDS,
@@ -29,7 +29,7 @@ KEEP_SECONDS, SWEEP_SECONDS = 3600, 300
 WAITING, UPLOAD = 20, "30mb"  # visitors in the queue; size of an upload
 EXAMPLES = {
     "English, 3 s": "sphinx_cards_005.flac",
-    "English, 5 s": "librivox_austen_0890.flac",
+    "English, 5 s": DEFAULT_AUDIO,
     "French, 8 s": "asterisk_fr_queue.flac",
 }
 EMPTY = '<div class="empty">the head appears here</div>'
@@ -97,22 +97,22 @@ def make_page(studio: Studio):
 def _speech(gr) -> dict:
     """What is said."""
     audio = gr.Audio(sources=["microphone", "upload"], type="filepath", label="Speech", elem_id="speech", buttons=[])
-    files = [[str(INPUT / "audio" / name)] for name in EXAMPLES.values()]
+    files = [[str(input_folder("audio") / name)] for name in EXAMPLES.values()]
     gr.Examples(files, audio, label="Or try one of these", elem_id="examples", example_labels=list(EXAMPLES))
     return {"audio": audio}
 
 
 def _person(gr, studio: Studio) -> dict:
     """How it is said, and by whom."""
-    styles = studio.style_names()
-    found = {"style": gr.Dropdown(styles, value="normal" if "normal" in styles else styles[0], label="Style",
+    styles, usual = studio.style_names(), Wish(None).style
+    found = {"style": gr.Dropdown(styles, value=usual if usual in styles else styles[0], label="Style",
                                   elem_id="style")}  # fmt: skip
     with gr.Accordion("A style of your own", open=False):
         gr.Markdown(OWN_STYLE.format(OR_VIDEO if is_installed() else ""))
         found["motion"] = gr.File(label="Motion", file_types=list(style_files()), type="filepath", elem_id="motion",
                                   height=140)  # fmt: skip
     with gr.Accordion("Head and look", open=False):
-        found["identity"] = gr.Dropdown(studio.identity_names(), value="average", label="Head")
+        found["identity"] = gr.Dropdown(studio.identity_names(), value=Wish(None).identity, label="Head")
         for name, label in (("large", "Larger"), ("long", "Longer"), ("narrow", "Narrower")):
             found[name] = gr.Slider(-MAX_BUILD, MAX_BUILD, 0, step=0.1, label=label)
         found["look"] = gr.Radio(["skin", "clay"], value="skin", label="Look")

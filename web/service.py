@@ -15,9 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
+from models.app.bundled import DEFAULT_SHAPE, DEFAULT_STYLE, input_folder, styles_of
 from models.app.head_film import HeadFilm
 from models.app.sampling_flags import FEW_STEPS, own_sampling
 from models.app.style_files import encoder_of, style_from_file
+from models.diffusion.guidance import OWN_SCALES
 from models.exports.formats import FORMATS, ExportOptions
 from models.exports.motion_export import export
 from models.generation.animator import Animator
@@ -30,12 +32,11 @@ from utils.media.video_frames import VIDEO_SUFFIXES
 from utils.motion_file import Motion, load_shape, load_style
 from utils.rendering.looks import LOOKS, dress
 from utils.rendering.renderer import RenderStyle
-from utils.runs.run_dir import ROOT, find_checkpoint, style_folder
+from utils.runs.run_dir import find_checkpoint
 from utils.timebase import FPS, SAMPLE_RATE
 from utils.trackers.landmarker import is_installed
 
 log = logging.getLogger(__name__)
-INPUT = ROOT / "demo" / "input"
 MAX_SECONDS, MAX_MOTION_BYTES = 60, 20_000_000
 MAX_VIDEO_SECONDS = 30  # of a video whose style is wanted
 MAX_STEPS, MAX_GUIDANCE, MAX_SEED, MAX_BUILD = 100, 5.0, 2**31 - 1, 3.0
@@ -58,14 +59,14 @@ class Wish:
     """The settings of one visitor; checked by `Studio.make`."""
 
     audio: Path | None
-    style: str = "normal"
+    style: str = Path(DEFAULT_STYLE).stem
     motion: Path | None = None  # file whose style is taken instead
-    identity: str = "average"
+    identity: str = Path(DEFAULT_SHAPE).stem
     large: float = 0.0  # the head's build, added to the identity: standard deviations of people
     long: float = 0.0
     narrow: float = 0.0
-    scale_audio: float = 1.15
-    scale_style: float = 1.5
+    scale_audio: float = OWN_SCALES["audio"]
+    scale_style: float = OWN_SCALES["style"]
     steps: int = FEW_STEPS
     seed: int = 0
     look: str = "skin"
@@ -143,14 +144,14 @@ class Studio:
             log.warning("%s", error)
             extractor = None
         results.mkdir(parents=True, exist_ok=True)
-        return cls(animator, load_flame(None), INPUT / "style" / style_folder(recorded), extractor, results)
+        return cls(animator, load_flame(None), styles_of(recorded), extractor, results)
 
     def style_names(self) -> list[str]:
         return sorted(path.stem for path in self.styles.glob("*.npy"))
 
     @staticmethod
     def identity_names() -> list[str]:
-        return sorted(path.stem for path in (INPUT / "coef").glob("*.npy"))
+        return sorted(path.stem for path in input_folder("coef").glob("*.npy"))
 
     def make(self, wish: Wish, report: Report = silent) -> Take:
         """Generate, draw and export; `report` is told how far it is.
@@ -162,7 +163,7 @@ class Studio:
         report(0, "listening")
         wish.check()
         name = _listed("identity", wish.identity, self.identity_names())
-        shape = load_shape(INPUT / "coef" / f"{name}.npy") + wish.build()
+        shape = load_shape(input_folder("coef") / f"{name}.npy") + wish.build()
         style, audio = self._style(wish), _speech(wish.audio)
         scales = float(wish.scale_audio), float(wish.scale_style)
         config = own_sampling(self.animator.model.config, int(wish.steps), scales)

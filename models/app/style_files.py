@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from models.app.bundled import style_encoder_file
 from models.generation.animator import Animator
 from models.generation.style_extractor import StyleExtractor
 from utils.errors import UserError
 from utils.media.video_frames import VIDEO_SUFFIXES
 from utils.motion_file import Motion, load_motion
-from utils.runs.run_dir import ROOT
 from utils.timebase import FPS
 from utils.trackers.content import load_content
 from utils.trackers.to_motion import ImportOptions, from_content
@@ -95,12 +95,7 @@ def encoder_of(animator: Animator) -> StyleExtractor:
     Raises:
         UserError: the talker has no style input, or its style encoder's file is not here.
     """
-    recorded = animator.model.config.style_enc_ckpt
-    if not recorded:
-        raise UserError("this model was trained without a style encoder; use one with styles")
-    path = Path(recorded) if Path(recorded).is_absolute() else ROOT / recorded
-    if not path.is_file():
-        raise UserError(f"{recorded}: this model's style encoder is missing; put it there, or use bundled styles")
+    path = style_encoder_file(animator.model.config.style_enc_ckpt)
     return StyleExtractor.load(path, None, animator.model.device)
 
 

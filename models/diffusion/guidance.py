@@ -9,6 +9,9 @@ from torch import Tensor
 
 MODES = ("incremental", "independent")
 CONDITIONS = ("audio", "style")  # the order in which incremental guidance adds them
+# The default scales: for the published models, and for ours (docs/model_card.md has the measurements).
+PUBLISHED_SCALES = {"audio": 1.15, "style": 3.0}
+OWN_SCALES = {"audio": 1.15, "style": 1.5}
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,8 @@ class Guidance:
 
     conditions: tuple[str, ...] = CONDITIONS
     mode: str = "incremental"
-    audio_scale: float | Tensor = 1.15  # or one for each sample, (B, 1, 1)
-    style_scale: float | Tensor = 3.0
+    audio_scale: float | Tensor = PUBLISHED_SCALES["audio"]  # or one for each sample, (B, 1, 1)
+    style_scale: float | Tensor = PUBLISHED_SCALES["style"]
     threshold: DynamicThreshold | None = None
     folded: bool = False  # the network was distilled with guidance: it is told the scales, and evaluated once
 

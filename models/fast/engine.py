@@ -20,14 +20,13 @@ from models.fast.cached_denoiser import CachedDenoiser, WindowCache
 from models.fast.kernels.select import kernels_for
 from models.networks.talker import Talker
 from utils.cuda_graph import recording
+from utils.devices import PRECISION_SPELLINGS, PRECISIONS
 
 if TYPE_CHECKING:
     from models.fast.kernels.step import FusedStep
 
 log = logging.getLogger(__name__)
 
-# tf32: float32 numbers, products rounded to 10 bits. fp16 has as many bits at twice the speed or more, bf16 has 7.
-PRECISIONS = ("float32", "tf32", "bf16", "fp16")
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _SLOW_BF16 = torch.backends.cpu.get_cpu_capability() == "AVX2"  # six times slower than float32 there
 _MAX_GRAPHS = 8  # kept at once; the one used longest ago goes first
@@ -37,15 +36,16 @@ _MAX_GRAPHS = 8  # kept at once; the one used longest ago goes first
 class EngineConfig:
     """How the network is evaluated; all of it gives the same motion up to rounding."""
 
-    precision: str = "float32"
+    precision: str = "fp32"  # one of PRECISIONS, in any spelling
     cached: bool = True  # keep what does not change between steps; False: the plain twin, for reference
     graph: bool = True  # replay steps as a CUDA graph; without effect on a CPU
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "precision", PRECISION_SPELLINGS.get(self.precision, self.precision))
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision {self.precision!r} is unknown; use one of {', '.join(PRECISIONS)}")
         if not self.cached and self.precision in _DTYPES:
-            raise ValueError(f"precision {self.precision!r} needs the cached network; use float32 or tf32")
+            raise ValueError(f"precision {self.precision!r} needs the cached network; use fp32 or tf32")
 
     def on(self, device: torch.device) -> "EngineConfig":
         """What of it this device can do."""
@@ -54,7 +54,7 @@ class EngineConfig:
         if self.precision in ("tf32", "fp16") or (self.precision == "bf16" and _SLOW_BF16):
             made_for = "processors with AVX-512" if self.precision == "bf16" else "GPUs"
             log.warning("%s is for %s; computing in float32", self.precision, made_for)
-            return replace(self, precision="float32", graph=False)
+            return replace(self, precision="fp32", graph=False)
         return replace(self, graph=False)
 
 

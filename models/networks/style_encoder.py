@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from models.networks.positional import SinusoidalEncoding
+from models.networks.positional import POSITIONAL_ENCODINGS, SinusoidalEncoding
 from utils.coefs import CoefLayout
+from utils.config import flag
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class StyleEncoderConfig:
     """Frames per style clip."""
     fps: int = 25
     """Motion frames per second."""
-    positional_encoding: str = "per_frame"
+    positional_encoding: str = flag("per_frame", choices=POSITIONAL_ENCODINGS)
     """per_frame: row i added to frame i; sequence_length_row: the published weights' single row for all frames."""
 
     @property

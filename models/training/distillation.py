@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.diffusion.guidance import Guidance
+from models.diffusion.guidance import OWN_SCALES, Guidance
 from models.diffusion.plain import guided_denoiser
 from models.diffusion.solvers import ddim_steps, even_times
 from models.diffusion.window import Conditions
@@ -23,7 +23,7 @@ from models.networks.talker import N_SCALES, Talker
 from models.training.objective import Ends, TalkerObjective, average_clips, to, truncate
 from utils.training.randomness import Randomness
 
-USUAL_SCALES = (1.15, 1.5)  # of audio and style: those of half of the samples, and demo.py's for our models
+USUAL_SCALES = (OWN_SCALES["audio"], OWN_SCALES["style"])  # of half of the samples
 AUDIO_SCALES, STYLE_SCALES = (0.5, 2.0), (0.0, 3.0)  # between which the others are drawn
 NULL_STYLE = 0.1  # share of samples whose style is not given
 TERMS = ("noise", "vert", "vel", "head_angle", "head_vel")  # those that compare; the teacher is as smooth as it is

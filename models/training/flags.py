@@ -9,10 +9,8 @@ from models.diffusion.schedule import SCHEDULES
 from models.networks.talker import AUDIO_MODELS, TalkerConfig
 from models.training.losses import LossConfig
 from models.training.objective import ObjectiveConfig
-from utils.config import UserParser, add_flags, check_choice, from_args, to_plain
-from utils.devices import PRECISIONS
+from utils.config import check_choice, flag, read_flags, to_plain
 from utils.training.run_config import RunConfig
-from utils.training.train_step import SCHEDULERS
 
 DESCRIPTION = "Train or test the denoising network (paper section 3.3)."
 
@@ -24,14 +22,11 @@ NETWORK_FLAGS = (
     *("n_prev_motions", "fps"),
 )
 CHOICES = {
-    "mode": ("train", "test"),
-    "precision": PRECISIONS,
     "target": ("sample", "noise"),
     "cfg_mode": MODES,
     "diff_schedule": SCHEDULES,
     "audio_model": AUDIO_MODELS,
     "pad_mode": ("zero", "replicate"),
-    "scheduler": SCHEDULERS,
     "criterion": ("l1", "l2"),
 }
 
@@ -59,25 +54,29 @@ class Configs:
     """All flags of the script, by what they describe."""
 
     run: TalkerRunConfig
+    """run"""
     model: TalkerConfig
+    """network"""
     objective: ObjectiveConfig
+    """training pairs"""
     loss: LossConfig
+    """losses"""
+    rot_repr: str = flag("aa", choices=("aa",))
+    """Accepted for old command lines."""
+    architecture: str = flag("decoder", choices=("decoder",))
+    """Accepted for old command lines."""
 
     def resolved(self) -> dict[str, Any]:
+        """What config.json says of a run."""
         return {name: to_plain(getattr(self, name)) for name in ("run", "model", "objective", "loss")}
+
+    def check(self) -> None:
+        """Raises UserError for a value that is not one of its choices."""
+        values = {name: value for group in self.resolved().values() for name, value in group.items()}
+        for name, choices in CHOICES.items():
+            check_choice(f"--{name}", values[name], choices)
 
 
 def parse_args(argv: list[str] | None = None) -> Configs:
     """The flags, checked one by one."""
-    parser = UserParser(description=DESCRIPTION)
-    add_flags(parser, TalkerRunConfig, "run")
-    add_flags(parser, TalkerConfig, "network")
-    add_flags(parser, ObjectiveConfig, "training pairs")
-    add_flags(parser, LossConfig, "losses")
-    parser.add_argument("--rot_repr", default="aa", choices=["aa"], help="accepted for old command lines")
-    parser.add_argument("--architecture", default="decoder", choices=["decoder"], help="accepted for old command lines")
-    args = parser.parse_args(argv)
-    configs = Configs(*(from_args(c, args) for c in (TalkerRunConfig, TalkerConfig, ObjectiveConfig, LossConfig)))
-    for flag, choices in CHOICES.items():
-        check_choice(f"--{flag}", getattr(args, flag), choices)
-    return configs
+    return read_flags(Configs, argv, DESCRIPTION)

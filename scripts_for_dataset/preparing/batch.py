@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import multiprocessing
 import os
@@ -16,7 +15,9 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from utils.atomic import check_output
+from utils.config import check_least
 from utils.errors import UserError
+from utils.trackers.flags import ImportFlags
 from utils.trackers.folders import is_tracked_folder
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,24 @@ _SHOWN = 5  # skipped clips and notes of a kind that the summary names; the repo
 _WORTH_A_PROCESS = 200  # clips: a process takes seconds to start, in which another one does a hundred
 _NUMBER = re.compile(r"\d+(\.\d+)?")  # remarks that differ in numbers only are counted together
 Job, Result = TypeVar("Job"), TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchFlags:
+    """What the commands that work on folders of clips share."""
+
+    out: Path
+    """Folder of what is made."""
+    workers: int = os.cpu_count() or 1
+    """Processes (default: all cores)."""
+    dry_run: bool = False
+    """Say what would be done; write nothing."""
+    files: ImportFlags = ImportFlags()
+    """what the files are"""
+
+    def check(self) -> None:
+        """Raises UserError for a number out of range."""
+        check_least(self, workers=1)
 
 
 @dataclass(frozen=True)
@@ -112,19 +131,6 @@ def run_all(task: Callable[[Job], Result], jobs: Sequence[Job], workers: int, la
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers' own: they fill the cores already
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         yield from tqdm(pool.imap(task, jobs), total=len(jobs), desc=label, unit="clip")
-
-
-def add_batch_flags(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--workers", type=_positive, default=os.cpu_count() or 1, help="processes (default: all cores)")
-    add("--dry_run", action="store_true", help="say what would be done; write nothing")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
 
 
 def summarise(outcomes: Sequence[Outcome], what: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 from collections import Counter
@@ -16,7 +15,7 @@ from datasets.clip_store import ClipStore
 from datasets.clip_writer import ClipWriter
 from datasets.splits import generate_split, group_by_person, read_list, write_list
 from datasets.statistics import random_crop_stats
-from scripts_for_dataset.preparing.batch import DONE, SKIPPED, THERE, Outcome, run_all, summarise
+from scripts_for_dataset.preparing.batch import DONE, SKIPPED, THERE, BatchFlags, Outcome, run_all, summarise
 from scripts_for_dataset.preparing.preparation import Sources, Treatment, prepare_clip
 from utils.atomic import atomic_path
 from utils.errors import UserError
@@ -27,6 +26,26 @@ REPORT, TREATMENT = "preparation.json", "treatment.json"
 SPLITS = ("train", "val", "test")
 TRAINED_FRAMES = 210  # shorter clips are used by neither network (SPEC: style encoder 210 frames, denoiser 200)
 SEG_LEN = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildFlags(BatchFlags):
+    """What the commands that build a data set share."""
+
+    coefs: Path
+    """Folder of coefficients."""
+    audio: Path
+    """Folder of audio (or video) files."""
+    out: Path
+    """Folder of the data set."""
+    max_mismatch: float = 0.5
+    """Seconds that audio and motion may differ."""
+
+    def check(self) -> None:
+        """Raises UserError for a number out of range."""
+        super().check()
+        if not 0 <= self.max_mismatch < 1e6:
+            raise UserError(f"--max_mismatch {self.max_mismatch:g}: must not be negative")
 
 
 @dataclass(frozen=True)
@@ -74,31 +93,31 @@ def pair_up(coefs: dict[str, Path], audio: dict[str, Path]) -> tuple[list[Source
     return both, alone
 
 
-def build(jobs: list[Job], alone: list[Outcome], args: argparse.Namespace) -> list[Outcome]:
-    """Write the clips that are not in `args.out` yet.
+def build(jobs: list[Job], alone: list[Outcome], flags: BuildFlags) -> list[Outcome]:
+    """Write the clips that are not in `flags.out` yet.
 
     Raises:
         UserError: not a single clip could be used; the folder cannot be written.
     """
-    if args.dry_run:
-        return _plan(jobs, alone, args.out)
-    _check_treatment(args.out, jobs[0].treatment)
-    outcomes, before = list(alone), read_report(args.out)
+    if flags.dry_run:
+        return _plan(jobs, alone, flags.out)
+    _check_treatment(flags.out, jobs[0].treatment)
+    outcomes, before = list(alone), read_report(flags.out)
     models = Counter(before.get("head_models", {}))
     remarks = {item["clip"]: ("", tuple(item["notes"])) for item in before.get("clips", [])}
-    with ClipWriter(args.out, SEG_LEN, resume=True) as writer:
+    with ClipWriter(flags.out, SEG_LEN, resume=True) as writer:
         todo = [job for job in jobs if job.sources.clip not in writer]
         outcomes += [Outcome(j.sources.clip, THERE, *remarks.get(j.sources.clip, ())) for j in jobs if j not in todo]
-        for encoded in run_all(encode, todo, args.workers, "clips"):
+        for encoded in run_all(encode, todo, flags.workers, "clips"):
             outcomes.append(encoded.outcome)
             if encoded.values:
                 models[encoded.head_model] += 1
                 writer.add_encoded(encoded.outcome.clip, encoded.values)
         if not any(outcome.status in (DONE, THERE) for outcome in outcomes):
-            _write_report(args.out, outcomes, models)
-            raise UserError(f"--coefs {args.coefs}: no clip can be used; the first: {outcomes[-1].reason}")
-    _write_report(args.out, outcomes, models)
-    summarise(outcomes, str(args.out))
+            _write_report(flags.out, outcomes, models)
+            raise UserError(f"--coefs {flags.coefs}: no clip can be used; the first: {outcomes[-1].reason}")
+    _write_report(flags.out, outcomes, models)
+    summarise(outcomes, str(flags.out))
     kinds = [model for model, n in models.items() if n]
     if len(kinds) > 1:
         log.warning(

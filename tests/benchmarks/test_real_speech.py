@@ -19,7 +19,8 @@ from benchmarks.speech.speech_scores import (
     viseme_track,
 )
 from benchmarks.speech.sync import FLOOR_DB, LAGS, best_lag, correlation, envelope_db, lag_curve, pooled_curve
-from benchmarks.subject import INPUT, ModelFlags, Subject, encoder_of, generation_config, parse
+from benchmarks.subject import INPUT, ModelFlags, Subject, generation_config, parse
+from models.app.bundled import style_encoder_file
 from models.generation.animator import Animator
 from models.heads.flame import load_flame
 from tests.support.tiny_talker import make_talker
@@ -158,7 +159,7 @@ def test_missing_style_and_encoder_are_named(subject):
     with pytest.raises(UserError, match=r"tiny.*iter_0000001"):
         subject.style("normal")
     with pytest.raises(UserError, match="style encoder is missing"):
-        encoder_of("experiments\\SE\\none\\checkpoints\\iter_0000001.pt")
+        style_encoder_file("experiments\\SE\\none\\checkpoints\\iter_0000001.pt")
 
 
 def test_a_whole_run(subject, monkeypatch):

@@ -173,7 +173,7 @@ def test_any_solver_takes_few_steps(space, calls, sampler):
 
 @pytest.mark.parametrize("flag", ["-dtr", "--dtr", "--dynamic_threshold_ratio"])
 def test_three_names_of_dynamic_thresholding(flag):
-    assert demo.make_parser().parse_args([flag, "0.95"]).dtr == 0.95
+    assert demo.parse_args([flag, "0.95"]).sampling.dtr == 0.95
 
 
 def test_every_published_flag_parses():
@@ -182,15 +182,17 @@ def test_every_published_flag_parses():
         "-dtr 0.9 -dtmin 1 -dtmax 4 --no_context_audio_feat --save_coef --black_bg --no_head -t t.png "
         "--cfg_mode incremental --cfg_cond audio,style --coef_stats f.npz --device cpu --mode interactive"
     )
-    args = demo.make_parser().parse_args(line.split())
-    assert (args.exp_name, args.iter, args.n_repetitions, args.mode) == ("N", 110000, 3, "interactive")
-    assert all((args.no_context_audio_feat, args.save_coef, args.black_bg, args.no_head))
+    flags = demo.parse_args(line.split())
+    assert (flags.model.exp_name, flags.model.iter, flags.io.n_repetitions) == ("N", 110000, 3)
+    assert flags.mode == "interactive"
+    assert all((flags.sampling.no_context_audio_feat, flags.io.save_coef, flags.picture.black_bg))
+    assert flags.picture.no_head
     long = (
         "--audio x.wav --coef s.npy --style st.npy --output o.mp4 --n_repetitions 3 --scale_style 3 --scale_audio 1.15"
     )
-    assert vars(demo.make_parser().parse_args(long.split()))["scale_audio"] == 1.15
+    assert demo.parse_args(long.split()).sampling.scale_audio == 1.15
     line = "--exp_name N --iter 1 -c m.npz -o n.npy -s 7 --device cpu"
-    args = extract_style.make_parser().parse_args(line.split())
+    args = extract_style.parse_args(line.split())
     assert (args.iter, args.start) == (1, 7)
 
 

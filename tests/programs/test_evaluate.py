@@ -213,6 +213,6 @@ def test_scatter_marks_and_links():
 
 
 def test_output_folder_lies_beside_the_run():
-    args = evaluate.make_parser().parse_args(["--data_root", "x"])
+    args = evaluate.parse_args(["--data_root", "x"])
     checkpoint = Path("experiments/DPT/a/checkpoints/iter_0000005.pt")
     assert evaluate.output_folder(args, checkpoint) == Path("experiments/DPT/a/evaluation/iter_0000005-test")

@@ -37,7 +37,7 @@ def workspace(tmp_path_factory):
     HubertModel(HubertConfig(**NAMES["dpt_head/audio_config"])).save_pretrained(root / "hubert")
     patch = pytest.MonkeyPatch()
     patch.setattr(run_dir, "EXPERIMENTS", root / "experiments")
-    patch.setattr(demo, "OUTPUT", root / "output")
+    patch.setattr(demo.bundled, "OUTPUT", root / "output")
     space = VertexSpace(load_flame(None))
     patch.setattr(losses, "VertexSpace", lambda flame: space)  # the same head every time; making it takes seconds
     yield root

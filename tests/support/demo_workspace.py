@@ -9,10 +9,10 @@ import pytest
 import soundfile
 
 import demo
-import extract_style
+import models.app.bundled
 import models.generation.animator
 import utils.runs.run_dir
-from models.app.demo_flags import DEFAULT_SHAPE
+from models.app.bundled import DEFAULT_SHAPE
 from models.heads.flame import load_flame
 from models.networks.loading import load_talker
 from tests.support.golden_weights import HERE, legacy_checkpoint
@@ -57,9 +57,8 @@ class Workspace:
 
     def use(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(utils.runs.run_dir, "EXPERIMENTS", self.experiments)
-        monkeypatch.setattr(demo, "INPUT", self.input)
-        monkeypatch.setattr(demo, "OUTPUT", self.output)
-        monkeypatch.setattr(extract_style, "ROOT", self.root)
+        monkeypatch.setattr(models.app.bundled, "INPUT", self.input)
+        monkeypatch.setattr(models.app.bundled, "OUTPUT", self.output)
         monkeypatch.setattr(models.generation.animator, "load_talker", read_talker)
         monkeypatch.setattr(demo, "load_flame", read_flame)
         monkeypatch.chdir(self.root)

@@ -15,6 +15,7 @@ import soundfile
 import torch
 
 from models.app import style_files as motion_style
+from models.app.bundled import INPUT
 from models.exports.motion_export import export
 from tests.support.glb_reader import Glb
 from utils.errors import UserError
@@ -22,7 +23,7 @@ from utils.motion_file import load_motion
 from utils.runs.run_dir import DEFAULT_EXPERIMENT
 from web import app, service
 from web.page import wish_of
-from web.service import INPUT, MAX_SECONDS, Studio, Wish
+from web.service import MAX_SECONDS, Studio, Wish
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import dataclass
 
+from utils.config import flag
 from utils.errors import UserError
 from utils.motion_file import HEAD_MODELS
 from utils.rotations import HOW
@@ -11,26 +12,30 @@ from utils.trackers.formats import NAMES
 from utils.trackers.to_motion import ImportOptions
 
 
-def add_import_flags(parser: argparse.ArgumentParser) -> None:
+@dataclass(frozen=True)
+class ImportFlags:
     """One flag per field of `ImportOptions`."""
-    group = parser.add_argument_group("what the files are")
-    add = group.add_argument
-    add("--format", default="auto", help=f"auto, {', '.join(NAMES)} (default: auto, by content)")
-    add("--fps", type=float, help="frames a second of the tracked video (default: as the file says, else 25)")
-    add("--notation", default="auto", help=f"of rotations: {HOW} (default: auto, by format and width)")
-    add("--head_model", choices=HEAD_MODELS, help="whose coefficients they are (default: the tracker's)")
-    add("--full_jaw", action="store_true", help="keep the jaw's sideways rotations (default: its opening only)")
-    add(
-        "--flip",
-        default="",
-        metavar="012",
-        help="turn the sign of these of the head's numbers, e.g. 0 for yaw in a csv",
-    )
 
+    format: str = flag(ImportOptions.format, known=NAMES)
+    """auto, {known} (default: auto, by content)."""
+    fps: float | None = None
+    """Frames a second of the tracked video (default: as the file says, else 25)."""
+    notation: str = flag(ImportOptions.notation, known=(HOW,))
+    """Of rotations: {known} (default: auto, by format and width)."""
+    head_model: str | None = flag(None, choices=HEAD_MODELS)
+    """Whose coefficients they are (default: the tracker's)."""
+    full_jaw: bool = False
+    """Keep the jaw's sideways rotations (default: its opening only)."""
+    flip: str = flag("", metavar="012")
+    """Turn the sign of these of the head's numbers, e.g. 0 for yaw in a csv."""
 
-def import_options(args: argparse.Namespace) -> ImportOptions:
-    """Raises UserError for contradictions."""
-    if set(args.flip) - set("012"):
-        raise UserError(f"--flip {args.flip}: give digits 0 to 2, the numbers of the head's angles")
-    flip = tuple(int(digit) for digit in sorted(set(args.flip)))
-    return ImportOptions(args.format, args.fps, args.notation, args.head_model, args.full_jaw, flip)
+    def check(self) -> None:
+        """Raises UserError for contradictions."""
+        if set(self.flip) - set("012"):
+            raise UserError(f"--flip {self.flip}: give digits 0 to 2, the numbers of the head's angles")
+        self.options()
+
+    def options(self) -> ImportOptions:
+        """What the importers take."""
+        flip = tuple(int(digit) for digit in sorted(set(self.flip)))
+        return ImportOptions(self.format, self.fps, self.notation, self.head_model, self.full_jaw, flip)

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from utils.atomic import atomic_path
+from utils.config import flag
+from utils.devices import PRECISION_SPELLINGS, PRECISIONS
 from utils.errors import UserError
 from utils.reading.json_file import read_json
 from utils.runs.checkpoint import load_checkpoint
@@ -35,7 +37,7 @@ class RunConfig(TrainerConfig):
     """Folder of the LMDB data set, with train.txt, val.txt and test.txt beside it."""
     stats_file: Path = Path("stats_train.npz")
     """Statistics, relative to data_root."""
-    mode: str = "train"
+    mode: str = flag("train", choices=("train", "test"))
     """train or test."""
     iter: int = 100_000
     """Iteration to test."""
@@ -47,7 +49,7 @@ class RunConfig(TrainerConfig):
     """Seed of weights, data order, noise and dropout."""
     device: str = "auto"
     """cuda, cpu, or auto."""
-    precision: str = "fp32"
+    precision: str = flag("fp32", choices=PRECISIONS, spellings=PRECISION_SPELLINGS)
     """Of matrix products: fp32, tf32 (about three digits), bf16 or fp16 (autocast; losses stay in single precision)."""
     tf32: bool = False
     """The same as --precision tf32."""
@@ -146,8 +148,9 @@ def _differences(run: Path, resolved: dict[str, Any]) -> dict[str, tuple[Any, An
 
 
 def _flags(groups: dict[str, Any]) -> dict[str, Any]:
-    """All flags of all groups; AttributeError if a group is none."""
-    return {name: value for group in groups.values() for name, value in group.items()}
+    """All flags of all groups, precisions in one spelling; AttributeError if a group is not a dictionary."""
+    flags = {name: value for group in groups.values() for name, value in group.items()}
+    return flags | {"precision": PRECISION_SPELLINGS.get(str(flags.get("precision")), flags.get("precision"))}
 
 
 def _plain(resolved: dict[str, Any]) -> dict[str, Any]:

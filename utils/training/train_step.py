@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from utils.config import flag
 from utils.cuda_graph import GraphedStep
 from utils.errors import UserError
 from utils.training.shared_gradients import SharedGradients
@@ -34,7 +35,7 @@ class StepConfig:
     """Batches per step; their gradients are averaged."""
     grad_clip: float = 0.0
     """Largest norm of the gradient, which is scaled down to it; 0: no limit."""
-    scheduler: str = "None"
+    scheduler: str = flag("None", choices=SCHEDULERS)
     """Learning rate: None (constant), Warmup, or WarmupThenDecay."""
     warm_iter: int = 5000
     """Steps of linear warm-up."""

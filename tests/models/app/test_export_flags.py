@@ -2,18 +2,16 @@
 
 import pytest
 
-from models.app.export_flags import add_export_flags, exporter_from
+from models.app.export_flags import ExportFlags, exporter_from
 from models.heads.flame import load_flame
-from utils.config import UserParser
+from utils.config import read_flags
 from utils.errors import UserError
 from utils.rendering.looks import SKIN_TEXTURE, dress
 
 
 def exporter(*flags):
-    parser = UserParser()
-    add_export_flags(parser)
     flame = load_flame(None)
-    return exporter_from(parser.parse_args(list(flags)), flame, dress(flame.head, "skin"))
+    return exporter_from(read_flags(ExportFlags, list(flags), ""), flame, dress(flame.head, "skin"))
 
 
 def test_flags_become_an_exporter():

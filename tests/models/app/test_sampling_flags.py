@@ -1,14 +1,14 @@
 """Which solver is taken if nobody names one."""
 
-import argparse
 from dataclasses import replace
 
 import pytest
 
 import demo
 import models.generation.live
-from models.app.sampling_flags import add_sampling_flags, generation_config, own_sampling
+from models.app.sampling_flags import SamplingFlags, generation_config, own_sampling
 from models.networks.talker import TalkerConfig
+from utils.config import read_flags
 from utils.errors import UserError
 
 MODEL = TalkerConfig(style_enc_ckpt="any")
@@ -16,9 +16,7 @@ DISTILLED = replace(MODEL, distilled_steps=4)
 
 
 def chosen(words: str, model: TalkerConfig = MODEL, published: bool = False) -> tuple[str, int | None]:
-    parser = argparse.ArgumentParser()
-    add_sampling_flags(parser)
-    sampler = generation_config(parser.parse_args(words.split()), model, published).sampler
+    sampler = generation_config(read_flags(SamplingFlags, words.split(), ""), model, published).sampler
     return sampler.name, sampler.steps
 
 

@@ -119,7 +119,7 @@ def test_training_mode_is_refused():
 
 
 def test_precisions(caplog, monkeypatch):
-    with pytest.raises(ValueError, match="'fp8' is unknown; use one of float32"):
+    with pytest.raises(ValueError, match="'fp8' is unknown; use one of fp32"):
         EngineConfig("fp8")
     with pytest.raises(ValueError, match="needs the cached network"):
         EngineConfig("bf16", cached=False)

@@ -1,12 +1,11 @@
 """A few-step network with guidance folded in: its targets, its training, and its use."""
 
-import argparse
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from models.app.sampling_flags import add_sampling_flags, generation_config
+from models.app.sampling_flags import SamplingFlags, generation_config
 from models.diffusion.guidance import DynamicThreshold, Guidance
 from models.diffusion.plain import guided_denoiser
 from models.diffusion.schedule import Schedule
@@ -17,6 +16,7 @@ from models.training.distillation import Distillation, make_student, only_denois
 from models.training.losses import LossConfig
 from models.training.objective import ObjectiveConfig
 from tests.support.tiny_talker import make_talker
+from utils.config import read_flags
 from utils.training.randomness import Randomness
 
 STEPS, EACH, N = 4, 2, 3
@@ -147,9 +147,7 @@ def test_what_a_distilled_model_cannot_do():
 )
 def test_scales_beyond_those_it_was_distilled_with_are_named(caplog, flags, said):
     options = make_student(teacher(), STEPS).config
-    parser = argparse.ArgumentParser()
-    add_sampling_flags(parser)
-    generation_config(parser.parse_args(["-ss", "3", "-sa", "2"]), options, published=False)
+    generation_config(read_flags(SamplingFlags, ["-ss", "3", "-sa", "2"], ""), options, published=False)
     assert caplog.text == ""
-    generation_config(parser.parse_args(flags), options, published=False)
+    generation_config(read_flags(SamplingFlags, flags, ""), options, published=False)
     assert said in caplog.text

@@ -81,13 +81,13 @@ def test_published_flags_of_the_style_encoder():
         "--temperature 0.1 --save_iter 2000 --val_iter 2000 --log_iter 50 --log_smooth_win 50 "
         "--mode train --iter 100000"
     )
-    config, options = main_se.parse_args(line.split())
+    config, options = (lambda found: (found.run, found.style_encoder))(main_se.parse_args(line.split()))
     assert options == StyleEncoderConfig()
-    defaults, _ = main_se.parse_args(["--exp_name", "L4"])
+    defaults = main_se.parse_args(["--exp_name", "L4"]).run
     assert dataclasses.replace(config, data_root=defaults.data_root, stats_file=defaults.stats_file) == defaults
 
 
-@pytest.mark.parametrize("flag", sorted(training_flags.CHOICES))
+@pytest.mark.parametrize("flag", sorted({*training_flags.CHOICES, "mode", "precision", "scheduler"}))
 def test_unknown_choice_names_the_flag(flag):
     with pytest.raises(UserError, match=f"--{flag}: 'nonsense'.*use one of"):
         main_dpt.parse_args(["--exp_name", "x", f"--{flag}", "nonsense"])
