@@ -19,7 +19,7 @@ from benchmarks.tracking.own_head import Cinema, Scene, babble
 from utils.atomic import atomic_path
 from utils.config import UserParser
 from utils.errors import cli
-from utils.exports.arkit import BLEND_SHAPES, read_off
+from utils.exports.arkit import BLEND_SHAPES, arkit_of_open_head
 from utils.reading.array_file import read_npz
 from utils.trackers.response import RESPONSE, fit_response
 
@@ -43,7 +43,7 @@ def record(n: int, identities: tuple[str, ...], first_seed: int) -> tuple[np.nda
         motion = babble(FRAMES, first_seed + k)
         seen = cinema.watch(motion, scene(k, n, identities))
         scores.append(seen.scores[seen.found])
-        values.append(read_off(cinema.flame.head, motion).weights[seen.found])
+        values.append(arkit_of_open_head(cinema.flame.head, motion).weights[seen.found])
         films.append(np.full(seen.found.sum(), k))
     return np.concatenate(scores), np.concatenate(values), np.concatenate(films)
 

@@ -16,7 +16,7 @@ from models.heads.decode import motion_vertices
 from models.heads.flame import Flame
 from utils.errors import UserError
 from utils.exports import tables
-from utils.exports.arkit import has_arkit_expressions, read_off
+from utils.exports.arkit import arkit_of_open_head, has_arkit_expressions
 from utils.exports.glb import write_glb
 from utils.exports.livelink import write_livelink
 from utils.exports.rig import Rig, make_rig, resampled
@@ -74,7 +74,7 @@ def _livelink(path: Path, job: ExportJob) -> None:
     """ARKit values: the open head's own expressions, or fitted ones of any other head."""
     options = job.options
     if has_arkit_expressions(job.head):
-        track = read_off(job.head, job.motion, options.fps)
+        track = arkit_of_open_head(job.head, job.motion, options.fps)
     else:
         pairs = find_pairs(load_head_file(None), job.head, options.match)
         track, report = fit_arkit(job.flame, job.motion, pairs, options.fps, options.fit)
@@ -91,7 +91,7 @@ def _usd(path: Path, job: ExportJob) -> None:
 
 
 def _npz(path: Path, job: ExportJob) -> None:
-    tables.write_own(path, job.original, job.head)
+    tables.write_coefficients(path, job.original, job.head)
 
 
 def _vhap(path: Path, job: ExportJob) -> None:

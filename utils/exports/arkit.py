@@ -60,7 +60,7 @@ def has_arkit_expressions(head: HeadFile) -> bool:
     return head.exp_names is not None and set(head.exp_names) == set(BLEND_SHAPES) - {"jawOpen", "tongueOut"}
 
 
-def read_off(head: HeadFile, motion: Motion, fps: float = FPS) -> ArkitTrack:
+def arkit_of_open_head(head: HeadFile, motion: Motion, fps: float = FPS) -> ArkitTrack:
     """ARKit values of a motion of the open head. Weights are clipped to 0..1, ARKit's range; tongueOut is 0.
 
     Raises:

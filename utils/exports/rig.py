@@ -19,13 +19,13 @@ from utils.heads.joints import JAW, JOINTS, NECK, PARENTS, ROOT_JOINT
 from utils.motion_file import Motion
 from utils.timebase import FPS
 
-JAW_FEATURES = slice(9, 18)  # of the 36 pose features: R_jaw - I, row-major
+JAW_ENTRIES = slice(9, 18)  # of the 36 pose features: R_jaw - I, row-major
 TINY = 1e-7  # metres (or radians) below which something does not move
 MAX_FPS = 240.0
 
 
 @dataclass(frozen=True)
-class Target:
+class MorphTarget:
     """A morph target."""
 
     name: str
@@ -40,7 +40,7 @@ class Rig:
     rest: np.ndarray  # (V, 3) float32, the head's neutral face
     joints: np.ndarray  # (5, 3) float32, positions at rest
     weights: np.ndarray  # (V, 5) float32, rows sum to 1
-    targets: list[Target]
+    targets: list[MorphTarget]
     rotations: np.ndarray  # (T, 5, 4) float32, quaternions x y z w, relative to the parent, without sign jumps
     translations: np.ndarray  # (T, 5, 3) float32, relative to the parent
     fps: float
@@ -66,11 +66,10 @@ class Rig:
 
 
 def make_rig(head: HeadFile, motion: Motion, fps: float = FPS) -> Rig:
-    """The rig of one head shape, animated by a motion (raw coefficients with a shape) at `fps` frames a second."""
-    shape = np.zeros(head.shapedirs.shape[-1])
-    if motion.shape is not None:
-        n = min(len(shape), len(motion.shape))
-        shape[:n] = motion.shape[:n]
+    """The rig of one head shape, animated by a motion (raw coefficients) at `fps` frames a second."""
+    shape, known = np.zeros(head.shapedirs.shape[-1]), motion.shape_or_average
+    n = min(len(shape), len(known))
+    shape[:n] = known[:n]
     rest = head.v_template + head.shapedirs.astype(np.float64) @ shape
     regressor = head.j_regressor.astype(np.float64)
     joint_steps = np.einsum("jv,vxk->jxk", regressor, head.expdirs)
@@ -94,21 +93,21 @@ def expression_names(head: HeadFile) -> list[str]:
     return list(head.exp_names or (f"exp_{k:02d}" for k in range(head.expdirs.shape[-1])))
 
 
-def _expressions(head: HeadFile, motion: Motion) -> list[Target]:
+def _expressions(head: HeadFile, motion: Motion) -> list[MorphTarget]:
     names = expression_names(head)
     return [
-        Target(name, np.ascontiguousarray(head.expdirs[:, :, k]), np.ascontiguousarray(motion.exp[:, k]))
+        MorphTarget(name, np.ascontiguousarray(head.expdirs[:, :, k]), np.ascontiguousarray(motion.exp[:, k]))
         for k, name in enumerate(names)
     ]
 
 
-def _correctives(head: HeadFile, change: np.ndarray) -> list[Target]:
+def _correctives(head: HeadFile, change: np.ndarray) -> list[MorphTarget]:
     """Morph targets for the jaw's pose correctives; change = R_jaw - I (T, 3, 3).
 
     A jaw that turns about x only (all motion of this project) needs two: entries (1, 1) and (2, 2) are both cos - 1,
     (2, 1) is sin and (1, 2) is -sin. Any other rotation gets one per entry.
     """
-    directions = head.posedirs[:, :, JAW_FEATURES].reshape(-1, 3, 3, 3).astype(np.float64)  # vertex, xyz, row, column
+    directions = head.posedirs[:, :, JAW_ENTRIES].reshape(-1, 3, 3, 3).astype(np.float64)  # vertex, xyz, row, column
     if np.abs(change[:, 0]).max(initial=0) < TINY and np.abs(change[:, :, 0]).max(initial=0) < TINY:
         parts = [
             ("jawCorrectiveSin", directions[..., 2, 1] - directions[..., 1, 2], change[:, 2, 1]),
@@ -118,7 +117,7 @@ def _correctives(head: HeadFile, change: np.ndarray) -> list[Target]:
         entries = [(row, column) for row in range(3) for column in range(3)]
         parts = [(f"jawCorrective{r}{c}", directions[..., r, c], change[:, r, c]) for r, c in entries]
     return [
-        Target(name, offsets.astype(np.float32), weights.astype(np.float32))
+        MorphTarget(name, offsets.astype(np.float32), weights.astype(np.float32))
         for name, offsets, weights in parts
         if np.abs(offsets).max(initial=0) > TINY
     ]

@@ -16,7 +16,7 @@ from utils.motion_file import OPEN_HEAD, Motion
 VHAP_SHAPE, VHAP_EXPRESSION, SMPLX_EXPRESSION = 300, 100, 50
 
 
-def write_own(path: str | Path, motion: Motion, head: HeadFile) -> None:
+def write_coefficients(path: str | Path, motion: Motion, head: HeadFile) -> None:
     """This project's own layout (`Motion.save`), which `extract_style.py` reads; always at 25 fps, its only rate.
 
     Raises:

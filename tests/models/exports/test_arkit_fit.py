@@ -10,7 +10,7 @@ from models.exports.arkit_pairs import find_pairs, similarity
 from models.heads.flame import Flame
 from tests.support.flame_like_head import SCALE, flame_like, in_its_terms
 from utils.errors import UserError
-from utils.exports.arkit import read_off
+from utils.exports.arkit import arkit_of_open_head
 from utils.heads.head_file import load_head_file
 from utils.motion_file import Motion, load_motion, load_shape
 from utils.runs.run_dir import ROOT
@@ -24,7 +24,7 @@ def motion() -> Motion:
 
 @pytest.fixture(scope="module")
 def truth(motion):
-    return read_off(load_head_file(None), motion)
+    return arkit_of_open_head(load_head_file(None), motion)
 
 
 def test_known_weights_are_found(motion, truth):

@@ -14,9 +14,9 @@ from utils.errors import UserError
 from utils.exports.arkit import (
     BLEND_SHAPES,
     ArkitTrack,
+    arkit_of_open_head,
     gaze_angles,
     has_arkit_expressions,
-    read_off,
     yaw_pitch_roll,
 )
 from utils.exports.livelink import read_livelink, timecode, write_livelink
@@ -54,7 +54,7 @@ def posed(rotvec: tuple[float, float, float]) -> Motion:
 
 
 def test_columns_are_the_apps(tmp_path, flame, motion):
-    write_livelink(tmp_path / "a.csv", read_off(flame.head, motion))
+    write_livelink(tmp_path / "a.csv", arkit_of_open_head(flame.head, motion))
     with (tmp_path / "a.csv").open(newline="") as file:
         rows = list(csv.reader(file))
     assert ",".join(rows[0]) == APP_HEADER
@@ -68,7 +68,7 @@ def test_columns_are_the_apps(tmp_path, flame, motion):
 
 def test_timecodes_divide_by_60(tmp_path, flame, motion):
     """Unreal's importer: seconds + the last field / 60."""
-    write_livelink(tmp_path / "a.csv", read_off(flame.head, motion))
+    write_livelink(tmp_path / "a.csv", arkit_of_open_head(flame.head, motion))
     codes = [line.split(",")[0] for line in (tmp_path / "a.csv").read_text().splitlines()[1:]]
     assert all(re.fullmatch(r"\d\d:\d\d:\d\d:\d\d\.\d{3}", code) for code in codes)
     parts = np.array([[float(x) for x in code.split(":")] for code in codes])
@@ -80,7 +80,7 @@ def test_timecodes_divide_by_60(tmp_path, flame, motion):
 
 
 def test_values_come_from_the_axes(flame, motion):
-    track = read_off(flame.head, motion)
+    track = arkit_of_open_head(flame.head, motion)
     for name in ("mouthSmileLeft", "browInnerUp", "eyeBlinkRight", "mouthClose"):
         expected = np.clip(motion.exp[:, flame.head.exp_names.index(name)], 0, 1)
         np.testing.assert_array_equal(track.column(name), expected)
@@ -97,7 +97,7 @@ def test_values_come_from_the_axes(flame, motion):
     ],
 )
 def test_head_signs(flame, column, rotvec, axis, sign):
-    track = read_off(flame.head, posed(rotvec))
+    track = arkit_of_open_head(flame.head, posed(rotvec))
     assert track.column(column)[0] == pytest.approx(0.2, abs=1e-6)
     assert np.count_nonzero(np.abs(track.angles[0, :3]) > 1e-6) == 1
     with torch.no_grad():
@@ -125,14 +125,14 @@ def test_eyes_turn_where_their_names_say(flame):
     assert gaze_angles(head, "eyeLookUpRight", "right_eyeball")[1] < -0.1
     exp = np.zeros((1, 50), np.float32)
     exp[0, head.exp_names.index("eyeLookOutLeft")] = 0.5
-    track = read_off(head, Motion(exp, np.zeros((1, 6), np.float32)))
+    track = arkit_of_open_head(head, Motion(exp, np.zeros((1, 6), np.float32)))
     expected = 0.5 * gaze_angles(head, "eyeLookOutLeft", "left_eyeball")[0]
     assert track.column("leftEyeYaw")[0] == pytest.approx(expected, abs=1e-6)
     assert track.column("rightEyeYaw")[0] == 0
 
 
 def test_reading_back(tmp_path, flame, motion):
-    track = read_off(flame.head, motion)
+    track = arkit_of_open_head(flame.head, motion)
     write_livelink(tmp_path / "a.csv", track)
     back = read_livelink(tmp_path / "a.csv")
     np.testing.assert_allclose(back.weights, track.weights, atol=1e-6)
@@ -157,5 +157,5 @@ def test_other_heads_must_be_fitted(flame, motion):
     assert has_arkit_expressions(flame.head)
     assert not has_arkit_expressions(other)
     with pytest.raises(UserError, match="fitted"):
-        read_off(other, motion)
+        arkit_of_open_head(other, motion)
     assert len(BLEND_SHAPES) == len(set(BLEND_SHAPES)) == 52

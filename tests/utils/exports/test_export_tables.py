@@ -23,7 +23,7 @@ def motion() -> Motion:
 
 def test_own_layout_reads_back(tmp_path, motion):
     head = load_head_file(None)
-    tables.write_own(tmp_path / "a.npz", motion, head)
+    tables.write_coefficients(tmp_path / "a.npz", motion, head)
     back = load_motion(tmp_path / "a.npz")
     for key in ("exp", "pose", "shape"):
         np.testing.assert_array_equal(getattr(back, key), getattr(motion, key))
