@@ -97,7 +97,7 @@ class Flag:
         shown = self.default
         if isinstance(shown, Path) and shown.is_relative_to(ROOT):
             shown = shown.relative_to(ROOT)
-        return f"{text} ({'required' if self.required else f'default: {shown}'})".strip()
+        return f"{text.removesuffix('.')} ({'required' if self.required else f'default: {shown}'})."
 
     def convert(self, text: str) -> Any:
         """A word of the command line.

@@ -57,7 +57,7 @@ def test_the_whole_benchmark(tmp_path, capsys):
         assert row["real_time"] == pytest.approx(4 * row["samples"] / row["seconds"])
         assert row["error"] < {"plain": 1e-12, "cached": 1e-5, "cached bf16": 0.1}[row["mode"]]
         assert row["kernels_per_step"] is None
-    assert content["matrix_gflops"]["float32"] > 1
+    assert content["matrix_gflops"]["fp32"] > 1
 
 
 def test_a_mode_that_fails_leaves_the_others(monkeypatch, capsys, caplog):
