@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from models.app.bundled import INPUT, OUTPUT
 from models.app.head_film import HeadFilm
 from models.app.sampling_flags import FEW_STEPS, own_sampling
 from models.app.style_files import encoder_of, style_from_file
@@ -26,11 +27,11 @@ from utils.media.audio import load_audio
 from utils.media.video import check_video_path
 from utils.rendering.looks import dress
 from utils.rendering.renderer import RenderStyle
-from utils.runs.run_dir import DEFAULT_EXPERIMENT, ROOT, find_checkpoint
+from utils.runs.run_dir import DEFAULT_EXPERIMENT, find_checkpoint
 
 log = logging.getLogger(__name__)
-MOTION = ROOT / "demo" / "input" / "motion" / "large_head_movements.npz"
-SPEECH = ROOT / "demo" / "input" / "audio" / "sphinx_cards_005.flac"
+MOTION = INPUT / "motion" / "large_head_movements.npz"
+SPEECH = INPUT / "audio" / "sphinx_cards_005.flac"
 
 
 def make_parser() -> UserParser:
@@ -38,7 +39,7 @@ def make_parser() -> UserParser:
     add = parser.add_argument
     add("motion", type=Path, nargs="?", default=MOTION, help="whose style is taken (default: a bundled motion)")
     add("speech", type=Path, nargs="?", default=SPEECH, help="who speaks (default: a bundled recording)")
-    add("-o", "--output", type=Path, default=ROOT / "demo/output/my_style.mp4", help="mp4 (default: in demo/output)")
+    add("-o", "--output", type=Path, default=OUTPUT / "my_style.mp4", help="mp4 (default: in demo/output)")
     add("--export", help="also glb,livelink,... beside the video (docs/exports.md)")
     add("--seed", type=int, default=0, help="of the sample (default: 0)")
     add("--steps", type=int, default=FEW_STEPS, help=f"of the sampler (default: {FEW_STEPS})")

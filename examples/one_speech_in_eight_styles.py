@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from models.app.bundled import INPUT, OUTPUT, styles_of
 from models.app.head_film import HeadFilm
 from models.app.sampling_flags import FEW_STEPS, own_sampling
 from models.app.style_files import encoder_of, style_from_file
@@ -28,10 +29,10 @@ from utils.media.video import check_video_path
 from utils.motion_file import load_style
 from utils.rendering.looks import dress
 from utils.rendering.renderer import RenderStyle
-from utils.runs.run_dir import DEFAULT_EXPERIMENT, ROOT, find_checkpoint, style_folder
+from utils.runs.run_dir import DEFAULT_EXPERIMENT, find_checkpoint
 
 log = logging.getLogger(__name__)
-SPEECH = ROOT / "demo" / "input" / "audio" / "sphinx_cards_005.flac"
+SPEECH = INPUT / "audio" / "sphinx_cards_005.flac"
 COLUMNS = 4
 
 
@@ -40,7 +41,7 @@ def make_parser() -> UserParser:
     add = parser.add_argument
     add("speech", type=Path, nargs="?", default=SPEECH, help="default: a bundled recording")
     add("-m", "--motion", type=Path, help="motion whose style is shown in the place of no style")
-    add("-o", "--output", type=Path, default=ROOT / "demo/output/eight_styles.mp4", help="default: in demo/output")
+    add("-o", "--output", type=Path, default=OUTPUT / "eight_styles.mp4", help="default: in demo/output")
     add("--seed", type=int, default=0, help="of all samples (default: 0)")
     add("--steps", type=int, default=FEW_STEPS, help=f"of the sampler (default: {FEW_STEPS})")
     add("--size", type=int, default=320, help="pixels of each picture (default: 320)")
@@ -53,7 +54,7 @@ def styles_of(animator: Animator, motion: Path | None) -> dict[str, np.ndarray |
     Raises:
         UserError: the motion cannot be used.
     """
-    folder = ROOT / "demo" / "input" / "style" / style_folder(animator.model.config.style_enc_ckpt)
+    folder = styles_of(animator.model.config.style_enc_ckpt)
     size = animator.model.config.d_style
     styles = {path.stem.replace("_", " "): load_style(path, size) for path in sorted(folder.glob("*.npy"))}
     if motion is None:
