@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.app.bundled import styles_of
+from models.app.bundled import style_files_of
 from models.app.style_files import read_motion, style_of
 from models.generation.style_extractor import StyleExtractor
 from utils.atomic import atomic_path
@@ -87,7 +87,7 @@ def main(argv: list[str] | None = None) -> None:
                     "little; give --exp_name of an encoder trained on FLAME", flags.coef)  # fmt: skip
     extractor = StyleExtractor.load(checkpoint, flags.coef_stats, pick_device(flags.device))
     style = style_of(extractor, motion, flags.frames())
-    path = styles_of(checkpoint) / flags.output
+    path = style_files_of(checkpoint) / flags.output
     with atomic_path(path) as temporary:
         np.save(temporary, style)
     log.info("wrote %s", path)

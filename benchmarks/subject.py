@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from benchmarks.report import Flags, FlagsT, checked, make_parser
-from models.app.bundled import DEFAULT_SHAPE, INPUT, style_encoder_file, styles_of
+from models.app.bundled import DEFAULT_SHAPE, INPUT, style_encoder_file, style_files_of
 from models.app.sampling_flags import SamplingFlags
 from models.app.sampling_flags import generation_config as sampling_config
 from models.generation.animator import Animator
@@ -62,7 +62,7 @@ class Subject:
         options = self.animator.model.config
         if not options.has_style:
             return None
-        path = styles_of(options.style_enc_ckpt) / f"{name}.npy"
+        path = style_files_of(options.style_enc_ckpt) / f"{name}.npy"
         if path.is_file():
             return load_style(path, options.d_style)
         motion, encoder = INPUT / "motion" / f"{name}.npz", style_encoder_file(options.style_enc_ckpt)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from models.app.bundled import INPUT, OUTPUT, styles_of
+from models.app.bundled import INPUT, OUTPUT, style_files_of
 from models.app.head_film import HeadFilm
 from models.app.sampling_flags import FEW_STEPS, own_sampling
 from models.app.style_files import encoder_of, style_from_file
@@ -54,7 +54,7 @@ def styles_of(animator: Animator, motion: Path | None) -> dict[str, np.ndarray |
     Raises:
         UserError: the motion cannot be used.
     """
-    folder = styles_of(animator.model.config.style_enc_ckpt)
+    folder = style_files_of(animator.model.config.style_enc_ckpt)
     size = animator.model.config.d_style
     styles = {path.stem.replace("_", " "): load_style(path, size) for path in sorted(folder.glob("*.npy"))}
     if motion is None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.app.bundled import DEFAULT_SHAPE, DEFAULT_STYLE, input_folder, styles_of
+from models.app.bundled import DEFAULT_SHAPE, DEFAULT_STYLE, input_folder, style_files_of
 from models.app.head_film import HeadFilm
 from models.app.sampling_flags import FEW_STEPS, own_sampling
 from models.app.style_files import encoder_of, style_from_file
@@ -144,7 +144,7 @@ class Studio:
             log.warning("%s", error)
             extractor = None
         results.mkdir(parents=True, exist_ok=True)
-        return cls(animator, load_flame(None), styles_of(recorded), extractor, results)
+        return cls(animator, load_flame(None), style_files_of(recorded), extractor, results)
 
     def style_names(self) -> list[str]:
         return sorted(path.stem for path in self.styles.glob("*.npy"))

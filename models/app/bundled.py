@@ -16,7 +16,7 @@ def input_folder(kind: str) -> Path:
     return INPUT / kind
 
 
-def styles_of(style_encoder: str | Path) -> Path:
+def style_files_of(style_encoder: str | Path) -> Path:
     """The folder of the style files that a style encoder's checkpoint made."""
     return input_folder("style") / style_folder(style_encoder)
 
