@@ -1,6 +1,7 @@
 """demo.py without its network: frames a second of drawing and encoding; time and memory of the whole program.
 
-    python -m benchmarks.speed.demo [--size 640] [--frames 100] [--repeats 5] [--process] [--json out.json]
+    python -m benchmarks.speed.demo [--size 640] [--frames 100] [--repeats 5] [--renderer pyrender]
+        [--process] [--json out.json]
     python -m benchmarks.speed.demo --minutes 5 10
 
 The open head moves as in demo/input/motion/normal.npz. The fastest of the repeats counts for frames a second, the
@@ -46,6 +47,8 @@ class DemoFlags(Flags):
     """How many are drawn."""
     repeats: int = 5
     """The best of them counts."""
+    renderer: str = "fast"
+    """fast or pyrender."""
     process: bool = False
     """Also time demo.py as a whole."""
     minutes: Sequence[float] = ()
@@ -85,10 +88,10 @@ def moving_head(n_frames: int) -> tuple[np.ndarray, object]:
     return np.concatenate(list(motion_vertices(flame, cut))), flame.head
 
 
-def stages(size: int, n_frames: int, repeats: int) -> list[Stage]:
+def stages(style: RenderStyle, n_frames: int, repeats: int) -> list[Stage]:
     """Drawing alone, encoding alone, both."""
     moving, head = moving_head(n_frames)
-    renderer, n = Renderer(head, RenderStyle(size)), len(moving)
+    renderer, n = Renderer(head, style), len(moving)
     pictures = list(renderer.frames(moving))
     with tempfile.TemporaryDirectory() as folder:
         film = Path(folder) / "film.mp4"
@@ -150,10 +153,10 @@ def main(argv: list[str] | None = None) -> None:
         print(table(rows))
         result = [asdict(row) for row in rows]
     else:
-        found = stages(flags.size, flags.frames, flags.repeats)
+        found = stages(RenderStyle(flags.size, renderer=flags.renderer), flags.frames, flags.repeats)
         print(f"{flags.size}x{flags.size}", table(found), sep="\n")
         rows = {stage.name: {"fps": stage.fps, "cpu_ms": stage.cpu_ms} for stage in found}
-        result = {"size": flags.size, **rows}
+        result = {"size": flags.size, "renderer": flags.renderer, **rows}
         if flags.process:
             result["process_s"] = [run_demo()[0] for _ in range(2)]
             print("demo.py: {:.1f} s, again {:.1f} s".format(*result["process_s"]))

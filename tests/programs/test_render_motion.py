@@ -1,5 +1,7 @@
 """render_motion.py: one motion, several side by side, mistakes."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import av
@@ -49,6 +51,24 @@ def test_side_by_side_with_labels_and_sound(tmp_path, motions):
     assert found[0, :12, :12].max() > 120  # a letter on black
     with av.open(str(out)) as file:
         assert file.streams.audio
+
+
+def test_a_process_with_pyrender_ends_quietly(tmp_path, motions):
+    command = [sys.executable, "render_motion.py", motions[0], "-o", str(tmp_path / "a.mp4"), "--size", "32"]
+    done = subprocess.run([*command, "--renderer", "pyrender"], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout == "", done.stdout
+    assert done.stderr.splitlines()[-1] == f"wrote {tmp_path / 'a.mp4'}"
+
+
+def test_pyrender_draws_the_same_film(tmp_path, motions):
+    flags = ["--size", "96", "--look", "skin", "--yaw", "25", "--pitch", "5"]
+    films = []
+    for renderer in ("fast", "pyrender"):
+        out = tmp_path / f"{renderer}.mp4"
+        render_motion.main([*motions, "-o", str(out), "--renderer", renderer, *flags])
+        films.append(frames(out).astype(int))
+    assert films[0].shape == (6, 96, 192, 3) and np.ptp(films[0]) > 200
+    assert np.abs(films[0] - films[1]).max() <= 8  # the encoder's answer to a difference of 1
 
 
 @pytest.mark.parametrize(

@@ -90,11 +90,12 @@ vec3 radiance(int i) {{ return RADIANCE[i]; }}
 
 @functools.cache
 def _framebuffer(size: int, samples: int) -> moderngl.Framebuffer:
-    """Colour and depth of size x size pixels, shared by all drawings of a size; samples 0: one, readable."""
+    """Colour and depth of size x size pixels, shared by all drawings of a size; samples 0: colour alone, readable."""
     context = open_gl()
-    samples = min(samples, context.max_samples)
-    colour = context.renderbuffer((size, size), 4, samples=samples)
-    return context.framebuffer([colour], context.depth_renderbuffer((size, size), samples=samples))
+    possible = min(samples, context.max_samples)
+    colour = context.renderbuffer((size, size), 4, samples=possible)
+    depth = context.depth_renderbuffer((size, size), samples=possible) if samples else None
+    return context.framebuffer([colour], depth)
 
 
 def _texture(context: moderngl.Context, image: np.ndarray) -> moderngl.Texture:

@@ -72,6 +72,8 @@ def open_pyrender() -> pyrender.OffscreenRenderer:
         raise UserError(f"--renderer pyrender: {reason}") from error
     except Exception as error:  # whatever a driver throws
         raise UserError(f"--renderer pyrender: no OpenGL ({error!r}); {APT}, {INSTEAD}") from error
+    # What __del__ calls when the process ends and PyOpenGL is dismantled already:
+    offscreen.delete = offscreen._renderer.delete = offscreen._platform.delete_context = lambda: None
     offscreen._renderer._program_cache = ShaderProgramCache(shader_dir=_shader_folder().name)
     return offscreen
 
