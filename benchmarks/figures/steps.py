@@ -16,15 +16,18 @@ import math
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.report import text_table, write_json
 from models.diffusion.solvers import SAMPLERS
-from utils.atomic import atomic_path
 from utils.config import UserParser
 from utils.errors import UserError, cli
-from utils.reports.svg_plot import MUTED, Axes, Line, line_plot
+from utils.reports.plots import BLUE, GREEN, INK, ORANGE, legend, log_x, new_figure, set_titles, write_svg
 from utils.runs.run_dir import ROOT
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +37,7 @@ METRICS = (
     "style_top1",
 )  # fmt: skip
 REFERENCE = "reference"
-COLOURS = {"ddim": "#c0392b", "dpmpp_2m": "#2062a8", "ddpm": "#3a8f4d"}
+LOOKS = {"ddim": (ORANGE, "s"), "dpmpp_2m": (BLUE, "o"), "ddpm": (GREEN, "^")}  # colour, mark
 PANEL = (400, 210)  # pixels
 COLUMNS = 3
 
@@ -85,36 +88,39 @@ def outside(point: Point, reference: Point) -> list[str]:
     ]  # fmt: skip
 
 
-def panel(metric: str, points: dict[str, Point]) -> str | None:
-    """The plot of one metric; None if no point has it."""
-    lines = []
-    for sampler, colour in COLOURS.items():
-        found = [(int(name.split()[1]), p[metric]["mean"]) for name, p in points.items()
-                 if name.split()[0] == sampler and metric in p]  # fmt: skip
+def curve(sampler: str, metric: str, points: dict[str, Point]) -> list[tuple[int, float]]:
+    """(steps, mean) of a solver, by steps."""
+    named = {tuple(name.split()): p[metric]["mean"] for name, p in points.items() if metric in p and name != REFERENCE}
+    return sorted((int(steps), mean) for (own, steps), mean in named.items() if own == sampler)
+
+
+def draw_panel(axes: Axes, metric: str, points: dict[str, Point]) -> None:
+    """The solvers' curves, and dashed lines at the reference's mean and one standard deviation on either side."""
+    for sampler, (colour, mark) in LOOKS.items():
+        found = curve(sampler, metric, points)
         if found:
-            lines.append(Line(*zip(*sorted(found)), colour, sampler))
-    if not lines:
-        return None
-    ends = [min(min(line.x) for line in lines), max(max(line.x) for line in lines)]
+            axes.plot(*zip(*found), color=colour, marker=mark, markersize=3.5, linewidth=1.2, label=sampler)
     reference = points.get(REFERENCE, {}).get(metric)
     if reference is not None:
         spread = reference["std"] if reference["std"] and math.isfinite(reference["std"]) else 0.0
-        for shift, width in ((0.0, 1.4), (spread, 0.6), (-spread, 0.6)):
-            lines.append(Line(ends, [reference["mean"] + shift] * 2, MUTED, width=width, dash="5 4"))
-    return line_plot(lines, Axes(x_title="steps", title=metric, width=PANEL[0], height=PANEL[1], log_x=True))
+        for shift, width in ((0.0, 1.0), (spread, 0.5), (-spread, 0.5)):
+            axes.axhline(reference["mean"] + shift, color=INK, linewidth=width, linestyle=(0, (4, 3)), alpha=0.7)
+    log_x(axes)
+    set_titles(axes, metric, "steps")
 
 
-def picture(points: dict[str, Point]) -> str:
-    """All metrics as one SVG."""
-    panels = [drawn for metric in METRICS if (drawn := panel(metric, points)) is not None]
-    rows = -(-len(panels) // COLUMNS)
-    size = f'width="{COLUMNS * PANEL[0]}" height="{rows * PANEL[1]}"'
-    placed = [
-        drawn.replace("<svg ", f'<svg x="{PANEL[0] * (i % COLUMNS)}" y="{PANEL[1] * (i // COLUMNS)}" ', 1)
-        for i, drawn in enumerate(panels)
-    ]
-    background = '<rect width="100%" height="100%" fill="white"/>'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{background}{"".join(placed)}</svg>\n'
+def picture(points: dict[str, Point]) -> Figure:
+    """All metrics that a solver has, a panel each; the first one names the solvers."""
+    metrics = [metric for metric in METRICS if any(curve(sampler, metric, points) for sampler in LOOKS)]
+    rows = max(1, -(-len(metrics) // COLUMNS))
+    figure = new_figure(COLUMNS * PANEL[0], rows * PANEL[1], rows, COLUMNS)
+    for axes, metric in zip(figure.axes, metrics):
+        draw_panel(axes, metric, points)
+    for axes in figure.axes[len(metrics) :]:
+        axes.remove()
+    if metrics:
+        legend(figure.axes[0])
+    return figure
 
 
 def table(points: dict[str, Point]) -> str:
@@ -135,7 +141,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = UserParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data_root", type=Path, required=True, help="data set, as for evaluate.py")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for everything that is made")
-    parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=list(COLOURS), help="(default: all)")
+    parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=list(LOOKS), help="(default: all)")
     parser.add_argument("--steps", nargs="+", type=int, default=[3, 5, 8, 10, 15, 25, 50], help="(default: 3 to 50)")
     parser.add_argument("--no_reference", action="store_true", help="leave out DDPM with all steps, which takes long")
     args = parser.parse_args(argv[:split])
@@ -145,8 +151,7 @@ def main(argv: list[str] | None = None) -> None:
     print(table(points))
     settings = next(iter(found.values()))["settings"]
     write_json(args.output / "steps.json", {"scored": settings["scored"], "data": settings["data"], "points": points})
-    with atomic_path(args.output / "steps.svg") as path:
-        path.write_text(picture(points))
+    write_svg(args.output / "steps.svg", picture(points))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,39 +15,39 @@ from models.metrics.head import AXES
 from models.metrics.style import principal_plane
 from models.metrics.suite import LVE_TARGET, MODEL, TRUTH, Example, Suite, lve_ratio
 from utils.errors import UserError
-from utils.reports import html_page as html
-from utils.reports.svg_plot import Axes, Line, Points, line_plot, scatter_plot
+from utils.reports.html_page import png_address, render
+from utils.reports.plots import BLUE, INK, legend, new_figure, set_titles, to_svg
 from utils.speech import BILABIALS
 from utils.timebase import FPS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 log = logging.getLogger(__name__)
 SHOWN_SECONDS, SAMPLES_SHOWN = 10, 3
 FRAMES, FRAME_SIZE = 7, 200
-TRUE_COLOUR, MODEL_COLOUR = "#222222", "#0b69c7"
+WIDTH = 920  # pixels of a plot
 
 
 def build_page(suite: Suite, settings: dict[str, Any], table: list[list[str]], pictures: bool) -> str:
     """The page; `table` is metric by method with a heading row."""
-    data = settings["data"]
-    parts = [
-        html.heading(f"Evaluation of {settings['scored']}", 1),
-        html.paragraph(
-            f"{data['clips']} of {data['of']} clips, {data['speakers']} speakers, {data['minutes']} minutes of "
-            f"{data['data_root']} ({data['split']}). Mean +- standard deviation over samples of the value over clips."
-        ),
-        html.table(table, marks(suite, table)),
-        html.paragraph("Green and red: within and outside of the target of the models shipped here.", note=True),
-        *curves(suite),
-        *(frames(suite) if pictures else []),
-        *style_map(suite),
-        html.heading("Clips"),
-        html.details("Main figures of every clip", html.table(clip_rows(suite))),
-        html.heading("Formulas"),
-        html.table(formula_rows(suite), words=True),
-        html.heading("Settings"),
-        html.table(setting_rows(settings), words=True),
-    ]
-    return html.page(f"Evaluation of {settings['scored']}", parts)
+    drawn, not_drawn = frames(suite) if pictures else ([], "")
+    return render(
+        "evaluation.html",
+        title=f"Evaluation of {settings['scored']}",
+        data=settings["data"],
+        results=table,
+        marks=marks(suite, table),
+        curves=[{"name": example.clip.name, "svg": curves(example)} for example in suite.examples],
+        seconds=SHOWN_SECONDS,
+        samples=SAMPLES_SHOWN,
+        frames=drawn,
+        not_drawn=not_drawn,
+        styles=style_map(suite),
+        clips=clip_rows(suite),
+        formulas=formula_rows(suite),
+        settings=setting_rows(settings),
+    )
 
 
 def marks(suite: Suite, table: list[list[str]]) -> dict[tuple[int, int], str]:
@@ -65,59 +65,51 @@ def marks(suite: Suite, table: list[list[str]]) -> dict[tuple[int, int], str]:
     return found
 
 
-def curves(suite: Suite) -> list[str]:
-    """Mouth opening and head rotation of the example clips."""
-    if not suite.examples:
-        return []
-    intro = f"The first {SHOWN_SECONDS} s; up to {SAMPLES_SHOWN} samples."
-    parts = [html.heading("Mouth opening and head rotation"), html.paragraph(intro, note=True)]
-    for example in suite.examples:
-        parts.append(html.heading(example.clip.name, 3))
-        parts.append(opening_plot(example))
-        if example.motion.pose[..., :3].any():
-            parts += [rotation_plot(example, axis) for axis in range(3)]
-    return parts
+def curves(example: Example) -> str:
+    """Mouth opening over time and, if the model moves the head, its rotation below: truth dashed, samples in blue."""
+    clip, motion = example.clip, example.motion
+    turns = range(3) if motion.pose[..., :3].any() else ()
+    tracks = {"mouth opening, mm": (example.true_opening_mm, example.opening_mm)}
+    for i in turns:
+        samples = motion.pose[..., i].numpy()
+        tracks[f"head {AXES[i]}, degrees"] = np.degrees(clip.truth.pose[:, i]), np.degrees(samples)
+    figure = new_figure(WIDTH, 90 + 130 * len(tracks), rows=len(tracks))
+    for axes, (what, (truth, samples)) in zip(figure.axes, tracks.items()):
+        n = min(SHOWN_SECONDS * FPS, samples.shape[1])
+        _plot_tracks(axes, truth[:n], samples[:SAMPLES_SHOWN, :n])
+        set_titles(axes, what, "s" if axes is figure.axes[-1] else "")
+    top, end = figure.axes[0], n / FPS
+    closures = [(p.start + p.end) / 2 for p in clip.phones or () if p.name in BILABIALS and p.end < end]
+    if closures:
+        bottom = np.zeros(len(closures))
+        top.plot(closures, bottom, "|", color=INK, label="p, b, m", transform=top.get_xaxis_transform(), clip_on=False)
+    legend(top)
+    return to_svg(figure)
 
 
-def opening_plot(example: Example) -> str:
-    n = min(SHOWN_SECONDS * FPS, example.opening_mm.shape[1])
-    marks = [(p.start + p.end) / 2 for p in example.clip.phones or () if p.name in BILABIALS and p.end < n / FPS]
-    axes = Axes("s", "mouth opening, mm", marks=marks, marks_label="p, b, m" if marks else "")
-    return line_plot(_curves(example.true_opening_mm[:n], example.opening_mm[:SAMPLES_SHOWN, :n]), axes)
-
-
-def rotation_plot(example: Example, axis: int) -> str:
-    n = min(SHOWN_SECONDS * FPS, example.motion.n_frames)
-    truth = np.degrees(example.clip.truth.pose[:n, axis])
-    samples = np.degrees(example.motion.pose[:SAMPLES_SHOWN, :n, axis].numpy())
-    return line_plot(_curves(truth, samples), Axes("s", f"head {AXES[axis]}, degrees", height=150))
-
-
-def _curves(truth: np.ndarray, samples: np.ndarray) -> list[Line]:
+def _plot_tracks(axes: Axes, truth: np.ndarray, samples: np.ndarray) -> None:
+    """truth (T,), samples (S, T') at 25 fps."""
     time = (np.arange(len(truth)) + 0.5) / FPS
-    lines = [
-        Line(time[: len(track)], track, MODEL_COLOUR, "" if i else "model", 1.4, 0.9 if i == 0 else 0.4)
-        for i, track in enumerate(samples)
-    ]
-    return [Line(time, truth, TRUE_COLOUR, "truth", 1.4, 1.0, "5 3"), *lines]
+    for i, track in enumerate(samples):
+        label, alpha = ("", 0.4) if i else ("model", 0.95)
+        axes.plot(time[: len(track)], track, color=BLUE, label=label, linewidth=1.1, alpha=alpha)
+    axes.plot(time, truth, color=INK, label="truth", linewidth=1.0, linestyle=(0, (4, 2)), alpha=0.8)
 
 
-def frames(suite: Suite) -> list[str]:
-    """Truth and first sample side by side, at the same instants; a note where nothing can be drawn."""
-    if not suite.examples:
-        return []
-    parts = [html.heading("Frames: truth above, first sample below")]
+def frames(suite: Suite) -> tuple[list[dict[str, str]], str]:
+    """Truth and first sample of every example at the same instants; and why nothing can be drawn, if so."""
+    drawn = []
     try:
         for example in suite.examples:
             n = min(SHOWN_SECONDS * FPS, example.motion.n_frames)
             instants = np.linspace(n * 0.1, n - 1, FRAMES).astype(int)
-            grid = draw(suite.measure.flame, example, instants)
-            words = ", ".join(f"{i / FPS:.1f}" for i in instants)
-            parts += [html.heading(f"{example.clip.name}, at {words} s", 3), html.picture(grid, "truth and prediction")]
+            address = png_address(draw(suite.measure.flame, example, instants))
+            times = ", ".join(f"{i / FPS:.1f}" for i in instants)
+            drawn.append({"name": example.clip.name, "times": times, "address": address})
     except (UserError, ImportError) as error:  # no OpenGL, or no renderer installed
         log.warning("no frames in the report: %s", error)
-        parts.append(html.paragraph(f"Not drawn: {error}", note=True))
-    return parts
+        return drawn, str(error)
+    return drawn, ""
 
 
 @torch.no_grad()
@@ -134,29 +126,28 @@ def draw(flame: Flame, example: Example, instants: np.ndarray) -> np.ndarray:
     return np.concatenate(rows)
 
 
-def style_map(suite: Suite) -> list[str]:
+def style_map(suite: Suite) -> str:
     """Main plane of the true styles; each clip's generated style (mean over samples) linked to its true one."""
     if suite.judge is None or len(suite.styles.get(TRUTH, {})) < 3:
-        return []
+        return ""
     clips = list(suite.styles[TRUTH])
     truth = np.stack([suite.styles[TRUTH][clip].mean(0) for clip in clips])
     mean, plane = principal_plane(truth)
     drawn = [clip for clip in clips if clip in suite.styles.get(MODEL, {})]
     made = np.array([suite.styles[MODEL][clip].mean(0) for clip in drawn]).reshape(-1, truth.shape[1])
     there, here = (truth - mean) @ plane.T, (made - mean) @ plane.T
-    colours = speaker_colours(clips)
     place = dict(zip(clips, there))
-    links = [(*place[clip], *point) for clip, point in zip(drawn, here)]
-    groups = [
-        Points(there[:, 0], there[:, 1], [colours[c] for c in clips], "circle", "truth", clips),
-        Points(here[:, 0], here[:, 1], [colours[c] for c in drawn], "cross", "model", drawn),
-    ]
-    note = (
-        "Style vectors of whole clips in the plane of the truth's two largest variances; one colour per speaker; lines "
-    )
-    note += "join what was generated for a clip with the clip's own style. Rest the pointer on a mark for its name."
-    axes = Axes("first direction", "second direction", width=720, height=520)
-    return [html.heading("Styles"), scatter_plot(groups, axes, links), html.paragraph(note, note=True)]
+    figure = new_figure(720, 520)
+    (axes,) = figure.axes
+    for clip, point in zip(drawn, here):
+        axes.plot(*zip(place[clip], point), color=INK, alpha=0.25, linewidth=0.6, zorder=1)
+    colours = speaker_colours(clips)
+    axes.scatter(*there.T, s=32, c=[colours[c] for c in clips], label="truth", gid="truth")
+    axes.scatter(*here.T, s=32, c=[colours[c] for c in drawn], marker="x", label="model", gid="model")
+    set_titles(axes, "", "first direction", "second direction")
+    axes.margins(0.05)
+    legend(axes)
+    return to_svg(figure, {"truth": clips, "model": drawn})
 
 
 def speaker_colours(clips: list[str]) -> dict[str, str]:
@@ -165,7 +156,7 @@ def speaker_colours(clips: list[str]) -> dict[str, str]:
     hues = {name: (i * 0.381966) % 1 for i, name in enumerate(speakers)}
 
     def colour(hue: float) -> str:
-        return "#" + "".join(f"{round(255 * x):02x}" for x in colorsys.hls_to_rgb(hue, 0.42, 0.75))
+        return "#" + "".join(f"{round(255 * x):02x}" for x in colorsys.hls_to_rgb(hue, 0.5, 0.6))
 
     return {clip: colour(hues[clip.rpartition("/")[0]]) for clip in clips}
 

@@ -14,11 +14,11 @@ from datasets.inspection import NAMES, ClipFacts, Summary
 from datasets.splits import group_by_person
 from utils.atomic import atomic_path
 from utils.coefs import DIMS
-from utils.reports import html_page as html
-from utils.reports.svg_plot import Axes, Line, line_plot
+from utils.reports.html_page import png_address, render
+from utils.reports.plots import BLUE, INK, legend, new_figure, set_titles, to_svg, whole_x
 from utils.timebase import FPS
 
-_BLUE, _RED, _GREY = "#2b6cb0", "#c0392b", "#999999"
+_SIZE = (920, 220)  # pixels of a plot
 _SHOWN = 40  # entries of a finding on the page; the JSON has all
 
 
@@ -48,14 +48,17 @@ def write_page(
     sheet: np.ndarray | None,
 ) -> None:
     """One self-contained page."""
-    parts = [html.heading(f"Data set {name}", 1), html.table(_overview(summary, lists))]
-    parts += [html.heading("Findings"), *_findings(summary)]
-    parts += [html.heading("Clips"), length_plot(facts), level_plot(facts)]
-    parts += [html.heading("Coefficients"), *(range_plot(summary, key) for key in DIMS)]
-    if sheet is not None:
-        parts += [html.heading("Random clips"), html.picture(sheet, "frames of random clips")]
+    text = render(
+        "inspection.html",
+        title=f"Data set {name}",
+        overview=_overview(summary, lists),
+        findings=_findings(summary),
+        clip_plots=[*length_plots(facts), level_plot(facts)],
+        ranges=[range_plot(summary, key) for key in DIMS],
+        sheet="" if sheet is None else png_address(sheet),
+    )
     with atomic_path(path) as temporary:
-        temporary.write_text(html.page(f"Data set {name}", parts), encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _overview(summary: Summary, lists: dict[str, Any]) -> list[tuple[str, str]]:
@@ -72,12 +75,13 @@ def _overview(summary: Summary, lists: dict[str, Any]) -> list[tuple[str, str]]:
         ("clips too short for training", str(summary.too_short)),
     ]
     for key, value in lists.items():
-        text = f"{value['clips']} clips, {value['speakers']} speakers" if isinstance(value, dict) else str(value)
-        rows.append((key, text))
+        if isinstance(value, dict):
+            value = f"{value['clips']} clips, {value['speakers']} speakers"
+        rows.append((key, ", ".join(value) if isinstance(value, list) else str(value)))
     return rows
 
 
-def _findings(summary: Summary) -> list[str]:
+def _findings(summary: Summary) -> list[dict[str, Any]]:
     kinds = {
         "cannot be read": summary.broken,
         "silent": summary.silent,
@@ -89,35 +93,38 @@ def _findings(summary: Summary) -> list[str]:
         "same audio": [", ".join(group) for group in summary.same_audio],
         "outliers": summary.outliers,
     }
-    parts = []
+    findings = []
     for name, found in kinds.items():
-        if not found:
-            parts.append(html.paragraph(f"{name}: none"))
-            continue
         items = found.items() if isinstance(found, dict) else [(text, "") for text in found]
         rows = [("clip", ""), *((str(a), str(b)) for a, b in list(items)[:_SHOWN])]
-        more = f" (the first {_SHOWN})" if len(found) > _SHOWN else ""
-        parts.append(html.details(f"{name}: {len(found)}{more}", html.table(rows, words=True)))
-    return parts
+        findings.append({"name": name, "count": len(found), "rows": rows})
+    return findings
 
 
-def length_plot(facts: Sequence[ClipFacts]) -> str:
+def length_plots(facts: Sequence[ClipFacts]) -> list[str]:
     """Clip lengths, longest first, and speakers' minutes."""
-    whole = [f for f in facts if not f.problem]
-    seconds = sorted((f.n_frames / FPS for f in whole), reverse=True)
-    lengths = {f.clip: f.n_frames for f in whole}
-    minutes = sorted(
-        (sum(lengths[c] for c in own) / FPS / 60 for own in group_by_person(lengths).values()), reverse=True
-    )
-    return line_plot([Line(range(1, len(seconds) + 1), seconds, _BLUE)], Axes("clip, longest first", "seconds")) + (
-        line_plot([Line(range(1, len(minutes) + 1), minutes, _BLUE)], Axes("speaker, most first", "minutes"))
-    )
+    lengths = {f.clip: f.n_frames for f in facts if not f.problem}
+    seconds = [n / FPS for n in lengths.values()]
+    minutes = [sum(lengths[c] for c in own) / FPS / 60 for own in group_by_person(lengths).values()]
+    return [
+        _sorted_plot(sorted(seconds, reverse=True), "length of the clips, seconds", "clip, longest first"),
+        _sorted_plot(sorted(minutes, reverse=True), "length of the speakers' clips, minutes", "speaker, most first"),
+    ]
 
 
 def level_plot(facts: Sequence[ClipFacts]) -> str:
     """Loudness of the clips' audio."""
     levels = [20 * math.log10(max(f.level, 1e-6)) for f in facts if not f.problem and math.isfinite(f.level)]
-    return line_plot([Line(range(1, len(levels) + 1), sorted(levels), _BLUE)], Axes("clip, quietest first", "dB (rms)"))
+    return _sorted_plot(sorted(levels), "level of the audio, dB (rms)", "clip, quietest first")
+
+
+def _sorted_plot(values: Sequence[float], title: str, x_title: str) -> str:
+    figure = new_figure(*_SIZE)
+    (axes,) = figure.axes
+    axes.plot(range(1, len(values) + 1), values, ".-", color=BLUE, linewidth=0.7, markersize=5)
+    whole_x(axes)
+    set_titles(axes, title, x_title)
+    return to_svg(figure)
 
 
 def range_plot(summary: Summary, key: str) -> str:
@@ -126,12 +133,15 @@ def range_plot(summary: Summary, key: str) -> str:
         summary.coefficients[name] for name in NAMES if name.startswith(f"{key}[") and name in summary.coefficients
     ]
     x = range(len(found))
-    mean, std = (np.array([c[k] for c in found]) for k in ("mean", "std"))
-    lines = [
-        Line(x, [c["min"] for c in found], _RED, "least, greatest"),
-        Line(x, [c["max"] for c in found], _RED),
-        Line(x, mean - std, _GREY, "mean and deviation", dash="3 2"),
-        Line(x, mean + std, _GREY, dash="3 2"),
-        Line(x, mean, _BLUE, "mean"),
-    ]
-    return line_plot(lines, Axes(f"{key} coefficient", "value"))
+    low, high, mean, std = (np.array([c[k] for c in found]) for k in ("min", "max", "mean", "std"))
+    figure = new_figure(*_SIZE)
+    (axes,) = figure.axes
+    axes.fill_between(x, low, high, color=BLUE, alpha=0.2, step="mid", linewidth=0, label="least to greatest")
+    axes.fill_between(
+        x, mean - std, mean + std, color=BLUE, alpha=0.5, step="mid", linewidth=0, label="standard deviation"
+    )
+    axes.plot(x, mean, color=INK, linewidth=1.1, drawstyle="steps-mid", label="mean")
+    whole_x(axes)
+    set_titles(axes, f"{key}, value", "coefficient")
+    legend(axes)
+    return to_svg(figure)

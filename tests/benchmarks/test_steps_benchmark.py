@@ -48,11 +48,18 @@ def test_points_table_and_plot(calls, tmp_path, capsys):
     content = json.loads((tmp_path / "steps.json").read_text())
     assert content["scored"] == "tiny/iter_0000001"
     assert content["points"]["dpmpp_2m 5"]["lve"]["mean"] == 3
+    figure = steps.picture(content["points"])
+    assert [axes.get_title("left") for axes in figure.axes] == ["lve", "jitter", "diversity"]
+    tops = [(round(axes.get_subplotspec().colspan.start), axes.get_subplotspec().rowspan.start) for axes in figure.axes]
+    assert tops == [(0, 0), (1, 0), (2, 0)]
+    axes = figure.axes[0]
+    assert axes.get_xscale() == "log"
+    assert len(axes.lines) == 5  # two solvers, the reference and its spread
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["ddim", "dpmpp_2m"]
+    assert axes.lines[0].get_xydata().tolist() == [[5, 3], [100, 1.1]]
+    assert axes.lines[2].get_ydata() == [content["points"]["reference"]["lve"]["mean"]] * 2
     root = ElementTree.fromstring((tmp_path / "steps.svg").read_text())
-    panels = [child for child in root if child.tag.endswith("svg")]
-    assert [(p.get("x"), p.get("y")) for p in panels] == [("0", "0"), ("400", "0"), ("800", "0")]
-    paths = [p.get("d") for p in panels[0] if p.tag.endswith("path")]
-    assert len(paths) == 5  # two solvers, the reference and its spread
+    assert "lve" in [e.text for e in root.iter() if e.tag.endswith("text")]
 
     steps.main([*arguments, "--", "--limit", "3"])
     assert len(calls) == 5  # nothing is computed twice
@@ -68,6 +75,12 @@ def test_without_reference(calls, tmp_path):
     steps.main(["--data_root", "data", "-o", str(tmp_path), "--samplers", "ddpm", "--steps", "4", "--no_reference"])
     assert calls == [["--sampler", "ddpm", "--steps", "4"]]
     assert (tmp_path / "steps.svg").is_file()
+
+
+def test_metrics_without_points_leave_no_panel():
+    assert steps.picture({}).axes == []
+    figure = steps.picture({"ddim 5": metrics(1.0) | {"ba": metrics(1.0)["lve"]}})
+    assert len(figure.axes) == 4 and [len(axes.lines) for axes in figure.axes] == [1] * 4
 
 
 def test_outside():

@@ -1,4 +1,4 @@
-"""Pages and tables of results.
+"""Pages, figures and tables of results.
 
-To add an element of a page: html_page.py.
+To add a page: a template in templates/ that extends base.html, filled by html_page.render. Figures: plots.py.
 """
