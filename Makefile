@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 export PYTHON
 
-.PHONY: help env env-dev demo web test fuzz lint format clean
+.PHONY: help env env-dev env-lint demo web test fuzz lint types format lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | awk -F': *' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -14,6 +14,10 @@ env:  ## .venv with the packages the programs need
 env-dev:
 	@bash setup/ensure_system.sh --python
 	@bash setup/ensure_env.sh dev
+
+env-lint:
+	@bash setup/ensure_system.sh --only-python
+	@bash setup/ensure_env.sh lint
 
 demo: env  ## a video from the bundled speech with the embedded model
 	$(PY) demo.py
@@ -30,13 +34,19 @@ test: env-dev  ## all tests, in up to four processes
 fuzz: env-dev  ## thousands of damaged and hostile files for every reader, for half a minute
 	$(PY) -m tests.fuzz --seconds 35
 
-lint: env-dev  ## style checks
+lint: env-lint  ## style checks
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
-format: env-dev  ## put the code into the checked style
+types: env-dev  ## pyright (basic) on all but tests and setup
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(PY) -m pyright
+
+format: env-lint  ## put the code into the checked style
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+
+lock:  ## setup/locks from requirements*.txt; needs uv
+	@bash setup/lock.sh
 
 clean:  ## remove .venv, caches and generated videos
 	rm -rf .venv .pytest_cache .ruff_cache demo/output/*

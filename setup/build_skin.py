@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 
-import cv2
 import numpy as np
+from PIL import Image
 
 from setup.open_head.skin_bake import picture, texels
 from setup.open_head.skin_paint import paint
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> None:
     head = load_head_file(None)
     uv, image = build(head, args.size)
     with atomic_path(SKIN_TEXTURE) as path:
-        cv2.imwrite(str(path), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, args.quality])
+        Image.fromarray(image).save(path, quality=args.quality)
     with atomic_path(SKIN_UV) as path, path.open("wb") as file:
         np.savez_compressed(file, uv=uv)
     log.info("%s: %.0f kB", SKIN_TEXTURE, SKIN_TEXTURE.stat().st_size / 1e3)

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# The virtual environment .venv with the pinned packages. A second call ends at once, unless a requirements file changed.
+# The virtual environment .venv with the locked packages. A second call ends at once, unless a lock changed.
 #   setup/ensure_env.sh        what the programs need
-#   setup/ensure_env.sh dev    and what tests and linting need
+#   setup/ensure_env.sh dev    and what tests need
 #   setup/ensure_env.sh web    and what the web demo needs
+#   setup/ensure_env.sh lint   what style checks need, and no more
 #   PYTHON=python3.12 setup/ensure_env.sh    with that interpreter
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -12,9 +13,7 @@ new_enough() { # interpreter
 }
 
 kind=${1:-run}
-files="requirements.txt"
-[ "$kind" = run ] || files="$files requirements-$kind.txt"
-wanted=$(cat $files | cksum)
+wanted=$(cat setup/locks/*.txt | cksum)
 [ -x .venv/bin/python ] && [ "$(cat ".venv/.installed-$kind" 2>/dev/null)" = "$wanted" ] && exit 0
 
 if [ ! -x .venv/bin/python ]; then
@@ -31,12 +30,16 @@ if [ ! -x .venv/bin/python ]; then
     "$python" -m venv .venv || { echo "making .venv failed; try: sudo apt-get install python3-venv" >&2; exit 1; }
 fi
 
-echo "installing $files into .venv (once; a few minutes)"
-.venv/bin/python -m pip install -qq --disable-pip-version-check -r "${files##* }"
-cat requirements.txt | cksum >.venv/.installed-run
+case $kind in
+    lint) echo "installing ruff and pyright into .venv (once; 75 MB)" ;;
+    *) echo "installing the packages of setup/locks into .venv (once; a few minutes; sizes: docs/install.md)" ;;
+esac
+bash setup/install_locked.sh "$kind" .venv/bin/python
+[ "$kind" = lint ] || echo "$wanted" >.venv/.installed-run
+[ "$kind" != dev ] || echo "$wanted" >.venv/.installed-lint
 echo "$wanted" >".venv/.installed-$kind"
 
-if command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1 &&
+if [ "$kind" != lint ] && command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1 &&
     ! .venv/bin/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
     echo "note: this machine has an NVIDIA GPU, but the installed torch cannot use it (CPU build or old driver);" \
         "install a CUDA build of $(grep '^torch==' requirements.txt) into .venv to train on the GPU" >&2

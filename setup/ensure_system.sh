@@ -5,7 +5,7 @@ set -euo pipefail
 
 packages=()
 
-# --python as first argument: also what making .venv needs
+# As first argument, --python: also what making .venv needs; --only-python: no more than that.
 has_library() { # soname
     [[ "$(PATH="$PATH:/sbin:/usr/sbin" ldconfig -p 2>/dev/null)" == *"$1"* ]] || ls /usr/lib/*/"$1"* /usr/lib64/"$1"* /usr/lib/"$1"* >/dev/null 2>&1
 }
@@ -15,15 +15,17 @@ needs() { # soname, Debian package
 }
 
 if [ "$(uname -s)" != Linux ]; then
-    echo "not Linux: rendering needs EGL, OpenGL and their drivers; install them yourself" >&2
+    [ "${1:-}" = --only-python ] || echo "not Linux: rendering needs EGL, OpenGL and their drivers; install them yourself" >&2
     exit 0
 fi
 
-needs libEGL.so.1 libegl1
-needs libGL.so.1 libgl1
-needs libXrender.so.1 libxrender1
+if [ "${1:-}" != --only-python ]; then
+    needs libEGL.so.1 libegl1
+    needs libGL.so.1 libgl1
+    needs libXrender.so.1 libxrender1
+fi
 # Debian splits what makes virtual environments off python3.
-if [ "${1:-}" = --python ] && [ ! -x .venv/bin/python ] && ! "${PYTHON:-python3}" -c 'import ensurepip, venv' >/dev/null 2>&1; then
+if [[ "${1:-}" == *python ]] && [ ! -x .venv/bin/python ] && ! "${PYTHON:-python3}" -c 'import ensurepip, venv' >/dev/null 2>&1; then
     packages+=(python3-venv)
 fi
 

@@ -86,7 +86,7 @@ def _decoder():
     try:
         from pocketsphinx import Decoder
     except ImportError as error:
-        raise UserError("pocketsphinx is not installed; pip install -r requirements-dev.txt") from error
+        raise UserError("pocketsphinx is not installed; pip install -r requirements-bench.txt") from error
     return Decoder(lm=None, loglevel="FATAL")
 
 

