@@ -28,9 +28,10 @@ install_torch() { # interpreter
     [[ $found == *+* ]] || install --find-links "$folder" -r setup/locks/torch.txt
 }
 
-# The kernels' tests compile them without a GPU: beside a torch that brings no Triton, the lock's.
+# The kernels' tests compile them without a GPU: beside a torch that names no Triton, the lock's.
 install_triton() { # interpreter
-    ! "$@" -c 'import triton' 2>/dev/null || return 0
+    ! "$@" -c 'import importlib.metadata as m; assert any(r.startswith("triton") for r in m.requires("torch"))' 2>/dev/null ||
+        return 0
     awk '/^[a-z]/ { keep = /^triton==/ } keep' setup/locks/torch.txt >"$folder/triton.txt"
     install -r "$folder/triton.txt"
 }
