@@ -15,7 +15,7 @@ import numpy as np
 
 from models.app import bundled
 from models.app.bundled import DEFAULT_STYLE, find_input
-from models.app.demo_flags import DESCRIPTION, DemoFlags, ModelFlags, PictureFlags
+from models.app.demo_flags import DESCRIPTION, DemoFlags, ModelFlags
 from models.app.export_flags import exporter_from
 from models.app.head_film import HeadFilm
 from models.app.recording import Recording
@@ -32,7 +32,7 @@ from utils.errors import UserError, cli
 from utils.input_list import is_many, output_names, read_inputs
 from utils.media.panels import STYLE_NAME
 from utils.motion_file import load_shape, load_style
-from utils.rendering.looks import dress
+from utils.rendering.looks import Look, dress
 from utils.rendering.renderer import RenderStyle
 from utils.runs.run_dir import ROOT, find_checkpoint, style_folder
 
@@ -119,17 +119,24 @@ def results(flags: DemoFlags, path: Path) -> list[Path]:
     return [path.with_suffix(".npz" if flags.picture.no_video else ".mp4"), *exports]
 
 
-def make_film(flags: PictureFlags, flame: Flame) -> HeadFilm | None:
+def make_film(flags: DemoFlags, flame: Flame) -> HeadFilm | None:
     """What draws the video, as the picture flags say; None with --no_video.
 
     Raises:
         UserError: no OpenGL (with the packages to install), or an unusable texture.
     """
-    if flags.no_video:
+    picture = flags.picture
+    if picture.no_video:
         return None
-    look = dress(flame.head, flags.look, flags.texture)
-    style = RenderStyle(flags.size, flags.black_bg, look.texture, flags.fov, flags.renderer)
-    return HeadFilm(Flame(look.head), style, flags.yaw)
+    look = look_of(flags, flame)
+    style = RenderStyle(picture.size, picture.black_bg, look.texture, picture.fov, picture.renderer)
+    return HeadFilm(Flame(look.drawn), style, picture.yaw)
+
+
+def look_of(flags: DemoFlags, flame: Flame) -> Look:
+    """How the head appears."""
+    picture = flags.picture
+    return dress(flame.head, picture.look, picture.texture, picture.hair, picture.skin, flags.io.coef)
 
 
 def titles(flags: DemoFlags, model: Model) -> Titles:
@@ -150,7 +157,7 @@ def make_speaker(flags: DemoFlags, model: Model, flame: Flame, film: HeadFilm | 
         film,
         io.save_coef,
         picture.no_head,
-        exporter_from(flags.export, flame, dress(flame.head, picture.look, picture.texture)),
+        exporter_from(flags.export, flame, look_of(flags, flame)),
         titles(flags, model),
     )
 
@@ -162,7 +169,7 @@ def run(flags: DemoFlags, model: Model, flame: Flame) -> None:
         raise UserError(f"--output {name}: must end in .mp4")
     speaker = make_speaker(flags, model, flame, None)
     recording = Recording.read(find_input(flags.io.audio, [bundled.input_folder("audio")]))
-    replace(speaker, film=make_film(flags.picture, flame)).speak(recording, output_paths(flags, name, model))
+    replace(speaker, film=make_film(flags, flame)).speak(recording, output_paths(flags, name, model))
 
 
 def run_many(flags: DemoFlags, model: Model, flame: Flame) -> None:
@@ -186,7 +193,7 @@ def run_many(flags: DemoFlags, model: Model, flame: Flame) -> None:
         log.info("%d of %d are there already (--overwrite makes them anew)", done, len(inputs))
     if not wanted:
         return
-    speaker = make_speaker(flags, model, flame, make_film(flags.picture, flame))
+    speaker = make_speaker(flags, model, flame, make_film(flags, flame))
     failed = speaker.speak_all(*map(list, zip(*wanted)))
     if failed:
         names = ", ".join(path.name for path in failed)
@@ -211,7 +218,7 @@ def run_stream(flags: DemoFlags, model: Model, flame: Flame) -> None:
     name = io.output or "-"
     if name != "-":
         name = str(output_paths(flags, Path(name), model)[0])
-    film = make_film(flags.picture, flame) if name.lower().endswith(".mp4") else None
+    film = make_film(flags, flame) if name.lower().endswith(".mp4") else None
     blocks = live_blocks(source, flags.live.pcm_rate)
     output = open_output(name, film)
     blocks = output.listen(blocks) if film is not None else blocks

@@ -16,7 +16,7 @@ from utils.errors import UserError, cli
 from utils.media.audio import load_audio
 from utils.media.panels import AUDIO_NAME
 from utils.motion_file import Motion, load_motion, load_shape
-from utils.rendering.looks import LOOKS, dress
+from utils.rendering.looks import HAIR, LOOKS, SKINS, dress
 from utils.rendering.renderer import RENDERERS, RenderStyle
 
 log = logging.getLogger(__name__)
@@ -42,8 +42,12 @@ class RenderFlags:
     """A line of text at the bottom, in which {audio} is the name of the speech's file (without a text: that name)."""
     columns: int | None = None
     """Motions per row (default: up to 3 in one row, else a square)."""
-    look: str = flag("clay", choices=LOOKS)
-    """clay or, on the open head, skin."""
+    look: str | None = flag(None, choices=LOOKS)
+    """Skin or clay (default: skin on the open head, clay on others and with -t)."""
+    hair: str | None = flag(None, choices=HAIR)
+    """Over the skull (default: what goes with the head shape; clay is bald)."""
+    skin: str | None = flag(None, choices=tuple(SKINS))
+    """Texture of --look skin (default: what goes with the head shape)."""
     texture: Path | None = flag(None, "-t")
     """Image on the look's UVs."""
     size: int = 640
@@ -109,9 +113,9 @@ def caption(flags: RenderFlags) -> str:
 
 def make_film(flags: RenderFlags, flame: Flame) -> HeadFilm:
     """What draws the pictures, as the flags say."""
-    look = dress(flame.head, flags.look, flags.texture)
+    look = dress(flame.head, flags.look, flags.texture, flags.hair, flags.skin, flags.coef)
     style = RenderStyle(flags.size, flags.black_bg, look.texture, renderer=flags.renderer)
-    return HeadFilm(Flame(look.head), style, flags.yaw, flags.pitch)
+    return HeadFilm(Flame(look.drawn), style, flags.yaw, flags.pitch)
 
 
 @cli

@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> None:
     # What draws; a machine without OpenGL shows at once.
     head = load_flame(None)
     look = dress(head.head, "skin")
-    film = HeadFilm(Flame(look.head), RenderStyle(args.size, texture=look.texture))
+    film = HeadFilm(Flame(look.drawn), RenderStyle(args.size, texture=look.texture))
 
     # Speech in this style, on the same person's head if the file says what it looks like.
     speech, config = load_audio(args.speech), own_sampling(animator.model.config, args.steps)

@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
     styles, speech = styles_of(animator, args.motion), load_audio(args.speech)
 
     look = dress(load_flame(None).head, "skin")
-    film = HeadFilm(Flame(look.head), RenderStyle(args.size, texture=look.texture))
+    film = HeadFilm(Flame(look.drawn), RenderStyle(args.size, texture=look.texture))
 
     config, average = own_sampling(animator.model.config, args.steps), np.zeros(100, np.float32)
     takes = []

@@ -217,7 +217,7 @@ class Studio:
     def _film(self, look: str) -> HeadFilm:
         if look not in self.films:
             dressed = dress(self.flame.head, look)
-            self.films[look] = HeadFilm(Flame(dressed.head), RenderStyle(size=PICTURE, texture=dressed.texture))
+            self.films[look] = HeadFilm(Flame(dressed.drawn), RenderStyle(size=PICTURE, texture=dressed.texture))
         return self.films[look]
 
     def served(self, token: str, name: str) -> tuple[Path, str] | None:

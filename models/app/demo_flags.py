@@ -12,7 +12,7 @@ from utils.config import check_least, flag
 from utils.devices import PRECISION_SPELLINGS, PRECISIONS
 from utils.errors import UserError
 from utils.media.panels import AUDIO_NAME
-from utils.rendering.looks import LOOKS
+from utils.rendering.looks import HAIR, LOOKS, SKINS
 from utils.rendering.renderer import RENDERERS
 from utils.runs.run_dir import DEFAULT_EXPERIMENT
 
@@ -89,8 +89,12 @@ class PictureFlags:
     """Black background."""
     no_head: bool = False
     """Leave out the head motion."""
-    look: str = flag("clay", choices=LOOKS)
-    """clay or, on the open head, skin."""
+    look: str | None = flag(None, choices=LOOKS)
+    """Skin or clay (default: skin on the open head, clay on others and with -t)."""
+    hair: str | None = flag(None, choices=HAIR)
+    """Over the skull (default: what goes with the head shape; clay is bald)."""
+    skin: str | None = flag(None, choices=tuple(SKINS))
+    """Texture of --look skin (default: what goes with the head shape)."""
     texture: Path | None = flag(None, "-t")
     """Texture image on the look's UVs."""
     size: int = 640

@@ -76,10 +76,11 @@ def picture(texels: Texels, colours: np.ndarray) -> np.ndarray:
     return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
-def openness(head: HeadFile, samples: int = 24) -> np.ndarray:
+def openness(head: HeadFile, samples: int = 24, towards: np.ndarray | None = None) -> np.ndarray:
     """(V,) share of the sky that a vertex sees, weighted by the cosine: 1 on a convex spot, small in a nostril.
 
-    Depth maps of the surface's points from many directions; a vertex is lit if nothing lies clearly in front of it.
+    With `towards`, of the sky about that direction (unit vector). Depth maps of the surface's points from many
+    directions; a vertex is lit if nothing lies clearly in front of it.
     """
     rng = np.random.default_rng(0)
     points = head.v_template.astype(np.float64)
@@ -95,7 +96,7 @@ def openness(head: HeadFile, samples: int = 24) -> np.ndarray:
         index, at = ((c - low) @ [width, 1] for c in (cells, own))
         front = np.full(max(index.max(), at.max()) + 1, -np.inf)
         np.maximum.at(front, index, cloud @ direction)
-        cosine = np.maximum(normals @ direction, 0)
+        cosine = np.maximum(normals @ direction, 0) if towards is None else max(direction @ towards - 0.3, 0)
         seen += cosine * (points @ direction >= front[at] - BIAS)
         total += cosine
     return seen / np.maximum(total, 1e-9)

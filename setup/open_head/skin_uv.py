@@ -15,12 +15,13 @@ from utils.heads.head_file import HeadFile
 MAGNIFY = 3.6  # the stretch is asinh(MAGNIFY * distance), distance 1 at the island's edge
 MAGNIFY_EYE = 8.0
 GAP = 0.006  # between islands
+WHITE_UV = (0.96, 0.03)  # a white spot, for parts that are painted at their vertices
 MAIN_BOX = (0.0, 0.36, 1.0, 0.64)  # left, bottom, width, height of the face and scalp
 # Where the other islands go: name of a vertex mask (in order of preference) -> boxes, for islands sorted by x.
 SHELVES = {
     "left_eyeball": [(0.62, 0.18, 0.17, 0.17)],
     "right_eyeball": [(0.80, 0.18, 0.17, 0.17)],
-    "teeth": [(0.62, 0.09, 0.37, 0.085), (0.62, 0.0, 0.37, 0.085)],
+    "teeth": [(0.62, 0.09, 0.30, 0.085), (0.62, 0.0, 0.30, 0.085)],
     "tongue": [(0.46, 0.0, 0.14, 0.17)],
     "mouth_interior": [(0.32, 0.18, 0.28, 0.17)],
     "neck": [(0.0, 0.0, 0.31, 0.35)],

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse
 
 from utils.errors import UserError
 from utils.heads import head_asset
@@ -24,6 +25,20 @@ N_IDENTITY, N_EXPRESSION = 100, 50
 FLAME_EXPRESSION = slice(300, 350)
 _ARRAYS = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "f")
 _HOW = "run `python -m setup.convert_flame` on FLAME's generic_model.pkl, or leave out --head for the open head"
+
+
+@dataclass(frozen=True)
+class Finish:
+    """What a dressed head (`utils.heads.dressed_head`) has beyond its mesh."""
+
+    paint: np.ndarray  # (N, 4) float32: sRGB, which a texture is multiplied with, and gloss
+    alpha: np.ndarray  # (N,) float32, 1 but on what is blended over the rest
+    blended: int  # number of faces at the end of the list that are blended
+    inner: np.ndarray  # (F,) bool, faces whose inner side can be seen: through the open mouth, under hair
+    n_motion: int  # vertices of the motion mesh, which come first
+    motion_faces: np.ndarray  # (F', 3) its faces
+    smooth: scipy.sparse.csr_matrix  # (n, V) from it to the n drawn vertices of the skin
+    calm: np.ndarray  # some vertices that move with the skull only
 
 
 @dataclass(frozen=True)
@@ -46,6 +61,7 @@ class HeadFile:
     vertex_colours: np.ndarray | None = None  # (V, 3) float32, sRGB in 0..1
     uv: np.ndarray | None = None  # (U, 2) float32
     ft: np.ndarray | None = None  # (F, 3) int64, texture corners
+    finish: Finish | None = None  # of a dressed head
 
     @property
     def n_vertices(self) -> int:

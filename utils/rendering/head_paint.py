@@ -35,11 +35,15 @@ class Skin:
     paint: np.ndarray  # (N, 4) float32: sRGB, gloss
     uv: np.ndarray | None = None  # (N, 2)
     image: np.ndarray | None = None  # (h, w, 3) uint8
+    inner: np.ndarray | None = None  # (F',) numbers of the faces whose inner sides can be seen; None: all
+    blended: int = 0  # faces at the end of the list whose paint holds -100 - alpha in the place of gloss
 
 
 def painted(head: HeadFile) -> Skin:
     """The head in its own colours, or in clay."""
     n = len(head.v_template)
+    if head.finish is not None:
+        return Skin(np.arange(n), head.faces, _finished(head), inner=_inner(head), blended=head.finish.blended)
     paint = np.zeros((n, 4), np.float32)
     paint[:, :3] = CLAY if head.vertex_colours is None else head.vertex_colours
     paint[:, :3] *= _mouth_shade(head)[:, None]
@@ -55,9 +59,26 @@ def textured(head: HeadFile, path: Path) -> Skin:
     pairs = np.stack([head.faces.ravel(), np.asarray(head.ft).ravel()], axis=1)
     unique, inverse = np.unique(pairs, axis=0, return_inverse=True)
     paint = np.ones((len(unique), 4), np.float32)
-    paint[:, 3] = _gloss(head)[unique[:, 0]]
+    blended = 0
+    if head.finish is None:
+        paint[:, 3] = _gloss(head)[unique[:, 0]]
+    else:
+        paint, blended = _finished(head)[unique[:, 0]], head.finish.blended
     uv = np.asarray(head.uv, np.float32)[unique[:, 1]]
-    return Skin(unique[:, 0], inverse.reshape(-1, 3), paint, uv, image)
+    return Skin(unique[:, 0], inverse.reshape(-1, 3), paint, uv, image, _inner(head), blended)
+
+
+def _inner(head: HeadFile) -> np.ndarray | None:
+    return None if head.finish is None else np.flatnonzero(head.finish.inner)
+
+
+def _finished(head: HeadFile) -> np.ndarray:
+    """(N, 4) a dressed head's paint, with -100 - alpha in the place of gloss where it is blended."""
+    assert head.finish is not None
+    paint = head.finish.paint.copy()
+    over = np.unique(head.faces[len(head.faces) - head.finish.blended :])
+    paint[over, 3] = -100 - head.finish.alpha[over]
+    return paint
 
 
 def _gloss(head: HeadFile) -> np.ndarray:

@@ -9,11 +9,23 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from utils.errors import UserError
+from utils.heads.dressed_head import dressed_head, read_parts
 from utils.heads.head_file import OPEN_HEAD, HeadFile
 from utils.reading.array_file import read_npz
+from utils.rendering.head_paint import painted
 
 SKIN_TEXTURE, SKIN_UV = OPEN_HEAD.with_name("open_head_skin.jpg"), OPEN_HEAD.with_name("open_head_skin.npz")
+SKINS = {"tan": SKIN_TEXTURE, **{name: OPEN_HEAD.with_name(f"open_head_skin_{name}.jpg") for name in ("fair", "deep")}}
 LOOKS = ("clay", "skin")
+HAIR = ("bald", "short", "bob")
+HAIR_ROOM = 0.018  # metres
+# Skin and hair that go with the bundled head shapes, by the names of their files.
+PEOPLE = {
+    "average": ("tan", "short"), "male_broad": ("deep", "short"), "male_narrow": ("tan", "short"),
+    "male_older": ("fair", "bald"), "male_young": ("fair", "short"), "female_round": ("deep", "bob"),
+    "female_slender": ("tan", "bob"), "female_young": ("fair", "bob"),
+}  # fmt: skip
+ALWAYS = ("teeth", "gums", "bust", "shadows", "lashes")  # parts that every drawn head has, the blended ones last
 
 
 @dataclass(frozen=True)
@@ -22,31 +34,72 @@ class Look:
 
     head: HeadFile  # with the look's texture coordinates
     texture: Path | None  # image on them
+    drawn: HeadFile  # the same as it is drawn: smoother, with what follows it (`utils.heads.dressed_head`)
 
 
-def dress(head: HeadFile, look: str = "clay", texture: str | Path | None = None) -> Look:
-    """A head in one of `LOOKS`. An image given as `texture` replaces the look's own; it lies on the head file's texture
-    coordinates for clay, on those of the skin for skin.
+def dress(
+    head: HeadFile,
+    look: str | None = "clay",
+    texture: str | Path | None = None,
+    hair: str | None = None,
+    skin: str | None = None,
+    person: str | Path | None = None,
+) -> Look:
+    """A head in one of `LOOKS`; None is skin for the open head, clay for others and under a texture of the user's.
+
+    An image given as `texture` replaces the look's own; it lies on the head file's texture coordinates for clay, on
+    those of the skin for skin. `hair` (one of `HAIR`) and `skin` (one of `SKINS`) go by default with `person`, the name
+    of a bundled head shape; clay is bald.
 
     Raises:
-        UserError: an unknown look, or skin for another head than the open head.
+        UserError: an unknown look, hair or skin, or skin for another head than the open head.
     """
-    if look not in LOOKS:
-        raise UserError(f"--look: {look!r} is not a choice; use one of {', '.join(LOOKS)}")
+    usual = PEOPLE.get(Path(person).stem if person else "", PEOPLE["average"])
+    if look is None:
+        look = "skin" if _is_open(head) and texture is None else "clay"
+    hair, skin = hair or ("bald" if look == "clay" else usual[1]), skin or usual[0]
+    for flag, value, choices in (("--look", look, LOOKS), ("--hair", hair, HAIR), ("--skin", skin, tuple(SKINS))):
+        if value not in choices:
+            raise UserError(f"{flag}: {value!r} is not a choice; use one of {', '.join(choices)}")
     given = None if texture is None else Path(texture)
     if look == "clay":
-        return Look(head, given)
+        return Look(head, given, head if given or not _is_open(head) else _drawn(head, hair))
     uv = read_npz(SKIN_UV)["uv"]
     if head.uv is None or head.ft is None or head.uv.shape != uv.shape or head.exp_names is None:
         raise UserError(
             f"--look skin: is painted for the open head, not for {head.name}; use clay, or an image with -t"
         )
-    return Look(replace(head, uv=uv), given or SKIN_TEXTURE)
+    head = replace(head, uv=uv)
+    return Look(head, given or SKINS[skin], _drawn(head, hair, textured=True))
+
+
+def _is_open(head: HeadFile) -> bool:
+    return head.exp_names is not None and {"teeth", "lips", "boundary"} <= head.masks.keys() and head.uv is not None
+
+
+def _drawn(head: HeadFile, hair: str, textured: bool = False) -> HeadFile:
+    parts = read_parts()
+    paint = painted(head).paint
+    if textured:
+        paint[:, :3] = 1.0
+    return dressed_head(head, paint, [part for name, part in parts.items() if name in ALWAYS or name == hair])
+
+
+def motion_part(head: HeadFile) -> np.ndarray:
+    """(V, 3) metres: the template without what is only drawn, so that a head in any look is framed alike."""
+    return head.v_template if head.finish is None else head.v_template[: head.finish.n_motion]
+
+
+def framed_part(head: HeadFile) -> np.ndarray:
+    """(n, 3) metres: what the picture must hold; over a dressed head there is room for hair, worn or not."""
+    shown = motion_part(head)
+    return shown if head.finish is None else np.vstack([shown, [0, shown[:, 1].max() + HAIR_ROOM, 0]])
 
 
 def pivot(head: HeadFile) -> np.ndarray:
     """(3,) metres: the middle of the head's template, about which the camera goes."""
-    return (head.v_template.min(0) + head.v_template.max(0)) / 2
+    shown = motion_part(head)
+    return (shown.min(0) + shown.max(0)) / 2
 
 
 def seen_from(vertices: np.ndarray, centre: np.ndarray, yaw: float = 0.0, pitch: float = 0.0) -> np.ndarray:

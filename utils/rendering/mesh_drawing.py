@@ -32,16 +32,27 @@ class MeshDrawing:
         self.context.gc()  # what drawings before have left
         uv = np.zeros((len(skin.paint), 2), np.float32) if skin.uv is None else skin.uv
         fixed = self.context.buffer(np.hstack([skin.paint, uv]).astype(np.float32).tobytes())
-        faces = self.context.buffer(skin.faces.astype(np.uint32).tobytes())
+        faces = self._indices(skin.faces)
         self._moving = self.context.buffer(reserve=len(skin.paint) * 6 * 4, dynamic=True)
         self._texture = None if skin.image is None else _texture(self.context, skin.image)
         content = [(self._moving, "3f 3f", "position", "normal"), (fixed, "4f 2f", "color_0", "texcoord_0")]
         head = _constants(skin, stage) + (SHADERS / "shading.glsl").read_text()
-        self._sides = [  # (hidden sides, what draws the others)
-            (hidden, self.context.vertex_array(self._program(name, head), content, faces, skip_errors=True))
-            for name, hidden in (("mesh", "back"), ("inside", "front"))
+        solid = 3 * (len(skin.faces) - skin.blended)
+        inner = faces if skin.inner is None else self._indices(skin.faces[skin.inner])
+        self._sides = [  # (hidden sides, what draws the others, its number of corners)
+            (hidden, self.context.vertex_array(self._program(name, head), content, these, skip_errors=True), count)
+            for name, hidden, these, count in (
+                ("mesh", "back", faces, solid),
+                ("inside", "front", inner, solid if skin.inner is None else 3 * len(skin.inner)),
+            )
         ]
+        self._over, self._blended = None, (3 * skin.blended, solid)
+        if skin.blended:
+            self._over = self.context.vertex_array(self._program("over", head), content, faces, skip_errors=True)
         self._smooth, self._flat = _framebuffer(stage.size, SAMPLES), _framebuffer(stage.size, 0)
+
+    def _indices(self, faces: np.ndarray) -> moderngl.Buffer:
+        return self.context.buffer(faces.astype(np.uint32).tobytes())
 
     def _program(self, name: str, head: str) -> moderngl.Program:
         """`name`.vert and `name`.frag below `head`."""
@@ -57,9 +68,13 @@ class MeshDrawing:
         context.enable_only(context.DEPTH_TEST | context.CULL_FACE)
         if self._texture is not None:
             self._texture.use()
-        for hidden, side in self._sides:
+        for hidden, side, count in self._sides:
             context.cull_face = hidden
-            side.render()
+            side.render(vertices=count)
+        if self._over is not None:
+            context.disable(context.CULL_FACE)
+            context.enable(context.BLEND)
+            self._over.render(vertices=self._blended[0], first=self._blended[1])
         context.copy_framebuffer(self._flat, self._smooth)  # averages each pixel's samples
         pixels = self._flat.read(components=3, alignment=1)
         return np.frombuffer(pixels, np.uint8).reshape(size, size, 3)[::-1]

@@ -33,20 +33,24 @@ class PyrenderDrawing:
     def __init__(self, skin: Skin, stage: Stage) -> None:
         """Raises UserError without OpenGL or pyrender (with the packages to install)."""
         self.size, self._offscreen = stage.size, open_pyrender()
+        import pyrender
+
         uv = np.zeros((len(skin.paint), 2), np.float32) if skin.uv is None else skin.uv
         self._rows = np.hstack([np.zeros((len(uv), 6)), uv, skin.paint]).astype(np.float32)  # as pyrender lays them out
-        self._primitive = _primitive(skin, self._rows)
-        self._scene = _scene(self._primitive, stage)
+        texture = None if skin.image is None else pyrender.Texture(source=skin.image, source_channels="RGB")
+        self._primitives = [_primitive(faces, self._rows, texture, mode) for mode, faces in _pieces(skin).items()]
+        self._scene = _scene(self._primitives, stage)
 
     def draw(self, data: np.ndarray) -> np.ndarray:
         """positions ++ unit normals (N, 6) float32 -> uint8 (size, size, 3) RGB, the top row first."""
         from OpenGL import GL
 
-        self._primitive.positions, self._primitive.normals = data[:, :3], data[:, 3:]
-        if self._primitive._in_context():  # else pyrender sends all rows: first frame, or another scene came between
-            self._rows[:, :6] = data
-            GL.glBindBuffer(GL.GL_ARRAY_BUFFER, self._primitive._buffers[0])
-            GL.glBufferSubData(GL.GL_ARRAY_BUFFER, 0, self._rows.nbytes, self._rows)
+        self._rows[:, :6] = data
+        for primitive in self._primitives:
+            primitive.positions, primitive.normals = data[:, :3], data[:, 3:]
+            if primitive._in_context():  # else pyrender sends all rows: first frame, or another scene came between
+                GL.glBindBuffer(GL.GL_ARRAY_BUFFER, primitive._buffers[0])
+                GL.glBufferSubData(GL.GL_ARRAY_BUFFER, 0, self._rows.nbytes, self._rows)
         self._offscreen.viewport_width = self._offscreen.viewport_height = self.size
         return self._offscreen.render(self._scene)[0]
 
@@ -88,24 +92,35 @@ def _shader_folder() -> tempfile.TemporaryDirectory:
     return folder
 
 
-def _primitive(skin: Skin, rows: np.ndarray) -> pyrender.Primitive:
+def _pieces(skin: Skin) -> dict[str, np.ndarray]:
+    """Faces by how they are drawn."""
+    solid = len(skin.faces) - skin.blended
+    if skin.inner is None:
+        return {"both sides": skin.faces}
+    one_side = np.setdiff1d(np.arange(solid), skin.inner)
+    return {"both sides": skin.faces[skin.inner], "one side": skin.faces[one_side], "blended": skin.faces[solid:]}
+
+
+def _primitive(faces: np.ndarray, rows: np.ndarray, texture: pyrender.Texture | None, mode: str) -> pyrender.Primitive:
     import pyrender
 
-    texture = None if skin.image is None else pyrender.Texture(source=skin.image, source_channels="RGB")
-    material = pyrender.MetallicRoughnessMaterial(baseColorTexture=texture, doubleSided=True, alphaMode="OPAQUE")
+    material = pyrender.MetallicRoughnessMaterial(
+        baseColorTexture=texture, doubleSided=mode != "one side", alphaMode="BLEND" if mode == "blended" else "OPAQUE"
+    )
     primitive = pyrender.Primitive(
         positions=rows[:, :3], normals=rows[:, 3:6], texcoord_0=rows[:, 6:8], color_0=rows[:, 8:],
-        indices=skin.faces, material=material,
+        indices=faces, material=material,
     )  # fmt: skip
-    primitive._is_transparent = False  # the colour's fourth number is gloss
+    primitive._is_transparent = mode == "blended"  # the colour's fourth number is gloss
     return primitive
 
 
-def _scene(primitive: pyrender.Primitive, stage: Stage) -> pyrender.Scene:
+def _scene(primitives: list[pyrender.Primitive], stage: Stage) -> pyrender.Scene:
     import pyrender
 
     scene = pyrender.Scene(bg_color=(*stage.background, 1.0), ambient_light=np.array(stage.ambient))
-    scene.add(pyrender.Mesh([primitive]))
+    for primitive in primitives:
+        scene.add(pyrender.Mesh([primitive]))
     camera = pyrender.PerspectiveCamera(yfov=np.deg2rad(stage.fov), znear=stage.near, zfar=stage.far)
     scene.add(camera, pose=stage.pose)
     for light in stage.lights:

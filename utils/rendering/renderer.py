@@ -20,6 +20,7 @@ from utils.errors import UserError
 from utils.heads.head_file import HeadFile
 from utils.rendering.gl_context import gl_thread
 from utils.rendering.head_paint import Skin, painted, textured
+from utils.rendering.looks import framed_part
 from utils.rendering.mesh_drawing import MeshDrawing
 from utils.rendering.stage import FIELD_OF_VIEW, Stage, stage_for
 
@@ -78,15 +79,44 @@ class VertexNormals:
         return (normals / np.maximum(length, 1e-20)).astype(np.float32)
 
 
+class DressedNormals:
+    """Normals of a dressed head: on the skin those of the motion mesh, spread; parts turn with the skull."""
+
+    def __init__(self, head: HeadFile) -> None:
+        assert head.finish is not None
+        finish = head.finish
+        self.n_vertices, self._n_motion = head.n_vertices, finish.n_motion
+        self._smooth, self._calm = finish.smooth, finish.calm
+        self._plain = VertexNormals(finish.motion_faces, finish.n_motion)
+        parts = VertexNormals(head.faces, head.n_vertices)(head.v_template)[finish.smooth.shape[0] :]
+        self._parts, skull = parts, head.v_template[finish.calm]
+        self._balls = [np.flatnonzero(head.masks[name]) for name in ("left_eyeball", "right_eyeball")]
+        self._skull = (skull - skull.mean(0)).astype(np.float64)
+
+    def __call__(self, vertices: np.ndarray) -> np.ndarray:
+        """vertices (N, 3) -> unit normals (N, 3) float32."""
+        skin = self._smooth @ self._plain(vertices[: self._n_motion])
+        for ball in self._balls:  # exact ones: they carry the catchlights
+            skin[ball] = vertices[ball] - (vertices[ball[0]] + vertices[ball[-1]]) / 2  # its poles
+        skin /= np.maximum(np.linalg.norm(skin, axis=1, keepdims=True), 1e-20)
+        return np.concatenate([skin, self._parts @ self._turn(vertices[self._calm]).T.astype(np.float32)])
+
+    def _turn(self, skull: np.ndarray) -> np.ndarray:
+        """Rotation (3, 3) from the template's skull to this one (Kabsch)."""
+        u, _, vt = np.linalg.svd((skull - skull.mean(0)).T @ self._skull)
+        return u @ np.diag([1, 1, np.sign(np.linalg.det(u @ vt))]) @ vt
+
+
 class Renderer:
     """Draws one head in one style. Threads may share it; the drawing happens on the renderer's own thread."""
 
     def __init__(self, head: HeadFile, style: RenderStyle | None = None) -> None:
         """Raises UserError for an unusable texture; a missing OpenGL is reported by `prepare` or the first frame."""
         self.style = style or RenderStyle()
-        self._normals = VertexNormals(head.faces, len(head.v_template))
+        plain = head.finish is None
+        self._normals = VertexNormals(head.faces, head.n_vertices) if plain else DressedNormals(head)
         self._skin = textured(head, Path(self.style.texture)) if self.style.texture else painted(head)
-        self._stage = stage_for(head.v_template, self.style.size, self.style.black_bg, self.style.fov)
+        self._stage = stage_for(framed_part(head), self.style.size, self.style.black_bg, self.style.fov)
         self._thread = gl_thread(self.style.renderer)
         self._drawing: Drawing | None = None  # made on that thread
 

@@ -7,7 +7,8 @@ in vec2 uv;
 
 out vec4 frag_color;
 
-const float IRIS = 0.45, PUPIL = 0.165;    // radians: 10.5 and 4 mm on a ball of 12 mm radius
+const vec3 CATCHLIGHT = vec3(-0.220, 0.140, 0.965);  // towards the window that the eyes mirror
+const float IRIS = 0.355, PUPIL = 0.125;    // radians: 11.7 and 4.1 mm on a ball of 16.5 mm radius
 
 vec3 eye_colour(float angle)
 {
@@ -20,6 +21,10 @@ vec3 eye_colour(float angle)
 
 void main()
 {
+    if (BOTH_SIDES && paint.a < -50.0) {  // what is blended over the rest, as in over.frag
+        frag_color = vec4(paint.rgb, -100.0 - paint.a);
+        return;
+    }
     vec3 albedo = paint.rgb;
 #ifdef HAS_BASE_COLOR_TEX
     albedo *= texture(IMAGE, uv).rgb;
@@ -31,5 +36,9 @@ void main()
     bool inner = BOTH_SIDES && !gl_FrontFacing;
     vec3 n = normalize(world_normal);
     shine(world, inner ? -n : n, paint.a, albedo.g, diffuse, highlight);
+    if (paint.a > 1.5) {  // a wet ball: one fixed catchlight, and little of the other lights
+        float window = dot(reflect(normalize(world - CAMERA), n), CATCHLIGHT);
+        highlight = vec3(0.9 * smoothstep(0.991, 0.997, window)) + 0.12 * highlight;
+    }
     frag_color = develop((inner ? INSIDE : 1.0) * (albedo * diffuse + highlight));
 }

@@ -1,0 +1,54 @@
+"""Build `models/data/open_head_parts.npz`: what is drawn with the open head beside its mesh.
+
+    python -m setup.build_parts [--wheel PATH] [-o OUT]
+
+Teeth, gums, lashes, hair and bust (setup/open_head/); they follow the head and are no part of the motion mesh.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from setup.open_head.assembly import assemble
+from setup.open_head.bust import bust
+from setup.open_head.crowns import gums, teeth
+from setup.open_head.hair import bob, short
+from setup.open_head.lashes import lashes, shadows
+from setup.open_head.source import Source, find_wheel
+from utils.atomic import atomic_path
+from utils.config import UserParser
+from utils.errors import cli
+from utils.heads.dressed_head import PARTS, Part, pack_parts
+from utils.heads.head_file import HeadFile, load_head_file
+
+log = logging.getLogger(__name__)
+
+
+def build(head: HeadFile, wheel: Path) -> dict[str, Part]:
+    """Every part by its name, the blended ones last."""
+    base = Source(wheel).mesh()
+    mesh = assemble(base)
+    solid = {"teeth": teeth(head), "gums": gums(head), "bust": bust(head, mesh, base)}
+    hair = {"short": short(head), "bob": bob(head)}
+    return solid | hair | {"shadows": shadows(head, mesh), "lashes": lashes(head, mesh)}
+
+
+@cli
+def main(argv: list[str] | None = None) -> None:
+    parser = UserParser(description=__doc__.splitlines()[0])
+    parser.add_argument("-o", "--output", type=Path, default=PARTS)
+    parser.add_argument("--wheel", type=Path, help="wheel with the source assets (default: as setup.build_open_head)")
+    args = parser.parse_args(argv)
+    parts = build(load_head_file(None), find_wheel(args.wheel))
+    with atomic_path(args.output) as path, path.open("wb") as file:
+        np.savez_compressed(file, **pack_parts(parts))
+    for name, part in parts.items():
+        log.info("%s: %d vertices, %d triangles", name, len(part.vertices), len(part.faces))
+    log.info("%s: %.2f MB", args.output, args.output.stat().st_size / 1e6)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""The head as it is drawn: the motion mesh subdivided, its tooth bands replaced, parts added that follow it.
+
+A dressed head is a `HeadFile` in FLAME's layout itself, so whatever decodes, draws or exports a head takes it. Its
+first V vertices are the motion mesh's (smoothed, so that landmarks and masks keep their numbers); it is never used for
+metrics, losses or tracking.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from utils.errors import UserError
+from utils.heads.head_file import OPEN_HEAD, Finish, HeadFile
+from utils.heads.subdivision import subdivide
+from utils.reading.array_file import read_npz
+
+PARTS = OPEN_HEAD.with_name("open_head_parts.npz")
+PARTS_FORMAT = "open-head-parts-1"
+LEVELS = ((0.0110, 0.0026), (0.0170, 0.0045))  # metres: longer edges are split, once and twice: skin, lips
+_HOW = "get models/data/open_head_parts.npz of this version, or build it with `python -m setup.build_parts`"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Geometry that follows the head: n vertices, each bound to some of the head's. Metres, sRGB."""
+
+    vertices: np.ndarray  # (n, 3)
+    faces: np.ndarray  # (f, 3)
+    paint: np.ndarray  # (n, 4) colour, gloss
+    uv: np.ndarray  # (n, 2) on the skin's texture
+    bound_to: np.ndarray  # (n, k) vertices of the head
+    shares: np.ndarray  # (n, k) rows sum to 1
+    alpha: np.ndarray | None = None  # (n,) for what is blended over the rest
+    unit_index: np.ndarray | None = None  # (m,) expressions that move the part otherwise than its vertices' heads
+    unit_dirs: np.ndarray | None = None  # (m, n, 3) in addition
+    open: np.ndarray | None = None  # (f,) bool, faces whose inner side can be seen
+    covers: np.ndarray | None = None  # (V,) bool, vertices of the head that lie hidden below it
+
+    def follow(self, n: int) -> sp.csr_matrix:
+        """(n_part, n) the matrix that gives the part the head's displacements."""
+        rows = np.repeat(np.arange(len(self.vertices)), self.bound_to.shape[1])
+        return sp.csr_matrix((self.shares.ravel(), (rows, self.bound_to.ravel())), shape=(len(self.vertices), n))
+
+
+def read_parts(path: Path = PARTS) -> dict[str, Part]:
+    """Every part of a file by its name.
+
+    Raises:
+        UserError: missing, of another version, or malformed.
+    """
+    arrays = read_npz(path)
+    if str(arrays.get("format")) != PARTS_FORMAT:
+        raise UserError(f"{path}: format {arrays.get('format')}, this version reads {PARTS_FORMAT}; {_HOW}")
+    try:
+        return {str(name): _unpack(arrays, str(name)) for name in arrays["names"]}
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        raise UserError(f"{path}: malformed ({error}); {_HOW}") from error
+
+
+def pack_parts(parts: dict[str, Part]) -> dict[str, np.ndarray]:
+    """Arrays to store."""
+    packed = {"format": np.array(PARTS_FORMAT), "names": np.array(list(parts))}
+    kinds = {"open": bool, "covers": bool, "faces": np.uint16, "bound_to": np.uint16, "unit_index": np.uint8}
+    for name, part in parts.items():
+        for key, values in vars(part).items():
+            if key in ("paint", "alpha") and values is not None:
+                packed[f"{name}_{key}"] = np.round(values * 100).astype(np.uint8)
+            elif values is not None:
+                packed[f"{name}_{key}"] = np.asarray(values).astype(kinds.get(key, np.float32))
+    return packed
+
+
+def _unpack(arrays: dict[str, np.ndarray], name: str) -> Part:
+    def get(key: str) -> np.ndarray | None:
+        return arrays.get(f"{name}_{key}")
+
+    alpha, faces = get("alpha"), arrays[f"{name}_faces"].astype(np.int64)
+    part = Part(
+        arrays[f"{name}_vertices"].astype(np.float32),
+        faces,
+        arrays[f"{name}_paint"].astype(np.float32) / 100,
+        arrays[f"{name}_uv"].astype(np.float32),
+        arrays[f"{name}_bound_to"].astype(np.int64),
+        arrays[f"{name}_shares"].astype(np.float32),
+        None if alpha is None else alpha.astype(np.float32) / 100,
+        get("unit_index"),
+        get("unit_dirs"),
+        None if get("open") is None else get("open").astype(bool),
+        None if get("covers") is None else get("covers").astype(bool),
+    )
+    if faces.max() >= len(part.vertices) or len(part.paint) != len(part.vertices):
+        raise ValueError(f"{name}: {len(part.vertices)} vertices")
+    return part
+
+
+def dressed_head(head: HeadFile, paint: np.ndarray, parts: list[Part]) -> HeadFile:
+    """The open head, subdivided, with parts; blended parts must come last.
+
+    Args:
+        head: the motion mesh, with texture coordinates.
+        paint: (V, 4) colour and gloss of its vertices.
+        parts: what to add.
+    """
+    hidden = np.any([part.covers for part in parts if part.covers is not None] or [np.zeros(head.n_vertices, bool)], 0)
+    smooth, faces, uv, ft = _subdivided(head, hidden)
+    n, n_uv = smooth.shape[0], len(uv)
+    follow, blended = [smooth], 0
+    all_faces, all_ft, all_uv = [faces], [ft], [uv]
+    offset, paints, alphas = [np.zeros((n, 3))], [smooth @ paint], [np.ones(n)]
+    units = np.zeros((0, 3, head.expdirs.shape[-1]))
+    units = [np.zeros((n, *units.shape[1:]))]
+    for part in parts:
+        matrix = part.follow(head.n_vertices)
+        follow.append(matrix)
+        offset.append(part.vertices - matrix @ (_inverse(smooth, head.n_vertices) @ head.v_template))
+        all_faces.append(part.faces + n)
+        all_ft.append(part.faces + n_uv)
+        all_uv.append(part.uv)
+        paints.append(part.paint)
+        alphas.append(np.ones(len(part.vertices)) if part.alpha is None else part.alpha)
+        blended += 0 if part.alpha is None else len(part.faces)
+        units.append(_units(part, head.expdirs.shape[-1]))
+        n, n_uv = n + len(part.vertices), n_uv + len(part.uv)
+    matrix = sp.vstack(follow).tocsr().astype(np.float32)
+    bag = smooth @ (head.masks["mouth_interior"] | head.masks["lips"]).astype(np.float32) > 0
+    inner = np.concatenate(
+        [bag[faces].any(1), *(np.zeros(len(part.faces), bool) if part.open is None else part.open for part in parts)]
+    )
+    calm = np.flatnonzero(head.masks["scalp"] & (np.abs(head.expdirs).max((1, 2)) < 1e-4))
+    finish = Finish(np.concatenate(paints).astype(np.float32), np.concatenate(alphas).astype(np.float32), blended,
+                    inner, head.n_vertices, head.faces, smooth.astype(np.float32), calm)  # fmt: skip
+    spread, spread_rest = _spreader(matrix), _spreader((matrix @ _inverse(smooth, head.n_vertices)).tocsr())
+    weights = np.clip(spread(head.weights), 0, None)
+    template = spread_rest(head.v_template) + np.concatenate(offset)
+    return replace(
+        head,
+        v_template=template.astype(np.float32),
+        shapedirs=spread_rest(head.shapedirs),
+        expdirs=(spread(head.expdirs) + np.concatenate(units)).astype(np.float32),
+        posedirs=spread(head.posedirs),
+        j_regressor=np.pad(head.j_regressor, ((0, 0), (0, n - head.n_vertices))),
+        weights=weights / weights.sum(1, keepdims=True),
+        faces=np.concatenate(all_faces),
+        masks={name: spread(mask.astype(np.float32)) > 0.5 for name, mask in head.masks.items()},
+        vertex_colours=finish.paint[:, :3],
+        uv=np.concatenate(all_uv).astype(np.float32),
+        ft=np.concatenate(all_ft),
+        finish=finish,
+    )
+
+
+def _spreader(matrix: sp.csr_matrix):
+    def spread(values: np.ndarray) -> np.ndarray:
+        flat = matrix @ values.reshape(len(values), -1)
+        return np.ascontiguousarray(flat.reshape(len(flat), *values.shape[1:]), np.float32)
+
+    return spread
+
+
+def _inverse(smooth: sp.csr_matrix, n: int) -> sp.csr_matrix:
+    """(V, V) what undoes, nearly, that smoothing draws the head's own vertices in: the lips touch at rest as before."""
+    return (2 * sp.identity(n) - smooth[:n]).tocsr().astype(np.float32)
+
+
+def _units(part: Part, n_units: int) -> np.ndarray:
+    """(n, 3, n_units) what the part moves beyond following."""
+    own = np.zeros((len(part.vertices), 3, n_units))
+    if part.unit_index is not None:
+        own[:, :, part.unit_index] = part.unit_dirs.transpose(1, 2, 0)
+    return own
+
+
+def _subdivided(head: HeadFile, hidden: np.ndarray) -> tuple[sp.csr_matrix, np.ndarray, np.ndarray, np.ndarray]:
+    """-> matrix (N, V), faces, uv, ft, without the tooth bands and what the bust and hair hide."""
+    shown = ~head.masks["teeth"][head.faces].any(1) & ~hidden[head.faces].all(1)
+    faces, ft, uv = head.faces[shown], head.ft[shown], head.uv
+    whole = np.zeros(head.n_vertices, bool)
+    for name in ("left_eyeball", "right_eyeball"):
+        whole |= head.masks[name]
+    matrix: sp.csr_matrix = sp.identity(head.n_vertices, format="csr")
+    red = head.masks["lips"] & ~head.masks["mouth_interior"]
+    for longest, on_lips in LEVELS:
+        points = matrix @ head.v_template
+        lips = (matrix @ red.astype(np.float32)) > 0.5
+        balls = (matrix @ whole.astype(np.float32)) > 0
+        edge = np.linalg.norm(points[faces] - points[faces[:, [1, 2, 0]]], axis=2).max(1)
+        chosen = ((edge > longest) | ((edge > on_lips) & lips[faces].all(1))) & ~balls[faces].any(1)
+        step = subdivide(faces, ft, (len(points), len(uv)), chosen)
+        matrix, faces, ft = step.operator @ matrix, step.faces, step.ft
+        uv = step.uv_operator @ uv
+    return matrix, faces, uv, ft
