@@ -26,6 +26,7 @@ from models.fast.engine import EngineConfig
 from models.generation.animator import Animator
 from models.generation.windows import GenerationConfig
 from models.heads.flame import Flame, load_flame
+from models.networks.person import Person
 from utils.config import read_flags
 from utils.devices import pick_device
 from utils.errors import UserError, cli
@@ -150,8 +151,7 @@ def make_speaker(flags: DemoFlags, model: Model, flame: Flame, film: HeadFilm | 
     io, picture = flags.io, flags.picture
     return Speaker(
         model.animator,
-        load_shape(find_input(io.coef, [bundled.input_folder("coef")])),
-        read_style(io.style, model),
+        Person(load_shape(find_input(io.coef, [bundled.input_folder("coef")])), read_style(io.style, model)),
         make_config(flags, model),
         [io.seed + i for i in range(io.n_repetitions)],
         film,
@@ -222,7 +222,7 @@ def run_stream(flags: DemoFlags, model: Model, flame: Flame) -> None:
     blocks = live_blocks(source, flags.live.pcm_rate)
     output = open_output(name, film)
     blocks = output.listen(blocks) if film is not None else blocks
-    talker = LiveTalker(model.animator, (speaker.shape, speaker.style), speaker.config, live, io.seed)
+    talker = LiveTalker(model.animator, speaker.person, speaker.config, live, io.seed)
     log.info("%s", run_live(talker, blocks, output, speaker.posed))
 
 

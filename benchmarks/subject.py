@@ -18,6 +18,7 @@ from models.generation.style_extractor import StyleExtractor
 from models.generation.windows import GenerationConfig
 from models.heads.flame import Flame, load_flame
 from models.heads.mouth import opening_mm
+from models.networks.person import Person
 from utils import config
 from utils.devices import pick_device
 from utils.errors import UserError
@@ -75,7 +76,7 @@ class Subject:
         self, audio: np.ndarray, style: np.ndarray | None, config: GenerationConfig, n: int, seed: int = 0
     ) -> list[Motion]:
         """n samples (seeds `seed` to seed + n - 1), drawn as one batch."""
-        return self.animator(audio, self.shape, style, config, list(range(seed, seed + n)))
+        return self.animator(audio, Person(self.shape, style), config, list(range(seed, seed + n)))
 
     def openings(self, motions: list[Motion]) -> np.ndarray:
         """Mouth opening (n, T) in mm, head still."""

@@ -20,6 +20,7 @@ from models.exports.formats import ExportOptions
 from models.exports.motion_export import export, parse_formats
 from models.generation.animator import Animator
 from models.heads.flame import Flame, load_flame
+from models.networks.person import Person
 from utils.config import UserParser
 from utils.devices import pick_device
 from utils.errors import cli
@@ -64,7 +65,7 @@ def main(argv: list[str] | None = None) -> None:
 
     # Speech in this style, on the same person's head if the file says what it looks like.
     speech, config = load_audio(args.speech), own_sampling(animator.model.config, args.steps)
-    (motion,) = animator(speech, mine.shape_or_average, style, config, [args.seed])
+    (motion,) = animator(speech, Person(mine.shape_or_average, style), config, [args.seed])
 
     # The video, and the files for other programs.
     film.write(args.output, [motion], len(motion), speech, f"{args.speech.name}, style of {args.motion.name}")

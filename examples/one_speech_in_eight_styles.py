@@ -21,6 +21,7 @@ from models.app.sampling_flags import FEW_STEPS, own_sampling
 from models.app.style_files import encoder_of, style_from_file
 from models.generation.animator import Animator
 from models.heads.flame import Flame, load_flame
+from models.networks.person import Person
 from utils.config import UserParser
 from utils.devices import pick_device
 from utils.errors import cli
@@ -75,7 +76,7 @@ def main(argv: list[str] | None = None) -> None:
     config, average = own_sampling(animator.model.config, args.steps), np.zeros(100, np.float32)
     takes = []
     for label, style in tqdm(styles.items(), desc="generating", unit="style"):
-        takes += [(label, animator(speech, average, style, config, [args.seed])[0])]
+        takes += [(label, animator(speech, Person(average, style), config, [args.seed])[0])]
     film.write_together(args.output, takes, speech, COLUMNS, caption=args.speech.name)
     log.info("wrote %s", args.output)
 

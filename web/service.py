@@ -25,6 +25,7 @@ from models.exports.motion_export import export
 from models.generation.animator import Animator
 from models.generation.style_extractor import StyleExtractor
 from models.heads.flame import Flame, load_flame
+from models.networks.person import Person
 from utils.devices import pick_device
 from utils.errors import UserError
 from utils.media.audio import load_audio
@@ -165,10 +166,10 @@ class Studio:
         name = _listed("identity", wish.identity, self.identity_names())
         shape = load_shape(input_folder("coef") / f"{name}.npy") + wish.build()
         style, audio = self._style(wish), _speech(wish.audio)
-        scales = float(wish.scale_audio), float(wish.scale_style)
+        scales = {"audio": float(wish.scale_audio), "style": float(wish.scale_style)}
         config = own_sampling(self.animator.model.config, int(wish.steps), scales)
         report(GENERATING, "finding the motion")
-        (motion,) = self.animator(audio, shape, style, config, [int(wish.seed)])
+        (motion,) = self.animator(audio, Person(shape, style), config, [int(wish.seed)])
         folder = self.results / secrets.token_hex(16)
         folder.mkdir(mode=0o700)
         try:

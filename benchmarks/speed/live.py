@@ -29,6 +29,7 @@ from models.diffusion.solvers import SamplerConfig
 from models.generation.live import LIVE_SAMPLER, LIVE_STEPS, LiveConfig, LiveTalker
 from models.generation.windows import GenerationConfig
 from models.heads.mouth import opening_mm
+from models.networks.person import Person
 from utils.errors import cli
 from utils.motion_file import Motion, joined
 from utils.timebase import FPS, SAMPLE_RATE
@@ -74,7 +75,7 @@ class Take:
 def whole(subject: Subject, audio: np.ndarray, style: np.ndarray | None, config: GenerationConfig, seed: int) -> Take:
     """The file at once."""
     began = time.perf_counter()
-    (motion,) = subject.animator(audio, subject.shape, style, config, [seed])
+    (motion,) = subject.animator(audio, Person(subject.shape, style), config, [seed])
     window = subject.animator.model.config.n_motions
     return Take(motion, np.arange(window, len(motion), window), [time.perf_counter() - began])
 
@@ -130,7 +131,7 @@ def main(argv: list[str] | None = None) -> None:
     flags, subject, config, style = session.flags, session.subject, session.config, session.subject.style("normal")
     clips = read_clips(INPUT / "audio", flags.recordings.split(",") if flags.recordings else None)
     few = replace(config, sampler=SamplerConfig(LIVE_SAMPLER, session.sampling.steps or LIVE_STEPS))
-    person, rows = (subject.shape, style), {}
+    person, rows = Person(subject.shape, style), {}
     LiveTalker(subject.animator, person, few).warm_up()
     for settings in dict.fromkeys([config, few]):
         takes = [[whole(subject, c.audio, style, settings, i) for c in clips] for i in range(flags.samples)]

@@ -33,6 +33,7 @@ from models.diffusion.solvers import SAMPLERS, SamplerConfig, Step, gaussian_noi
 from models.diffusion.window import Conditions
 from models.fast.engine import Engine, EngineConfig
 from models.generation.windows import GenerationConfig
+from models.networks.person import Person
 from models.networks.talker import Talker, TalkerConfig
 from utils.config import check_choice
 from utils.devices import pick_device
@@ -136,7 +137,7 @@ def make_conditions(model: Talker, n: int) -> Conditions:
     flags = torch.ones(n, config.n_motions, device=model.device) if config.use_indicator else None
     audio, before = draw(config.n_motions, width), draw(config.n_prev_motions, width)
     style = draw(config.d_style) if config.has_style else None
-    return Conditions(audio, before, draw(config.n_prev_motions, dim), draw(100), style, flags)
+    return Conditions(audio, before, draw(config.n_prev_motions, dim), Person(draw(100), style), flags)
 
 
 class Bench:
@@ -206,7 +207,7 @@ def whole_call(exp_name: str, sampler: SamplerConfig, mode: str, repeats: int) -
     config = GenerationConfig(Guidance(subject.animator.model.config.conditions), sampler, MODES[mode])
 
     def call() -> object:
-        return subject.animator(audio, subject.shape, style, config, [0])
+        return subject.animator(audio, Person(subject.shape, style), config, [0])
 
     call()
     best, length = seconds(call, subject.animator.model.device, repeats), len(audio) / SAMPLE_RATE

@@ -58,7 +58,7 @@ class Trial:
 
 def score_trial(subject: Subject, clips: list[Clip], trial: Trial, config: GenerationConfig, samples: int) -> Figures:
     """Generate `samples` of every clip and pool the clips: mean and standard deviation over the samples."""
-    guidance = replace(config.guidance, style_scale=trial.style_scale, audio_scale=trial.audio_scale)
+    guidance = replace(config.guidance, scales={"audio": trial.audio_scale, "style": trial.style_scale})
     config = replace(config, guidance=guidance)
     scores: list[list] = [[] for _ in range(samples)]
     heads: list[list[float]] = [[] for _ in range(samples)]
@@ -84,7 +84,7 @@ def run(subject: Subject, clips: list[Clip], config: GenerationConfig, samples: 
     """All trials. A guided style counts for nothing at scale 0, so that setting is generated once for all styles."""
     guidance, known, rows = config.guidance, {}, {}
     shared = "style" in guidance.guided
-    for trial in tqdm(trials(guidance.audio_scale, guidance.style_scale), desc=subject.name, unit="setting"):
+    for trial in tqdm(trials(guidance.scales["audio"], guidance.scales["style"]), desc=subject.name, unit="setting"):
         key = replace(trial, style="any") if shared and trial.style_scale == 0 else trial
         if key not in known:
             known[key] = score_trial(subject, clips, trial, config, samples)

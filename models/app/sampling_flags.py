@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from models.diffusion.guidance import CONDITIONS, MODES, OWN_SCALES, PUBLISHED_SCALES, DynamicThreshold, Guidance
+from models.diffusion.guidance import OWN_SCALES, PUBLISHED_SCALES, DynamicThreshold, Guidance
 from models.diffusion.solvers import SAMPLERS, SamplerConfig
 from models.generation.windows import GenerationConfig
+from models.networks.conditions import MODES, parse_conditions
 from models.networks.talker import TalkerConfig
-from models.training.distillation import AUDIO_SCALES, STYLE_SCALES
+from models.training.distillation import SCALE_RANGES
 from utils.config import flag
 from utils.errors import UserError
 
@@ -53,11 +55,32 @@ class SamplingFlags:
         if not 0 < low <= high:
             raise UserError(f"--dynamic_threshold_min {low:g}: must be above 0 and at most "
                             f"--dynamic_threshold_max {high:g}")  # fmt: skip
-        for condition, scale in (("style", self.scale_style), ("audio", self.scale_audio)):
-            if scale is not None and not math.isfinite(scale):
-                raise UserError(
-                    f"--scale_{condition} {scale}: must be a finite number; the default is {OWN_SCALES[condition]:g}"
-                )
+        for name, scale in self.scales.items():
+            if not math.isfinite(scale):
+                raise UserError(f"--scale_{name} {scale}: must be a finite number; the default is {OWN_SCALES[name]:g}")
+
+    @property
+    def scales(self) -> dict[str, float]:
+        """The guidance scales that were given."""
+        given = {name: getattr(self, f"scale_{name}") for name in OWN_SCALES}
+        return {name: scale for name, scale in given.items() if scale is not None}
+
+
+def asked_conditions(name: str, text: str, options: TalkerConfig) -> tuple[str, ...]:
+    """The conditions that a flag names, all of which the model has.
+
+    Raises:
+        UserError: naming the flag.
+    """
+    try:
+        conditions = parse_conditions(text)
+    except ValueError as error:
+        raise UserError(f"--{name} {text}: {error}") from error
+    for condition in conditions:
+        if condition not in options.available:
+            has = ", ".join(options.available)
+            raise UserError(f"--{name} {text}: {condition!r} is not a condition of this model; it has {has}")
+    return conditions
 
 
 def default_sampler(options: TalkerConfig) -> SamplerConfig:
@@ -76,16 +99,17 @@ def check_distilled(flags: SamplingFlags, guidance: Guidance, options: TalkerCon
         guidance.folded_into(options.conditions, options.cfg_mode)
     except ValueError as error:
         raise UserError(f"--dtr, --cfg_mode, --cfg_cond: {error}; leave them out") from error
-    given = (("scale_audio", guidance.audio_scale, AUDIO_SCALES), ("scale_style", guidance.style_scale, STYLE_SCALES))
-    for name, scale, (low, high) in given:
+    for name, (low, high) in SCALE_RANGES.items():
+        scale = guidance.scales[name]
         if not low <= scale <= high:
-            log.warning("--%s %g: this model was distilled with %g to %g; beyond it guesses", name, scale, low, high)
+            log.warning("--scale_%s %g: this model was distilled with %g to %g; beyond it guesses",
+                        name, scale, low, high)  # fmt: skip
 
 
 def own_sampling(
-    options: TalkerConfig, steps: int | None = None, scales: tuple[float, float] | None = None
+    options: TalkerConfig, steps: int | None = None, scales: Mapping[str, float] = OWN_SCALES
 ) -> GenerationConfig:
-    """How programs sample our models unless told otherwise; `scales` are audio's and style's guidance.
+    """How programs sample our models unless told otherwise; `scales` are those of guidance.
 
     Raises:
         UserError: a number of steps that the model cannot take.
@@ -94,8 +118,7 @@ def own_sampling(
     if steps is not None:
         _check_steps(steps, options)
         sampler = SamplerConfig(sampler.name, steps)
-    audio, style = scales or (OWN_SCALES["audio"], OWN_SCALES["style"])
-    guidance = Guidance(options.conditions, options.cfg_mode, audio, style)
+    guidance = Guidance(options.conditions, options.cfg_mode, scales)
     return GenerationConfig(guidance, sampler, fresh_noise=True)
 
 
@@ -105,19 +128,12 @@ def generation_config(flags: SamplingFlags, options: TalkerConfig, published: bo
     Raises:
         UserError: a condition that the model does not have, or a number of steps that it cannot take.
     """
-    names = ",".join(options.conditions) if flags.cfg_cond is None else flags.cfg_cond
-    conditions = tuple(name.strip() for name in names.split(",") if name.strip())
-    for name in conditions:
-        if name not in CONDITIONS or (name == "style" and not options.has_style):
-            has = "audio, style" if options.has_style else "audio"
-            raise UserError(f"--cfg_cond {flags.cfg_cond}: {name!r} is not a condition of this model; it has {has}")
+    asked = flags.cfg_cond
+    conditions = options.conditions if asked is None else asked_conditions("cfg_cond", asked, options)
     limits = flags.dynamic_threshold_min, flags.dynamic_threshold_max
     threshold = DynamicThreshold(flags.dtr, *limits) if flags.dtr > 0 else None
-    defaults = PUBLISHED_SCALES if published else OWN_SCALES
-    given = {"audio": flags.scale_audio, "style": flags.scale_style}
-    scales = {name: defaults[name] if scale is None else scale for name, scale in given.items()}
-    mode = flags.cfg_mode or options.cfg_mode
-    guidance = Guidance(conditions, mode, scales["audio"], scales["style"], threshold)
+    scales = (PUBLISHED_SCALES if published else OWN_SCALES) | flags.scales
+    guidance = Guidance(conditions, flags.cfg_mode or options.cfg_mode, scales, threshold)
     if options.distilled_steps:
         check_distilled(flags, guidance, options)
     if flags.steps is not None:

@@ -15,6 +15,7 @@ from models.app.recording import LONG, Recording
 from models.exports.motion_export import Exporter
 from models.generation.animator import Animator
 from models.generation.windows import GenerationConfig
+from models.networks.person import Person
 from utils.atomic import check_output
 from utils.errors import UserError
 from utils.media.panels import AUDIO_NAME
@@ -47,8 +48,7 @@ class Speaker:
     """One person, and what is written of it."""
 
     animator: Animator
-    shape: np.ndarray  # (100,)
-    style: np.ndarray | None  # (d_style,)
+    person: Person[np.ndarray]  # shape (100,), style (d_style,)
     config: GenerationConfig
     seeds: list[int]  # one sample each
     film: HeadFilm | None  # None: coefficients only
@@ -65,7 +65,7 @@ class Speaker:
         """
         self.check_room(recording, paths)
         if recording.audio is not None:
-            motions = self.animator(recording.audio, self.shape, self.style, self.config, self.seeds)
+            motions = self.animator(recording.audio, self.person, self.config, self.seeds)
             self._write_samples(paths, motions, recording)
         elif self.titles.together:
             self._write_samples(paths, [joined(list(self._long(recording, seed))) for seed in self.seeds], recording)
@@ -102,7 +102,7 @@ class Speaker:
 
     def _speak_group(self, group: list[tuple[Recording, list[Path]]], failed: list[Path]) -> None:
         short = [recording.audio for recording, _ in group if recording.audio is not None]
-        made = iter(self.animator.batch(short, self.shape, self.style, self.config, self.seeds) if short else [])
+        made = iter(self.animator.batch(short, self.person, self.config, self.seeds) if short else [])
         for recording, paths in group:
             try:
                 if recording.audio is None:
@@ -155,7 +155,7 @@ class Speaker:
         self._write_data(path, joined(made), recording)
 
     def _long(self, recording: Recording, seed: int) -> Iterator[Motion]:
-        found = self.animator.long(recording.blocks(), recording.scale, (self.shape, self.style), self.config, seed)
+        found = self.animator.long(recording.blocks(), recording.scale, self.person, self.config, seed)
         return (self.posed(motion) for motion in found)
 
     @staticmethod

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-MODES = ("incremental", "independent")
-CONDITIONS = ("audio", "style")  # the order in which incremental guidance adds them
-# The default scales: for the published models, and for ours (docs/model_card.md has the measurements).
-PUBLISHED_SCALES = {"audio": 1.15, "style": 3.0}
-OWN_SCALES = {"audio": 1.15, "style": 1.5}
+from models.networks.conditions import CONDITIONS, MODES
+
+Scales = Mapping[str, float | Tensor]
+PUBLISHED_SCALES = {name: condition.published_scale for name, condition in CONDITIONS.items()}
+OWN_SCALES = {name: condition.own_scale for name, condition in CONDITIONS.items()}
 
 
 @dataclass(frozen=True)
@@ -33,19 +34,21 @@ class DynamicThreshold:
 class Guidance:
     """Which conditions are guided, how, and how strongly; an unguided condition is given to every branch."""
 
-    conditions: tuple[str, ...] = CONDITIONS
+    conditions: tuple[str, ...] = tuple(CONDITIONS)
     mode: str = "incremental"
-    audio_scale: float | Tensor = PUBLISHED_SCALES["audio"]  # or one for each sample, (B, 1, 1)
-    style_scale: float | Tensor = PUBLISHED_SCALES["style"]
+    scales: Scales = field(default_factory=PUBLISHED_SCALES.copy, hash=False)
+    """Of each condition: a number, or one for each sample (B, 1, 1). Those left out are the published demo's."""
     threshold: DynamicThreshold | None = None
-    folded: bool = False  # the network was distilled with guidance: it is told the scales, and evaluated once
+    folded: bool = False
+    """The network was distilled with guidance: it is told the scales, and evaluated once."""
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.conditions if name not in CONDITIONS]
+        unknown = [name for name in (*self.conditions, *self.scales) if name not in CONDITIONS]
         if unknown:
-            raise ValueError(f"guiding condition {unknown[0]!r} is unknown; use audio, style or audio,style")
+            raise ValueError(f"guiding condition {unknown[0]!r} is unknown; use {', '.join(CONDITIONS)}")
         if self.mode not in MODES:
             raise ValueError(f"guidance mode {self.mode!r} is unknown; use one of {', '.join(MODES)}")
+        object.__setattr__(self, "scales", PUBLISHED_SCALES | dict(self.scales))
 
     def folded_into(self, conditions: tuple[str, ...], mode: str) -> Guidance:
         """The same for a network that was distilled with guidance of these conditions, in this mode.
@@ -85,13 +88,13 @@ class Guidance:
         """What `combine` multiplies the predictions by (sum 1); None where it is not that simple."""
         if self.folded:
             return [1.0]
-        scales = {"audio": self.audio_scale, "style": self.style_scale}
-        if self.threshold is not None or any(isinstance(scales[name], Tensor) for name in self.guided):
+        scales = [self.scales[name] for name in self.guided]
+        if self.threshold is not None or any(isinstance(scale, Tensor) for scale in scales):
             return None
         weights = [1.0] + [0.0] * len(self.guided)
-        for i, name in enumerate(self.guided, start=1):
-            weights[i] += scales[name]
-            weights[i - 1 if self.mode == "incremental" else 0] -= scales[name]
+        for i, scale in enumerate(scales, start=1):
+            weights[i] += scale
+            weights[i - 1 if self.mode == "incremental" else 0] -= scale
         return weights
 
     def combine(self, predictions: list[Tensor]) -> Tensor:
@@ -103,11 +106,10 @@ class Guidance:
             return predictions[0]
         if self.threshold is not None:
             predictions = [self.threshold(x) for x in predictions]
-        scales = {"audio": self.audio_scale, "style": self.style_scale}
         guided = predictions[0]
         for i, name in enumerate(self.guided, start=1):
             base = predictions[i - 1] if self.mode == "incremental" else predictions[0]
-            guided = _add_scaled(guided, predictions[i] - base, scales[name])
+            guided = _add_scaled(guided, predictions[i] - base, self.scales[name])
         return guided
 
 

@@ -18,7 +18,7 @@ def guided_denoiser(model: Talker, given: Conditions, guidance: Guidance) -> Den
     guidance = fitting(guidance, model)
     branches = guidance.branches()
     n_branches, batch = len(branches), len(given.audio)
-    null_audio = model.null_audio_feat.expand_as(given.audio)
+    null_audio = model.null("audio").expand_as(given.audio)
     audio = torch.cat([given.audio if "audio" in seen else null_audio for seen in branches])
     memory = torch.cat([given.prev_audio.repeat(n_branches, 1, 1), audio], dim=1)
     person = persons(model, given, guidance, ["style" in seen for seen in branches])

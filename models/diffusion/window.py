@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from models.diffusion.guidance import Guidance
+from models.networks.conditions import CONDITIONS
+from models.networks.person import Person
 from models.networks.talker import Talker
 
 
@@ -18,14 +21,22 @@ class Conditions:
     audio: Tensor  # (B, L, F) features of the window
     prev_audio: Tensor  # (B, P, F)
     prev_motion: Tensor  # (B, P, D)
-    shape: Tensor  # (B, 100) normalised
-    style: Tensor | None  # (B, d_style); None: the null style
+    person: Person[Tensor]  # normalised shape (B, 100), style (B, d_style)
     indicator: Tensor | None  # (B, L)
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Conditions:
+        """The same with every tensor changed."""
+        return Conditions(
+            change(self.audio),
+            change(self.prev_audio),
+            change(self.prev_motion),
+            self.person.map(change),
+            None if self.indicator is None else change(self.indicator),
+        )
 
     def __getitem__(self, index: Tensor) -> Conditions:
         """The windows of these indices."""
-        values = (getattr(self, field.name) for field in fields(self))
-        return Conditions(*(None if value is None else value[index] for value in values))
+        return self.map(lambda value: value[index])
 
 
 @dataclass(frozen=True)
@@ -70,16 +81,17 @@ def fitting(guidance: Guidance, model: Talker) -> Guidance:
 def persons(model: Talker, given: Conditions, guidance: Guidance, styled: list[bool]) -> Tensor:
     """What person tokens are made from, with or without the style, (len(styled) B, person_dim)."""
     if guidance.folded:
-        scales = torch.tensor([[guidance.audio_scale, guidance.style_scale]], device=given.shape.device)
-        return model.person(given.shape, given.style, scales.expand(len(given.shape), -1))
-    return torch.cat([model.person(given.shape, given.style if style else None) for style in styled])
+        scales = torch.tensor([[guidance.scales[name] for name in CONDITIONS]], device=given.audio.device)
+        return model.person_vector(given.person, scales.expand(len(given.audio), -1))
+    unstyled = replace(given.person, style=None)
+    return torch.cat([model.person_vector(given.person if style else unstyled) for style in styled])
 
 
 def branch_inputs(model: Talker, given: Conditions, guidance: Guidance) -> BranchInputs:
     """The same inputs for `CachedDenoiser`, which needs each distinct audio memory and person only once."""
     branches = guidance.branches()
     heard, styled = guidance.distinct("audio"), guidance.distinct("style")
-    null_audio = model.null_audio_feat.expand_as(given.audio)
+    null_audio = model.null("audio").expand_as(given.audio)
     return BranchInputs(
         Branches(
             person_of=tuple(styled.index("style" in seen) for seen in branches),

@@ -18,6 +18,7 @@ from torch import Tensor
 from models.generation.animator import Animator
 from models.generation.audio_stream import AudioScale, SpanEncoder
 from models.generation.windows import GenerationConfig
+from models.networks.person import Person
 from utils.errors import UserError
 from utils.motion_file import Motion
 from utils.timebase import FPS, SAMPLE_RATE
@@ -50,7 +51,7 @@ class LiveConfig:
 class LiveTalker:
     """Turns one voice into motion as it arrives.
 
-    talker = LiveTalker(animator, (shape, style), config)
+    talker = LiveTalker(animator, Person(shape, style), config)
     for block in microphone:           # float32 (n,) at 16 kHz, -1 to 1, any n
         for motion in talker.push(block):
             show(motion.exp, motion.pose)
@@ -60,7 +61,7 @@ class LiveTalker:
     def __init__(
         self,
         animator: Animator,
-        person: tuple[np.ndarray, np.ndarray | None],
+        person: Person[np.ndarray],
         config: GenerationConfig,
         live: LiveConfig | None = None,
         seed: int = 0,
@@ -73,7 +74,7 @@ class LiveTalker:
             live: when frames are made.
             seed: of the sample.
         """
-        self.animator, self.live, self.shape = animator, live or LiveConfig(), person[0]
+        self.animator, self.live, self.shape = animator, live or LiveConfig(), person.shape
         self._person, self._config = person, config
         self.scale = AudioScale()
         self.done = 0  # frames made

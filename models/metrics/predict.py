@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.fast.engine import Engine
-from models.generation.windows import GenerationConfig, Item, Speech, generate_batch
+from models.generation.speech import Speech
+from models.generation.windows import GenerationConfig, Item, WindowGenerator, generate_batch
 from models.metrics.measure import Sampled
 from models.metrics.style import style_of
+from models.networks.person import Person
 from models.networks.style_encoder import StyleEncoder
 from models.networks.talker import Talker
 from utils.coefs import MotionCodec
@@ -48,7 +49,7 @@ class Predictor:
             draw: samples, seeds, guidance, sampler.
         """
         self.model, self.codec, self.draw = model, codec, draw
-        self.engine = Engine(model, draw.config.guidance, draw.config.engine)
+        self.generator = WindowGenerator(model, draw.config)
 
     @torch.no_grad()
     def __call__(
@@ -66,9 +67,9 @@ class Predictor:
             audio = torch.from_numpy(standardise(clip.audio)).to(model.device)
             shape = torch.from_numpy(np.ascontiguousarray(clip.truth.shape)).to(model.device)
             speech = Speech.encode(model, audio, draw.config.whole_audio)
-            person = self.codec.stats.normalise("shape", shape)
-            items += [Item(speech, person, style, seed) for seed in draw.seeds(index)]
-        motions = generate_batch(model, items, draw.config, draw.batch_size, self.engine)
+            person = Person(self.codec.stats.normalise("shape", shape), style)
+            items += [Item(speech, person, seed) for seed in draw.seeds(index)]
+        motions = generate_batch(self.generator, items, draw.batch_size)
         groups = [torch.stack(motions[i : i + draw.n_samples]) for i in range(0, len(motions), draw.n_samples)]
         return [Sampled(*self.codec.decode(group)) for group in groups]
 

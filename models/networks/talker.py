@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from models.audio.hubert import build_audio_encoder, load_audio_encoder
+from models.networks.conditions import CONDITIONS, parse_conditions
 from models.networks.denoiser import Denoiser, DenoiserConfig
+from models.networks.person import Person
 from utils.coefs import N_SHAPE, CoefLayout
 
 AUDIO_MODELS = ("hubert", "wav2vec2", "whisper")
-N_SCALES = 2  # guidance scales of audio and style, which a distilled network is told
 FROZEN_AUDIO_MODELS = ("whisper",)  # shipped beside the code; never trained, never in a checkpoint
 
 
@@ -20,8 +21,9 @@ class TalkerConfig:
 
     target: str = "sample"
     """What the network predicts: the clean motion (sample) or the noise."""
-    guiding_conditions: str = "audio,style"
-    """Conditions dropped in training for classifier-free guidance: audio, style, both with a comma, or empty."""
+    guiding_conditions: str | None = None
+    """Conditions dropped in training for classifier-free guidance, with commas; empty: none (default: audio, and style
+    with --style_enc_ckpt)."""
     cfg_mode: str = "incremental"
     """How guidance combines two conditions: incremental or independent."""
     n_diff_steps: int = 500
@@ -77,14 +79,24 @@ class TalkerConfig:
 
     @property
     def conditions(self) -> tuple[str, ...]:
-        """Guided conditions; style is left out of a model that has no style input."""
-        names = [name.strip() for name in self.guiding_conditions.split(",") if name.strip()]
-        return tuple(name for name in names if name != "style" or self.has_style)
+        """Guided conditions; those that the model has no input for are left out.
+
+        Raises:
+            ValueError: see `parse_conditions`.
+        """
+        has = self.available
+        asked = has if self.guiding_conditions is None else parse_conditions(self.guiding_conditions)
+        return tuple(name for name in asked if name in has)
+
+    @property
+    def available(self) -> tuple[str, ...]:
+        """Conditions that the model has an input for."""
+        return tuple(name for name in CONDITIONS if name != "style" or self.has_style)
 
     def denoiser(self) -> DenoiserConfig:
         return DenoiserConfig(
             motion_dim=self.layout.motion_dim,
-            person_dim=N_SHAPE + (self.d_style if self.has_style else 0) + (N_SCALES if self.distilled_steps else 0),
+            person_dim=N_SHAPE + self.has_style * self.d_style + bool(self.distilled_steps) * len(CONDITIONS),
             n_diff_steps=self.n_diff_steps,
             feature_dim=self.feature_dim,
             n_heads=self.n_heads,
@@ -128,14 +140,20 @@ class Talker(nn.Module):
         """Previous motion (B, P, D) and audio features (B, P, F) of a first window."""
         return self.start_motion_feat.expand(batch, -1, -1), self.start_audio_feat.expand(batch, -1, -1)
 
-    def person(self, shape: Tensor, style: Tensor | None, scales: Tensor | None = None) -> Tensor:
-        """Normalised shape (B, 100) and style (B, d_style), None: the null style -> person vector.
+    def null(self, condition: str) -> Tensor:
+        """The learnt vector that stands for an absent condition, (1, 1, d)."""
+        return getattr(self, CONDITIONS[condition].null)
 
-        scales: (B, 2) guidance scales of audio and style, for a distilled network.
+    def person_vector(self, person: Person[Tensor], scales: Tensor | None = None) -> Tensor:
+        """What the person token is made from, (B, person_dim).
+
+        person: normalised shape (B, 100) and style (B, d_style).
+        scales: (B, len(CONDITIONS)) guidance scales, for a distilled network.
         """
+        shape, style = person.shape, person.style
         parts = [torch.zeros_like(shape) if self.config.no_shape_input else shape]
         if self.config.has_style:
-            parts.append(self.null_style_feat[0].expand(len(shape), -1) if style is None else style)
+            parts.append(self.null("style")[0].expand(len(shape), -1) if style is None else style)
         if self.config.distilled_steps:
             assert scales is not None, "a distilled network is told the guidance scales"
             parts.append(scales)

@@ -19,12 +19,13 @@ from models.diffusion.guidance import OWN_SCALES, Guidance
 from models.diffusion.plain import guided_denoiser
 from models.diffusion.solvers import ddim_steps, even_times
 from models.diffusion.window import Conditions
-from models.networks.talker import N_SCALES, Talker
+from models.networks.conditions import CONDITIONS
+from models.networks.person import Person
+from models.networks.talker import Talker
 from models.training.objective import Ends, TalkerObjective, average_clips, to, truncate
 from utils.training.randomness import Randomness
 
-USUAL_SCALES = (OWN_SCALES["audio"], OWN_SCALES["style"])  # of half of the samples
-AUDIO_SCALES, STYLE_SCALES = (0.5, 2.0), (0.0, 3.0)  # between which the others are drawn
+SCALE_RANGES = {"audio": (0.5, 2.0), "style": (0.0, 3.0)}  # of half of the samples; the others have OWN_SCALES
 NULL_STYLE = 0.1  # share of samples whose style is not given
 TERMS = ("noise", "vert", "vel", "head_angle", "head_vel")  # those that compare; the teacher is as smooth as it is
 
@@ -33,7 +34,7 @@ def make_student(teacher: Talker, steps: int) -> Talker:
     """The network to be trained; it begins as the teacher, deaf to the scales."""
     student = Talker(replace(teacher.config, distilled_steps=steps), teacher.audio_encoder)
     weights, key = teacher.state_dict(), "denoising_net.person_proj.weight"
-    student.load_state_dict({**weights, key: F.pad(weights[key], (0, N_SCALES))})
+    student.load_state_dict({**weights, key: F.pad(weights[key], (0, len(CONDITIONS)))})
     return student
 
 
@@ -66,8 +67,8 @@ class Distillation(TalkerObjective):
         self.strides = ddim_steps(self.schedule, "sample", self.times)
         device = teacher.device  # made here: a captured step cannot bring numbers from the host
         self.at = torch.tensor(self.times[:-1], device=device)
-        self.scales = torch.tensor([AUDIO_SCALES, STYLE_SCALES], device=device)
-        self.usual = torch.tensor(USUAL_SCALES, device=device)
+        self.scales = torch.tensor([SCALE_RANGES[name] for name in CONDITIONS], device=device)
+        self.usual = torch.tensor([OWN_SCALES[name] for name in CONDITIONS], device=device)
 
     def __call__(
         self, model: Talker, batch: dict[str, Tensor], random: Randomness, ends: Ends | None = None
@@ -82,13 +83,11 @@ class Distillation(TalkerObjective):
             x_T = torch.randn(2 * size, *motion.shape[2:], generator=random.device, device=device)
             noisy, targets = self._paths(given, scales, x_T)
         n_prev = model.config.n_prev_motions
-        every = Conditions(
-            *(None if v is None else v.repeat(steps, *[1] * (v.dim() - 1)) for v in vars(given).values())
-        )
+        every = given.map(lambda value: value.repeat(steps, *[1] * (value.dim() - 1)))
         output = model.denoising_net(
             torch.cat([every.prev_motion, noisy.flatten(0, 1)], dim=1),
             torch.cat([every.prev_audio, every.audio], dim=1),
-            model.person(every.shape, every.style, scales.repeat(steps, 1)),
+            model.person_vector(every.person, scales.repeat(steps, 1)),
             self.at.repeat_interleave(2 * size),
             every.indicator,
         )
@@ -116,8 +115,7 @@ class Distillation(TalkerObjective):
             audio=audio,
             prev_audio=torch.cat([start_audio, prev_audio]),
             prev_motion=torch.cat([start_motion, motion[:, 0, -n_prev:]]),
-            shape=batch["shape"][:, 0, 0].repeat(2, 1),
-            style=self._style(motion, random),
+            person=Person(batch["shape"][:, 0, 0].repeat(2, 1), self._style(motion, random)),
             indicator=self._indicator(teacher, ends, truth),
         )
 
@@ -127,13 +125,13 @@ class Distillation(TalkerObjective):
             return None
         style = self.style_encoder(torch.cat([motion[:, 1], motion[:, 0]]))
         missing = torch.rand(len(style), 1, generator=random.device, device=style.device) < NULL_STYLE
-        return torch.where(missing, self.teacher.null_style_feat[0], style)
+        return torch.where(missing, self.teacher.null("style")[0], style)
 
     def _paths(self, given: Conditions, scales: Tensor, x_T: Tensor) -> tuple[Tensor, Tensor]:
         """The teacher's way from x_T: where the student steps from, and the x_0 it should say there, (K, 2B, L, D)."""
         options = self.teacher.config
-        audio_scale, style_scale = scales[:, :, None, None].unbind(1)
-        guidance = Guidance(options.conditions, options.cfg_mode, audio_scale, style_scale)
+        each = dict(zip(CONDITIONS, scales[:, :, None, None].unbind(1)))
+        guidance = Guidance(options.conditions, options.cfg_mode, each)
         denoise = guided_denoiser(self.teacher, given, guidance)
         x, noisy, targets = x_T, [], []
         for i, stride in enumerate(self.strides):
@@ -145,7 +143,7 @@ class Distillation(TalkerObjective):
         return torch.stack(noisy), torch.stack(targets)
 
     def _draw_scales(self, n: int, random: Randomness) -> Tensor:
-        """Guidance scales of audio and style (n, 2): the usual ones for about half, any for the others."""
+        """Guidance scales (n, len(CONDITIONS)): the usual ones for about half, any for the others."""
         low, high = self.scales.unbind(1)
-        drawn = low + (high - low) * torch.rand(n, N_SCALES, generator=random.device, device=low.device)
+        drawn = low + (high - low) * torch.rand(n, len(CONDITIONS), generator=random.device, device=low.device)
         return torch.where(torch.rand(n, 1, generator=random.device, device=low.device) < 0.5, self.usual, drawn)

@@ -1,15 +1,16 @@
 """Command-line flags of main_dpt.py."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from models.diffusion.guidance import MODES
 from models.diffusion.schedule import SCHEDULES
+from models.networks.conditions import MODES, parse_conditions
 from models.networks.talker import AUDIO_MODELS, TalkerConfig
 from models.training.losses import LossConfig
 from models.training.objective import ObjectiveConfig
 from utils.config import check_choice, flag, read_flags, to_plain
+from utils.errors import UserError
 from utils.training.run_config import RunConfig
 
 DESCRIPTION = "Train or test the denoising network (paper section 3.3)."
@@ -79,4 +80,24 @@ class Configs:
 
 def parse_args(argv: list[str] | None = None) -> Configs:
     """The flags, checked one by one."""
-    return read_flags(Configs, argv, DESCRIPTION)
+    configs = read_flags(Configs, argv, DESCRIPTION)
+    return replace(configs, model=with_conditions(configs.model))
+
+
+def with_conditions(model: TalkerConfig) -> TalkerConfig:
+    """The configuration with its guiding conditions spelt out.
+
+    Raises:
+        UserError: a condition that is unknown, named twice, or without an input in this model.
+    """
+    asked = model.guiding_conditions
+    if asked is None:
+        return replace(model, guiding_conditions=",".join(model.available))
+    try:
+        missing = set(parse_conditions(asked)) - set(model.available)
+    except ValueError as error:
+        raise UserError(f"--guiding_conditions {asked}: {error}") from error
+    if missing:
+        raise UserError(f"--guiding_conditions {asked}: style needs a style encoder; give --style_enc_ckpt, "
+                        "or leave style out")  # fmt: skip
+    return model

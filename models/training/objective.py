@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from models.diffusion.schedule import Schedule
+from models.networks.conditions import CONDITIONS, dropped_conditions
+from models.networks.person import Person
 from models.networks.style_encoder import StyleEncoder
 from models.networks.talker import Talker
 from models.training.losses import MotionLoss
@@ -31,24 +33,6 @@ class ObjectiveConfig:
 
 # Per clip of the pair: None (whole), or a valid length in [1, L) for every sample (B,).
 Ends = list[Tensor | None]
-
-
-def dropped_conditions(conditions: tuple[str, ...], mode: str, u: Tensor) -> dict[str, Tensor]:
-    """Which samples lose which condition, from u (B, 2) uniform in [0, 1): {'audio': (B,), 'style': (B,)} bool.
-
-    Incremental, both: style is dropped when u > 0.55 and audio too when u > 0.9; one condition alone: p = 0.1;
-    independent, both: p = 0.5 each.
-    """
-    dropped = {
-        "audio": torch.zeros_like(u[:, 0], dtype=torch.bool),
-        "style": torch.zeros_like(u[:, 0], dtype=torch.bool),
-    }
-    if set(conditions) == {"audio", "style"} and mode == "incremental":
-        return {"audio": u[:, 0] > 0.9, "style": u[:, 0] > 0.55}
-    probability = 0.5 if len(conditions) == 2 else 0.1
-    for i, name in enumerate(conditions):
-        dropped[name] = u[:, i] < probability
-    return dropped
 
 
 def truncate(x: Tensor, ends: Tensor | None, unit: int, mode: str) -> Tensor:
@@ -96,14 +80,14 @@ class TalkerObjective:
         prev = motion[:, 0, -options.n_prev_motions :]  # from the untruncated first clip
         shape = batch["shape"][:, 0, 0]
 
-        u = torch.rand(2 * size, 2, generator=random.device, device=device)
+        u = torch.rand(2 * size, len(CONDITIONS), generator=random.device, device=device)
         dropped = dropped_conditions(options.conditions, options.cfg_mode, u)
         step = torch.randint(1, options.n_diff_steps + 1, (2 * size,), generator=random.device, device=device)
         noise = torch.randn(2 * size, *motion.shape[2:], generator=random.device, device=device)
 
         start_motion, start_audio = model.start(size)
         audio, prev_audio = self._audio_features(model, batch["audio"], ends)
-        audio = torch.where(dropped["audio"][:, None, None], model.null_audio_feat, audio)
+        audio = torch.where(dropped["audio"][:, None, None], model.null("audio"), audio)
         noisy = self.schedule.q_sample(torch.cat(truth), step, noise)
         output = model.denoising_net(
             torch.cat([torch.cat([start_motion, prev]), noisy], dim=1),
@@ -153,10 +137,10 @@ class TalkerObjective:
         blur = self.config.person_noise if model.training else 0.0
         shape = blurred(shape.repeat(2, 1), blur, random)
         if self.style_encoder is None:
-            return model.person(shape, None)
+            return model.person_vector(Person(shape))
         with torch.no_grad():
             style = blurred(self.style_encoder(torch.cat([motion[:, 1], motion[:, 0]])), blur, random)
-        return model.person(shape, torch.where(dropped[:, None], model.null_style_feat[0], style))
+        return model.person_vector(Person(shape, torch.where(dropped[:, None], model.null("style")[0], style)))
 
     @staticmethod
     def _indicator(model: Talker, ends: Ends, truth: list[Tensor]) -> Tensor | None:

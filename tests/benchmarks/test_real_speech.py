@@ -143,7 +143,7 @@ def flags(*words: str) -> Namespace:
 def test_guidance_is_the_models_own(subject):
     config = generation_config(subject, flags("--steps", "4", "-sa", "2"))
     assert (config.sampler.name, config.sampler.steps, config.progress) == ("dpmpp_2m", 4, False)
-    assert (config.guidance.style_scale, config.guidance.audio_scale) == (1.5, 2.0)
+    assert config.guidance.scales == {"audio": 2.0, "style": 1.5}
     assert config.guidance.guided == ("audio", "style")
     with pytest.raises(UserError, match="--steps 7"):
         generation_config(subject, flags("--steps", "7"))

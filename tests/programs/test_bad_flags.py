@@ -102,9 +102,9 @@ def test_disk_fills_up_while_the_style_is_written(refused, monkeypatch):
     refused(extract_style.main, EXTRACT, "mine.npy", "no disk space")
 
 
-def fake_motion(self, audio, shape, style, config, seeds):
+def fake_motion(self, audio, person, config, seeds):
     n = len(audio) // 640
-    return [Motion(np.zeros((n, 50), np.float32), np.zeros((n, 6), np.float32), shape) for _ in seeds]
+    return [Motion(np.zeros((n, 50), np.float32), np.zeros((n, 6), np.float32), person.shape) for _ in seeds]
 
 
 def test_output_is_a_folder(space, refused, no_generation):

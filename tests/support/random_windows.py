@@ -3,6 +3,7 @@
 import torch
 
 from models.diffusion.window import Conditions
+from models.networks.person import Person
 from tests.support.golden_weights import array
 from tests.support.tiny_talker import make_talker
 
@@ -33,8 +34,7 @@ def conditions(model, n: int) -> Conditions:
         draw("audio", n, 100, width),
         draw("prev_audio", n, 10, width),
         draw("prev_motion", n, 10, dim),
-        draw("shape", n, 100),
-        draw("style", n, 128) if config.has_style else None,
+        Person(draw("shape", n, 100), draw("style", n, 128) if config.has_style else None),
         flags if config.use_indicator else None,
     )
 

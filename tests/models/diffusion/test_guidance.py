@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from models.diffusion.guidance import CONDITIONS, DynamicThreshold, Guidance
+from models.diffusion.guidance import DynamicThreshold, Guidance
+from models.networks.conditions import CONDITIONS
 from models.networks.denoiser import alignment_mask
 from models.networks.positional import SinusoidalEncoding, sinusoidal_rows
 from tests.models.diffusion.test_schedule import draw
@@ -12,20 +13,20 @@ from tests.support.tiny_talker import make_talker
 
 def test_incremental_at_scale_one_is_the_full_condition():
     predictions = [draw(f"p{i}", 2, 3, 4) for i in range(3)]
-    torch.testing.assert_close(Guidance(audio_scale=1, style_scale=1).combine(predictions), predictions[2])
+    torch.testing.assert_close(Guidance(scales={"audio": 1, "style": 1}).combine(predictions), predictions[2])
 
 
 @pytest.mark.parametrize("mode", ["incremental", "independent"])
 def test_scale_zero_is_the_null_branch(mode):
     predictions = [draw(f"p{i}", 2, 3, 4) for i in range(3)]
-    assert torch.equal(Guidance(mode=mode, audio_scale=0, style_scale=0).combine(predictions), predictions[0])
+    assert torch.equal(Guidance(mode=mode, scales={"audio": 0, "style": 0}).combine(predictions), predictions[0])
 
 
 def test_formulas_of_both_modes():
     n, a, b = (draw(f"p{i}", 2, 3, 4) for i in range(3))
-    scales = {"audio_scale": 1.5, "style_scale": -2.0}
-    torch.testing.assert_close(Guidance(**scales).combine([n, a, b]), n + 1.5 * (a - n) - 2 * (b - a))
-    independent = Guidance(mode="independent", **scales).combine([n, a, b])
+    scales = {"audio": 1.5, "style": -2.0}
+    torch.testing.assert_close(Guidance(scales=scales).combine([n, a, b]), n + 1.5 * (a - n) - 2 * (b - a))
+    independent = Guidance(mode="independent", scales=scales).combine([n, a, b])
     torch.testing.assert_close(independent, n + 1.5 * (a - n) - 2 * (b - n))
 
 

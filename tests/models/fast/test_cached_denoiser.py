@@ -31,7 +31,7 @@ KINDS = {
 }
 GUIDANCES = {
     "incremental": Guidance(),
-    "independent": Guidance(mode="independent", style_scale=1.5),
+    "independent": Guidance(mode="independent", scales={"style": 1.5}),
     "audio": Guidance(("audio",)),
     "style": Guidance(("style",)),
     "none": Guidance(()),
@@ -179,7 +179,7 @@ def test_cached_denoiser_takes_inputs_without_guidance():
     model = talker()
     given = conditions(model, 2)
     net = CachedDenoiser(model.denoising_net)
-    memory, person = torch.cat([given.prev_audio, given.audio], 1), model.person(given.shape, given.style)
+    memory, person = torch.cat([given.prev_audio, given.audio], 1), model.person_vector(given.person)
     cache = net.window(BranchInputs(Branches((0,), (0,)), [memory], person, given.prev_motion, given.indicator))
     x = draw("x", 2, 100, 54)
     with torch.no_grad():

@@ -10,7 +10,9 @@ from models.diffusion.plain import guided_denoiser
 from models.diffusion.schedule import Schedule
 from models.diffusion.solvers import SamplerConfig, gaussian_noise, run_steps, solver_steps
 from models.fast.engine import Engine, EngineConfig, _StepGraph, graph_length, graph_size
-from models.generation.windows import GenerationConfig, Item, Speech, generate_batch
+from models.generation.speech import Speech
+from models.generation.windows import GenerationConfig, Item, WindowGenerator, generate_batch
+from models.networks.person import Person
 from tests.support.random_windows import CPU, conditions, draw, relative, talker
 
 
@@ -59,12 +61,12 @@ def test_graphs_serve_other_windows_and_batches(without_recording):
     """The window loop on graphs: sizes between two captured ones are filled up, results stay those of the twin."""
     model = talker()
     speeches = [Speech.encode(model, draw(f"speech{i}", 640 * n)) for i, n in enumerate((230, 90, 101))]
-    items = [Item(s, draw("shape", 100), draw(f"style{i}", 128), i) for i, s in enumerate(speeches)]
+    items = [Item(s, Person(draw("shape", 100), draw(f"style{i}", 128)), i) for i, s in enumerate(speeches)]
     config = GenerationConfig(sampler=SamplerConfig("ddpm", 3))
-    found = generate_batch(model, items, config)
+    found = generate_batch(WindowGenerator(model, config), items)
     assert without_recording == [4, 2, 1]  # 3 windows filled up to 4, then 2, then 1
     plain = replace(config, engine=EngineConfig(cached=False))
-    for motion, twin in zip(found, generate_batch(model, items, plain)):
+    for motion, twin in zip(found, generate_batch(WindowGenerator(model, plain), items)):
         assert relative(motion, twin) < 2e-5
 
 

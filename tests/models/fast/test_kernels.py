@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -175,7 +174,7 @@ def test_the_network(monkeypatch, coarse, changes):
 
 
 def on_device(conditions):
-    return replace(conditions, **{k: v if v is None else v.to(DEVICE) for k, v in vars(conditions).items()})
+    return conditions.map(lambda value: value.to(DEVICE))
 
 
 @pytest.mark.parametrize(
@@ -189,7 +188,7 @@ def on_device(conditions):
 def test_whole_steps(kernels, monkeypatch, precision, target, sampler, tolerance):
     """In 16 bits two windows one after the other: nothing of the first is left over."""
     model = talker(feature_dim=128, n_heads=4, n_layers=1, target=target).to(DEVICE)
-    guidance = Guidance(mode="independent" if precision == "fp16" else "incremental", style_scale=1.5)
+    guidance = Guidance(mode="independent" if precision == "fp16" else "incremental", scales={"style": 1.5})
     steps = solver_steps(sampler, Schedule.make("cosine", 6), target)
     engine, windows = Engine(model, guidance, EngineConfig(precision)), on_device(conditions(model, 2))
     for i in range(2 if precision == "fp16" else 1):
@@ -215,7 +214,7 @@ def test_guidance_that_is_no_weighted_sum_goes_without(kernels):
 @pytest.mark.parametrize("mode", ["incremental", "independent"])
 @pytest.mark.parametrize("conditions_", [("audio", "style"), ("style",), ()])
 def test_guidance_weights(mode, conditions_):
-    guidance = Guidance(conditions_, mode, 1.15, 3.0)
+    guidance = Guidance(conditions_, mode)
     predictions = [draw(f"prediction{i}", 2, 3, 4) for i in range(len(guidance.branches()))]
     weighted = sum(w * p for w, p in zip(guidance.weights(), predictions, strict=True))
     torch.testing.assert_close(weighted, guidance.combine(predictions))
@@ -223,7 +222,7 @@ def test_guidance_weights(mode, conditions_):
 
 
 def test_guidance_without_weights():
-    assert Guidance(style_scale=torch.ones(2, 1, 1)).weights() is None
+    assert Guidance(scales={"style": torch.ones(2, 1, 1)}).weights() is None
     assert Guidance(threshold=DynamicThreshold(0.9)).weights() is None
     assert Guidance(folded=True).weights() == [1.0]
 

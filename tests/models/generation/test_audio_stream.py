@@ -8,11 +8,13 @@ from models.audio.hubert import AudioEncoder, build_audio_encoder
 from models.audio.log_mel import level_speech
 from models.audio.whisper import WhisperEncoder
 from models.diffusion.solvers import SamplerConfig
-from models.fast.engine import Engine
 from models.generation.audio_stream import AudioScale, SpanEncoder, feature_windows
 from models.generation.continuation import Continuation, continued_motion
-from models.generation.windows import GenerationConfig, Speech, generate
+from models.generation.speech import Speech
+from models.generation.windows import GenerationConfig, Sample, WindowGenerator
+from models.networks.person import Person
 from models.networks.talker import Talker
+from tests.support.generation import generate
 from tests.support.golden_weights import array
 from tests.support.tiny_talker import CONFIG, make_talker
 from utils.media.audio import standardise
@@ -124,10 +126,9 @@ def test_continued_motion_is_the_generated_one(sampler, fresh, n_samples):
     config = GenerationConfig(sampler=SamplerConfig(sampler, 3), fresh_noise=fresh)
     audio = torch.from_numpy(array("continuation:audio", (n_samples,)))
     shape, style = (torch.from_numpy(array(f"continuation:{n}", (1, n))) for n in (100, 128))
-    expected = generate(model, audio, shape, style, config, [7])[0]
+    expected = generate(model, audio, Person(shape, style), config, [7])[0]
     speech = Speech.encode(model, audio)
-    engine = Engine(model, config.guidance, config.engine)
-    sample = Continuation(model, engine, config, (shape[0], style[0]), 7)
+    sample = Continuation(WindowGenerator(model, config), Sample(model, Person(shape[0], style[0]), 7))
     found = list(continued_motion(speech.windows, speech.n_frames, sample))
     assert [len(x) for x in found[:-1]] == [100] * (len(found) - 1)
     torch.testing.assert_close(torch.cat(found), expected, atol=2e-5, rtol=1e-5)
@@ -136,11 +137,10 @@ def test_continued_motion_is_the_generated_one(sampler, fresh, n_samples):
 def test_a_short_window_carries_its_own_last_frames():
     model = make_talker()
     config = GenerationConfig(sampler=SamplerConfig("ddim", 2), fresh_noise=True)
-    person = (torch.zeros(100), None)
-    sample = Continuation(model, Engine(model, config.guidance, config.engine), config, person, 0)
+    sample = Continuation(WindowGenerator(model, config), Sample(model, Person(torch.zeros(100)), 0))
     features = torch.from_numpy(array("continuation:features", (9, 16)))
     first, second = sample.window(features[:6], 6), sample.window(features[6:], 3)
     assert first.shape == (6, 54)
-    torch.testing.assert_close(sample.motion[0, -9:], torch.cat([first, second]))
-    torch.testing.assert_close(sample.audio[0, -9:], features)
-    torch.testing.assert_close(sample.audio[0, :1], model.start_audio_feat[0, -1:])
+    torch.testing.assert_close(sample.sample.motion[-9:], torch.cat([first, second]))
+    torch.testing.assert_close(sample.sample.audio[-9:], features)
+    torch.testing.assert_close(sample.sample.audio[:1], model.start_audio_feat[0, -1:])

@@ -7,7 +7,10 @@ import torch
 
 from models.diffusion.solvers import SamplerConfig
 from models.fast.engine import EngineConfig
-from models.generation.windows import GenerationConfig, Item, Speech, generate, generate_batch
+from models.generation.speech import Speech
+from models.generation.windows import GenerationConfig, Item, WindowGenerator, generate_batch
+from models.networks.person import Person
+from tests.support.generation import generate
 from tests.support.golden_weights import array
 from tests.support.tiny_talker import make_talker
 
@@ -29,13 +32,13 @@ def mixed_items(model, has_style: bool = True) -> list[Item]:
     items = []
     for i, n in enumerate(LENGTHS):
         style = vector(f"style{i}", 128) if has_style and i != 2 else None
-        items.append(Item(Speech.encode(model, audio(n, i)), vector(f"shape{i}", 100), style, seed=i))
-    return [items[0], Item(items[0].speech, items[0].shape, items[0].style, seed=77), *items[1:]]
+        items.append(Item(Speech.encode(model, audio(n, i)), Person(vector(f"shape{i}", 100), style), seed=i))
+    return [items[0], replace(items[0], seed=77), *items[1:]]
 
 
 def alone(model, item: Item, n_samples: int, index: int, config: GenerationConfig) -> torch.Tensor:
-    style = None if item.style is None else item.style[None]
-    return generate(model, audio(n_samples, index), item.shape[None], style, config, [item.seed])[0]
+    person = item.person.map(lambda x: x[None])
+    return generate(model, audio(n_samples, index), person, config, [item.seed])[0]
 
 
 @pytest.mark.parametrize("config", [DDIM, DDPM], ids=["ddim", "ddpm"])
@@ -43,7 +46,7 @@ def alone(model, item: Item, n_samples: int, index: int, config: GenerationConfi
 def test_each_item_as_if_alone(config, batch_size):
     model = make_talker()
     items = mixed_items(model)
-    found = generate_batch(model, items, config, batch_size)
+    found = generate_batch(WindowGenerator(model, config), items, batch_size)
     for item, motion, index in zip(items, found, (0, 0, 1, 2, 3)):
         expected = alone(model, item, LENGTHS[index], index, config)
         assert motion.shape == expected.shape == (LENGTHS[index] // 640, 54)
@@ -55,7 +58,7 @@ def test_each_item_as_if_alone(config, batch_size):
 def test_other_models(changes):
     model = make_talker(**changes)
     items = mixed_items(model, has_style=model.config.has_style)
-    for item, motion, index in zip(items, generate_batch(model, items, DDIM, 3), (0, 0, 1, 2, 3)):
+    for item, motion, index in zip(items, generate_batch(WindowGenerator(model, DDIM), items, 3), (0, 0, 1, 2, 3)):
         expected = alone(model, item, LENGTHS[index], index, DDIM)
         torch.testing.assert_close(motion, expected, atol=2e-5, rtol=1e-5)
 
@@ -66,7 +69,7 @@ def test_batches_stay_full(monkeypatch):
     forward = model.denoising_net.forward
     monkeypatch.setattr(model.denoising_net, "forward", lambda m, *rest: sizes.append(len(m)) or forward(m, *rest))
     plain = GenerationConfig(sampler=SamplerConfig("ddim", 1), engine=EngineConfig(cached=False))
-    generate_batch(model, mixed_items(model), plain, 3)
+    generate_batch(WindowGenerator(model, plain), mixed_items(model), 3)
     assert sizes == [9, 9, 9, 3]
 
 
@@ -74,14 +77,14 @@ def test_start_state_continues_an_item():
     """Two windows at once are the first, then the second from where the first ended (DDIM: x_T is the same)."""
     model = make_talker()
     speech = Speech.encode(model, audio(640 * 200))
-    shape, style = vector("shape", 100), vector("style", 128)
-    (both,) = generate_batch(model, [Item(speech, shape, style, 5)], DDIM)
+    person, generator = Person(vector("shape", 100), vector("style", 128)), WindowGenerator(model, DDIM)
+    (both,) = generate_batch(generator, [Item(speech, person, 5)])
     halves = [Speech(speech.windows[i : i + 1], 100) for i in range(2)]
-    (first,) = generate_batch(model, [Item(halves[0], shape, style, 5)], DDIM)
+    (first,) = generate_batch(generator, [Item(halves[0], person, 5)])
     start = (first[-10:], halves[0].windows[0, -10:])
-    (second,) = generate_batch(model, [Item(halves[1], shape, style, 5, start)], DDIM)
+    (second,) = generate_batch(generator, [Item(halves[1], person, 5, start)])
     torch.testing.assert_close(torch.cat([first, second]), both, atol=1e-5, rtol=1e-5)
-    (other,) = generate_batch(model, [Item(halves[1], shape, style, 5)], DDIM)
+    (other,) = generate_batch(generator, [Item(halves[1], person, 5)])
     assert (other - second).abs().max() > 1e-3
 
 
@@ -90,13 +93,13 @@ def test_fresh_noise_starts_every_window_anew():
     model = make_talker()
     speech = Speech.encode(model, audio(640 * 100))
     twice = Speech(speech.windows.repeat(2, 1, 1), 200)
-    item = Item(twice, vector("shape", 100), vector("style", 128), 5)
+    item = Item(twice, Person(vector("shape", 100), vector("style", 128)), 5)
     reused, fresh = (
-        generate_batch(model, [item], replace(DDIM, fresh_noise=fresh), engine=None)[0] for fresh in (False, True)
+        generate_batch(WindowGenerator(model, replace(DDIM, fresh_noise=fresh)), [item])[0] for fresh in (False, True)
     )
     torch.testing.assert_close(fresh[:100], reused[:100])
     assert (fresh[100:] - reused[100:]).abs().max() > 1e-2
-    (again,) = generate_batch(model, [item], replace(DDIM, fresh_noise=True))
+    (again,) = generate_batch(WindowGenerator(model, replace(DDIM, fresh_noise=True)), [item])
     assert torch.equal(again, fresh)
 
 
@@ -104,11 +107,11 @@ def test_null_style_in_a_mixed_batch_is_the_learnt_vector():
     model = make_talker()
     speech, shape = Speech.encode(model, audio(640 * 20)), vector("shape", 100)
     null = model.null_style_feat.detach()[0, 0]
-    items = [Item(speech, shape, style, 1) for style in (None, null, vector("style", 128))]
-    absent, learnt, given = generate_batch(model, items, DDIM)
+    items = [Item(speech, Person(shape, style), 1) for style in (None, null, vector("style", 128))]
+    absent, learnt, given = generate_batch(WindowGenerator(model, DDIM), items)
     torch.testing.assert_close(absent, learnt)
     assert (absent - given).abs().max() > 1e-3
 
 
 def test_nothing_to_do():
-    assert generate_batch(make_talker(), [], DDIM) == []
+    assert generate_batch(WindowGenerator(make_talker().eval(), DDIM), []) == []

@@ -13,6 +13,7 @@ from models.generation.style_extractor import StyleExtractor
 from models.generation.windows import GenerationConfig
 from models.heads.flame import load_flame
 from models.heads.mouth import opening_mm
+from models.networks.person import Person
 from utils.media.audio import load_audio
 from utils.motion_file import load_motion, load_shape, load_style
 from utils.runs.run_dir import ROOT, find_checkpoint, style_folder
@@ -40,7 +41,9 @@ def style(animator: Animator, name: str) -> np.ndarray:
 
 def generate(animator: Animator, recording: str, style_name: str, seeds: list[int]):
     audio = load_audio(INPUT / "audio" / f"{recording}.flac")
-    return animator(audio, load_shape(INPUT / "coef" / "average.npy"), style(animator, style_name), QUICK, seeds)
+    return animator(
+        audio, Person(load_shape(INPUT / "coef" / "average.npy"), style(animator, style_name)), QUICK, seeds
+    )
 
 
 def test_shipped_weights_are_small():

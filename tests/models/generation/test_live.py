@@ -19,6 +19,7 @@ from models.generation.animator import Animator
 from models.generation.continuation import faded
 from models.generation.live import LiveConfig, LiveTalker
 from models.generation.windows import GenerationConfig
+from models.networks.person import Person
 from tests.models.generation.test_audio_stream import tiny_hubert, whisper_talker
 from tests.support.demo_workspace import STATS, speech
 from tests.support.tiny_talker import make_talker
@@ -31,7 +32,7 @@ from utils.motion_file import Motion, joined, load_motion
 from utils.timebase import SAMPLE_RATE
 
 CONFIG = GenerationConfig(sampler=SamplerConfig("ddim", 2), fresh_noise=True)
-PERSON = (np.zeros(100, np.float32), None)
+PERSON = Person(np.zeros(100, np.float32))
 
 
 def animator(model) -> Animator:

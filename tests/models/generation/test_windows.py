@@ -6,8 +6,12 @@ import torch
 from models.diffusion.guidance import Guidance
 from models.diffusion.plain import guided_denoiser
 from models.diffusion.solvers import SamplerConfig
+from models.diffusion.window import Conditions
 from models.fast.engine import Engine, EngineConfig
-from models.generation.windows import Conditions, GenerationConfig, encode_speech, generate, pad_to_windows
+from models.generation.speech import encode_speech, pad_to_windows
+from models.generation.windows import GenerationConfig
+from models.networks.person import Person
+from tests.support.generation import generate
 from tests.support.golden_weights import array
 from tests.support.tiny_talker import make_talker
 from utils.timebase import plan_windows
@@ -20,7 +24,7 @@ def run(model, n_samples, seeds=(0,), style=True, config=FAST, audio=None):
     audio = torch.from_numpy(array("generation:audio", (n_samples,))) if audio is None else audio
     shape = torch.from_numpy(array("generation:shape", (1, 100))).expand(len(seeds), -1)
     styles = torch.from_numpy(array("generation:style", (1, 128))).expand(len(seeds), -1) if style else None
-    return generate(model, audio, shape, styles, config, list(seeds))
+    return generate(model, audio, Person(shape, styles), config, list(seeds))
 
 
 @pytest.mark.parametrize("n_samples", [640, 1600, 63999, 64000, 64001, 64639, 64640, 70000, 128000, 200123])
@@ -97,7 +101,7 @@ def test_null_style_is_the_learnt_vector():
     null = model.null_style_feat.detach()[0].expand(1, -1)
     shape, audio = torch.zeros(1, 100), torch.from_numpy(array("generation:audio", (6400,)))
     torch.testing.assert_close(
-        generate(model, audio, shape, None, FAST, [0]), generate(model, audio, shape, null, FAST, [0])
+        generate(model, audio, Person(shape), FAST, [0]), generate(model, audio, Person(shape, null), FAST, [0])
     )
     assert (run(model, 6400) - run(model, 6400, style=False)).abs().max() > 1e-3
 
@@ -106,11 +110,11 @@ def test_audio_and_style_scales_matter_only_if_guided():
     model = make_talker()
 
     def at(conditions, **scales):
-        return run(model, 6400, config=GenerationConfig(Guidance(conditions, **scales), SamplerConfig("ddim", 2)))
+        return run(model, 6400, config=GenerationConfig(Guidance(conditions, scales=scales), SamplerConfig("ddim", 2)))
 
-    assert torch.equal(at((), audio_scale=1), at((), audio_scale=5, style_scale=9))
-    assert torch.equal(at(("audio",), style_scale=1), at(("audio",), style_scale=9))
-    assert not torch.equal(at(("audio",), audio_scale=1), at(("audio",), audio_scale=2))
+    assert torch.equal(at((), audio=1), at((), audio=5, style=9))
+    assert torch.equal(at(("audio",), style=1), at(("audio",), style=9))
+    assert not torch.equal(at(("audio",), audio=1), at(("audio",), audio=2))
 
 
 def test_null_audio_replaces_the_current_features_only():
@@ -119,7 +123,7 @@ def test_null_audio_replaces_the_current_features_only():
         torch.from_numpy(array("generation:af", (1, 100, 16))),
         torch.from_numpy(array("generation:pa", (1, 10, 16))),
         torch.from_numpy(array("generation:pm", (1, 10, 54))),
-        torch.zeros(1, 100), torch.zeros(1, 128), torch.ones(1, 100),
+        Person(torch.zeros(1, 100), torch.zeros(1, 128)), torch.ones(1, 100),
     )  # fmt: skip
     memories = []
     net = model.denoising_net

@@ -7,9 +7,12 @@ import torch
 from models.audio.hubert import pad_audio
 from models.diffusion.guidance import DynamicThreshold, Guidance
 from models.diffusion.schedule import Schedule
+from models.diffusion.window import Conditions
 from models.fast.engine import EngineConfig
-from models.generation.windows import Conditions, GenerationConfig, generate_window
+from models.generation.windows import GenerationConfig
 from models.networks.loading import load_style_encoder, load_talker
+from models.networks.person import Person
+from tests.support.generation import generate_window
 from tests.support.golden_weights import HERE, array, legacy_checkpoint
 
 GOLDEN = np.load(HERE / "expected.npz")
@@ -120,15 +123,18 @@ class GoldenSampler:
     def run(self, audio, prev_audio, prev_motion, indicator):
         config = self.model.config
         given = Conditions(
-            audio, prev_audio, prev_motion, self.shape, self.style, indicator if config.use_indicator else None
+            audio,
+            prev_audio,
+            prev_motion,
+            Person(self.shape, self.style),
+            indicator if config.use_indicator else None,
         )
         threshold = DynamicThreshold(0.9, 0.1, 4.0) if "_dt" in self.kind else None
         conditions = {"noguidance": (), "styleonly": ("style",)}.get(self.kind, config.conditions)
         guidance = Guidance(
             conditions=conditions,
             mode="independent" if self.kind.startswith("independent") else "incremental",
-            audio_scale=1.15,
-            style_scale=2.0 if self.kind == "styleonly" else 3.0,
+            scales={"audio": 1.15, "style": 2.0 if self.kind == "styleonly" else 3.0},
             threshold=threshold,
         )
         x_T = inputs(self.case, "x_T", (2, self.n, self.dim))

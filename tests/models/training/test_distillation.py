@@ -12,6 +12,7 @@ from models.diffusion.schedule import Schedule
 from models.diffusion.solvers import ddim_steps, even_times, run_steps
 from models.diffusion.window import Conditions
 from models.fast.engine import Engine, EngineConfig
+from models.networks.person import Person
 from models.training.distillation import Distillation, make_student, only_denoiser
 from models.training.losses import LossConfig
 from models.training.objective import ObjectiveConfig
@@ -57,7 +58,7 @@ def conditions(model):
 
     return Conditions(
         draw(options.n_motions, options.feature_dim), draw(options.n_prev_motions, options.feature_dim),
-        draw(options.n_prev_motions, options.layout.motion_dim), draw(100), draw(options.d_style),
+        draw(options.n_prev_motions, options.layout.motion_dim), Person(draw(100), draw(options.d_style)),
         torch.ones(N, options.n_motions),
     )  # fmt: skip
 
@@ -77,7 +78,7 @@ def test_targets_lead_along_the_teachers_path():
             x = stride.keep * x + stride.data * targets[i]
         path = ddim_steps(task.schedule, "sample", even_times(16, STEPS * EACH))
         for sample, (audio, style) in enumerate(scales.tolist()):
-            guidance = Guidance(audio_scale=audio, style_scale=style)
+            guidance = Guidance(scales={"audio": audio, "style": style})
             whole = run_steps(path, guided_denoiser(model, given, guidance), x_T)
             torch.testing.assert_close(x[sample], whole[sample], rtol=1e-3, atol=1e-3)
 
@@ -90,7 +91,7 @@ def test_student_begins_as_its_teacher():
     with torch.no_grad():
         expected = guided_denoiser(model, given, Guidance(()))(x, 4)
         for style_scale in (0.0, 3.0):
-            got = guided_denoiser(student, given, Guidance(style_scale=style_scale))(x, 4)
+            got = guided_denoiser(student, given, Guidance(scales={"style": style_scale}))(x, 4)
             torch.testing.assert_close(got, expected)
 
 
@@ -102,7 +103,7 @@ def test_the_engine_equals_the_plain_twin():
     x_T = torch.randn(N, model.config.n_motions, model.config.layout.motion_dim)
     plain, cached, other = (
         Engine(student, guidance, EngineConfig(cached=cached)).run(given, steps, x_T, None)
-        for guidance, cached in ((Guidance(), False), (Guidance(), True), (Guidance(style_scale=0.0), True))
+        for guidance, cached in ((Guidance(), False), (Guidance(), True), (Guidance(scales={"style": 0.0}), True))
     )
     torch.testing.assert_close(cached, plain, rtol=1e-4, atol=1e-4)
     assert (other - cached).abs().max() > 1e-3  # the scales are heard

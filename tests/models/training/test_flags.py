@@ -124,3 +124,29 @@ def test_check_choice():
     check_choice("--x", "a", ("a", "b"))
     with pytest.raises(UserError, match="--x: 'c' is not a choice; use one of a, b"):
         check_choice("--x", "c", ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--guiding_conditions", "audio,stlye"], "'stlye' is not a condition"),
+        (["--guiding_conditions", "audio,audio"], "'audio' is named twice"),
+        (["--guiding_conditions", "audio,style"], "needs a style encoder"),
+        (["--guiding_conditions", "style"], "needs a style encoder"),
+    ],
+)
+def test_conditions_that_cannot_be_are_refused_before_anything_is_read(words, reason):
+    with pytest.raises(UserError, match=reason) as refusal:
+        training_flags.parse_args(["--exp_name", "x", *words])
+    assert "--guiding_conditions" in str(refusal.value)
+
+
+def test_conditions_are_those_that_the_model_has():
+    assert training_flags.parse_args(["--exp_name", "x"]).model.guiding_conditions == "audio"
+    styled = ["--exp_name", "x", "--style_enc_ckpt", "a.pt"]
+    assert training_flags.parse_args(styled).model.guiding_conditions == "audio,style"
+    assert training_flags.parse_args([*styled, "--guiding_conditions", "style, audio"]).model.conditions == (
+        "audio",
+        "style",
+    )
+    assert training_flags.parse_args([*styled, "--guiding_conditions", ""]).model.conditions == ()

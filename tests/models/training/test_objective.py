@@ -5,13 +5,14 @@ import torch
 
 from models.diffusion.schedule import Schedule
 from models.heads.flame import load_flame
+from models.networks.conditions import dropped_conditions
+from models.networks.person import Person
 from models.networks.style_encoder import StyleEncoder, StyleEncoderConfig
 from models.training.losses import LossConfig, MotionLoss
 from models.training.objective import (
     ObjectiveConfig,
     TalkerObjective,
     average_clips,
-    dropped_conditions,
     truncate,
 )
 from tests.support.golden_weights import array
@@ -321,7 +322,8 @@ def test_hidden_identity_is_zero_for_the_network_and_nothing_else(flame, style_e
     torch.testing.assert_close(seen[True][:, 100:], seen[False][:, 100:])  # the style
     model = make_talker(no_shape_input=True)
     style = torch.ones(1, model.config.d_style)
-    torch.testing.assert_close(model.person(torch.ones(1, 100), style), model.person(-torch.ones(1, 100), style))
+    one, other = (model.person_vector(Person(sign * torch.ones(1, 100), style)) for sign in (1, -1))
+    torch.testing.assert_close(one, other)
 
 
 def test_person_noise_has_the_asked_size_and_is_for_training_only(flame, style_encoder):

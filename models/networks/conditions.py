@@ -1,0 +1,68 @@
+"""The conditions of classifier-free guidance: what stands for an absent one, and how often training leaves it out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+MODES = ("incremental", "independent")
+_ALONE, _INDEPENDENT = 0.1, 0.5  # share of samples that lose the only condition; each of several
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One condition, as the talker and its training know it."""
+
+    null: str
+    """The talker's learnt parameter that stands for an absent condition."""
+    kept: float
+    """Incremental guidance with other conditions: the share of training samples that keep it (paper section 3.4)."""
+    published_scale: float
+    """Default guidance scale for published models."""
+    own_scale: float
+    """Default guidance scale for our models (docs/model_card.md has the measurements)."""
+
+
+# In the order in which incremental guidance adds them; a later one is never seen without those before it.
+CONDITIONS = {
+    "audio": Condition("null_audio_feat", kept=0.9, published_scale=1.15, own_scale=1.15),
+    "style": Condition("null_style_feat", kept=0.55, published_scale=3.0, own_scale=1.5),
+}
+
+
+def parse_conditions(text: str) -> tuple[str, ...]:
+    """'audio,style' -> the names in the order of `CONDITIONS`.
+
+    Raises:
+        ValueError: an unknown name, or one that occurs twice.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in CONDITIONS:
+            raise ValueError(f"{name!r} is not a condition; use {', '.join(CONDITIONS)}, or several with commas")
+        if names.count(name) > 1:
+            raise ValueError(f"{name!r} is named twice; name each condition once")
+    return tuple(name for name in CONDITIONS if name in names)
+
+
+def dropped_conditions(conditions: Sequence[str], mode: str, u: Tensor) -> dict[str, Tensor]:
+    """Which training samples lose which condition.
+
+    Args:
+        conditions: the guided ones; the others are never dropped.
+        mode: of guidance. Incremental: one number decides for all, so that a condition is dropped with those after it.
+        u: (B, len(CONDITIONS)) uniform in [0, 1).
+
+    Returns:
+        {name: (B,) bool} of all conditions.
+    """
+    guided = [name for name in CONDITIONS if name in conditions]
+    dropped = {name: u.new_zeros(len(u)).bool() for name in CONDITIONS}
+    for i, name in enumerate(guided):
+        if len(guided) > 1 and mode == "incremental":
+            dropped[name] = u[:, 0] > CONDITIONS[name].kept
+        else:
+            dropped[name] = u[:, i] < (_INDEPENDENT if len(guided) > 1 else _ALONE)
+    return dropped

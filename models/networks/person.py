@@ -1,0 +1,29 @@
+"""Whom the talker animates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+from torch import Tensor
+
+Array = TypeVar("Array", np.ndarray, Tensor)
+
+
+@dataclass(frozen=True)
+class Person(Generic[Array]):
+    """What decides a motion besides the speech: raw arrays outside of the network, normalised tensors inside.
+
+    A further input of the network (an emotion, say) is a field here.
+    """
+
+    shape: Array
+    """(..., 100)."""
+    style: Array | None = None
+    """(..., d_style); None: the null style."""
+
+    def map(self, change: Callable[[Array], Array]) -> Person[Array]:
+        """The same with every array changed."""
+        return Person(change(self.shape), None if self.style is None else change(self.style))
