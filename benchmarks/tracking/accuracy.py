@@ -49,7 +49,7 @@ UNITS = ("mouthSmileLeft", "mouthFrownLeft", "mouthPucker", "mouthFunnel", "mout
 BLINK, NEAR = 0.5, 2  # of the eyeBlink unit; frames by which a blink may be early or late
 MAX_LAG = 6
 CLIP = "librivox_austen_0890"  # the sentence of --speak
-SPOKEN = GenerationConfig(Guidance(audio_scale=1.15, style_scale=1.5), SamplerConfig("ddim", 15), fresh_noise=True)
+SPOKEN = GenerationConfig(Guidance(scales={"audio": 1.15, "style": 1.5}), SamplerConfig("ddim", 15), fresh_noise=True)
 _IN = {"jaw": "mrad", "mouth": "mm", "yaw": "degrees", "pitch": "degrees", "roll": "degrees"}
 
 

@@ -145,8 +145,6 @@ def test_conditions_are_those_that_the_model_has():
     assert training_flags.parse_args(["--exp_name", "x"]).model.guiding_conditions == "audio"
     styled = ["--exp_name", "x", "--style_enc_ckpt", "a.pt"]
     assert training_flags.parse_args(styled).model.guiding_conditions == "audio,style"
-    assert training_flags.parse_args([*styled, "--guiding_conditions", "style, audio"]).model.conditions == (
-        "audio",
-        "style",
-    )
+    asked = training_flags.parse_args([*styled, "--guiding_conditions", "style, audio"])
+    assert asked.model.conditions == ("audio", "style")
     assert training_flags.parse_args([*styled, "--guiding_conditions", ""]).model.conditions == ()
