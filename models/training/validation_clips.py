@@ -71,14 +71,14 @@ class ValidationClips:
 
 def check_video() -> None:
     """Raises UserError when this machine cannot write videos."""
-    from utils.rendering.gl_context import gl_thread, open_gl
+    from utils.rendering.gl_context import FAST, gl_thread, open_gl
 
     try:
         import av  # noqa: F401
     except ImportError as error:
         raise UserError(f"--val_video_iter: {error.name} is not installed; pip install av, or use 0") from error
     try:
-        gl_thread().submit(open_gl).result()
+        gl_thread(FAST).submit(open_gl).result()
     except UserError as error:
         raise UserError(f"--val_video_iter: {error}, or use 0") from error
 

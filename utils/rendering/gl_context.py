@@ -20,19 +20,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 APT = "apt-get install libegl1 libgl1 libxrender1"
+FAST = "fast"  # the renderer that draws through moderngl
 LIBRARIES = {"libegl": "libEGL.so.1", "libgl": "libGL.so.1"}
 MAX_DEVICES = 16  # EGL devices tried
 
 
 @functools.cache
-def gl_thread(renderer: str = "fast") -> ThreadPoolExecutor:
+def gl_thread(renderer: str) -> ThreadPoolExecutor:
     """The process's only thread for the OpenGL calls of this renderer."""
     return ThreadPoolExecutor(max_workers=1, thread_name_prefix=renderer)
 
 
 @functools.cache
 def open_gl() -> moderngl.Context:
-    """moderngl's only context in this process, made and current on the calling thread: `gl_thread()`.
+    """moderngl's only context in this process, made and current on the calling thread: `gl_thread(FAST)`.
 
     Raises:
         UserError: no OpenGL library works; names the packages to install.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from utils.errors import UserError
-from utils.rendering.gl_context import APT, gl_thread, open_gl
+from utils.rendering.gl_context import APT, FAST, gl_thread, open_gl
 from utils.rendering.head_paint import Skin
 from utils.rendering.mesh_drawing import SHADERS
 from utils.rendering.stage import Light, Stage
@@ -62,7 +62,7 @@ def open_pyrender() -> pyrender.OffscreenRenderer:
     Raises:
         UserError: no OpenGL or pyrender (with the packages to install).
     """
-    gl_thread().submit(open_gl).result()  # a device that works, in EGL_DEVICE_ID
+    gl_thread(FAST).submit(open_gl).result()  # a device that works, in EGL_DEVICE_ID
     os.environ.setdefault("PYOPENGL_PLATFORM", "egl")  # before the import
     os.environ.setdefault("PYGLET_HEADLESS", "1")
     try:

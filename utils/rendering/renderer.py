@@ -18,14 +18,14 @@ import scipy.sparse
 
 from utils.errors import UserError
 from utils.heads.head_file import HeadFile
-from utils.rendering.gl_context import gl_thread
+from utils.rendering.gl_context import FAST, gl_thread
 from utils.rendering.head_paint import Skin, painted, textured
 from utils.rendering.looks import framed_part
 from utils.rendering.mesh_drawing import MeshDrawing
 from utils.rendering.stage import FIELD_OF_VIEW, Stage, stage_for
 
 IN_FLIGHT = 3  # frames rendered ahead of the consumer, so that encoding and rendering overlap
-RENDERERS = ("fast", "pyrender")
+RENDERERS = (FAST, "pyrender")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class RenderStyle:
     fov: float = FIELD_OF_VIEW
     """Field of view, degrees; the head fills the picture alike, a wide one comes close and distorts."""
 
-    renderer: str = "fast"
+    renderer: str = FAST
     """One of `RENDERERS`: what draws."""
 
     def __post_init__(self) -> None:
@@ -156,7 +156,7 @@ class Renderer:
 
 
 def _drawing(renderer: str, skin: Skin, stage: Stage) -> Drawing:
-    if renderer == "fast":
+    if renderer == FAST:
         return MeshDrawing(skin, stage)
     from utils.rendering.pyrender_drawing import PyrenderDrawing
 

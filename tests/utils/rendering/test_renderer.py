@@ -16,7 +16,7 @@ from models.heads.flame import load_flame
 from utils.errors import UserError
 from utils.heads.head_file import load_head_file
 from utils.rendering import gl_context, stage
-from utils.rendering.gl_context import gl_thread
+from utils.rendering.gl_context import FAST, gl_thread
 from utils.rendering.renderer import Renderer, RenderStyle, VertexNormals
 from utils.rendering.stage import frame_head
 
@@ -263,7 +263,7 @@ def test_a_dropped_drawing_is_freed(head):
     """Whichever thread drops a renderer, the next one to be made frees its buffers."""
     draw(head, head.v_template)
     gc.collect()
-    context = gl_thread().submit(gl_context.open_gl).result()
+    context = gl_thread(FAST).submit(gl_context.open_gl).result()
     left = len(context.objects)
     assert left >= 7  # 3 buffers, 2 programs, 2 arrays
     kept = Renderer(head, RenderStyle(size=SIZE))
