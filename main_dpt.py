@@ -17,7 +17,6 @@ from datasets.batches import batches_from
 from datasets.clip_store import ClipStore
 from datasets.motion_pairs import MotionPairs
 from datasets.spoken_clips import validation_clips
-from models.audio.hubert import AudioEncoder
 from models.diffusion.schedule import Schedule
 from models.heads.flame import Flame, load_flame
 from models.metrics.validation import Validator
@@ -248,8 +247,7 @@ def with_clips(task: Task, configs: Configs, setup: Setup, folder: Path) -> Task
 def compile_blocks(model: Talker) -> None:
     """torch.compile: the denoiser whole, the audio encoder layer by layer, because training drops some at random."""
     model.denoising_net.compile()
-    if isinstance(model.audio_encoder, AudioEncoder):  # any other is frozen
-        model.audio_encoder.compile_layers()
+    model.audio_encoder.compile_layers()
 
 
 def test(configs: Configs) -> None:

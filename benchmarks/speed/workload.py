@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.audio.hubert import AudioEncoder
 from models.diffusion.schedule import Schedule
 from models.heads.flame import Flame
 from models.networks.style_encoder import StyleEncoder, StyleEncoderConfig
@@ -90,8 +89,7 @@ class Workload:
 
     def _compile(self) -> None:
         self.model.denoising_net.compile()
-        if isinstance(self.model.audio_encoder, AudioEncoder):
-            self.model.audio_encoder.compile_layers()
+        self.model.audio_encoder.compile_layers()
 
     def loss(self, prepared: tuple[dict[str, Tensor], Ends]) -> tuple[Tensor, dict[str, Tensor]]:
         batch, ends = prepared

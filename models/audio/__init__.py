@@ -1,4 +1,4 @@
 """Audio front ends: HuBERT, wav2vec 2.0, and the bundled Whisper encoder.
 
-To add an audio encoder: a module here with `hidden_size` and `forward(audio, n_frames)`.
+To add an audio encoder: a module here and a row in front_end.py.
 """

@@ -1,6 +1,7 @@
 """HuBERT / wav2vec 2.0 features aligned with motion frames (paper section 3.3), through transformers."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,6 +12,10 @@ from models.audio.hubert_fast import can_convolve, convolve, convolves, encode, 
 from utils.errors import UserError
 
 HUB_NAMES = {"hubert": "facebook/hubert-base-ls960", "wav2vec2": "facebook/wav2vec2-base-960h"}
+_BASE = {
+    "hidden_size": 768, "num_hidden_layers": 12, "intermediate_size": 3072, "num_conv_pos_embeddings": 128,
+    "num_conv_pos_embedding_groups": 16, "conv_dim": (512,) * 7, "conv_kernel": (10, 3, 3, 3, 3, 2, 2),
+}  # fmt: skip
 _UNIT, _THRESHOLD = 320, 80  # the encoder's hop, and the samples its first frame needs beyond a hop
 
 
@@ -33,12 +38,16 @@ def pad_audio(audio: Tensor) -> Tensor:
 class AudioEncoder(nn.Module):
     """One class for both backbones: (B, n_samples) standardised audio -> (B, n_frames, hidden_size)."""
 
-    def __init__(self, backbone: nn.Module, fast: bool = True) -> None:
+    windows = None  # it attends to the whole recording
+    hidden_size: int
+    backbone: Any  # of transformers; to a type checker, every attribute of an nn.Module may be a tensor
+
+    def __init__(self, backbone: Any, fast: bool = True) -> None:
         """`fast` takes the forms of `models.audio.hubert_fast`; False is the library's own, which they must equal."""
         super().__init__()
         self.backbone, self.fast = backbone, fast
         self._run_layer = encoder_layer
-        self.hidden_size: int = backbone.config.hidden_size
+        self.hidden_size = backbone.config.hidden_size
         self._freeze()
 
     def forward(self, audio: Tensor, n_frames: int) -> Tensor:
@@ -62,6 +71,12 @@ class AudioEncoder(nn.Module):
         if not self.fast:
             for layer in self.backbone.encoder.layers:
                 layer.compile(dynamic=False, **options)
+
+    def checkpoint_config(self) -> dict[str, Any]:
+        """The backbone's sizes."""
+        different = self.backbone.config.to_diff_dict()
+        # Only the differences from the base model, as plain numbers: safe to store, stable over library versions.
+        return {key: value for key, value in different.items() if isinstance(value, int | float | list | bool)}
 
     def _convolve(self, audio: Tensor) -> Tensor:
         """Samples (B, n) -> features (B, ~n / 320, conv_dim)."""
@@ -122,20 +137,12 @@ def load_audio_encoder(kind: str, path: str | None = None) -> AudioEncoder:
     return AudioEncoder(backbone)
 
 
-def audio_config(encoder: nn.Module) -> dict[str, Any] | None:
-    """The backbone's sizes, for the checkpoint; None for an encoder without a transformers backbone."""
-    if not isinstance(encoder, AudioEncoder):
-        return None
-    config = encoder.backbone.config
-    # Only the differences from the base model, as plain numbers: safe to store, stable over library versions.
-    return {key: value for key, value in config.to_diff_dict().items() if isinstance(value, int | float | list | bool)}
-
-
 def config_from_weights(state: dict[str, Tensor]) -> dict[str, Any]:
-    """Sizes of a backbone from its weights' shapes; published checkpoints do not carry its configuration.
+    """Sizes of a backbone from the shapes of an encoder's weights; published checkpoints lack its configuration.
 
     Heads cannot be read off a shape; both published backbones have 64 components a head.
     """
+    state = {name.removeprefix("backbone."): weight for name, weight in state.items()}
     hidden, conv = state["feature_projection.projection.weight"].shape
     n_conv = 1 + max(int(k.split(".")[2]) for k in state if k.startswith("feature_extractor.conv_layers."))
     kernel = state["encoder.pos_conv_embed.conv.parametrizations.weight.original1"]
@@ -149,3 +156,16 @@ def config_from_weights(state: dict[str, Tensor]) -> dict[str, Any]:
         "num_conv_pos_embeddings": kernel.shape[2],
         "num_conv_pos_embedding_groups": hidden // kernel.shape[1],
     }
+
+
+def least_weights(sizes: Mapping[str, Any], width: int) -> int:
+    """Numbers in the matrices of an encoder of these sizes and of the map from it to `width` features.
+
+    Biases and the like are left out. What `sizes` does not say is as in the base model.
+    """
+    sizes = _BASE | dict(sizes)
+    hidden, inner, n_layers = (sizes[name] for name in ("hidden_size", "intermediate_size", "num_hidden_layers"))
+    widths, kernels = sizes["conv_dim"], sizes["conv_kernel"]
+    convolutions = sum(a * b * k for a, b, k in zip(widths, widths[1:], kernels[1:]))
+    positions = hidden * (hidden // sizes["num_conv_pos_embedding_groups"]) * sizes["num_conv_pos_embeddings"]
+    return n_layers * (4 * hidden**2 + 2 * hidden * inner) + convolutions + positions + (widths[-1] + width) * hidden

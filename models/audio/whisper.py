@@ -20,12 +20,14 @@ import math
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.audio.log_mel import HOP, compress, level_speech, mel_power
+from models.audio.log_mel import HOP, LEVEL, compress, level_speech, mel_power
+from models.audio.windows import Windows
 from utils.errors import UserError
 from utils.timebase import SAMPLE_RATE, samples_per_frame
 
@@ -64,7 +66,7 @@ class WhisperSize:
 
 
 class WhisperEncoder(nn.Module):
-    """(B, n_samples) audio of any gain -> (B, n_frames, 3 * width) features; the interface of `AudioEncoder`."""
+    """(B, n_samples) audio of any gain -> (B, n_frames, 3 * width) features; an `AudioFrontEnd`."""
 
     def __init__(self, weights: dict[str, Tensor], size: WhisperSize | None = None) -> None:
         """
@@ -102,6 +104,16 @@ class WhisperEncoder(nn.Module):
             raise UserError(
                 f"{path}: not usable ({error}); make the file anew with setup/build_whisper_encoder.py"
             ) from error
+
+    @property
+    def windows(self) -> Windows:
+        return Windows(WINDOW, SURROUNDINGS, LEVEL, self.surrounded)
+
+    def compile_layers(self, **options: Any) -> None:
+        """Nothing of it is trained, and it is fast enough as it is."""
+
+    def checkpoint_config(self) -> None:
+        """Frozen: a checkpoint holds nothing of it."""
 
     @torch.no_grad()
     def forward(self, audio: Tensor, n_frames: int) -> Tensor:

@@ -15,8 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.audio.log_mel import LEVEL, LEVEL_BLOCK
-from models.audio.whisper import SURROUNDINGS, WINDOW, WhisperEncoder
+from models.audio.log_mel import LEVEL_BLOCK
 from models.networks.talker import Talker
 from utils.media.audio import STD_FLOOR
 from utils.timebase import plan_windows, samples_per_frame
@@ -83,17 +82,18 @@ class SpanEncoder:
     def __init__(self, model: Talker, whole: bool = True) -> None:
         """whole: as if the recording were encoded as a whole; else each window alone (`--no_context_audio_feat`)."""
         self.model, self.unit = model, samples_per_frame(model.config.fps)
-        self.windowed = whole and isinstance(model.audio_encoder, WhisperEncoder)
+        self.windows = model.audio_encoder.windows if whole else None
         context = _CONTEXT if whole else 0
-        self.margin = -(-SURROUNDINGS // self.unit) if self.windowed else context  # frames wanted on either side
         window = model.config.n_motions
-        step = math.lcm(window, WINDOW) if self.windowed else window
+        # Frames wanted on either side.
+        self.margin = -(-self.windows.surroundings // self.unit) if self.windows else context
+        step = math.lcm(window, self.windows.frames) if self.windows else window
         self.chunk = -(-_CHUNK // step) * step if whole else window  # frames
 
     def scaled(self, audio: np.ndarray, scale: AudioScale, least_rms: float = 0.0) -> np.ndarray:
         """Samples (n,) as the encoder wants them, if the recording's level is `scale`; below `least_rms` is noise."""
-        if self.windowed:
-            factor = LEVEL / max(scale.speech_rms, least_rms, 1e-8)
+        if self.windows:
+            factor = self.windows.level / max(scale.speech_rms, least_rms, 1e-8)
         else:
             factor = 1 / (max(scale.std, least_rms) + STD_FLOOR)
         return ((audio - scale.mean) * factor).astype(np.float32)
@@ -103,16 +103,17 @@ class SpanEncoder:
         """Scaled samples, whole frames each: of the span (chunks: whole windows), and what there is around it, at most
         `margin` frames -> features (n_frames of the span, feature_dim)."""
         device, n_frames = self.model.device, len(span) // self.unit
-        if not self.windowed:
+        if self.windows is None:
             audio = torch.from_numpy(np.concatenate([before, span, after])).to(device)
             first = len(before) // self.unit
             return self.model.encode_audio(audio[None], len(audio) // self.unit)[0, first : first + n_frames]
-        n_windows = -(-n_frames // WINDOW)
-        audio = torch.from_numpy(np.concatenate([before[-SURROUNDINGS:], span, after])).to(device)
-        left = SURROUNDINGS - len(before[-SURROUNDINGS:])
-        right = left + n_windows * WINDOW * self.unit + 2 * SURROUNDINGS
+        around, frames = self.windows.surroundings, self.windows.frames
+        n_windows = -(-n_frames // frames)
+        audio = torch.from_numpy(np.concatenate([before[-around:], span, after])).to(device)
+        left = around - len(before[-around:])
+        right = left + n_windows * frames * self.unit + 2 * around
         audio = F.pad(audio, (left, max(0, right - left - len(audio))))[: right - left]
-        hidden = self.model.audio_encoder.surrounded(audio[None], n_windows)
+        hidden = self.windows.encode(audio[None], n_windows)
         return self.model.audio_feature_map(hidden)[0, :n_frames]
 
 

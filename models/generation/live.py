@@ -156,7 +156,7 @@ class LiveTalker:
         """Features (m, F) of the next n frames, and of what follows them in the encoder's window."""
         audio = self._encoder.scaled(self._audio, self.scale, QUIET)
         unit, now = self._encoder.unit, self.done - self._begin
-        if not self._encoder.windowed:
+        if self._encoder.windows is None:
             first, end = max(0, now - self._encoder.margin), now + n
             after = audio[end * unit :][: (len(audio) // unit - end) * unit]
             return self._encoder(audio[first * unit : now * unit], audio[now * unit : end * unit], after)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from models.audio.hubert import audio_config, config_from_weights
+from models.audio.front_end import FRONT_ENDS
 from models.networks.size_limits import (
     check_amount,
     check_audio_config,
@@ -14,14 +14,14 @@ from models.networks.size_limits import (
     least_of_talker,
 )
 from models.networks.style_encoder import StyleEncoder, StyleEncoderConfig
-from models.networks.talker import FROZEN_AUDIO_MODELS, Talker, TalkerConfig, build_talker
+from models.networks.talker import Talker, TalkerConfig, build_talker
 from utils.coefs import CoefStats
 from utils.errors import UserError
 from utils.runs.checkpoint import Checkpoint, load_checkpoint, load_weights
 
 # Where the published data set keeps its statistics; published checkpoints do not carry them.
 PUBLISHED_STATS = Path("datasets/HDTF_TFHP/lmdb/stats_train.npz")
-_BACKBONE = "audio_encoder.backbone."
+_ENCODER = "audio_encoder."
 
 
 def load_style_encoder(path: str | Path) -> tuple[StyleEncoder, Checkpoint]:
@@ -66,7 +66,7 @@ def talker_checkpoint(model: Talker, stats: CoefStats, step: int, training: dict
         model.state_dict(),
         step,
         stats,
-        audio_config(model.audio_encoder),
+        model.audio_encoder.checkpoint_config(),
         training or {},
     )
 
@@ -92,12 +92,13 @@ def _fitting(path: str | Path) -> Iterator[None]:
 
 
 def _sizes(config: TalkerConfig, checkpoint: Checkpoint, path: str | Path) -> dict | None:
-    if config.audio_model in FROZEN_AUDIO_MODELS:
+    trained = FRONT_ENDS[config.audio_model].trained
+    if trained is None:
         return None
-    weights = {k.removeprefix(_BACKBONE): v for k, v in checkpoint.model.items() if k.startswith(_BACKBONE)}
+    weights = {k.removeprefix(_ENCODER): v for k, v in checkpoint.model.items() if k.startswith(_ENCODER)}
     if not weights:
         raise UserError(f"{path}: holds no audio encoder weights; the file is incomplete")
-    return config_from_weights(weights)
+    return trained.config_from_weights(weights)
 
 
 def find_stats(embedded: CoefStats | None, override: Path | None, checkpoint: Path) -> CoefStats:

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from models.audio.front_end import FRONT_ENDS
 from models.networks.style_encoder import StyleEncoderConfig
 from models.networks.talker import TalkerConfig
 
@@ -20,10 +21,7 @@ MOST = {
     "feature_dim": 4096, "d_style": 4096, "n_heads": 512, "n_layers": 96, "mlp_ratio": 64, "n_motions": 4000,
     "n_prev_motions": 4000, "n_diff_steps": 10_000, "align_mask_width": 10_000, "fps": 1000,
 }  # fmt: skip
-# The base models of transformers, and the bounds on what a checkpoint may change.
-_BASE = {"hidden_size": 768, "num_hidden_layers": 12, "intermediate_size": 3072, "num_conv_pos_embeddings": 128,
-         "num_conv_pos_embedding_groups": 16}  # fmt: skip
-_CONV = {"conv_dim": (512,) * 7, "conv_kernel": (10, 3, 3, 3, 3, 2, 2)}
+# Bounds on what a checkpoint may say of its audio encoder.
 _MOST_AUDIO, _MOST_LAYERS, _MOST_ITEMS = 20_000, 96, 32
 _ADDED = ("add_adapter", "adapter_attn_dim")  # weights that no model of ours has
 
@@ -82,12 +80,5 @@ def least_of_talker(config: TalkerConfig, sizes: Mapping[str, Any] | None) -> in
     frames = 0 if config.no_use_learnable_pe else config.n_motions
     style = config.d_style if config.has_style else 0
     least = (config.n_layers * (8 + 2 * config.mlp_ratio) + 2) * dim**2 + (frames + config.n_prev_motions + style) * dim
-    return least if sizes is None else least + _least_of_audio(_BASE | _CONV | dict(sizes), dim)
-
-
-def _least_of_audio(sizes: Mapping[str, Any], dim: int) -> int:
-    hidden, inner, n_layers = (sizes[name] for name in ("hidden_size", "intermediate_size", "num_hidden_layers"))
-    widths, kernels = sizes["conv_dim"], sizes["conv_kernel"]
-    convolutions = sum(a * b * k for a, b, k in zip(widths, widths[1:], kernels[1:]))
-    positions = hidden * (hidden // sizes["num_conv_pos_embedding_groups"]) * sizes["num_conv_pos_embeddings"]
-    return n_layers * (4 * hidden**2 + 2 * hidden * inner) + convolutions + positions + (widths[-1] + dim) * hidden
+    trained = FRONT_ENDS[config.audio_model].trained
+    return least if sizes is None or trained is None else least + trained.least_weights(sizes, dim)

@@ -5,14 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from models.audio.hubert import build_audio_encoder, load_audio_encoder
+from models.audio.front_end import AudioFrontEnd, build_front_end
 from models.networks.conditions import CONDITIONS, parse_conditions
 from models.networks.denoiser import Denoiser, DenoiserConfig
 from models.networks.person import Person
 from utils.coefs import N_SHAPE, CoefLayout
-
-AUDIO_MODELS = ("hubert", "wav2vec2", "whisper")
-FROZEN_AUDIO_MODELS = ("whisper",)  # shipped beside the code; never trained, never in a checkpoint
 
 
 @dataclass(frozen=True)
@@ -115,7 +112,9 @@ class TalkerConfig:
 class Talker(nn.Module):
     """Everything that is trained in the second stage. Parameter names follow the published checkpoints."""
 
-    def __init__(self, config: TalkerConfig, audio_encoder: nn.Module) -> None:
+    audio_encoder: AudioFrontEnd
+
+    def __init__(self, config: TalkerConfig, audio_encoder: AudioFrontEnd) -> None:
         super().__init__()
         self.config = config
         dim, n_prev = config.feature_dim, config.n_prev_motions
@@ -164,10 +163,4 @@ def build_talker(
     config: TalkerConfig, audio_config: dict | None = None, pretrained: bool = False, path: str | None = None
 ) -> Talker:
     """A talker with a pretrained audio encoder (training), or with one from its sizes alone (a checkpoint follows)."""
-    if config.audio_model == "whisper":
-        from models.audio.whisper import WhisperEncoder
-
-        return Talker(config, WhisperEncoder.load(path))
-    if pretrained:
-        return Talker(config, load_audio_encoder(config.audio_model, path))
-    return Talker(config, build_audio_encoder(config.audio_model, audio_config))
+    return Talker(config, build_front_end(config.audio_model, audio_config, pretrained, path))

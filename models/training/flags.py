@@ -4,9 +4,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from models.audio.front_end import FRONT_ENDS
 from models.diffusion.schedule import SCHEDULES
 from models.networks.conditions import MODES, parse_conditions
-from models.networks.talker import AUDIO_MODELS, TalkerConfig
+from models.networks.talker import TalkerConfig
 from models.training.losses import LossConfig
 from models.training.objective import ObjectiveConfig
 from utils.config import check_choice, flag, read_flags, to_plain
@@ -26,7 +27,7 @@ CHOICES = {
     "target": ("sample", "noise"),
     "cfg_mode": MODES,
     "diff_schedule": SCHEDULES,
-    "audio_model": AUDIO_MODELS,
+    "audio_model": tuple(FRONT_ENDS),
     "pad_mode": ("zero", "replicate"),
     "criterion": ("l1", "l2"),
 }

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from datasets.clip_encoding import decode_count
-from models.audio.hubert import audio_config, load_audio_encoder
+from models.audio.hubert import load_audio_encoder
 from models.networks.loading import load_style_encoder, load_talker
 from models.networks.size_limits import check_audio_config
 from scripts_for_dataset.preparing.preparation import read_head_rotations
@@ -325,6 +325,6 @@ def test_sizes_as_transformers_writes_them(tmp_path):
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
     sizes |= {"conv_dim": [8] * 7, "num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2, "layerdrop": 0.5}
     HubertModel(HubertConfig(**sizes)).save_pretrained(tmp_path)
-    kept = audio_config(load_audio_encoder("hubert", str(tmp_path)))
+    kept = load_audio_encoder("hubert", str(tmp_path)).checkpoint_config()
     assert kept["hidden_size"] == 16 and "architectures" in kept
     check_audio_config(kept)

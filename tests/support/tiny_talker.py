@@ -1,6 +1,7 @@
 """A talker small enough for a test, with a stub in place of the audio encoder."""
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +22,17 @@ class StubAudioEncoder(nn.Module):
     """Features from mean and size of each frame's samples, and, like a transformer, from the whole file (a little)."""
 
     hidden_size = 3
+    windows = None
 
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[Tensor] = []
+
+    def compile_layers(self, **options: Any) -> None:
+        pass
+
+    def checkpoint_config(self) -> None:
+        return None
 
     def forward(self, audio: Tensor, n_frames: int) -> Tensor:
         self.calls.append(audio.detach().clone())
