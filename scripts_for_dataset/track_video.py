@@ -1,4 +1,4 @@
-"""A person's video -> motion of the open head (npz: exp (T, 50), pose (T, 6), fps, confidence (T,)), by MediaPipe.
+"""A person's video -> motion of the open head: MediaPipe's landmarks, to which the head is fitted (models/tracking).
 
     python -m scripts_for_dataset.track_video me.mp4 -o me.npz --overlay me_check.mp4
     python -m scripts_for_dataset.track_video VIDEOS -o COEFS                    # a folder: <person>/<video>.mp4
@@ -8,6 +8,10 @@ MediaPipe is optional: {install}
 (it keeps the video on this machine, but says of itself that it sends usage figures to Google). One face is followed:
 the largest and most central. With several videos OUT is a folder, npz files that are newer than their video stay, and a
 video that cannot be used does not stop the others.
+
+The npz holds exp (T, 50), pose (T, 6), fps, confidence (T,), residual (T,) (mm between the landmarks seen and those of
+the fitted head) and identity (100,), the person's head. The motion itself is for the average head: mouths open and
+shut on it as the person's does.
 """
 
 from __future__ import annotations
@@ -18,15 +22,15 @@ from pathlib import Path
 
 import numpy as np
 
+from models.tracking.video import TrackedVideo, VideoOptions, track_video
 from scripts_for_dataset.inspecting.overlay import write_overlay
-from scripts_for_dataset.preparing.batch import DONE, SKIPPED, THERE, Outcome, is_current, summarise
+from scripts_for_dataset.preparing.batch import DONE, SKIPPED, THERE, Outcome, is_current, run_all, summarise
 from utils.atomic import check_output
-from utils.config import positional, read_flags, required
+from utils.config import check_least, positional, read_flags, required
 from utils.errors import UserError, cli
 from utils.media.video_frames import VIDEO_SUFFIXES
 from utils.timebase import FPS
 from utils.trackers.landmarker import INSTALL, check_installed, find_model
-from utils.trackers.video import TrackedVideo, VideoOptions, track_video
 
 log = logging.getLogger(__name__)
 STYLE_FRAMES = 100  # that a style needs
@@ -46,11 +50,33 @@ class TrackFlags:
     overlay: Path | None = None
     """Also write an mp4 to check: the video with landmarks beside the tracked head; with several videos: a folder."""
     raw: bool = False
-    """MediaPipe's scores as they are, without our response curves."""
+    """MediaPipe's scores as they are; no head is fitted."""
     no_smooth: bool = False
-    """Without the Savitzky-Golay filter over 5 frames (blinks never have it)."""
+    """Without the cost of change between frames (closures and blinks are sharp with it as well)."""
+    rest: str = "auto"
+    """Second at which the face is at rest: lips shut, no expression; auto: the frames that look most like it."""
+    fov: float | None = None
+    """Degrees that the longer side of the picture spans (default: the likeliest of 20, 30, 45 and 60)."""
+    workers: int = 1
+    """With several videos: processes."""
     overwrite: bool = False
     """With several videos: also make again what is there already."""
+
+    def check(self) -> None:
+        """Raises UserError for a number out of range."""
+        check_least(self, workers=1)
+        if self.fov is not None and not 5 <= self.fov <= 120:
+            raise UserError(f"--fov {self.fov:g}: must lie between 5 and 120 degrees")
+        if self.rest_second is not None and not 0 <= self.rest_second < float("inf"):
+            raise UserError(f"--rest {self.rest}: must be a second of the video, or auto")
+
+    @property
+    def rest_second(self) -> float | None:
+        """None: found by itself."""
+        try:
+            return None if self.rest == "auto" else float(self.rest)
+        except ValueError:
+            raise UserError(f"--rest {self.rest}: must be a second of the video, or auto") from None
 
 
 def find_jobs(flags: TrackFlags) -> list[tuple[Path, Path, Path | None]]:
@@ -94,7 +120,7 @@ def track(video: Path, npz: Path, overlay: Path | None, options: VideoOptions) -
     """Track one video and write its files.
 
     Raises:
-        UserError: see `utils.trackers.video.track_video`; or an output cannot be written.
+        UserError: see `models.tracking.video.track_video`; or an output cannot be written.
     """
     if overlay is not None and overlay.resolve() == video.resolve():
         raise UserError(f"--overlay {overlay}: is the video itself; choose another name")
@@ -116,22 +142,28 @@ def report(npz: Path, tracked: TrackedVideo) -> None:
         log.warning("%s: shorter than %g s: too short for a style or for training", npz, STYLE_FRAMES / FPS)
 
 
-def track_many(jobs: list[tuple[Path, Path, Path | None]], options: VideoOptions, overwrite: bool) -> list[Outcome]:
-    """All videos, one after the other; those that are there already or cannot be used are outcomes, too."""
-    outcomes = []
-    for video, npz, overlay in jobs:
-        outputs = [npz] if overlay is None else [npz, overlay]
-        if not overwrite and all(is_current(path, [video]) for path in outputs):
-            outcomes.append(Outcome(str(video), THERE))
-            continue
-        try:
-            tracked = track(video, npz, overlay, options)
-        except UserError as error:
-            outcomes.append(Outcome(str(video), SKIPPED, str(error)))
-            continue
-        report(npz, tracked)
-        outcomes.append(Outcome(str(video), DONE, notes=tracked.notes))
-    return outcomes
+@dataclass(frozen=True)
+class Job:
+    """One video of several, and what is made of it."""
+
+    video: Path
+    npz: Path
+    overlay: Path | None
+    options: VideoOptions
+    overwrite: bool
+
+
+def track_one(job: Job) -> Outcome:
+    """A video that is tracked already, or that cannot be used, is an outcome as well."""
+    outputs = [job.npz] if job.overlay is None else [job.npz, job.overlay]
+    if not job.overwrite and all(is_current(path, [job.video]) for path in outputs):
+        return Outcome(str(job.video), THERE)
+    try:
+        tracked = track(job.video, job.npz, job.overlay, job.options)
+    except UserError as error:
+        return Outcome(str(job.video), SKIPPED, str(error))
+    report(job.npz, tracked)
+    return Outcome(str(job.video), DONE, notes=tracked.notes)
 
 
 @cli
@@ -139,11 +171,15 @@ def main(argv: list[str] | None = None) -> None:
     flags = read_flags(TrackFlags, argv, (__doc__ or "").format(install=INSTALL))
     jobs = find_jobs(flags)
     check_installed()
-    options = VideoOptions(find_model(flags.model), flags.raw, not flags.no_smooth)
+    options = VideoOptions(
+        find_model(flags.model), flags.raw, not flags.no_smooth, rest=flags.rest_second, fov=flags.fov
+    )
     if len(flags.videos) == 1 and not flags.videos[0].is_dir():
         report(flags.output, track(*jobs[0], options))
         return
-    outcomes = track_many(jobs, options, flags.overwrite)
+    outcomes = list(
+        run_all(track_one, [Job(*job, options, flags.overwrite) for job in jobs], flags.workers, "tracking", worth=2)
+    )
     summarise(outcomes, "videos")
     if all(outcome.status == SKIPPED for outcome in outcomes):
         raise UserError(f"{flags.videos[0]}: no video could be used; see above")

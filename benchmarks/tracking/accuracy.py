@@ -6,7 +6,7 @@
 Needs MediaPipe. Every bundled style, in both looks, as an mp4 of 480 pixels; then one of them small, close up (wide
 lens), at 50 frames a second and with the sensor noise of a dark room. Figures compare tracked with true motion over all
 frames: r is the correlation, gain the ratio of standard deviations, offset the difference of the means, error the root
-mean square without it. Neither these motions nor these identities were used for the response curves.
+mean square without it.
 
 `--speak` asks instead whether the style of a tracked video carries over: the bundled motions are filmed and tracked,
 the style is taken from the first 4 s, and the embedded model says one sentence (seed 0) in each style, as bundled and
@@ -33,16 +33,16 @@ from models.diffusion.solvers import SamplerConfig
 from models.generation.style_extractor import StyleExtractor
 from models.generation.windows import GenerationConfig
 from models.heads.mouth import opening_mm
+from models.tracking.video import TrackedVideo, VideoOptions, motion_of, track_video
 from utils.errors import cli
 from utils.media.audio import load_audio
 from utils.media.video import write_video
 from utils.motion_file import Motion, load_shape, load_style
 from utils.runs.run_dir import DEFAULT_EXPERIMENT, find_checkpoint, style_folder
 from utils.timebase import FPS
-from utils.trackers.video import TrackedVideo, VideoOptions, motion_of, track_video
 
 STYLES = ("normal", "big_mouth", "small_mouth", "smile", "serious", "large_head_movements", "small_head_movements")
-HELD_OUT = ("female_round", "male_narrow", "male_young")  # identities the curves were not fitted on
+HELD_OUT = ("female_round", "male_narrow", "male_young")  # identities of the films
 UNITS = ("mouthSmileLeft", "mouthFrownLeft", "mouthPucker", "mouthFunnel", "mouthPressLeft", "mouthRollLower",
          "mouthStretchLeft", "mouthLowerDownLeft", "mouthUpperUpLeft", "browInnerUp", "browDownLeft", "eyeSquintLeft",
          "eyeLookDownLeft", "eyeLookInLeft", "cheekSquintLeft", "mouthClose")  # fmt: skip
@@ -174,9 +174,9 @@ class TrackingFlags(Flags):
     model: Path | None = None
     """face_landmarker.task; without it that of the installed package."""
     raw: bool = False
-    """Without response curves."""
+    """MediaPipe's scores as they are."""
     no_smooth: bool = False
-    """Without filter."""
+    """Without the cost of change between frames."""
     speak: bool = False
     """Compare speech in the bundled styles with speech in the styles of their tracked films."""
 

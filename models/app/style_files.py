@@ -10,13 +10,13 @@ import numpy as np
 from models.app.bundled import style_encoder_file
 from models.generation.animator import Animator
 from models.generation.style_extractor import StyleExtractor
+from models.tracking.video import VideoOptions, track_video
 from utils.errors import UserError
 from utils.media.video_frames import VIDEO_SUFFIXES
 from utils.motion_file import Motion, load_motion
 from utils.timebase import FPS
 from utils.trackers.content import load_content
 from utils.trackers.to_motion import ImportOptions, from_content
-from utils.trackers.video import VideoOptions, track_video
 
 log = logging.getLogger(__name__)
 HOP, MAX_WINDOWS = FPS, 240  # windows begin a second apart; of a long motion so many, evenly spread

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from models.app.head_film import HeadFilm
 from models.heads.decode import motion_vertices
 from models.heads.flame import Flame, load_flame
+from models.tracking.video import TrackedVideo
 from utils.errors import UserError
 from utils.media.audio import stream_audio
 from utils.media.panels import Panel, side_by_side
@@ -21,11 +22,11 @@ from utils.media.video_frames import VideoFrame, read_frames
 from utils.rendering.looks import dress
 from utils.rendering.renderer import RenderStyle
 from utils.timebase import FPS, SAMPLE_RATE
-from utils.trackers.sightings import Sightings
-from utils.trackers.video import TrackedVideo
 
 SIZE = 480  # pixels of each half
-FOUND, UNSURE = (40, 220, 90), (255, 150, 30)  # colours of the points: sure, confidence below a half
+FOUND, UNSURE = (40, 220, 90), (255, 150, 30)  # colours of the points seen: sure, confidence below a half
+DOT = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
+FITTED = (80, 140, 255)  # of the fitted head's
 
 
 def write_overlay(path: Path, video: Path, tracked: TrackedVideo) -> None:
@@ -75,10 +76,14 @@ def _marked(video: Path, tracked: TrackedVideo) -> Iterator[np.ndarray]:
     for time in np.arange(len(tracked.motion)) / FPS:
         while following is not None and following[1].time <= time + 0.5 / FPS:
             (index, frame), following = following, next(frames, None)
-        yield _with_points(frame, sightings, index, sure[index])
+        marks = [(sightings.points[index], FOUND if sure[index] else UNSURE)]
+        if tracked.fitted is not None:
+            marks.append((tracked.fitted[index] / np.array(sightings.size[::-1]), FITTED))
+        yield _with_points(frame, marks)
 
 
-def _with_points(frame: VideoFrame, sightings: Sightings, index: int, sure: bool) -> np.ndarray:
+def _with_points(frame: VideoFrame, marks: list[tuple[np.ndarray, tuple[int, int, int]]]) -> np.ndarray:
+    """marks: points (P, 2) in shares of width and height, NaN where there are none, and their colours."""
     height, width = frame.picture.shape[:2]
     scale = SIZE / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -86,9 +91,9 @@ def _with_points(frame: VideoFrame, sightings: Sightings, index: int, sure: bool
     canvas = np.full((SIZE, SIZE, 3), 225, np.uint8)
     top, left = (SIZE - size[1]) // 2, (SIZE - size[0]) // 2
     canvas[top : top + size[1], left : left + size[0]] = small
-    if sightings.found[index]:
-        points = sightings.points[index].astype(np.float32) * size + (left, top)
-        columns, rows = np.clip(np.round(points), 1, SIZE - 2).astype(int).T
-        for dx, dy in np.ndindex(3, 3):
-            canvas[rows + dy - 1, columns + dx - 1] = FOUND if sure else UNSURE
+    for points, colour in marks:
+        if np.isfinite(points).all():
+            columns, rows = np.clip(np.round(points * size + (left, top)), 1, SIZE - 2).astype(int).T
+            for dx, dy in DOT:
+                canvas[rows + dy, columns + dx] = colour
     return canvas

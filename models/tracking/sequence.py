@@ -1,0 +1,171 @@
+"""Pose, jaw, units and gaze of all frames of a film, for a person that is known: windows, solved as batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.heads.lbs import rotation_matrix
+from models.tracking.solver import (
+    GONE,
+    JAW_MOST,
+    RIGID,
+    Frames,
+    Person,
+    Problem,
+    errors,
+    linearise,
+    moved,
+    prior_terms,
+    robust_cost,
+    robust_weights,
+    solve_banded,
+    unknowns,
+)
+
+STEPS, ENOUGH = 14, 3e-4  # iterations at most; share of the cost by which one must lower it to go on
+FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-2, 1e-6, 1e3
+
+
+def start(problem: Problem, rotations: Tensor) -> Frames:
+    """Faces at rest, turned as given (N, 3, 3), at the place where the centre and the size of the landmarks agree."""
+    head, camera = problem.head, problem.camera
+    n_frames, device = len(rotations), rotations.device
+    exp = torch.zeros(n_frames, head.head.expdirs.shape[-1], dtype=torch.float64, device=device)
+    jaw = exp.new_full((n_frames,), 0.02)
+    shape = exp.new_zeros(head.head.shapedirs.shape[-1])
+    points = head(shape, exp.new_zeros(problem.trust.shape[1], 3), exp, jaw) @ rotations.transpose(1, 2)
+    there = (problem.trust > 0).double()
+    n_seen = there.sum(1).clamp(min=1)[:, None]
+
+    def spread(flat: Tensor) -> tuple[Tensor, Tensor]:
+        middle = (flat * there[..., None]).sum(1) / n_seen
+        return middle, (((flat - middle[:, None]).square().sum(-1) * there).sum(1) / n_seen[:, 0]).sqrt()
+
+    middle_seen, size_seen = spread((problem.seen - exp.new_tensor(camera.centre)) / camera.focal)
+    middle, size = spread(points[..., :2])
+    depth = size / size_seen.clamp(min=1e-4)
+    depth = torch.where(there.any(1), depth, depth[there.any(1)].median())
+    mean_depth = (points[..., 2] * there).sum(1) / n_seen[:, 0]
+    place = torch.stack([middle_seen[:, 0] * depth - middle[:, 0], -middle_seen[:, 1] * depth - middle[:, 1],
+                         -depth - mean_depth], dim=1)  # fmt: skip
+    return Frames(exp, jaw, rotations, place)
+
+
+@dataclass(frozen=True)
+class _System:
+    """Half of the normal equations: B windows of T frames with n unknowns each."""
+
+    blocks: Tensor  # (B, T, n, n)
+    coupling: Tensor  # (B, T - 1, n)
+    right: Tensor  # (B, T, n)
+
+
+def fit_sequence(problem: Problem, person: Person, frames: Frames, steps: int = STEPS) -> Frames:
+    """Frames (B * T) at the least cost."""
+    damping = torch.full((problem.n_windows,), FIRST_DAMPING, dtype=torch.float64, device=frames.jaw.device)
+    cost = total_cost(problem, person, frames)
+    for _ in range(steps):
+        step = _solve(problem, _system(problem, person, frames), frames, damping)
+        tried = moved(problem, frames, step)
+        new_cost = total_cost(problem, person, tried)
+        better = new_cost < cost
+        frames = _where(better, tried, frames, problem)
+        gain = torch.where(better, cost - new_cost, 0 * cost)
+        cost = torch.where(better, new_cost, cost)
+        damping = torch.where(better, damping / 5, damping * 6).clamp(LEAST_DAMPING, MOST_DAMPING)
+        if (better & (gain < ENOUGH * cost) | (damping >= MOST_DAMPING)).all():
+            break
+    return frames
+
+
+def total_cost(problem: Problem, person: Person, frames: Frames) -> Tensor:
+    """(B,) of each window."""
+    single = (
+        robust_cost(errors(problem, person, frames), problem.trust) + prior_terms(problem, unknowns(problem, frames))[0]
+    )
+    change, weight = _changes(problem, frames)
+    jump = _jump(problem)
+    costs = 2 * jump.square() * ((1 + (change / jump).square()).sqrt() - 1) * weight
+    return single.unflatten(0, (problem.n_windows, -1)).sum(1) + costs.sum((1, 2))
+
+
+def _jump(problem: Problem) -> Tensor:
+    """(M + 7,): head motion is not limited."""
+    prior = problem.prior
+    jump = torch.cat([prior.jump[problem.fitted], prior.jump[-1:]])
+    return torch.cat([jump, jump.new_full((RIGID,), 1e3)])
+
+
+def _changes(problem: Problem, frames: Frames) -> tuple[Tensor, Tensor]:
+    """Changes between frames (B, T - 1, M + 7) and what a squared one costs."""
+    b = problem.n_windows
+    values, place = (x.unflatten(0, (b, -1)) for x in (unknowns(problem, frames), frames.place))
+    rotation = frames.rotation.unflatten(0, (b, -1))
+    turn = rotation[:, 1:] @ rotation[:, :-1].transpose(2, 3)
+    spin = 0.5 * torch.stack([turn[..., 2, 1] - turn[..., 1, 2], turn[..., 0, 2] - turn[..., 2, 0],
+                              turn[..., 1, 0] - turn[..., 0, 1]], dim=-1)  # fmt: skip
+    change = torch.cat([values.diff(dim=1), spin, place.diff(dim=1)], dim=2)
+    prior = problem.prior
+    weight = torch.cat([prior.steady[problem.fitted], prior.steady[-1:], prior.steady_rigid])
+    return change, weight * problem.shares[..., None]
+
+
+def _system(problem: Problem, person: Person, frames: Frames) -> _System:
+    seen = linearise(problem, person, frames)
+    weights = robust_weights(seen.error, problem.trust)
+    blocks, gradient = normal_equations(seen.by_frame, seen.error, weights)
+    n = len(problem.fitted) + 1
+    _, half, curvature = prior_terms(problem, unknowns(problem, frames))
+    blocks[:, :n, :n] += curvature
+    gradient[:, :n] += half
+    change, weight = _changes(problem, frames)
+    coupling = weight / (1 + (change / _jump(problem)).square()).sqrt()
+    blocks, gradient = (x.unflatten(0, (problem.n_windows, -1)) for x in (blocks, gradient))
+    pull = coupling * change
+    gradient[:, 1:] += pull
+    gradient[:, :-1] -= pull
+    diagonal = blocks.diagonal(dim1=2, dim2=3)
+    diagonal[:, 1:] += coupling
+    diagonal[:, :-1] += coupling
+    return _System(blocks, coupling, -gradient)
+
+
+def normal_equations(slopes: Tensor, error: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """slopes (N, P, 2, n), error (N, P, 2), weights (N, P) -> (N, n, n) and half gradient (N, n)."""
+    root = weights.sqrt()[..., None, None]
+    rows = (slopes * root).flatten(1, 2)
+    return rows.transpose(1, 2) @ rows, (rows * (error[..., None] * root).flatten(1, 2)).sum(1)
+
+
+def held(problem: Problem, frames: Frames, right: Tensor) -> Tensor:
+    """(N, M + 1) bool: unknowns at a bound that the cost pushes outwards; right (N, M + 7) is minus the gradient."""
+    values = unknowns(problem, frames)
+    most = torch.ones_like(values[:1])
+    most[:, -1] = JAW_MOST
+    push = right[:, : values.shape[1]]
+    return (values <= 0) & (push < 0) | (values >= most) & (push > 0)
+
+
+def _solve(problem: Problem, system: _System, frames: Frames, damping: Tensor) -> Tensor:
+    """Step (N, n)."""
+    blocks = system.blocks.clone()
+    diagonal = blocks.diagonal(dim1=2, dim2=3)
+    diagonal += damping[:, None, None] * diagonal + 1e-9
+    stuck = held(problem, frames, system.right.flatten(0, 1)).unflatten(0, (problem.n_windows, -1))
+    diagonal[..., : stuck.shape[2]] += GONE * stuck
+    return solve_banded(blocks, system.coupling, system.right).flatten(0, 1)
+
+
+def _where(better: Tensor, new: Frames, old: Frames, problem: Problem) -> Frames:
+    """New frames in the windows that are better."""
+    rows = better.repeat_interleave(len(old.jaw) // problem.n_windows)
+    pairs = ((new.exp, old.exp), (new.jaw, old.jaw), (new.rotation, old.rotation), (new.place, old.place))
+    return Frames(*(torch.where(rows.view(-1, *[1] * (a.dim() - 1)), a, b) for a, b in pairs))
+
+
+def level_rotations(n_frames: int, device: torch.device) -> Tensor:
+    """(N, 3, 3): heads that face the camera."""
+    return rotation_matrix(torch.zeros(n_frames, 3, dtype=torch.float64, device=device))

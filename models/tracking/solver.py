@@ -1,0 +1,217 @@
+"""The least-squares problem of one window of frames, and its solution: Levenberg-Marquardt with a block-banded system.
+
+A frame's unknowns are M units in 0..1, the jaw, the head's rotation and place. Neighbouring frames are coupled by a
+diagonal only, so that the normal equations are block tridiagonal; they are solved exactly, all windows of a batch at
+once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from models.heads.lbs import rotation_matrix
+from models.tracking.embedding import LandmarkHead
+
+RIGID = 6  # rotation and place
+MM, GONE = 1e-3, 1e9  # metres in a millimetre; penalty that holds an unknown where it is
+JAW_MOST = 0.5  # radians
+ROUNDNESS = 0.25  # mm^2 below which the robust error is a square, above which it is a distance
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole; pixels."""
+
+    focal: float
+    centre: tuple[float, float]  # x, y
+
+    @classmethod
+    def of(cls, size: tuple[int, int], fov: float) -> Camera:
+        """Of pictures (height, width) whose longer side spans `fov` degrees."""
+        focal = max(size) / 2 / torch.tan(torch.deg2rad(torch.tensor(fov / 2.0))).item()
+        return cls(focal, (size[1] / 2, size[0] / 2))
+
+
+@dataclass(frozen=True)
+class Person:
+    """What stays the same in all frames."""
+
+    shape: Tensor  # (S,)
+    offset: Tensor  # (P, 3) metres: what identity leaves of the face at rest
+
+
+@dataclass(frozen=True)
+class Frames:
+    """N frames' unknowns."""
+
+    exp: Tensor  # (N, E), units that are not fitted stay 0
+    jaw: Tensor  # (N,)
+    rotation: Tensor  # (N, 3, 3)
+    place: Tensor  # (N, 3) metres, of the root joint before the camera, which looks along -z
+
+    def __getitem__(self, rows) -> Frames:
+        return Frames(self.exp[rows], self.jaw[rows], self.rotation[rows], self.place[rows])
+
+    @classmethod
+    def join(cls, parts: Sequence[Frames]) -> Frames:
+        """One after the other."""
+        return cls(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Costs in units of a weighted mm^2; (E + 1,): units and the jaw."""
+
+    rest: Tensor  # values that cost nothing
+    linear: Tensor
+    square: Tensor  # of what is beside the values at rest
+    steady: Tensor  # of the squared change in 1/25 s
+    jump: Tensor  # change beyond which its cost grows like a distance, so that blinks and closures stay sharp
+    steady_rigid: Tensor  # (6,)
+    pairs: Tensor  # (E + 1, E + 1) square cost of differences between left and right
+
+    def to(self, device: torch.device) -> Prior:
+        """On a device."""
+        return Prior(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The head, the camera and what was seen: B windows of T frames."""
+
+    head: LandmarkHead
+    camera: Camera
+    seen: Tensor  # (B * T, P, 2) pixels, 0 where not seen
+    trust: Tensor  # (B * T, P), 0 where not seen
+    shares: Tensor  # (B, T - 1): 1/25 s over the time between frames, 0 where frames do not belong together
+    fitted: Tensor  # (M,) indices of fitted units
+    prior: Prior
+
+    @property
+    def n_windows(self) -> int:
+        return len(self.shares)
+
+
+@dataclass(frozen=True)
+class Linearised:
+    """Residuals and derivatives of N frames."""
+
+    error: Tensor  # (N, P, 2) mm
+    by_frame: Tensor  # (N, P, 2, M + 7)
+    by_shape: Tensor | None  # (N, P, 2, S)
+    by_offset: Tensor | None  # (N, P, 2, 3)
+
+
+def project(head: LandmarkHead, camera: Camera, person: Person, frames: Frames) -> Tensor:
+    """Landmarks (N, P, 2) of a fitted head, pixels."""
+    points = head(person.shape, person.offset, frames.exp, frames.jaw)
+    placed = points @ frames.rotation.transpose(1, 2) + frames.place[:, None]
+    centre = placed.new_tensor(camera.centre)
+    return centre + camera.focal * placed[..., :2] * placed.new_tensor([-1.0, 1.0]) / placed[..., 2:]
+
+
+def linearise(problem: Problem, person: Person, frames: Frames, shared: bool = False) -> Linearised:
+    """Residuals in mm at the face's distance, with derivatives; those by what is shared only if wanted."""
+    points = problem.head.with_slopes(person.shape, person.offset, frames.exp, frames.jaw)
+    turned = points.xyz @ frames.rotation.transpose(1, 2)
+    placed = turned + frames.place[:, None]
+    error, ratio, scale = _compared(problem, placed, frames)
+    depth = -placed[..., 2]
+    lens = placed.new_zeros(*placed.shape[:2], 2, 3)  # d ratio / d placed
+    lens[..., 0, 0], lens[..., 1, 1] = 1 / depth, -1 / depth
+    lens[..., 2] = ratio / depth[..., None]
+    lens = lens * scale[:, None, None, None]
+    seen_turned = lens @ frames.rotation[:, None]
+    x, y, z = turned.unbind(-1)
+    zero = torch.zeros_like(x)
+    cross = torch.stack([zero, z, -y, -z, zero, x, y, -x, zero], -1).unflatten(-1, (3, 3))
+    spin = lens @ cross  # d (exp(w) turned) / d w = -[turned]x
+    by_exp = problem.head.slopes(seen_turned, points.turn, problem.fitted)
+    by_frame = torch.cat([by_exp, seen_turned @ points.by_jaw[..., None], spin, lens], dim=-1)
+    if not shared:
+        return Linearised(error, by_frame, None, None)
+    by_shape, by_offset = problem.head.slopes(seen_turned, points.turn), problem.head.by_offset(points.turn)
+    return Linearised(error, by_frame, by_shape, seen_turned @ by_offset)
+
+
+def errors(problem: Problem, person: Person, frames: Frames) -> Tensor:
+    """(N, P, 2) mm at the face's distance."""
+    points = problem.head(person.shape, person.offset, frames.exp, frames.jaw)
+    placed = points @ frames.rotation.transpose(1, 2) + frames.place[:, None]
+    return _compared(problem, placed, frames)[0]
+
+
+def _compared(problem: Problem, placed: Tensor, frames: Frames) -> tuple[Tensor, Tensor, Tensor]:
+    """Errors in mm, x and y over depth (N, P, 2), and the mm of one over-depth unit (N,)."""
+    scale = -frames.place[:, 2] / MM
+    ratio = placed[..., :2] * placed.new_tensor([1.0, -1.0]) / -placed[..., 2:]
+    wanted = (problem.seen - placed.new_tensor(problem.camera.centre)) / problem.camera.focal
+    return (ratio - wanted) * scale[:, None, None], ratio, scale
+
+
+def robust_weights(error: Tensor, trust: Tensor) -> Tensor:
+    """(N, P) iteratively reweighted squares for sqrt(e^2 + r) - sqrt(r), scaled to 1 at 0 mm."""
+    return trust * (ROUNDNESS / (error.square().sum(-1) + ROUNDNESS)).sqrt()
+
+
+def robust_cost(error: Tensor, trust: Tensor) -> Tensor:
+    """(N,)"""
+    root = ROUNDNESS**0.5
+    return (trust * 2 * root * ((error.square().sum(-1) + ROUNDNESS).sqrt() - root)).sum(-1)
+
+
+def unknowns(problem: Problem, frames: Frames) -> Tensor:
+    """(N, M + 1): fitted units and jaw."""
+    return torch.cat([frames.exp[:, problem.fitted], frames.jaw[:, None]], dim=1)
+
+
+def prior_columns(problem: Problem) -> Tensor:
+    """Where the fitted unknowns stand in the prior's arrays."""
+    jaw = problem.fitted.new_tensor([len(problem.prior.linear) - 1])
+    return torch.cat([problem.fitted, jaw])
+
+
+def moved(problem: Problem, frames: Frames, step: Tensor) -> Frames:
+    """Frames after a step (N, M + 7), inside the bounds."""
+    n = len(problem.fitted)
+    exp = frames.exp.clone()
+    exp[:, problem.fitted] = (exp[:, problem.fitted] + step[:, :n]).clamp(0, 1)
+    jaw = (frames.jaw + step[:, n]).clamp(0, JAW_MOST)
+    rotation = rotation_matrix(step[:, n + 1 : n + 4]) @ frames.rotation
+    return Frames(exp, jaw, rotation, frames.place + step[:, n + 4 :])
+
+
+def prior_terms(problem: Problem, values: Tensor, factor: Tensor | float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+    """Cost (N,), half gradient (N, M + 1) and half curvature (M + 1, M + 1) of the priors of single frames."""
+    at = prior_columns(problem)
+    prior = problem.prior
+    curvature = torch.diag(prior.square[at]) + prior.pairs[at][:, at]
+    away = values - prior.rest[at]
+    half = away @ curvature + 0.5 * prior.linear[at] * factor
+    cost = (away * (away @ curvature)).sum(1) + (values * prior.linear[at] * factor).sum(1)
+    return cost, half, curvature
+
+
+def solve_banded(blocks: Tensor, coupling: Tensor, right: Tensor) -> Tensor:
+    """Solve block tridiagonal systems: blocks (B, T, n, n), off-diagonal blocks -diag(coupling (B, T - 1, n)), right
+    (B, T, n) -> (B, T, n)."""
+    n_frames = blocks.shape[1]
+    factors, partial = [], []
+    for t in range(n_frames):
+        block, side = blocks[:, t], right[:, t]
+        if t:
+            c = coupling[:, t - 1]
+            inverse = torch.cholesky_inverse(factors[-1])
+            block = block - c[:, :, None] * inverse * c[:, None, :]
+            side = side + c * (inverse @ partial[-1][..., None])[..., 0]
+        factors.append(torch.linalg.cholesky(block))
+        partial.append(side)
+    answers = [torch.cholesky_solve(partial[-1][..., None], factors[-1])[..., 0]]
+    for t in range(n_frames - 2, -1, -1):
+        side = partial[t] + coupling[:, t] * answers[-1]
+        answers.append(torch.cholesky_solve(side[..., None], factors[t])[..., 0])
+    return torch.stack(answers[::-1], dim=1)

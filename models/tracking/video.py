@@ -1,0 +1,186 @@
+"""A video of a person -> the open head's motion: landmarker, fitted head, 25 fps, confidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+from tqdm import tqdm
+
+from models.tracking.embedding import LANDMARKS, LandmarkHead
+from models.tracking.film import NEAR_REST, PROFILE, Film, FilmFitter, FitOptions
+from models.tracking.unseen import NOTE
+from utils.errors import UserError
+from utils.exports.arkit import BLEND_SHAPES
+from utils.heads.head_file import load_head_file
+from utils.media.video_frames import VideoFrame, check_there, read_frames
+from utils.motion_file import OPEN_HEAD, Motion
+from utils.rotations import axis_angle, resample_rotations, resample_values
+from utils.timebase import FPS
+from utils.trackers.content import Content
+from utils.trackers.landmarker import check_installed, find_model, watch
+from utils.trackers.sightings import OUTLINE, Sightings, check_any
+from utils.trackers.to_motion import MAX_LOST, ImportOptions, from_content
+
+FIRST_LATE = 0.5 / FPS  # seconds by which the first picture may come after the sound without being held
+UNSTEADY = 1e-3  # share of the cost of change that is left without smoothing
+LONG_GAP = 0.5  # seconds without a face worth a note
+COLUMNS = [OUTLINE.index(landmark) for landmark in LANDMARKS]
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    """How a video is tracked."""
+
+    model: Path | None = None  # Face Landmarker's file; None: of an installed package
+    raw: bool = False  # MediaPipe's scores as they are, nothing fitted
+    smooth: bool = True  # units cost by how fast they change
+    max_seconds: float | None = None  # longer videos are refused
+    rest: float | None = None  # the second at which the face is at rest; None: found by itself
+    fov: float | None = None  # degrees that the longer side of the picture spans; None: the most likely
+
+
+@dataclass(frozen=True)
+class TrackedVideo:
+    """Motion at 25 fps with the confidence of each frame, and what happened on the way."""
+
+    motion: Motion
+    confidence: np.ndarray  # (T,) float32 in 0..1, see `Sightings.confidence`
+    sightings: Sightings
+    notes: tuple[str, ...]
+    residual: np.ndarray | None = None  # (T,) float32, mm between landmarks seen and fitted; None: nothing was fitted
+    identity: np.ndarray | None = None  # (100,) float32, shape of the person's head
+    fitted: np.ndarray | None = None  # (frames of the video, P, 2) float32, pixels, NaN where nothing was fitted
+
+    def save(self, path: str | Path) -> None:
+        """A motion npz that also holds `confidence` and, of a fitted head, `residual` and `identity`."""
+        extra = {"confidence": self.confidence, "residual": self.residual, "identity": self.identity}
+        self.motion.save(path, {key: value for key, value in extra.items() if value is not None})
+
+
+def track_video(path: str | Path, options: VideoOptions | None = None, progress: bool = False) -> TrackedVideo:
+    """Track the face in a video.
+
+    Raises:
+        UserError: MediaPipe or its model is missing, the file is no readable video, longer than allowed, or shows no
+            face in over 30 % of its frames.
+    """
+    options = options or VideoOptions()
+    check_installed()
+    check_there(Path(path))
+    model = find_model(options.model)
+    frames: Iterable[VideoFrame] = read_frames(path)
+    if options.max_seconds is not None:
+        frames = _at_most(frames, options.max_seconds, path)
+    if progress:
+        frames = tqdm(frames, desc=f"tracking {Path(path).name}", unit="frame")
+    return motion_of(watch(frames, model, str(path)), str(path), options)
+
+
+def _at_most(frames: Iterable[VideoFrame], seconds: float, path: str | Path) -> Iterator[VideoFrame]:
+    for frame in frames:
+        if frame.time > seconds:
+            raise UserError(f"{path}: is longer than {seconds:g} s; cut it")
+        yield frame
+
+
+def motion_of(sightings: Sightings, source: str, options: VideoOptions) -> TrackedVideo:
+    """Motion from what the landmarker saw.
+
+    Raises:
+        UserError: no face, or one beyond profile, in over 30 % of the frames; no face at the second of rest.
+    """
+    check_any(sightings, source)
+    usable = sightings.found if options.raw else film_of(sightings).found
+    if (lost := 1 - usable.mean()) > MAX_LOST:
+        turned = sightings.found.sum() - usable.sum()
+        what = f"no face in {1 - sightings.found.mean():.0%}"
+        what += f", and one turned beyond {PROFILE:g} degrees in {turned / len(usable):.0%}," if turned else ""
+        more = "more than" if not turned else f"{lost:.0%} in all, more than"
+        raise UserError(f"{source}: {what} of {len(sightings)} frames, {more} {MAX_LOST:.0%}; "
+                        "cut the video to where one person faces the camera")  # fmt: skip
+    return _scores_as_they_are(sightings, source) if options.raw else _fit(sightings, usable, source, options)
+
+
+def film_of(sightings: Sightings) -> Film:
+    """The landmarks that are fitted, in pixels."""
+    height, width = sightings.size
+    points = sightings.points[:, COLUMNS] * np.array([width, height], np.float32)
+    return Film(sightings.times, points, sightings.matrices, sightings.size)
+
+
+def _fit(sightings: Sightings, usable: np.ndarray, source: str, options: VideoOptions) -> TrackedVideo:
+    rows = np.flatnonzero(usable)
+    film = film_of(sightings)[rows]
+    if options.rest is not None and not (np.abs(film.times - options.rest) <= NEAR_REST).any():
+        raise UserError(f"--rest {options.rest:g}: {source} shows no face at that second; give another, or auto")
+    fit = FitOptions(rest=() if options.rest is None else (options.rest,), fov=options.fov,
+                     steadiness=1.0 if options.smooth else UNSTEADY)  # fmt: skip
+    (fitted,) = FilmFitter(LandmarkHead(load_head_file(None)), fit)([film])
+    times = _output_times(sightings.times)
+    rotations = resample_rotations(film.times, Rotation.from_rotvec(fitted.pose[:, :3]), times)
+    jaw, residual = resample_values(film.times, np.stack([fitted.pose[:, 3], fitted.residual], axis=1), times).T
+    pose = np.zeros((len(times), 6), np.float32)
+    pose[:, :3], pose[:, 3] = axis_angle(rotations), jaw
+    exp = resample_values(film.times, fitted.exp, times).astype(np.float32)
+    points = np.full((len(sightings), len(LANDMARKS), 2), np.nan, np.float32)
+    points[rows] = fitted.points
+    notes = (*_gaps(sightings, usable), *_crowd(sightings), NOTE)
+    motion = Motion(exp, pose, None, source, OPEN_HEAD)
+    return TrackedVideo(motion, _confidence(sightings, times), sightings, notes, residual.astype(np.float32),
+                        fitted.identity, points)  # fmt: skip
+
+
+def _output_times(times: np.ndarray) -> np.ndarray:
+    """25 a second from the beginning of the sound, or from the first picture if that comes in step with it."""
+    first = times[0] if abs(times[0]) <= FIRST_LATE else 0.0
+    return first + np.arange(int(np.floor((max(times[-1], first) - first) * FPS + 1e-6)) + 1) / FPS
+
+
+def _confidence(sightings: Sightings, times: np.ndarray) -> np.ndarray:
+    return resample_values(sightings.times, sightings.confidence()[:, None], times)[:, 0].astype(np.float32)
+
+
+def _gaps(sightings: Sightings, usable: np.ndarray) -> tuple[str, ...]:
+    """Notes on frames without a usable face."""
+    lost, turned = int((~sightings.found).sum()), int((sightings.found & ~usable).sum())
+    notes = [f"{lost} lost frames (no face) are interpolated"] if lost else []
+    notes += [f"{turned} frames turned beyond {PROFILE:g} degrees are interpolated"] if turned else []
+    longest = np.diff(sightings.times[usable]).max(initial=0)
+    if longest > LONG_GAP:
+        notes.append(f"the longest gap is {longest:.1f} s: cut the clip there if it is to train on")
+    return tuple(notes)
+
+
+def _scores_as_they_are(sightings: Sightings, source: str) -> TrackedVideo:
+    """MediaPipe's own scores and head matrix through the `mediapipe` format."""
+    times, rows = _from_the_start(sightings.times, sightings.found)
+    scores = sightings.scores[rows].astype(np.float64)
+    columns = {name.lower(): scores[:, k] for k, name in enumerate(BLEND_SHAPES)}
+    matrices = sightings.matrices[rows].reshape(-1, 9)
+    columns |= {f"m{row}{column}": matrices[:, 3 * row + column] for row in range(3) for column in range(3)}
+    imported = from_content(Content(Path(source), columns, times=times, suffix=".csv"), ImportOptions("mediapipe"))
+    confidence = _confidence(sightings, times[0] + np.arange(len(imported.motion)) / FPS)
+    return TrackedVideo(imported.motion, confidence, sightings, (*imported.notes, *_crowd(sightings)))
+
+
+def _from_the_start(times: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Times and rows such that motion begins with the sound: the first and the last face are held to both ends."""
+    rows = np.arange(len(times))
+    first, last = np.flatnonzero(found)[[0, -1]]
+    rows[:first], rows[last + 1 :] = first, last
+    keep = times >= -FIRST_LATE  # pictures before the sound
+    keep = keep if keep.any() else np.ones(len(times), bool)
+    times, rows = times[keep], rows[keep]
+    if times[0] > FIRST_LATE:
+        times, rows = np.r_[0.0, times], np.r_[rows[0], rows]
+    return times, rows
+
+
+def _crowd(sightings: Sightings) -> tuple[str, ...]:
+    if not sightings.crowds:
+        return ()
+    return (f"{sightings.crowds} frames show several faces: the one that is largest and most central at first counts",)
