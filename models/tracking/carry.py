@@ -71,21 +71,21 @@ def _solved(head: LandmarkHead, shape: Tensor, now: tuple[Tensor, Tensor], wante
     return (jaw if unit is None else exp[:, unit]) + change
 
 
-def carry(head: LandmarkHead, motion: Motion, shape: np.ndarray, own: np.ndarray | None = None) -> Motion:
+def carry(head: LandmarkHead, motion: Motion, shape: np.ndarray) -> Motion:
     """The motion on a head of another shape (100,), mouths open alike.
 
     Args:
         head: the head model, reduced to its landmarks.
-        motion: with the shape of the head that it is right on.
+        motion: with the shape of the head that it is right on; without one that is the average.
         shape: of the head that it goes to.
-        own: openings (T,) mm of the ruler to reach; None: those of the motion on its own shape.
     """
 
     def tensor(values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.asarray(values, np.float64))
 
     exp, jaw = tensor(motion.exp), tensor(motion.pose[:, 3])
-    wanted = opening_on(head, tensor(motion.shape), exp, jaw) if own is None else tensor(own)
+    own = np.zeros_like(shape) if motion.shape is None else motion.shape
+    wanted = opening_on(head, tensor(own), exp, jaw)
     exp, jaw = with_opening(head, tensor(shape), exp, jaw, wanted)
     pose = motion.pose.copy()
     pose[:, 3] = jaw.numpy()

@@ -181,6 +181,7 @@ def _step(problem: Problem, person: Person, frames: Frames, costs: _Costs, dampi
 def _shared_equations(seen: Linearised, weights: Tensor, person: Person) -> tuple[Tensor, Tensor, Tensor]:
     """Half normal equations of shape and offsets (Q, Q), half gradient (Q,), and the frames' part (K, n, Q)."""
     root = weights.sqrt()[..., None, None]
+    assert seen.by_shape is not None and seen.by_offset is not None
     shape, offset, frame, error = (
         x * root for x in (seen.by_shape, seen.by_offset, seen.by_frame, seen.error[..., None])
     )
