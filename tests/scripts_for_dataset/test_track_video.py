@@ -88,7 +88,7 @@ def test_blinks_are_all_there_and_as_deep_as_seen(recorded, seen):
     assert unit(smooth, "eyeBlinkLeft")[found].min() > 0.9  # steadiness does not blunt
     np.testing.assert_allclose(unit(smooth, "eyeBlinkLeft"), unit(plain, "eyeBlinkLeft"), atol=0.05)
     jerk = [np.abs(np.diff(motion.pose[:, :3], 2, axis=0)).mean() for motion in (smooth, plain)]
-    assert jerk[0] < 0.75 * jerk[1]
+    assert jerk[0] < 0.7 * jerk[1]
 
 
 def test_raw_scores(seen):
