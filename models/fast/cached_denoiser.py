@@ -15,7 +15,7 @@ On a GPU the token-wise work is done by `kernels.token_wise`, some products by `
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +23,8 @@ from torch import Tensor, nn
 
 from models.diffusion.window import Branches, BranchInputs
 from models.fast.frozen_linear import FrozenLinear
-from models.fast.kernels.select import kernels_for
+from models.fast.kernels.select import KernelSet
+from models.fast.window_cache import WindowCache
 from models.networks.denoiser import Denoiser
 
 
@@ -31,38 +32,6 @@ def _spread(x: Tensor, which: tuple[int, ...]) -> Tensor:
     """What the branches see: (K N, ...) of K distinct persons or memories -> (R N, ...)."""
     parts = x.chunk(max(which) + 1)
     return x if which == tuple(range(len(parts))) else torch.cat([parts[k] for k in which])
-
-
-@dataclass(frozen=True)
-class WindowCache:
-    """The constants of a window; N samples, R guidance branches (B = R N, branch by branch), P + L frames.
-
-    Those of the memory are kept once for each distinct one (M = memories N) where a kernel looks them up, else M = B.
-    """
-
-    branches: Branches
-    person: Tensor  # (persons N, d): person tokens without the step
-    frames: Tensor  # (N, P + L, d): frame tokens without the noisy motion
-    keys: list[Tensor]  # per layer (M, heads, P + L, d / heads)
-    values: list[Tensor]  # the same
-    cross: list[Tensor]  # per layer what is known of the cross-attention: (M, 1 + P + L, d), or its bias (d,) alone
-
-    def tensors(self) -> list[Tensor]:
-        return [self.person, self.frames, *self.keys, *self.values, *self.cross]
-
-    def copy_(self, other: WindowCache) -> None:
-        """Take over another window's constants, keeping the memory."""
-        assert self.branches == other.branches
-        for mine, theirs in zip(self.tensors(), other.tensors(), strict=True):
-            mine.copy_(theirs)
-
-    def clone(self) -> WindowCache:
-        return WindowCache(
-            self.branches,
-            self.person.clone(),
-            self.frames.clone(),
-            *([tensor.clone() for tensor in tensors] for tensors in (self.keys, self.values, self.cross)),
-        )
 
 
 class _Norm:
@@ -85,11 +54,23 @@ class _Norm:
 class _Layer:
     """One decoder layer (post-norm). Its input already contains the bias of its self-attention's output."""
 
-    def __init__(self, layer: nn.TransformerDecoderLayer, following: Tensor | None, dtype: torch.dtype) -> None:
-        """following: the self-attention output bias of the next layer; None for the last one."""
+    def __init__(
+        self,
+        layer: nn.TransformerDecoderLayer,
+        following: Tensor | None,
+        dtype: torch.dtype,
+        kernels: KernelSet | None = None,
+    ) -> None:
+        """
+        Args:
+            layer: with the weights.
+            following: the self-attention output bias of the next layer; None for the last one.
+            dtype: of weights and tokens.
+            kernels: do what they are faster at.
+        """
 
         def frozen(weight: Tensor, bias: Tensor | None) -> FrozenLinear:
-            return FrozenLinear(weight.to(dtype), None if bias is None else bias.to(dtype))
+            return FrozenLinear(weight.to(dtype), None if bias is None else bias.to(dtype), kernels)
 
         own, cross = layer.self_attn, layer.multihead_attn
         self.heads, dim = own.num_heads, own.embed_dim
@@ -104,21 +85,12 @@ class _Layer:
         self.up = frozen(layer.linear1.weight, layer.linear1.bias - layer.linear1.weight @ layer.linear2.bias)
         self.down = frozen(layer.linear2.weight, None)
         self.norm3 = _Norm(layer.norm3, following, dtype)
-        self.cross_kernel = self.norm_kernel = self.products = None
-        if kernels_for(self.query.weight.device):
-            self.use_kernels()
-
-    def use_kernels(self) -> None:
-        """Let our CUDA kernels do what they are faster at."""
-        from models.fast.kernels import products as fused_products
-        from models.fast.kernels import token_wise as fused_layer
-
-        norms = (norm.numbers for norm in (self.norm1, self.norm2))
-        tickets = torch.zeros(fused_layer.MOST_ITEMS, dtype=torch.int32, device=self.query.weight.device)
-        self.cross_kernel = fused_layer.CrossAttention(
-            *norms, self.query.weight, self.query.bias, self.cross_out.weight, self.heads, tickets
-        )
-        self.norm_kernel, self.products = fused_layer.norm_of_sum, fused_products
+        self.kernels, self.cross_kernel = kernels, None
+        if kernels is not None:
+            norms = self.norm1.numbers, self.norm2.numbers
+            self.cross_kernel = kernels.cross_attention(
+                *norms, self.query.weight, self.query.bias, self.cross_out.weight, self.heads
+            )
 
     def __call__(
         self, x: Tensor, window: list[Tensor], mask: Tensor | None, first: int, n: int, branches: Branches
@@ -128,13 +100,14 @@ class _Layer:
 
     def cross_block(self, x: Tensor, window: list[Tensor], mask: Tensor | None, n: int, branches: Branches) -> Tensor:
         """norm2(cross_attention(norm1(x))) of all branches; see `cross_attention`."""
-        if self.picks(window[2]):
-            return self.cross_kernel(x, *window, n == 1, branches)
+        keys, values, known = window
+        if self.cross_kernel is not None and self.looks_up(known):
+            return self.cross_kernel(x, keys, values, known, n == 1, branches)
         x = _spread(self.norm1(x), branches.person_of)
         return self.norm2(self.cross_attention(x, window, mask, n))
 
-    def picks(self, known: Tensor) -> bool:
-        """Whether cross-attention is the kernel's work: it is looked up. Then each branch picks its memory there."""
+    def looks_up(self, known: Tensor) -> bool:
+        """Whether cross-attention is the kernel's work: it is known. Then each branch finds its memory there."""
         return self.cross_kernel is not None and known.dim() == 3
 
     def split(self, x: Tensor) -> Tensor:
@@ -144,8 +117,8 @@ class _Layer:
     def self_attention(self, x: Tensor, first: int) -> Tensor:
         """Tokens (B, T, d) -> sum of the tokens from `first` on and their self-attention."""
         qkv = self.qkv(x)
-        if self.products is not None and self.products.can_attend(qkv, self.heads):
-            attended = self.products.attention(qkv, self.heads, first)
+        if self.kernels is not None and self.kernels.can_attend(qkv, self.heads):
+            attended = self.kernels.attention(qkv, self.heads, first)
         else:
             q, k, v = self.split(qkv).unbind(0)
             attended = F.scaled_dot_product_attention(q[:, :, first:], k, v).transpose(1, 2).flatten(2)
@@ -168,12 +141,12 @@ class _Layer:
     def feed_forward(self, x: Tensor) -> Tensor:
         """norm3(tokens plus feed-forward); overwrites x."""
         hidden, partial = self.up.gelu(x), None
-        if self.products is not None and self.products.can_split(hidden, self.down.weight):
-            partial = self.products.partial_products(hidden, self.down.weight)
+        if self.kernels is not None and self.kernels.can_split(hidden, self.down.weight):
+            partial = self.kernels.partial_products(hidden, self.down.weight)
         else:
             self.down.add_to(x.flatten(0, 1), hidden.flatten(0, 1))
-        if self.norm_kernel is not None:
-            return self.norm_kernel(x, partial, self.norm3.numbers)
+        if self.kernels is not None:
+            return self.kernels.norm_of_sum(x, partial, self.norm3.numbers)
         return self.norm3(x)
 
 
@@ -181,24 +154,24 @@ class CachedDenoiser:
     """A denoiser in eval mode, prepared for inference; make a new one after its weights have changed.
 
     `dtype` is that of weights and tokens (float32, bfloat16 or float16). The last matrix product, and everything
-    outside the network, stay in float32.
+    outside the network, stay in float32. `kernels` do what they are faster at, on the GPU that they were made for.
     """
 
     @torch.no_grad()
-    def __init__(self, net: Denoiser, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, net: Denoiser, dtype: torch.dtype = torch.float32, kernels: KernelSet | None = None) -> None:
         assert not net.training, "dropout would be left out silently"
-        self.net, self.config, self.dtype = net, net.config, dtype
-        layers = list(net.transformer.layers)
+        self.net, self.config, self.dtype, self.kernels = net, net.config, dtype, kernels
+        layers = [cast(nn.TransformerDecoderLayer, layer) for layer in net.transformer.layers]
         self.shifts = [layer.self_attn.out_proj.bias for layer in layers]
-        self.layers = [_Layer(*each, dtype) for each in zip(layers, [*self.shifts[1:], None])]
+        self.layers = [_Layer(*each, dtype, kernels) for each in zip(layers, [*self.shifts[1:], None])]
         self.lookup = self.config.align_mask_width == 1  # cross-attention of frames is known beforehand
         # True = allowed here, blocked there.
         self.mask = None if self.lookup or net.mask is None else ~net.mask
         self.steps = net.diff_step_map(net.step_table)  # (T + 1, d): what a step adds to the person token
-        self.motion_in = FrozenLinear(net.feature_proj.weight[:, : self.config.motion_dim].to(dtype), None)
-        hidden, _, motion = net.motion_dec
-        self.hidden_out = FrozenLinear(hidden.weight.to(dtype), hidden.bias.to(dtype))
-        self.motion_out = FrozenLinear(motion.weight.detach(), motion.bias.detach())
+        self.motion_in = FrozenLinear(net.feature_proj.weight[:, : self.config.motion_dim].to(dtype), None, kernels)
+        hidden, motion = (cast(nn.Linear, net.motion_dec[i]) for i in (0, 2))
+        self.hidden_out = FrozenLinear(hidden.weight.to(dtype), hidden.bias.to(dtype), kernels)
+        self.motion_out = FrozenLinear(motion.weight.detach(), motion.bias.detach(), kernels)
 
     @torch.no_grad()
     def window(self, given: BranchInputs) -> WindowCache:
@@ -213,7 +186,7 @@ class CachedDenoiser:
                 known = F.pad(layer.cross_out(value), (0, 0, 1, 0)) + known  # person: to be added
                 known = known if layer is not self.layers[-1] else known[:, -n_last:].contiguous()
             found = [layer.split(key)[0], layer.split(value)[0], known]
-            if not layer.picks(known):
+            if not layer.looks_up(known):
                 found = [_spread(t, given.branches.memory_of) if t.dim() > 1 else t for t in found]
             constants.append(found)
         return WindowCache(given.branches, *self._constants(given), *map(list, zip(*constants)))

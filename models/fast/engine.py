@@ -16,8 +16,9 @@ from models.diffusion.guidance import Guidance
 from models.diffusion.plain import guided_denoiser
 from models.diffusion.solvers import Noise, Step, run_steps
 from models.diffusion.window import Conditions, branch_inputs, fitting
-from models.fast.cached_denoiser import CachedDenoiser, WindowCache
+from models.fast.cached_denoiser import CachedDenoiser
 from models.fast.kernels.select import kernels_for
+from models.fast.window_cache import WindowCache
 from models.networks.talker import Talker
 from utils.cuda_graph import recording
 from utils.devices import PRECISION_SPELLINGS, PRECISIONS
@@ -77,7 +78,8 @@ class Engine:
     def __init__(self, model: Talker, guidance: Guidance, config: EngineConfig | None = None) -> None:
         self.model, self.guidance = model, fitting(guidance, model)
         self.config = (config or EngineConfig()).on(model.device)
-        self.net = CachedDenoiser(model.denoising_net, _DTYPES.get(self.config.precision, torch.float32))
+        dtype = _DTYPES.get(self.config.precision, torch.float32)
+        self.net = CachedDenoiser(model.denoising_net, dtype, kernels_for(model.device))
         self._graphs: dict[tuple, _StepGraph] = {}
 
     def predict(self, x: Tensor, step: Tensor, cache: WindowCache) -> Tensor:
@@ -138,11 +140,12 @@ class _StepGraph:
 
     def _fused(self, weights: list[float] | None) -> "FusedStep | None":
         """CUDA kernels for what surrounds the network; None without CUDA, or if guidance is not a weighted sum."""
-        if weights is None or not kernels_for(self.x.device):
+        net = self.engine.net
+        if weights is None or net.kernels is None:
             return None
-        from models.fast.kernels.step import FusedStep
-
-        return FusedStep(self.engine.net, weights, self.table, self.line)
+        assert net.motion_out.bias is not None
+        matrices = net.motion_in.weight, net.motion_out.weight, net.motion_out.bias
+        return net.kernels.fused_step(*matrices, weights, self.table, self.line)
 
     def _start(self) -> None:
         """Before the first step."""
@@ -172,7 +175,8 @@ class _StepGraph:
     def step(self, z: Tensor) -> None:
         """x <- the next x, with noise z (N, L, D); see `models.diffusion.solvers` for the numbers."""
         if self.fused is not None:
-            self.fused(self.x, self.cache, self.before, z)
+            hidden = self.engine.net.hidden(self.fused.tokens(self.x, self.cache), self.cache)
+            self.fused.update(hidden, self.x, self.before, z)
             return
         row = self.table.index_select(0, self.line)[0]
         from_x, from_out, keep, data, previous, noise = row[:6].unbind()

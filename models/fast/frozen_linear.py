@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.fast.kernels.select import kernels_for
+from models.fast.kernels.select import KernelSet
 
 # On processors with AVX2 alone oneDNN's GELU takes longer than PyTorch's.
 _FUSE_GELU = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
@@ -18,26 +18,26 @@ class FrozenLinear:
     this PyTorch has it: MKL, the default, leaves half the speed of AVX-512 unused on AMD processors.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        """weight (out, in), bias (out,)."""
+    def __init__(self, weight: Tensor, bias: Tensor | None, kernels: KernelSet | None = None) -> None:
+        """weight (out, in), bias (out,); kernels multiply where they are faster."""
         self.weight, self.bias = weight.contiguous(), None if bias is None else bias.contiguous()
         self.packed = _pack(self.weight)
-        self.kernels = kernels_for(self.weight.device)
+        self.kernels = kernels
 
     def __call__(self, x: Tensor) -> Tensor:
         """x (..., in) -> (..., out)."""
         if self.packed is not None:
             return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
-        if self.bias is not None and self._by_kernel(x):
-            return self._new(x, "linear")
+        if self.bias is not None and (kernels := self._kernels_for(x)):
+            return self._new(kernels, x, "linear")
         return F.linear(x, self.weight, self.bias)
 
-    def _by_kernel(self, x: Tensor) -> bool:
-        return self.kernels is not None and self.kernels.can_multiply(x, self.weight)
+    def _kernels_for(self, x: Tensor) -> KernelSet | None:
+        return self.kernels if self.kernels is not None and self.kernels.can_multiply(x, self.weight) else None
 
-    def _new(self, x: Tensor, kind: str) -> Tensor:
+    def _new(self, kernels: KernelSet, x: Tensor, kind: str) -> Tensor:
         out = x.new_empty(*x.shape[:-1], len(self.weight))
-        self.kernels.float32_product(x.flatten(0, -2), self.weight, self.bias, out.flatten(0, -2), kind)
+        kernels.float32_product(x.flatten(0, -2), self.weight, self.bias, out.flatten(0, -2), kind)
         return out
 
     def gelu(self, x: Tensor) -> Tensor:
@@ -46,12 +46,13 @@ class FrozenLinear:
             return F.gelu(self(x))
         if self.packed is not None:
             return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "gelu", [], "none")
+        assert self.bias is not None
         if x.is_cuda and x.element_size() == 2:
             # One kernel. GELU's tanh form differs from the exact one by 5e-4 at most, the rounding of 16 bit numbers.
             flat = torch._addmm_activation(self.bias, x.flatten(0, -2), self.weight.t(), use_gelu=True)
             return flat.unflatten(0, x.shape[:-1])
-        if self._by_kernel(x):
-            return self._new(x, "gelu")
+        if kernels := self._kernels_for(x):
+            return self._new(kernels, x, "gelu")
         return F.gelu(F.linear(x, self.weight, self.bias))
 
     def add_to(self, total: Tensor, x: Tensor) -> None:
@@ -59,8 +60,8 @@ class FrozenLinear:
         assert self.bias is None
         if self.packed is not None:
             total.add_(self(x))
-        elif self._by_kernel(x):
-            self.kernels.float32_product(x, self.weight, None, total, "add")
+        elif kernels := self._kernels_for(x):
+            kernels.float32_product(x, self.weight, None, total, "add")
         else:
             total.addmm_(x, self.weight.t())
 

@@ -14,15 +14,14 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.runtime.jit import JITFunction
 
-import models.fast.cached_denoiser
 import models.fast.engine
 import models.fast.frozen_linear
 from models.diffusion.guidance import Guidance
 from models.diffusion.schedule import Schedule
 from models.diffusion.solvers import SamplerConfig, gaussian_noise, solver_steps
 from models.fast.engine import Engine, EngineConfig, _StepGraph
-from models.fast.kernels import products as fused_products
-from models.fast.kernels import token_wise as fused_layer
+from models.fast.kernels import launch
+from models.fast.kernels.select import all_kernels
 from tests.support.random_windows import conditions, talker
 
 
@@ -44,19 +43,17 @@ if __name__ == "__main__":
     compiled = []
 
     def compile_only(kernel, grid):
-        def launch(*args, **options):
+        def compiling(*args, **options):
             compiled.append((kernel.__name__, kernel.run(*args, grid=grid, warmup=True, **options)))
 
-        return launch
+        return compiling
 
     JITFunction.__getitem__ = compile_only
-    models.fast.frozen_linear.kernels_for = models.fast.cached_denoiser.kernels_for = models.fast.engine.kernels_for = (
-        lambda _: fused_products
-    )
+    models.fast.engine.kernels_for = lambda device: all_kernels()
     models.fast.frozen_linear._pack = lambda weight: None
     EngineConfig.on = lambda self, device: self
     _StepGraph._capture = lambda self: SimpleNamespace(replay=self.some_steps)
-    fused_layer._CAN_OVERLAP = True
+    launch.can_overlap = lambda device: True
     model = talker(feature_dim=128, n_heads=4, n_layers=2)
     steps = solver_steps(SamplerConfig("ddim", 1), Schedule.make("cosine", 6), "sample")
     for precision in ("float32", "tf32", "bf16", "fp16"):

@@ -1,4 +1,5 @@
 """CUDA kernels in Triton, and which device they serve.
 
-To add a kernel: a module here, offered by select.py, compiled by tests/support/compile_kernels.py.
+To add a kernel: a function in a module here, a field of `KernelSet` in select.py; tests/support/compile_kernels.py
+compiles what sampling launches.
 """

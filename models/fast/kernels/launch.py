@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 import triton
 import triton.language as tl
@@ -11,9 +13,14 @@ try:
     from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 except ImportError:  # an older Triton
     gdc_launch_dependents = gdc_wait = None
-_ON_CUDA = torch.version.cuda is not None and torch.cuda.is_available()  # and not on ROCm, which goes by that name, too
-_CAN_OVERLAP = gdc_wait is not None and _ON_CUDA and torch.cuda.get_device_capability() >= (9, 0)
 FEW_ROWS = 1024  # tokens: as long as a kernel does not fill the GPU, the next one may get ready beside it
+
+
+@functools.cache
+def can_overlap(device: torch.device) -> bool:
+    """Whether a kernel may get ready beside the one before it: on GPUs from Hopper on (ROCm is called cuda as well)."""
+    is_cuda = device.type == "cuda" and torch.version.cuda is not None
+    return gdc_wait is not None and is_cuda and torch.cuda.get_device_capability(device) >= (9, 0)
 
 
 def launch(x: Tensor, warps: int = 4, stages: int = 3, few: bool | None = None) -> dict[str, int | bool]:
@@ -23,7 +30,7 @@ def launch(x: Tensor, warps: int = 4, stages: int = 3, few: bool | None = None) 
     would take the place of working ones.
     """
     few = x.numel() // x.shape[-1] <= FEW_ROWS if few is None else few
-    overlap = _CAN_OVERLAP and x.element_size() == 2 and few
+    overlap = few and x.element_size() == 2 and can_overlap(x.device)
     return {"OVERLAP": overlap, "num_warps": warps, "num_stages": stages} | ({"launch_pdl": True} if overlap else {})
 
 

@@ -1,35 +1,70 @@
-"""Which kernels a device is served by."""
+"""Which kernels serve a device."""
+
+from __future__ import annotations
 
 import functools
 import importlib.util
 import logging
-from types import ModuleType
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
+
+if TYPE_CHECKING:  # Triton does not come with every PyTorch
+    from models.fast.kernels.step import FusedStep
+    from models.fast.kernels.token_wise import CrossAttention
 
 log = logging.getLogger(__name__)
 
 
-def kernels_for(device: torch.device) -> ModuleType | None:
-    """`models.fast.kernels.products` where our CUDA kernels run; not every PyTorch comes with Triton."""
+@dataclass(frozen=True)
+class KernelSet:
+    """Our CUDA kernels, each with the question whether it takes given tensors; see the functions' own modules."""
+
+    cross_attention: type[CrossAttention]
+    norm_of_sum: Callable[[Tensor, Tensor | None, tuple[Tensor, Tensor, float]], Tensor]
+    attention: Callable[[Tensor, int, int], Tensor]
+    can_attend: Callable[[Tensor, int], bool]
+    partial_products: Callable[[Tensor, Tensor], Tensor]
+    can_split: Callable[[Tensor, Tensor], bool]
+    float32_product: Callable[[Tensor, Tensor, Tensor | None, Tensor, str], Tensor]
+    can_multiply: Callable[[Tensor, Tensor], bool]
+    fused_step: type[FusedStep]
+
+
+def all_kernels() -> KernelSet:
+    """The kernels, whether or not they run here. Imports Triton."""
+    from models.fast.kernels import products, step, token_wise
+
+    return KernelSet(
+        token_wise.CrossAttention,
+        token_wise.norm_of_sum,
+        products.attention,
+        products.can_attend,
+        products.partial_products,
+        products.can_split,
+        products.float32_product,
+        products.can_multiply,
+        step.FusedStep,
+    )
+
+
+def kernels_for(device: torch.device) -> KernelSet | None:
+    """The kernels where they run; None: PyTorch's own do the work."""
     if device.type != "cuda" or torch.version.cuda is None or importlib.util.find_spec("triton") is None:
         return None
-    if not _kernels_run(device):
-        return None
-    from models.fast.kernels import products as fused_products
-
-    return fused_products
+    return _probed(device)
 
 
 @functools.cache
-def _kernels_run(device: torch.device) -> bool:
-    """Whether one of them does: Triton needs a C compiler, and knows GPUs from Ampere on."""
-    from models.fast.kernels.token_wise import norm_of_sum
-
+def _probed(device: torch.device) -> KernelSet | None:
+    """The kernels if one of them runs: Triton needs a C compiler, and a GPU of the Ampere generation or later."""
     try:
-        x = torch.zeros(1, 1, 16, device=device)
-        return not norm_of_sum(x, None, (x[0, 0], x[0, 0], 1e-5)).any().item()
+        kernels, x = all_kernels(), torch.zeros(1, 1, 16, device=device)
+        return None if kernels.norm_of_sum(x, None, (x[0, 0], x[0, 0], 1e-5)).any().item() else kernels
     except Exception as error:  # whatever compiler and driver may say
         reason = str(error).strip().splitlines() or [type(error).__name__]
         log.warning("PyTorch's own kernels are used, which are slower; Triton's fail here: %s", reason[0])
-        return False
+        return None

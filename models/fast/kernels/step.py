@@ -10,8 +10,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from models.fast.cached_denoiser import CachedDenoiser, WindowCache
 from models.fast.kernels.launch import launch, take_turn
+from models.fast.window_cache import WindowCache
 
 _FRAMES, _COLUMNS, _UNITS = 16, 64, 128  # of a program's tile
 _PRECISION = "tf32x3"  # single precision to the last bits, on tensor cores
@@ -99,10 +99,20 @@ def _update_kernel(
 class FusedStep:
     """One step of a solver, but for the network's layers; its state is the caller's tensors."""
 
-    def __init__(self, net: CachedDenoiser, weights: list[float], table: Tensor, line: Tensor) -> None:
+    def __init__(
+        self,
+        motion_in: Tensor,
+        motion_out: Tensor,
+        bias: Tensor,
+        weights: list[float],
+        table: Tensor,
+        line: Tensor,
+    ) -> None:
         """
         Args:
-            net: the network.
+            motion_in: (d, D) the matrix from noisy motion to tokens.
+            motion_out: (D, h) the network's last matrix.
+            bias: (D,) of the last matrix.
             weights: of the guidance branches' predictions; they add up to 1.
             table: (K, 6 + d) a step's numbers and what it adds to the person token.
             line: (1,) int64, set to the step's line by `tokens` for `update`; `start` begins with the first.
@@ -110,7 +120,8 @@ class FusedStep:
         A window takes no more steps than the table has lines: nothing checks that on the device.
         """
         assert abs(sum(weights) - 1) < 1e-4 * sum(map(abs, weights))
-        self.net, self.table, self.line, self.branches = net, table, line, len(weights)
+        self.motion_in, self.motion_out, self.bias = motion_in, motion_out, bias
+        self.table, self.line, self.branches = table, line, len(weights)
         self.scales = torch.tensor(weights, dtype=torch.float32, device=table.device)
         self.tickets = torch.zeros(1, dtype=torch.int32, device=table.device)
 
@@ -124,7 +135,7 @@ class FusedStep:
         total, size = cache.frames.shape[1:]
         out = torch.empty(len(cache.person), 1 + total, size, dtype=cache.frames.dtype, device=x.device)
         _tokens_kernel[triton.cdiv(size, _COLUMNS), triton.cdiv(total, _FRAMES), n](
-            x, self.net.motion_in.weight, cache.frames, cache.person, self.table, self.tickets, self.line, out,
+            x, self.motion_in, cache.frames, cache.person, self.table, self.tickets, self.line, out,
             total - window, window, dim, size, self.table.stride(0), n,
             cache.branches.persons, _FRAMES, _COLUMNS, max(16, triton.next_power_of_2(dim)), _PRECISION,
             **launch(out, few=True),
@@ -133,14 +144,10 @@ class FusedStep:
 
     def update(self, hidden: Tensor, x: Tensor, before: Tensor, noise: Tensor) -> None:
         """Hidden units (B, L, h) before the last matrix -> x (N, L, D) <- the next x, before <- its value."""
-        (n, window, dim), size, last = x.shape, hidden.shape[2], self.net.motion_out
+        (n, window, dim), size = x.shape, hidden.shape[2]
         _update_kernel[triton.cdiv(window, _FRAMES), n](
-            hidden, last.weight, last.bias, self.scales, self.table, self.line, x, before, noise,
+            hidden, self.motion_out, self.bias, self.scales, self.table, self.line, x, before, noise,
             window, dim, self.table.stride(0), n,
             size, self.branches, _FRAMES, max(16, triton.next_power_of_2(dim)), _UNITS, _PRECISION,
             **launch(hidden, few=True),
         )  # fmt: skip
-
-    def __call__(self, x: Tensor, cache: WindowCache, before: Tensor, noise: Tensor) -> None:
-        """One step."""
-        self.update(self.net.hidden(self.tokens(x, cache), cache), x, before, noise)

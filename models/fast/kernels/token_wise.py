@@ -9,7 +9,7 @@ person token attends the memory, which some programs of `_cross_kernel` do while
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import triton
@@ -20,7 +20,7 @@ from models.diffusion.window import Branches
 from models.fast.kernels.launch import FEW_ROWS, launch, normalised, normalised_rows, take_turn
 
 _ONE_WAVE = 128  # programs that run at once, each on a multiprocessor of its own
-MOST_ITEMS = 1 << 15  # more of them would have more numbers than a kernel counts
+_MOST_ITEMS = 1 << 15  # more of them would have more numbers than a kernel counts
 
 
 @triton.jit
@@ -184,7 +184,11 @@ class CrossAttention:
     query_bias: Tensor  # (d,)
     out_weight: Tensor  # (d, d)
     heads: int
-    tickets: Tensor  # (items or more,) int32, zeros between launches
+    tickets: Tensor = field(init=False)  # (items or more,) int32, zeros between launches
+
+    def __post_init__(self) -> None:
+        tickets = torch.zeros(_MOST_ITEMS, dtype=torch.int32, device=self.query_weight.device)
+        object.__setattr__(self, "tickets", tickets)
 
     def __call__(
         self, x: Tensor, keys: Tensor, values: Tensor, known: Tensor, person: bool, branches: Branches

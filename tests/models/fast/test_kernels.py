@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +11,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-import models.fast.cached_denoiser
 import models.fast.engine
 import models.fast.frozen_linear
 import models.fast.kernels.select
@@ -29,6 +29,7 @@ pytest.importorskip("triton", reason="the kernels are written in Triton, which t
 from models.fast.kernels import products as fused_products
 from models.fast.kernels import step as fused_step
 from models.fast.kernels import token_wise as fused_layer  # noqa: E402
+from models.fast.kernels.select import KernelSet, all_kernels, kernels_for
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 TOLERANCES = {torch.float32: 2e-6, torch.float16: 2e-3}
@@ -79,15 +80,15 @@ def test_partial_products_and_their_norm(dtype):
 def test_between_attention_and_feed_forward(monkeypatch, rows, person, early):
     """Two samples of three branches, two persons, two memories. And twice: a launch leaves its tickets as they were."""
     monkeypatch.setattr(fused_layer, "_cross_tile", lambda *_: fused_layer._CrossTile(4, rows, early))
-    layer = CachedDenoiser(talker(n_layers=1).to(DEVICE).denoising_net).layers[0]
+    net = talker(n_layers=1).to(DEVICE).denoising_net
+    plain, layer = (CachedDenoiser(net, kernels=kernels).layers[0] for kernels in (None, all_kernels()))
     x, known, keys, values = (given(name, 4, 11, 32) for name in ("x", "known", "keys", "values"))
     keys, values = (t[:, :10].unflatten(2, (4, 8)).transpose(1, 2) for t in (keys, values))
     branches = Branches(person_of=(0, 0, 1), memory_of=(0, 1, 1))
     spread = [t[[0, 1, 2, 3, 2, 3]] for t in (keys, values, known)]
-    twin = layer.cross_block(x, spread, None, int(person), branches)
-    alone = layer.cross_block(x[2:], [t[4:] for t in spread], None, int(person), Branches((0,), (0,)))
+    twin = plain.cross_block(x, spread, None, int(person), branches)
+    alone = plain.cross_block(x[2:], [t[4:] for t in spread], None, int(person), Branches((0,), (0,)))
     assert len(twin) == 6 and relative(twin[4:], alone) < 1e-6
-    layer.use_kernels()
     for _ in range(2):
         found = layer.cross_block(x, [keys, values, known], None, int(person), branches)
         assert relative(found, twin) < 2e-6
@@ -104,9 +105,8 @@ def test_products_that_are_not_split():
 def test_float32_products(monkeypatch, rows):
     monkeypatch.setattr(models.fast.frozen_linear, "_pack", lambda weight: None)
     weight, bias, x = given("w", 64, 128) / 11, given("b", 64), given("rows", rows, 128)
-    layer, plain = FrozenLinear(weight, bias), FrozenLinear(weight, None)
-    layer.kernels = plain.kernels = fused_products
-    called = count(monkeypatch, fused_products, "float32_product")
+    kernels, called = counting("float32_product")
+    layer, plain = FrozenLinear(weight, bias, kernels), FrozenLinear(weight, None, kernels)
     exact = x.double() @ weight.double().T
     assert relative(layer(x[None]), (exact + bias)[None].float()) < 1e-6
     assert relative(layer.gelu(x[None]), F.gelu(exact + bias)[None].float()) < 2e-6
@@ -121,14 +121,18 @@ def test_float32_products(monkeypatch, rows):
         assert relative(layer(x), (exact + bias).float()) < 1e-2
     finally:
         torch.set_float32_matmul_precision("highest")
-    assert relative(FrozenLinear(weight[:54], bias[:54])(x), (exact + bias)[:, :54].float()) < 1e-6  # nor is its size
+    assert relative(FrozenLinear(weight[:54], bias[:54], kernels)(x), (exact + bias)[:, :54].float()) < 1e-6
     assert len(called) == 3
 
 
-def count(monkeypatch, owner, name: str) -> list:
-    inner, called = getattr(owner, name), []
-    monkeypatch.setattr(owner, name, lambda *args: called.append(name) or inner(*args))
-    return called
+def counting(*names: str) -> tuple[KernelSet, list[str]]:
+    """The kernels, and a list that the calls of these are written down in."""
+    kernels, called = all_kernels(), []
+
+    def counted(name: str):
+        return lambda *args: called.append(name) or getattr(kernels, name)(*args)
+
+    return replace(kernels, **{name: counted(name) for name in names}), called
 
 
 @pytest.fixture
@@ -145,8 +149,7 @@ def kernels(monkeypatch, coarse):
     def capture(self):
         return SimpleNamespace(replay=self.some_steps)
 
-    for module in (models.fast.frozen_linear, models.fast.cached_denoiser, models.fast.engine):
-        monkeypatch.setattr(module, "kernels_for", lambda device: fused_products)
+    monkeypatch.setattr(models.fast.engine, "kernels_for", lambda device: all_kernels())
     monkeypatch.setattr(models.fast.frozen_linear, "_pack", lambda weight: None)
     monkeypatch.setattr(_StepGraph, "_capture", capture)
     monkeypatch.setattr(EngineConfig, "on", lambda self, device: self)
@@ -157,20 +160,17 @@ def kernels(monkeypatch, coarse):
     [{}, {"n_layers": 1}, {"use_indicator": False}, {"align_mask_width": 3}, {"feature_dim": 48, "n_heads": 2}],
     ids=str,
 )
-def test_the_network(monkeypatch, coarse, changes):
+def test_the_network(coarse, changes):
     """Sizes that the products take, and (48) that they do not."""
     model = talker(**{"feature_dim": 128, "n_heads": 4, "n_layers": 2} | changes).to(DEVICE)
     window, x = branch_inputs(model, on_device(conditions(model, 1)), Guidance()), given("motion", 1, 100, 54)
     plain = CachedDenoiser(model.denoising_net)
     expected = plain(x, plain.steps[5], plain.window(window))
-    net = CachedDenoiser(model.denoising_net)
-    for layer in net.layers:
-        layer.use_kernels()
-    names = ["attention", "partial_products"]
-    called = [count(monkeypatch, fused_products, name) for name in names]
+    kernels, called = counting("attention", "partial_products")
+    net = CachedDenoiser(model.denoising_net, kernels=kernels)
     assert relative(net(x, net.steps[5], net.window(window)), expected) < 2e-6
     layers = 0 if "feature_dim" in changes else len(net.layers)
-    assert [len(calls) for calls in called] == [layers, layers]
+    assert called == ["attention", "partial_products"] * layers
 
 
 def on_device(conditions):
@@ -229,22 +229,22 @@ def test_guidance_without_weights():
 
 def test_without_kernels_where_they_fail(monkeypatch, caplog):
     """Say, on a machine with a GPU but without a C compiler."""
-    kernels_run = models.fast.kernels.select._kernels_run.__wrapped__
-    assert kernels_run(DEVICE)
+    probed = models.fast.kernels.select._probed.__wrapped__
+    assert probed(DEVICE) == all_kernels()
 
     def fail(*args):
         raise RuntimeError("Failed to find C compiler.\nPlease specify via CC environment variable")
 
     monkeypatch.setattr(fused_layer, "norm_of_sum", fail)
-    assert not kernels_run(DEVICE)
+    assert probed(DEVICE) is None
     assert caplog.messages == [
         "PyTorch's own kernels are used, which are slower; Triton's fail here: Failed to find C compiler."
     ]
     monkeypatch.setattr(torch.version, "cuda", "13.0")
-    for runs, expected in ((False, None), (True, fused_products)):
-        monkeypatch.setattr(models.fast.kernels.select, "_kernels_run", lambda device, runs=runs: runs)
-        assert models.fast.frozen_linear.kernels_for(torch.device("cuda")) is expected
-    assert models.fast.frozen_linear.kernels_for(torch.device("cpu")) is None
+    for expected in (None, all_kernels()):
+        monkeypatch.setattr(models.fast.kernels.select, "_probed", lambda device, expected=expected: expected)
+        assert kernels_for(torch.device("cuda")) is expected
+    assert kernels_for(torch.device("cpu")) is None
 
 
 def test_the_compiler_takes_every_kernel():
