@@ -136,6 +136,8 @@ def network_flags(config: TalkerConfig, style_checkpoint: Path | None) -> list[s
         value = getattr(config, field.name)
         if field.name == "style_enc_ckpt":
             value = None if style_checkpoint is None else str(style_checkpoint)
+        elif field.name == "guiding_conditions":
+            value = ",".join(config.conditions)
         if isinstance(value, bool):
             flags += [f"--{field.name}"] * value
         elif value is not None and value != field.default:

@@ -1,5 +1,6 @@
 """The fine-tuning recipe as one command: a person's data set, training, metrics before and after."""
 
+import dataclasses
 import json
 
 import pytest
@@ -20,7 +21,7 @@ from utils.runs import run_dir
 
 TINY = TalkerConfig(
     audio_model="whisper", feature_dim=16, n_heads=2, n_layers=1, n_diff_steps=6, n_motions=20, n_prev_motions=5,
-    use_indicator=True,
+    use_indicator=True, guiding_conditions="audio",
 )  # fmt: skip
 
 
@@ -46,7 +47,8 @@ def test_speaker_and_split(data):
 
 @pytest.mark.parametrize("config", [TINY, TalkerConfig(no_head_pose=True, guiding_conditions="", pad_mode="replicate")])
 def test_network_flags_make_the_same_network(config):
-    assert main_dpt.parse_args(["--exp_name", "x", *network_flags(config, None)]).model == config
+    same = dataclasses.replace(config, guiding_conditions=",".join(config.conditions))
+    assert main_dpt.parse_args(["--exp_name", "x", *network_flags(config, None)]).model == same
 
 
 def test_before_and_after(data, tmp_path, monkeypatch, capsys):

@@ -12,6 +12,7 @@ from tests.support.demo_workspace import STATS, speech
 from utils.coefs import CoefStats, MotionCodec
 from utils.media.audio import load_audio
 from utils.motion_file import Motion
+from utils.rendering.renderer import RenderStyle
 from utils.timebase import SAMPLE_RATE
 
 
@@ -55,7 +56,7 @@ def test_pieces_and_their_times():
 
 
 def test_rendering_is_measured():
-    found = demo.stages(64, 3, 1)
+    found = demo.stages(RenderStyle(64), 3, 1)
     assert [stage.name for stage in found] == ["drawing", "encoding", "both"]
     assert all(stage.fps > 0 and stage.cpu_ms > 0 for stage in found)
     with pytest.raises(SystemExit):
