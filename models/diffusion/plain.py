@@ -21,7 +21,7 @@ def guided_denoiser(model: Talker, given: Conditions, guidance: Guidance) -> Den
     null_audio = model.null("audio").expand_as(given.audio)
     audio = torch.cat([given.audio if "audio" in seen else null_audio for seen in branches])
     memory = torch.cat([given.prev_audio.repeat(n_branches, 1, 1), audio], dim=1)
-    person = persons(model, given, guidance, ["style" in seen for seen in branches])
+    person = persons(model, given, guidance, branches)
     prev_motion = given.prev_motion.repeat(n_branches, 1, 1)
     indicator = None if given.indicator is None else given.indicator.repeat(n_branches, 1)
 

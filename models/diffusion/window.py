@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -78,13 +78,13 @@ def fitting(guidance: Guidance, model: Talker) -> Guidance:
     return guidance.folded_into(model.config.conditions, model.config.cfg_mode)
 
 
-def persons(model: Talker, given: Conditions, guidance: Guidance, styled: list[bool]) -> Tensor:
-    """What person tokens are made from, with or without the style, (len(styled) B, person_dim)."""
+def persons(model: Talker, given: Conditions, guidance: Guidance, seen: Sequence[Collection[str]]) -> Tensor:
+    """What person tokens are made from when these conditions are seen, (len(seen) B, person_dim)."""
     if guidance.folded:
         scales = torch.tensor([[guidance.scales[name] for name in CONDITIONS]], device=given.audio.device)
         return model.person_vector(given.person, scales.expand(len(given.audio), -1))
     unstyled = replace(given.person, style=None)
-    return torch.cat([model.person_vector(given.person if style else unstyled) for style in styled])
+    return torch.cat([model.person_vector(given.person if "style" in names else unstyled) for names in seen])
 
 
 def branch_inputs(model: Talker, given: Conditions, guidance: Guidance) -> BranchInputs:
@@ -98,7 +98,7 @@ def branch_inputs(model: Talker, given: Conditions, guidance: Guidance) -> Branc
             memory_of=tuple(heard.index("audio" in seen) for seen in branches),
         ),
         memories=[torch.cat([given.prev_audio, given.audio if audio else null_audio], dim=1) for audio in heard],
-        person=persons(model, given, guidance, styled),
+        person=persons(model, given, guidance, [["style"] if style else [] for style in styled]),
         prev_motion=given.prev_motion,
         indicator=given.indicator,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -120,5 +121,5 @@ class Animator:
 
     def _normalised(self, person: Person[np.ndarray]) -> Person[Tensor]:
         device = self.model.device
-        shape = self.codec.stats.normalise("shape", torch.from_numpy(person.shape).to(device))
-        return Person(shape, None if person.style is None else torch.from_numpy(person.style).to(device))
+        raw = person.map(lambda values: torch.from_numpy(values).to(device))
+        return replace(raw, shape=self.codec.stats.normalise("shape", raw.shape))

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 Array = TypeVar("Array", np.ndarray, Tensor)
+Other = TypeVar("Other", np.ndarray, Tensor)
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,6 @@ class Person(Generic[Array]):
     style: Array | None = None
     """(..., d_style); None: the null style."""
 
-    def map(self, change: Callable[[Array], Array]) -> Person[Array]:
+    def map(self, change: Callable[[Array], Other]) -> Person[Other]:
         """The same with every array changed."""
         return Person(change(self.shape), None if self.style is None else change(self.style))
