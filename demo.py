@@ -202,7 +202,7 @@ def run_many(flags: DemoFlags, model: Model, flame: Flame) -> None:
 
 def run_stream(flags: DemoFlags, model: Model, flame: Flame) -> None:
     """Audio as it comes, frames as they are made."""
-    from models.app.live_session import open_output, run_live
+    from models.app.live_session import FileAtTheEnd, open_output, run_live
     from models.generation.live import LIVE_SAMPLER, LIVE_STEPS, LiveConfig, LiveTalker
     from utils.media.live_audio import MICROPHONE, STDIN, live_blocks
 
@@ -221,7 +221,8 @@ def run_stream(flags: DemoFlags, model: Model, flame: Flame) -> None:
     film = make_film(flags, flame) if name.lower().endswith(".mp4") else None
     blocks = live_blocks(source, flags.live.pcm_rate)
     output = open_output(name, film)
-    blocks = output.listen(blocks) if film is not None else blocks
+    if isinstance(output, FileAtTheEnd):
+        blocks = output.listen(blocks)
     talker = LiveTalker(model.animator, speaker.person, speaker.config, live, io.seed)
     log.info("%s", run_live(talker, blocks, output, speaker.posed))
 

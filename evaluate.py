@@ -245,11 +245,11 @@ class Contest:
         clips = [clip for _, clip in group]
         if self.predictor is None:
             return [read_samples(self.results[clip.name], clip, self.device) for clip in clips]
-        return self.predictor(clips, self._styles(clips), [index for index, _ in group])
+        return self.predictor(clips, self._styles(self.predictor, clips), [index for index, _ in group])
 
-    def _styles(self, clips: list[SpokenClip]) -> list[Tensor | None]:
+    def _styles(self, predictor: Predictor, clips: list[SpokenClip]) -> list[Tensor | None]:
         judge = self.suite.judge
-        if judge is None or not self.predictor.model.config.has_style:
+        if judge is None or not predictor.model.config.has_style:
             return [None] * len(clips)
         return [torch.from_numpy(judge.requested[clip.name]).to(self.device) for clip in clips]
 
@@ -292,6 +292,7 @@ def output_folder(flags: EvaluateFlags, checkpoint: Path | None) -> Path:
     if flags.out.output is not None:
         return flags.out.output
     if checkpoint is None:
+        assert flags.scored.coef_dir is not None  # else a checkpoint is scored
         return flags.scored.coef_dir / "evaluation"
     return checkpoint.parent.parent / "evaluation" / f"{checkpoint.stem}-{flags.data.split}"
 
@@ -323,7 +324,7 @@ def settings(flags: EvaluateFlags, contest: Contest, checkpoint: Path | None) ->
     data, suite = contest.data, contest.suite
     frames = sum(data.store.n_frames(clip) for clip in data.clips)
     return {
-        "scored": str(flags.scored.coef_dir or f"{checkpoint.parent.parent.name}/{checkpoint.stem}"),
+        "scored": str(flags.scored.coef_dir or (checkpoint and f"{checkpoint.parent.parent.name}/{checkpoint.stem}")),
         "data": {
             "data_root": str(flags.data.data_root), "split": flags.data.split,
             "clips": len(data.clips), "of": len(data.usable),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from datasets.batches import batches_from
 from datasets.clip_store import ClipStore
@@ -88,18 +88,23 @@ class Setup:
     device: torch.device
 
     @classmethod
-    def make(cls, configs: Configs, stats: CoefStats | None, device: torch.device, problems: Problems) -> "Setup":
-        """Mistakes are noted in `problems`; do not use the result then."""
-        run, options, check = configs.run, configs.model, problems.check
-        stats = stats or check(CoefStats.load, run.data_root / run.stats_file) or CoefStats.identity()
-        flame = (check(load_flame, run.head) or load_flame(None)).to(device)
-        style_encoder = check(frozen_style_encoder, options, stats, device)
+    def make(
+        cls, configs: Configs, stats: CoefStats | None, device: torch.device, problems: Problems
+    ) -> "Setup | None":
+        """None after a mistake, which is noted in `problems`."""
+        run, options, check, before = configs.run, configs.model, problems.check, len(problems.found)
+        stats = stats or check(CoefStats.load, run.data_root / run.stats_file)
+        flame = check(load_flame, run.head)
+        style_encoder = check(frozen_style_encoder, options, stats or CoefStats.identity(), device)
+        if stats is None or flame is None or len(problems.found) > before:
+            return None
+        flame = flame.to(device)
         codec = MotionCodec(options.layout, stats)
         loss = MotionLoss(configs.loss, options.target, codec.to(device), flame)
         schedule = Schedule.make(options.diff_schedule, options.n_diff_steps).to(device)
         return cls(TalkerObjective(configs.objective, schedule, loss, style_encoder), stats, codec, flame, device)
 
-    def evaluate(self, model: nn.Module, dataset: MotionPairs, config: TalkerRunConfig) -> dict[str, float]:
+    def evaluate(self, model: Talker, dataset: MotionPairs, config: TalkerRunConfig) -> dict[str, float]:
         """Mean loss terms over a data set, with the same crops, steps and noise every time."""
         random, sums, count = Randomness(config.seed, self.device), {}, 0
         for batch in evaluation_batches(dataset, config.batch_size, 0):
@@ -168,7 +173,9 @@ def train(configs: Configs) -> None:
         model, checkpoint = check(starting_model, configs, run.resumed or config.init_from) or (None, None)
         # A network belongs to the statistics it was trained with, even on other data.
         setup = Setup.make(configs, checkpoint and checkpoint.stats, accelerator.device, problems)
-        train_set, val_set = (check(pairs, configs, setup.codec, split) for split in ("train", "val"))
+        # The clips are checked even if the statistics are missing.
+        codec = MotionCodec(configs.model.layout, CoefStats.identity()) if setup is None else setup.codec
+        train_set, val_set = (check(pairs, configs, codec, split) for split in ("train", "val"))
         share = Share(accelerator.process_index, accelerator.num_processes)
         if train_set is not None:
             check(EndlessBatches, len(train_set), config.batch_size, config.seed, 0, share)
@@ -176,14 +183,17 @@ def train(configs: Configs) -> None:
             check(freeze, model, config.freeze)
         if distilled and config.init_from is None:
             problems.found.append(f"--distilled_steps {distilled}: needs --init_from, the model to distil")
-        random = Randomness(config.seed, setup.device, share.process)
+        random = Randomness(config.seed, accelerator.device, share.process)
         make_step = check(step_maker, config.cuda_graph, accelerator, [random.device])
         if config.val_video_iter > 0 and accelerator.is_main_process:
             check(check_video)
         if problems.found:
             return None
+        # Each of these is None only after a problem.
+        assert setup is not None and model is not None and make_step is not None
+        assert train_set is not None and val_set is not None
         model = model.to(setup.device).train()
-        if distilled:
+        if distilled and config.init_from is not None:
             setup = setup.distilling(model, config.init_from)
         task = make_task(configs, setup, model, val_set, random)
         return Plan(
@@ -199,7 +209,7 @@ def train(configs: Configs) -> None:
     end_processes()
 
 
-def make_task(configs: Configs, setup: Setup, model: Talker, val_set: MotionPairs, random: Randomness) -> Task:
+def make_task(configs: Configs, setup: Setup, model: Talker, val_set: MotionPairs, random: Randomness) -> Task[Talker]:
     def prepare(batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Ends]:
         ends = setup.objective.draw_ends(len(batch["motion"]), configs.model.n_motions, random)
         return to_device(batch, setup.device), to_device(ends, setup.device)
@@ -219,7 +229,7 @@ def make_task(configs: Configs, setup: Setup, model: Talker, val_set: MotionPair
     )
 
 
-def with_clips(task: Task, configs: Configs, setup: Setup, folder: Path) -> Task:
+def with_clips(task: Task[Talker], configs: Configs, setup: Setup, folder: Path) -> Task[Talker]:
     """The task whose validation generates a few clips, too: metrics, curves and, now and then, videos."""
     config = configs.run
     if config.val_clips == 0:
@@ -241,7 +251,8 @@ def with_clips(task: Task, configs: Configs, setup: Setup, folder: Path) -> Task
             generated.write_videos(folder / "videos" / iter_name(step))
         return {"mouth_opening": generated.curves()}
 
-    return replace(task, validate=lambda net: task.validate(net) | generated.scalars(net), illustrate=illustrate)
+    validate = task.validate
+    return replace(task, validate=lambda net: validate(net) | generated.scalars(net), illustrate=illustrate)
 
 
 def compile_blocks(model: Talker) -> None:
@@ -260,6 +271,7 @@ def test(configs: Configs) -> None:
     problems = Problems()
     setup = Setup.make(configs, checkpoint.stats, pick_device(configs.run.device), problems)
     problems.report()
+    assert setup is not None  # or `report` had raised
     with torch.no_grad():
         result = setup.evaluate(model.to(setup.device), pairs(configs, setup.codec, "test"), configs.run)
     print(", ".join(f"{name} {value:.6g}" for name, value in result.items()))

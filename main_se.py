@@ -63,7 +63,7 @@ class Configs:
 
 
 def parse_args(argv: list[str] | None = None) -> Configs:
-    return read_flags(Configs, argv, __doc__.splitlines()[0])
+    return read_flags(Configs, argv, (__doc__ or "").partition("\n")[0])
 
 
 def pairs(config: StyleRunConfig, codec: MotionCodec, split: str, n_motions: int) -> StylePairs:
@@ -110,6 +110,9 @@ def train(config: StyleRunConfig, options: StyleEncoderConfig) -> None:
         make_step = check(step_maker, config.cuda_graph, accelerator)
         if problems.found:
             return None
+        # Each of these is None only after a problem.
+        assert stats is not None and make_step is not None
+        assert train_set is not None and val_set is not None
         return Plan(
             make_task(config, encoder, stats, val_set, accelerator),
             batches_from(train_set, config, accelerator.device, share),
@@ -125,7 +128,7 @@ def train(config: StyleRunConfig, options: StyleEncoderConfig) -> None:
 
 def make_task(
     config: StyleRunConfig, encoder: StyleEncoder, stats: CoefStats, val_set: StylePairs, accelerator: "Accelerator"
-) -> Task:
+) -> Task[StyleEncoder]:
     device = accelerator.device
     random = Randomness(config.seed, device, accelerator.process_index)
 

@@ -52,7 +52,8 @@ class HeadMeasure:
 
     def __init__(self, flame: Flame, regions: Regions) -> None:
         """flame on the device that is to be used."""
-        self.flame, self.regions, self.device = flame, regions, flame.template.device
+        self.flame, self.regions = flame, regions
+        self.device: torch.device = flame.template.device
         lids = np.zeros((0, 2), np.int64) if regions.lids is None else regions.lids
         parts = [regions.lips, regions.upper_face, [regions.upper_lip, regions.lower_lip], lids.ravel()]
         self.kept = np.unique(np.concatenate([np.asarray(part, np.int64) for part in parts]))

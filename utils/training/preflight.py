@@ -65,9 +65,8 @@ def check_numbers(config: TrainerConfig) -> None:
     problems.report()
 
 
-def check_disk(learner: Learner, folder: Path) -> None:
+def check_disk(learner: Learner, config: TrainerConfig, folder: Path) -> None:
     """Raises UserError when the checkpoints to come do not fit on the disk."""
-    config = learner.config
     coming = math.ceil((config.max_iter - learner.step) / config.save_iter) + 1  # and the best
     if config.keep_last:
         coming = min(coming, config.keep_last + 2)  # a new one is written before an old one goes

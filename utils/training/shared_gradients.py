@@ -27,23 +27,31 @@ class _Bucket:
     work: Work | None = None
 
     def send(self) -> None:
-        for parameter in self.parameters:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
+        gradients = [_gradient(p) for p in self.parameters]
         self.small = [p for p in self.parameters if p.numel() < _SMALL]
-        tensors = [p.grad for p in self.parameters if p.numel() >= _SMALL]
+        tensors = [gradient for gradient in gradients if gradient.numel() >= _SMALL]
         if self.small:
-            self.flat = torch.cat([p.grad.flatten() for p in self.small])
+            self.flat = torch.cat([gradient.flatten() for gradient in gradients if gradient.numel() < _SMALL])
             tensors.append(self.flat)
         options = torch.distributed.AllreduceCoalescedOptions()
-        self.work = torch.distributed.group.WORLD.allreduce_coalesced(tensors, options)
+        world = torch.distributed.group.WORLD
+        assert world is not None  # several processes have been started
+        self.work = world.allreduce_coalesced(tensors, options)
 
     def finish(self) -> None:
+        assert self.work is not None  # `send` comes first
         self.work.wait()
-        if self.small:
+        if self.flat is not None:
             for parameter, piece in zip(self.small, self.flat.split([p.numel() for p in self.small])):
                 parameter.grad = piece.view_as(parameter)
         self.flat = self.work = None
+
+
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    """Its gradient; zeros, which it keeps, if backward gave none."""
+    if parameter.grad is None:
+        parameter.grad = torch.zeros_like(parameter)
+    return parameter.grad
 
 
 class SharedGradients:

@@ -119,9 +119,11 @@ class Learner:
     @torch.no_grad()
     def _update_average(self) -> None:
         if self.averaged:
-            change = torch._foreach_sub(self.parameters, self.averaged)
-            torch._foreach_mul_(change, self.follow)
-            torch._foreach_add_(self.averaged, change)
+            averaged: list[Tensor] = [*self.averaged]
+            # Private in torch's stubs; torch.optim works with the same functions.
+            change = torch._foreach_sub([*self.parameters], averaged)  # pyright: ignore[reportPrivateImportUsage]
+            torch._foreach_mul_(change, self.follow)  # pyright: ignore[reportPrivateImportUsage]
+            torch._foreach_add_(averaged, change)  # pyright: ignore[reportPrivateImportUsage]
 
     def state(self) -> dict[str, Any]:
         """What resuming needs beside the weights for use."""

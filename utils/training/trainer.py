@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 log = logging.getLogger(__name__)
+
+Network = TypeVar("Network", bound=nn.Module)
+Scalars = dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,15 +53,15 @@ class TrainerConfig(StepConfig):
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(Generic[Network]):
     """What a script gives the loop."""
 
-    network: nn.Module
+    network: Network
     begin_step: Callable[[int], None]  # seed every random number of a step
     prepare: Callable[[Any], Any]  # batch -> on the device, with whatever the host decides at random
     loss: Loss
-    validate: Callable[[nn.Module], dict[str, float]] | None  # network -> scalars
-    checkpoint: Callable[[nn.Module, int, dict], Any]  # (network, step, training state) -> object with .save(path)
+    validate: Callable[[Network], Scalars]  # network -> scalars
+    checkpoint: Callable[[Network, int, dict], Any]  # (network, step, training state) -> object with .save(path)
     best_by: str = "total"  # which validation scalar the best checkpoint has lowest
     illustrate: Callable[[int], dict[str, np.ndarray]] | None = None  # step -> pictures of the validation just done
 
@@ -112,7 +115,7 @@ class Trainer:
                 if self._due(config.log_iter):
                     self._collect(batches_from)
                     self.log.write(self.step, self._training_scalars(prepared))
-                if self._due(config.val_iter) and self.task.validate is not None:
+                if self._due(config.val_iter):
                     self._collect(batches_from)
                     self._validate()
                 ending = self._is_ending(termination)
@@ -131,7 +134,13 @@ class Trainer:
         if not self._due(self.config.log_iter):
             return False
         asked = torch.tensor([float(termination.asked)], device=self.accelerator.device)
-        return self.accelerator.reduce(asked, "sum").item() > 0
+        return self._reduced(asked, "sum").item() > 0
+
+    def _reduced(self, values: Tensor, how: str) -> Tensor:
+        """The "sum" or "mean" of a tensor over all processes."""
+        reduced = self.accelerator.reduce(values, how)
+        assert isinstance(reduced, Tensor)  # accelerate also takes mappings of them
+        return reduced
 
     def _due(self, interval: int) -> bool:
         return self.step == self.config.max_iter or (interval > 0 and self.step % interval == 0)
@@ -146,7 +155,7 @@ class Trainer:
             return
         names = sorted(self._pending[0])
         local = torch.stack([losses[name].float() for losses in self._pending for name in names])
-        rows = self.accelerator.reduce(local, "mean").view(-1, len(names)).tolist()
+        rows = self._reduced(local, "mean").view(-1, len(names)).tolist()
         first_step = self.step - len(rows) + 1
         self._pending.clear()
         for step, row in enumerate(rows, first_step):

@@ -65,23 +65,24 @@ def train(
         problems.check(check_numbers, config)
         plan = make_plan(run, problems)
         problems.report()
+        assert plan is not None  # or `report` had raised
         trainer = Trainer(config, plan.task, run.folder, accelerator, plan.make_step)
         if config.compile:
             plan.compile()
         if plan.resumed is not None:
             trainer.restore(plan.resumed.model, plan.resumed.training, plan.resumed.step)
-        check_disk(trainer.learner, run.folder)
+        check_disk(trainer.learner, config, run.folder)
         if config.dry_run:
-            facts = describe(trainer, plan, resolved)
+            facts = describe(trainer, plan, config, resolved)
             if accelerator.is_main_process:
                 log.info(facts)
         else:
             trainer.fit(plan.batches_from)
 
 
-def describe(trainer: Trainer, plan: Plan, resolved: dict[str, Any]) -> str:
+def describe(trainer: Trainer, plan: Plan, config: RunConfig, resolved: dict[str, Any]) -> str:
     """Configuration, sizes, and one step's time and memory."""
-    learner, config, accelerator = trainer.learner, trainer.config, trainer.accelerator
+    learner, accelerator = trainer.learner, trainer.accelerator
     parameters = list(learner.network.parameters())
     together = config.batch_size * accelerator.num_processes * config.gradient_accumulation_steps
     facts = {

@@ -127,10 +127,10 @@ def test_disk_space(tmp_path, monkeypatch):
         monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: type("Usage", (), {"free": n_bytes}))
 
     disk(11 * each)
-    check_disk(learner, tmp_path / "run")
+    check_disk(learner, learner.config, tmp_path / "run")
     disk(11 * each - 1)
     with pytest.raises(UserError, match="11 checkpoints of 0.01 GB .*--keep_last"):
-        check_disk(learner, tmp_path / "run")
+        check_disk(learner, learner.config, tmp_path / "run")
     learner.config = dataclasses.replace(learner.config, keep_last=1)
     disk(3 * each)
-    check_disk(learner, tmp_path / "run")
+    check_disk(learner, learner.config, tmp_path / "run")
