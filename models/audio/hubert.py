@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.audio.hubert_fast import can_convolve, convolve, convolves, encode, encoder_layer, mask_hidden
+from models.audio.hubert_fast import Part, can_convolve, convolve, convolves, encode, encoder_layer, mask_hidden
 from utils.errors import UserError
 
 HUB_NAMES = {"hubert": "facebook/hubert-base-ls960", "wav2vec2": "facebook/wav2vec2-base-960h"}
@@ -40,9 +40,9 @@ class AudioEncoder(nn.Module):
 
     windows = None  # it attends to the whole recording
     hidden_size: int
-    backbone: Any  # of transformers; to a type checker, every attribute of an nn.Module may be a tensor
+    backbone: Part
 
-    def __init__(self, backbone: Any, fast: bool = True) -> None:
+    def __init__(self, backbone: Part, fast: bool = True) -> None:
         """`fast` takes the forms of `models.audio.hubert_fast`; False is the library's own, which they must equal."""
         super().__init__()
         self.backbone, self.fast = backbone, fast

@@ -15,6 +15,7 @@ Under autocast the products run in its precision; normalisations and the sums be
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 
 PIECE = 2**19  # samples convolved at once, over the batch: bounds the memory of the first layers
 _ALIGN = 8  # matrix products want rows of a multiple of 8 numbers
+Part: TypeAlias = Any  # a module of transformers; to a type checker, every attribute of an nn.Module may be a tensor
 
 
 def convolves(x: Tensor) -> bool:
@@ -38,7 +40,7 @@ def product_precision(x: Tensor) -> torch.dtype:
 # The frozen feature extractor
 
 
-def can_convolve(extractor: nn.Module) -> bool:
+def can_convolve(extractor: Part) -> bool:
     """Whether `convolve` stands for this feature extractor: frozen, with one norm, over time, after its first layer."""
     first, *rest = extractor.conv_layers
     norm = getattr(first, "layer_norm", None)
@@ -48,7 +50,7 @@ def can_convolve(extractor: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def convolve(extractor: nn.Module, audio: Tensor, piece: int = PIECE) -> Tensor:
+def convolve(extractor: Part, audio: Tensor, piece: int = PIECE) -> Tensor:
     """`extractor(audio).transpose(1, 2)`: audio (B, n) -> (B, frames, channels), at the memory of `piece` samples."""
     first, *rest = extractor.conv_layers
     hop, reach = first.conv.stride[0], first.conv.kernel_size[0]
@@ -73,7 +75,7 @@ def convolve(extractor: nn.Module, audio: Tensor, piece: int = PIECE) -> Tensor:
     return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=1)
 
 
-def normalised_weight(first: nn.Module, windows: Tensor, size: int) -> Tensor:
+def normalised_weight(first: Part, windows: Tensor, size: int) -> Tensor:
     """The first convolution and its group norm as one matrix per clip: (B, n, k) -> (B, channels, k + 1, padded).
 
     For y = W w, over the windows w: mean(y) = W mean(w), var(y) = diag(W cov(w) W^T). The last column is a constant.
@@ -82,7 +84,7 @@ def normalised_weight(first: nn.Module, windows: Tensor, size: int) -> Tensor:
     norm, matrix = first.layer_norm, first.conv.weight[:, 0].double()
     n, k = windows.shape[1:]
     centre = windows.mean(dim=1, keepdim=True).double()
-    total, products = 0.0, 0.0
+    total, products = torch.zeros_like(centre[:, 0]), centre.new_zeros(len(windows), k, k)
     for block in windows.split(size, dim=1):
         block = block.double() - centre
         total, products = total + block.sum(1), products + block.transpose(1, 2) @ block
@@ -100,19 +102,21 @@ def _strided_product(conv: nn.Conv1d, x: Tensor) -> Tensor:
     (stride,), (kernel,) = conv.stride, conv.kernel_size
     batch, length, channels = x.shape
     n, weight = (length - kernel) // stride + 1, conv.weight.to(x.dtype)  # (out, C, k)
-    x, out = x.contiguous(), None
+    x = x.contiguous()
+    out: Tensor | None = None
     for tap in range(0, kernel, stride):
         width = min(stride, kernel - tap)
         rows = x[:, tap:].as_strided((batch, n, width * channels), (x.stride(0), stride * channels, 1))
         taps = weight[:, :, tap : tap + width].permute(2, 1, 0).reshape(1, width * channels, -1).expand(batch, -1, -1)
         out = torch.bmm(rows, taps) if out is None else out.baddbmm_(rows, taps)
+    assert out is not None
     return out if conv.bias is None else out.add_(conv.bias.to(x.dtype))
 
 
 # The trained encoder
 
 
-def encode(encoder: nn.Module, hidden: Tensor, run_layer: Callable[[nn.Module, Tensor], Tensor]) -> Tensor:
+def encode(encoder: Part, hidden: Tensor, run_layer: Callable[[Part, Tensor], Tensor]) -> Tensor:
     """`encoder(hidden).last_hidden_state` for encoders that normalise after each block (the base models).
 
     `run_layer` is `encoder_layer`, as it is or compiled.
@@ -132,7 +136,7 @@ def encode(encoder: nn.Module, hidden: Tensor, run_layer: Callable[[nn.Module, T
     return hidden
 
 
-def encoder_layer(layer: nn.Module, x: Tensor) -> Tensor:
+def encoder_layer(layer: Part, x: Tensor) -> Tensor:
     """A post-norm transformer layer of either backbone, (B, L, C) -> (B, L, C)."""
     attention, given = layer.attention, x.to(product_precision(x))  # cast once for all three
     parts = (project(given) for project in (attention.q_proj, attention.k_proj, attention.v_proj))
@@ -189,7 +193,7 @@ def span_mask(size: tuple[int, int], probability: float, span: int, least: int, 
     return ((offset >= 0) & (offset < span) & used[:, None]).any(dim=1)
 
 
-def mask_hidden(net: nn.Module, hidden: Tensor) -> Tensor:
+def mask_hidden(net: Part, hidden: Tensor) -> Tensor:
     """SpecAugment on (B, L, C) in training: spans of frames become the learnt vector, spans of channels zero."""
     config = net.config
     if not (net.training and getattr(config, "apply_spec_augment", True)):

@@ -68,6 +68,11 @@ class WhisperSize:
 class WhisperEncoder(nn.Module):
     """(B, n_samples) audio of any gain -> (B, n_frames, 3 * width) features; an `AudioFrontEnd`."""
 
+    conv1_weight: Tensor
+    conv1_bias: Tensor
+    conv2_weight: Tensor
+    conv2_bias: Tensor
+
     def __init__(self, weights: dict[str, Tensor], size: WhisperSize | None = None) -> None:
         """
         Args:

@@ -87,6 +87,7 @@ class _Layer:
         self.norm3 = _Norm(layer.norm3, following, dtype)
         self.kernels, self.cross_kernel = kernels, None
         if kernels is not None:
+            assert self.query.bias is not None
             norms = self.norm1.numbers, self.norm2.numbers
             self.cross_kernel = kernels.cross_attention(
                 *norms, self.query.weight, self.query.bias, self.cross_out.weight, self.heads

@@ -49,7 +49,8 @@ class FrozenLinear:
         assert self.bias is not None
         if x.is_cuda and x.element_size() == 2:
             # One kernel. GELU's tanh form differs from the exact one by 5e-4 at most, the rounding of 16 bit numbers.
-            flat = torch._addmm_activation(self.bias, x.flatten(0, -2), self.weight.t(), use_gelu=True)
+            multiply = torch._addmm_activation  # pyright: ignore[reportPrivateImportUsage]
+            flat = multiply(self.bias, x.flatten(0, -2), self.weight.t(), use_gelu=True)
             return flat.unflatten(0, x.shape[:-1])
         if kernels := self._kernels_for(x):
             return self._new(kernels, x, "gelu")

@@ -48,6 +48,9 @@ def alignment_mask(n_frames: int, width: int) -> Tensor | None:
 class Denoiser(nn.Module):
     """One evaluation of the network. Parameter names are those of the published checkpoints."""
 
+    step_table: Tensor  # (T + 1, dim)
+    mask: Tensor | None
+
     def __init__(self, config: DenoiserConfig, fast: bool = True) -> None:
         """`fast` takes `fast_decoder` for training, where it applies; False is PyTorch's own decoder always."""
         super().__init__()
@@ -103,4 +106,4 @@ class Denoiser(nn.Module):
             tokens = self.transformer(tokens, memory, memory_mask=self.mask)
         # The losses take differences over time: the rounding of 16 bit numbers would be a large part of these.
         with torch.autocast(tokens.device.type, enabled=False):
-            return self.motion_dec(tokens[:, 1:].to(self.motion_dec[0].weight.dtype))
+            return self.motion_dec(tokens[:, 1:].to(self.feature_proj.weight.dtype))

@@ -9,6 +9,8 @@ also constant over the steps.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,7 +19,7 @@ from torch import Tensor, nn
 def decode(decoder: nn.TransformerDecoder, tokens: Tensor, memory: Tensor) -> Tensor:
     """Tokens (B, 1 + T, d), the person's first, and memory (B, T, d) -> (B, 1 + T, d)."""
     for layer in decoder.layers:
-        tokens = decoder_layer(layer, tokens, memory)
+        tokens = decoder_layer(cast(nn.TransformerDecoderLayer, layer), tokens, memory)
     return tokens
 
 

@@ -24,6 +24,8 @@ class SinusoidalEncoding(nn.Module):
 
     MAX_LENGTH = 599  # the published table has 600 rows and row L must exist
 
+    table: Tensor  # (MAX_LENGTH + 1, dim)
+
     def __init__(self, dim: int, mode: str, dropout: float = 0.1) -> None:
         super().__init__()
         if mode not in POSITIONAL_ENCODINGS:

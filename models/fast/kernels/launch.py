@@ -1,3 +1,5 @@
+# pyright: basic, reportOptionalCall=false
+# An older Triton lacks two functions, which are compiled only where they exist.
 """How the kernels are launched, one beside the other where that is allowed, and the norm that several of them take."""
 
 from __future__ import annotations

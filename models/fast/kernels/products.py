@@ -1,3 +1,5 @@
+# pyright: basic, reportArgumentType=false, reportCallIssue=false
+# Triton's types ask for tl.constexpr where a kernel is given plain numbers, and for as many of them as it can count.
 """CUDA kernels for those products of a decoder layer that libraries are slow at.
 
 One window has 333 tokens. Its attention takes longer to set up than to compute, and the feed-forward's second product

@@ -1,3 +1,5 @@
+# pyright: basic, reportArgumentType=false, reportCallIssue=false
+# Triton's types ask for tl.constexpr where a kernel is given plain numbers, and for as many of them as it can count.
 """Two CUDA kernels around the network in a sampling step: from x to its tokens, and from its output to the next x.
 
 In PyTorch they are eighteen small ones. Plain twins: `CachedDenoiser.tokens`, `Guidance.combine`, `sampling.run_steps`.

@@ -1,3 +1,5 @@
+# pyright: basic, reportArgumentType=false, reportCallIssue=false
+# Triton's types ask for tl.constexpr where a kernel is given plain numbers, and for as many of them as it can count.
 """CUDA kernels for the token-wise work of a decoder layer.
 
 One takes the place of five to seven between self-attention and feed-forward; one adds up and normalises what follows.

@@ -26,6 +26,7 @@ from tests.support.random_windows import conditions, draw, relative, talker
 
 pytest.importorskip("triton", reason="the kernels are written in Triton, which there is for Linux")
 
+from models.fast.kernels import launch
 from models.fast.kernels import products as fused_products
 from models.fast.kernels import step as fused_step
 from models.fast.kernels import token_wise as fused_layer  # noqa: E402
@@ -245,6 +246,21 @@ def test_without_kernels_where_they_fail(monkeypatch, caplog):
         monkeypatch.setattr(models.fast.kernels.select, "_probed", lambda device, expected=expected: expected)
         assert kernels_for(torch.device("cuda")) is expected
     assert kernels_for(torch.device("cpu")) is None
+
+
+@pytest.mark.parametrize(("capability", "expected"), [((9, 0), True), ((8, 6), False)])
+def test_whether_kernels_overlap_is_asked_of_the_device_they_run_on(monkeypatch, capability, expected):
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(launch, "gdc_wait", object())
+    can_overlap = launch.can_overlap.__wrapped__
+    assert can_overlap(torch.device("cuda", 1)) is expected
+    assert not can_overlap(torch.device("cpu"))
+    monkeypatch.setattr(launch, "can_overlap", lambda device: expected)
+    tokens = torch.empty(1, 111, 64, dtype=torch.float16)
+    assert launch.launch(tokens).get("launch_pdl", False) is expected
+    assert not launch.launch(tokens.float())["OVERLAP"]
+    assert not launch.launch(tokens, few=False)["OVERLAP"]
 
 
 def test_the_compiler_takes_every_kernel():
