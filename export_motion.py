@@ -15,7 +15,7 @@ from utils.config import flag, positional, read_flags
 from utils.errors import UserError, cli
 from utils.media.audio import load_audio
 from utils.motion_file import Motion, load_motion, load_shape
-from utils.rendering.looks import LOOKS, dress
+from utils.rendering.looks import HAIR, LOOKS, SKINS, dress
 from utils.timebase import FPS
 
 log = logging.getLogger(__name__)
@@ -39,8 +39,12 @@ class ExportMotionFlags:
     """Speech; a wav is put beside glb and usd."""
     fps: float = FPS
     """Frames per second of the files."""
-    look: str = flag("clay", choices=LOOKS)
-    """clay: the head's own colours; skin: a painted texture, for the open head (default: clay)."""
+    look: str | None = flag(None, choices=LOOKS)
+    """Skin or clay (default: skin on the open head, clay on others and with -t)."""
+    hair: str | None = flag(None, choices=HAIR)
+    """Hair of --look skin in glb and usd (default: what goes with the head shape)."""
+    skin: str | None = flag(None, choices=tuple(SKINS))
+    """Texture of --look skin (default: what goes with the head shape)."""
     texture: Path | None = flag(None, "-t")
     """png or jpg on the look's UVs, for glb and usd."""
     match: Path | None = None
@@ -81,8 +85,8 @@ def main(argv: list[str] | None = None) -> None:
     formats, out = parse_formats(flags.format), output_stem(flags)
     motion, flame = read_motion(flags), load_flame(flags.head)
     audio = None if flags.audio is None else load_audio(flags.audio)
-    look = dress(flame.head, flags.look, flags.texture)
-    options = ExportOptions(flags.fps, look.texture, look.head, audio, flags.match)
+    look = dress(flame.head, flags.look, flags.texture, flags.hair, flags.skin, flags.coef)
+    options = ExportOptions(flags.fps, look.texture, look.head, look.dressed, audio, flags.match)
     for path in export(motion, flame, formats, out, options):
         log.info("wrote %s", path)
 

@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> None:
 
     # The video, and the files for other programs.
     film.write(args.output, [motion], len(motion), speech, f"{args.speech.name}, style of {args.motion.name}")
-    options = ExportOptions(texture=look.texture, drawn_head=look.head, audio=speech)
+    options = ExportOptions(texture=look.texture, drawn_head=look.head, dressed=look.dressed, audio=speech)
     for path in [args.output, *export(motion, head, formats, args.output.with_suffix(""), options)]:
         log.info("wrote %s", path)
 

@@ -39,5 +39,5 @@ def exporter_from(flags: ExportFlags, flame: Flame, look: Look) -> Exporter | No
     check_fps(flags.export_fps)
     for name in formats:
         FORMATS[name].check_head(flame.head)
-    options = ExportOptions(fps=flags.export_fps, texture=look.texture, drawn_head=look.head, match=flags.match)
+    options = ExportOptions(flags.export_fps, look.texture, look.head, look.dressed, match=flags.match)
     return Exporter(flame, formats, options)

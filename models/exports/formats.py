@@ -40,6 +40,8 @@ class ExportOptions:
     """Texture image on the head's UVs, for glb and usd."""
     drawn_head: HeadFile | None = None
     """The head with other UVs or colours (`utils.rendering.looks`), for glb, usd, obj and ply; None: as it is."""
+    dressed: HeadFile | None = None
+    """The open head with teeth, hair, lashes and bust (`utils.heads.dressed_head`), for glb and usd; None: without."""
     audio: np.ndarray | Iterable[np.ndarray] | None = None
     """Speech (n,) at 16 kHz, whole or in pieces; a wav is put beside glb and usd, which carry no sound."""
     match: Path | None = None
@@ -62,12 +64,12 @@ class ExportJob:
 
     @cached_property
     def rig(self) -> Rig:
-        return make_rig(self.head, self.motion, self.options.fps)
+        return make_rig(self.options.dressed or self.head, self.motion, self.options.fps)
 
     @cached_property
     def surface(self) -> Surface:
-        """The drawn head's, with the texture."""
-        return make_surface(self.drawn_head, self.options.texture)
+        """The dressed or the drawn head's, with the texture."""
+        return make_surface(self.options.dressed or self.drawn_head, self.options.texture)
 
 
 def _livelink(path: Path, job: ExportJob) -> None:

@@ -71,16 +71,24 @@ def _mesh(writer: GltfWriter, rig: Rig, surface: Surface, title: str) -> dict:
     if surface.uv is not None:
         attributes["TEXCOORD_0"] = writer.accessor(_flipped(surface.uv), ARRAY_BUFFER)
     if surface.colours is not None:
-        attributes["COLOR_0"] = writer.accessor(_colours(surface.colours), ARRAY_BUFFER, normalised=True)
-    primitive = {
-        "attributes": attributes,
-        "indices": writer.accessor(surface.faces.ravel().astype(index_type), ELEMENT_ARRAY_BUFFER),
-        "material": writer.add("materials", _material(writer, surface)),
-        "targets": _targets(writer, rig, surface, normals),
-    }
+        attributes["COLOR_0"] = writer.accessor(_colours(surface), ARRAY_BUFFER, normalised=True)
+    shared = {"attributes": attributes, "targets": _targets(writer, rig, surface, normals)}
+    material = _material(writer, surface)
+    solid, blended = surface.solid_and_blended()
+    looks = [(solid, material)]
+    if len(blended):
+        looks.append((blended, material | {"name": "soft", "alphaMode": "BLEND"}))
+    primitives = [
+        shared
+        | {
+            "indices": writer.accessor(faces.ravel().astype(index_type), ELEMENT_ARRAY_BUFFER),
+            "material": writer.add("materials", look),
+        }
+        for faces, look in looks
+    ]
     names = [target.name for target in rig.targets]
     start = [float(target.weights[0]) for target in rig.targets]
-    return {"name": title, "primitives": [primitive], "weights": start, "extras": {"targetNames": names}}
+    return {"name": title, "primitives": primitives, "weights": start, "extras": {"targetNames": names}}
 
 
 def _on_head(surface: Surface) -> np.ndarray:
@@ -128,10 +136,12 @@ def _flipped(uv: np.ndarray) -> np.ndarray:
     return np.stack([uv[:, 0], 1 - uv[:, 1]], axis=1).astype(np.float32)
 
 
-def _colours(srgb: np.ndarray) -> np.ndarray:
+def _colours(surface: Surface) -> np.ndarray:
     """(N, 4) uint16: rows of 6 bytes would break the 4-byte alignment."""
-    rgba = np.ones((len(srgb), 4))
-    rgba[:, :3] = linear_colours(srgb)
+    rgba = np.ones((len(surface.expand), 4))
+    rgba[:, :3] = linear_colours(surface.colours)
+    if surface.alpha is not None:
+        rgba[:, 3] = surface.alpha
     return np.round(rgba * 65535).astype(np.uint16)
 
 

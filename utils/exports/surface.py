@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,14 @@ class Surface:
     faces: np.ndarray  # (F, 3) int64 into N
     uv: np.ndarray | None = None  # (N, 2) float32, v up
     colours: np.ndarray | None = None  # (N, 3) float32 sRGB in 0..1
-    image: Path | None = None  # png or jpg
+    image: Path | None = None  # png or jpg; colours are multiplied with it
+    alpha: np.ndarray | None = None  # (N,) float32, of a dressed head (`utils.heads.dressed_head`)
+    blended: int = 0  # number of faces at the end of the list that are blended over the rest by alpha
+
+    def solid_and_blended(self) -> tuple[np.ndarray, np.ndarray]:
+        """The faces (F, 3) of the opaque material and of the blended one, which may be empty."""
+        cut = len(self.faces) - self.blended
+        return self.faces[:cut], self.faces[cut:]
 
 
 def make_surface(head: HeadFile, texture: str | Path | None = None) -> Surface:
@@ -37,8 +44,10 @@ def make_surface(head: HeadFile, texture: str | Path | None = None) -> Surface:
     if not has_uv:
         return Surface(np.arange(head.n_vertices), head.faces, colours=head.vertex_colours)
     expand, faces, uv = _split_seams(head)
-    colours = None if texture is not None or head.vertex_colours is None else head.vertex_colours[expand]
-    return Surface(expand, faces, uv, colours, texture)
+    finish = head.finish
+    hidden = head.vertex_colours is None or (texture is not None and finish is None)
+    surface = Surface(expand, faces, uv, None if hidden else head.vertex_colours[expand], texture)
+    return surface if finish is None else replace(surface, alpha=finish.alpha[expand], blended=finish.blended)
 
 
 def _checked_image(path: Path, has_uv: bool) -> Path:

@@ -53,7 +53,8 @@ def write_usd(path: str | Path, rig: Rig, surface: Surface) -> None:
         _skeleton(rig),
         _animation(rig),
         _mesh(rig, surface),
-        _material(surface, texture),
+        _material("Skin", surface, texture),
+        *(_material(name, surface, None) for name in _subset_faces(surface)),
         "}\n",
     ]
     with atomic_path(path) as temporary:
@@ -130,7 +131,7 @@ def _mesh(rig: Rig, surface: Surface) -> str:
         rel skel:blendShapeTargets = [{", ".join(f"</Head/Mesh/{name}>" for name in names)}]
         rel material:binding = </Head/Skin>
 
-{"".join(_blend_shape(rig, k, name) for k, name in enumerate(names))}    }}
+{_subsets(surface)}{"".join(_blend_shape(rig, k, name) for k, name in enumerate(names))}    }}
 
 """
 
@@ -144,7 +145,40 @@ def _paint(surface: Surface) -> str:
     if surface.colours is not None:
         linear = _rows(linear_colours(surface.colours[: int(surface.expand.max()) + 1]))
         lines += f"        color3f[] primvars:displayColor = {linear} ({_interpolated('vertex')})\n"
+    if surface.alpha is not None:
+        alpha = _numbers(surface.alpha[: int(surface.expand.max()) + 1])
+        lines += f"        float[] primvars:displayOpacity = {alpha} ({_interpolated('vertex')})\n"
     return lines
+
+
+def _subset_faces(surface: Surface) -> dict[str, np.ndarray]:
+    """Material -> faces that do not have the skin's: those that lie on a single point of the texture show their colour
+    only (a preview surface cannot multiply both), and those that are blended."""
+    if surface.alpha is None:
+        return {}
+    corners = surface.uv[surface.faces]
+    flat = (np.ptp(corners, axis=1) == 0).all(1) & (surface.image is not None)
+    soft = np.arange(len(flat)) >= len(flat) - surface.blended
+    return {"Painted": np.flatnonzero(flat & ~soft), "Soft": np.flatnonzero(soft)}
+
+
+def _subsets(surface: Surface) -> str:
+    found = _subset_faces(surface)
+    family = '        uniform token subsetFamily:materialBind:familyType = "nonOverlapping"\n\n' if found else ""
+    return family + "".join(
+        f"""        def GeomSubset "{name}" (
+            prepend apiSchemas = ["MaterialBindingAPI"]
+        )
+        {{
+            uniform token elementType = "face"
+            uniform token familyName = "materialBind"
+            int[] indices = {_numbers(faces)}
+            rel material:binding = </Head/{name}>
+        }}
+
+"""
+        for name, faces in found.items()
+    )
 
 
 def _interpolated(how: str) -> str:
@@ -164,25 +198,32 @@ def _blend_shape(rig: Rig, k: int, name: str) -> str:
 """
 
 
-def _material(surface: Surface, texture: str | None) -> str:
+def _material(name: str, surface: Surface, texture: str | None) -> str:
+    at = f"/Head/{name}"
     clay = ", ".join(f"{c:.4f}" for c in linear_colours(np.array(CLAY)))
     source, reader = f"color3f inputs:diffuseColor = ({clay})", ""
     if texture is not None:
-        source = "color3f inputs:diffuseColor.connect = </Head/Skin/Image.outputs:rgb>"
+        source = f"color3f inputs:diffuseColor.connect = <{at}/Image.outputs:rgb>"
         reader = _shader("Image", "UsdUVTexture", [
             f"asset inputs:file = @./{texture}@", 'token inputs:sourceColorSpace = "sRGB"',
-            "float2 inputs:st.connect = </Head/Skin/Reader.outputs:result>", "float3 outputs:rgb"])  # fmt: skip
+            f"float2 inputs:st.connect = <{at}/Reader.outputs:result>", "float3 outputs:rgb"])  # fmt: skip
         reader += _shader("Reader", "UsdPrimvarReader_float2", [
             'string inputs:varname = "st"', "float2 outputs:result"])  # fmt: skip
     elif surface.colours is not None:
-        source = "color3f inputs:diffuseColor.connect = </Head/Skin/Reader.outputs:result>"
+        source = f"color3f inputs:diffuseColor.connect = <{at}/Reader.outputs:result>"
         reader = _shader("Reader", "UsdPrimvarReader_float3", [
             'string inputs:varname = "displayColor"', "float3 outputs:result"])  # fmt: skip
+    opacity = "float inputs:opacity = 1"
+    if name == "Soft":
+        opacity = f"float inputs:opacity.connect = <{at}/Alpha.outputs:result>"
+        reader += _shader("Alpha", "UsdPrimvarReader_float", [
+            'string inputs:varname = "displayOpacity"', "float outputs:result"])  # fmt: skip
     preview = _shader("Surface", "UsdPreviewSurface", [
-        source, "float inputs:roughness = 0.65", "float inputs:metallic = 0", "token outputs:surface"])  # fmt: skip
-    return f"""    def Material "Skin"
+        source, opacity, "float inputs:roughness = 0.65", "float inputs:metallic = 0",
+        "token outputs:surface"])  # fmt: skip
+    return f"""    def Material "{name}"
     {{
-        token outputs:surface.connect = </Head/Skin/Surface.outputs:surface>
+        token outputs:surface.connect = <{at}/Surface.outputs:surface>
 
 {preview}{reader}    }}
 """

@@ -36,6 +36,11 @@ class Look:
     texture: Path | None  # image on them
     drawn: HeadFile  # the same as it is drawn: smoother, with what follows it (`utils.heads.dressed_head`)
 
+    @property
+    def dressed(self) -> HeadFile | None:
+        """The drawn head for glb and usd; None for clay, which stays the motion mesh there."""
+        return None if self.texture is None or self.drawn.finish is None else self.drawn
+
 
 def dress(
     head: HeadFile,

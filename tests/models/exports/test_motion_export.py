@@ -124,7 +124,9 @@ def test_skin_look(tmp_path, monkeypatch, motion):
     assert run(monkeypatch, tmp_path / "m.npz", "-f", "glb,usd", "--look", "skin") == 0
     glb = Glb(tmp_path / "m.glb")
     assert glb.document["images"][0]["mimeType"] == "image/jpeg"
-    assert "COLOR_0" not in glb.primitive()["attributes"]
+    dressed = load_flame(None).n_vertices < len(glb.array(glb.primitive()["attributes"]["POSITION"]))
+    assert dressed and [m.get("alphaMode") for m in glb.document["materials"]] == [None, "BLEND"]
+    assert glb.array(glb.primitive()["attributes"]["COLOR_0"])[:, 3].min() == 0
     assert (tmp_path / "m_skin.jpg").is_file() and "@./m_skin.jpg@" in (tmp_path / "m.usda").read_text()
 
 
@@ -146,6 +148,8 @@ def test_command_on_flame(tmp_path, monkeypatch, motion, caplog):
         ([MOTION, "-o", "."], "is a folder"),
         ([MOTION, "--fps", "0", "-o", "a"], "--fps"),
         ([MOTION, "-t", "none.png", "-o", "a"], "no such image"),
+        ([MOTION, "--hair", "mohawk"], "--hair"),
+        ([MOTION, "--skin", "green"], "--skin"),
         ([MOTION, "-c", "none.npy"], "no such file"),
         ([MOTION, "-a", "none.wav", "-o", "a"], "none.wav"),
     ],

@@ -17,6 +17,7 @@ from utils.exports.rig import make_rig, resampled
 from utils.exports.surface import make_surface, smooth_normals
 from utils.heads.head_file import load_head_file
 from utils.motion_file import Motion, load_motion, load_shape
+from utils.rendering.looks import dress
 from utils.runs.run_dir import ROOT
 
 MM = 1e-3
@@ -62,6 +63,19 @@ def test_file_equals_decoder(glb, flame, motion):
     errors = [np.abs(glb.vertices(f)[: flame.n_vertices] - v).max() for f, v in zip(frames, expected)]
     assert max(errors) < 0.05 * MM
     assert np.abs(expected[1] - expected[3]).max() > 5 * MM  # there is motion to get wrong
+
+
+def test_dressed_head_equals_its_decoder(flame, motion, tmp_path):
+    """The skin look's file: one set of vertices, an opaque and a blended material; small enough for a page."""
+    look = dress(flame.head, "skin", hair="bob")
+    write_glb(tmp_path / "a.glb", make_rig(look.drawn, motion), make_surface(look.drawn, look.texture))
+    found, drawn = Glb(tmp_path / "a.glb"), Flame(look.drawn)
+    (expected,) = decoded(drawn, motion, [200])
+    assert np.abs(found.vertices(200)[: drawn.n_vertices] - expected).max() < 0.05 * MM
+    solid, soft = found.document["meshes"][0]["primitives"]
+    assert solid["attributes"] == soft["attributes"]
+    assert len(found.array(soft["indices"])) == 3 * look.drawn.finish.blended
+    assert len(found.binary) < 6e6
 
 
 def test_seam_copies_lie_on_their_vertices(glb, flame):

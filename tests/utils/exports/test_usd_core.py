@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from pxr import Sdf, Usd, UsdGeom, UsdSkel, UsdValidation
+from pxr import Sdf, Usd, UsdGeom, UsdShade, UsdSkel, UsdValidation
 
 from benchmarks.exports.formats import FRAMES, _usd, decoded, long_motion
 from models.exports.motion_export import ExportOptions, export
-from models.heads.flame import load_flame
+from models.heads.flame import Flame, load_flame
 from utils.exports.rig import make_rig
 from utils.exports.usd import joint_paths
 from utils.rendering.looks import dress
@@ -89,6 +89,22 @@ def test_blend_shapes(stage, scene):
         )
         assert shape.GetPrim().GetName() == target.name
         np.testing.assert_allclose(offsets, target.offsets, atol=2e-6)
+
+
+def test_dressed_head_keeps_its_shape_and_materials(scene):
+    """Teeth, hair and bust move as the drawn head's; what has only a colour and what is blended have own materials."""
+    path, flame, motion = scene
+    look = dress(flame.head, "skin", hair="bob")
+    options = ExportOptions(texture=look.texture, dressed=look.dressed)
+    (path,) = export(motion, flame, ("usd",), path.parent / "dressed", options)
+    assert np.abs(_usd(path) - decoded(Flame(look.drawn), motion)).max() < 1e-6  # metres
+    found = Usd.Stage.Open(str(path))
+    test_usds_own_validators_find_nothing(found)
+    mesh, bound = found.GetPrimAtPath("/Head/Mesh"), UsdShade.MaterialBindingAPI
+    subsets = bound(mesh).GetMaterialBindSubsets()
+    names = [bound(each).ComputeBoundMaterial()[0].GetPath().name for each in subsets]
+    assert names == ["Painted", "Soft"]
+    assert len(subsets[1].GetIndicesAttr().Get()) == look.drawn.finish.blended
 
 
 def test_usds_own_validators_find_nothing(stage):
