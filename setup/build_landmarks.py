@@ -1,6 +1,6 @@
 """Build `models/data/open_head_landmarks.npz`: where each of MediaPipe's 478 landmarks lies on the open head.
 
-    python -m setup.build_landmarks [--renders 120] [-o FILE]
+    python -m setup.build_landmarks [--renders 160] [-o FILE]
 
 Needs MediaPipe and OpenGL; takes a minute. Random identities with random expressions, jaws and poses are rendered with
 known vertices; a landmark's place is the point of a triangle (three vertices, weights that sum to 1) whose projection
@@ -23,8 +23,9 @@ from utils.atomic import atomic_path
 from utils.config import UserParser
 from utils.errors import UserError, cli
 from utils.heads.head_file import HeadFile
-from utils.rendering.looks import dress
-from utils.rendering.renderer import Renderer, RenderStyle, VertexNormals, frame_head, perspective
+from utils.rendering.looks import dress, framed_part
+from utils.rendering.renderer import Renderer, RenderStyle, VertexNormals
+from utils.rendering.stage import stage_for
 from utils.trackers.landmarker import detect_points, find_model
 
 log = logging.getLogger(__name__)
@@ -47,8 +48,8 @@ class Renders:
     projected: np.ndarray  # (K, V, 2) vertices, pixels
 
 
-def random_vertices(flame: Flame, n: int, rng: np.random.Generator) -> np.ndarray:
-    """(n, V, 3) metres."""
+def random_coefficients(flame: Flame, n: int, rng: np.random.Generator) -> tuple[torch.Tensor, ...]:
+    """shape (n, S), exp (n, E) and pose (n, 6)."""
     names = flame.head.exp_names
     moved = [k for k, name in enumerate(names) if name.startswith(MOVED)]
     shape = 0.7 * rng.standard_normal((n, flame.n_shape))
@@ -58,8 +59,7 @@ def random_vertices(flame: Flame, n: int, rng: np.random.Generator) -> np.ndarra
         exp[row, rng.choice(moved, 3, replace=False)] = rng.uniform(0.2, 0.8, 3)
     pose[:, :3] = rng.uniform(*np.array(TURNS).T, (n, 3))
     pose[:, 3] = rng.choice(JAWS, n)
-    with torch.no_grad():
-        return flame(*(torch.from_numpy(x).float() for x in (shape, exp, pose))).numpy()
+    return tuple(torch.from_numpy(x).float() for x in (shape, exp, pose))
 
 
 def render(flame: Flame, n: int, model: Path) -> Renders:
@@ -68,13 +68,14 @@ def render(flame: Flame, n: int, model: Path) -> Renders:
     Raises:
         UserError: MediaPipe or OpenGL is missing.
     """
-    vertices = random_vertices(flame, n, np.random.default_rng(0))
+    coefficients = random_coefficients(flame, n, np.random.default_rng(0))
     look = dress(flame.head, "skin")
-    pictures = Renderer(look.head, RenderStyle(SIZE, texture=look.texture, fov=FOV)).frames(vertices)
-    seen = detect_points(pictures, model)
+    with torch.no_grad():
+        vertices = flame(*coefficients).numpy()
+        drawn = Flame(look.drawn)(*coefficients).numpy()
+    seen = detect_points(Renderer(look.drawn, RenderStyle(SIZE, texture=look.texture, fov=FOV)).frames(drawn), model)
     found = np.isfinite(seen).all(axis=(1, 2))
-    (near, far), camera = frame_head(flame.head.v_template, FOV)
-    matrix = perspective(near, far, FOV) @ np.linalg.inv(camera)
+    matrix = stage_for(framed_part(look.drawn), SIZE, black_bg=False, fov=FOV).to_screen
     clip = vertices[found] @ matrix[:, :3].T + matrix[:, 3]
     projected = (clip[..., :2] / clip[..., 3:] * (1, -1) + 1) / 2 * SIZE
     return Renders(seen[found][..., :2] * SIZE, projected)
@@ -126,7 +127,7 @@ def _error(points: np.ndarray, wanted: np.ndarray) -> float:
 @cli
 def main(argv: list[str] | None = None) -> None:
     parser = UserParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--renders", type=int, default=120, help="pictures, at least 60 (default: 120)")
+    parser.add_argument("--renders", type=int, default=160, help="pictures, at least 60 (default: 160)")
     parser.add_argument("--model", type=Path, help="face_landmarker.task (default: of the installed package)")
     parser.add_argument("-o", "--output", type=Path, default=EMBEDDING, help="npz")
     args = parser.parse_args(argv)

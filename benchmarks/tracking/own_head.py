@@ -70,8 +70,8 @@ class Cinema:
         key = (scene.look, scene.size, scene.fov)
         if key != self._key:
             look = dress(self.flame.head, scene.look)
-            self._dressed = Flame(look.head)
-            self._renderer = Renderer(look.head, RenderStyle(scene.size, texture=look.texture, fov=scene.fov))
+            self._dressed = Flame(look.drawn)
+            self._renderer = Renderer(look.drawn, RenderStyle(scene.size, texture=look.texture, fov=scene.fov))
             self._key = key
 
 
