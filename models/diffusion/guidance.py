@@ -89,10 +89,11 @@ class Guidance:
         if self.folded:
             return [1.0]
         scales = [self.scales[name] for name in self.guided]
-        if self.threshold is not None or any(isinstance(scale, Tensor) for scale in scales):
+        numbers = [scale for scale in scales if not isinstance(scale, Tensor)]
+        if self.threshold is not None or len(numbers) < len(scales):
             return None
         weights = [1.0] + [0.0] * len(self.guided)
-        for i, scale in enumerate(scales, start=1):
+        for i, scale in enumerate(numbers, start=1):
             weights[i] += scale
             weights[i - 1 if self.mode == "incremental" else 0] -= scale
         return weights

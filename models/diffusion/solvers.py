@@ -206,8 +206,10 @@ def run_steps(steps: Iterable[Step], denoise: Denoise, x_T: Tensor, noise: Noise
             value = step.from_x * x + step.from_out * value
         x = step.keep * x + step.data * value
         if step.previous:
+            assert before is not None, "the first step has no predecessor"
             x = x + step.previous * before
         if step.noise:
+            assert noise is not None, "this solver draws noise"
             x = x + step.noise * noise(step.t, x)
         before = value
     return x

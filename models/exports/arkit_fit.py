@@ -107,6 +107,7 @@ def blend_shape_offsets(open_flame: Flame, pairs: Pairs) -> np.ndarray:
     The jaw's and mouthClose's (which ARKit defines on the open jaw) are taken where speech has them, and scaled up.
     """
     names = open_flame.head.exp_names
+    assert names is not None, "the open head names its expressions"
     n = len(FITTED)
     exp, pose = torch.zeros(n + 1, open_flame.n_exp), torch.zeros(n + 1, 6)  # the last row is the neutral face
     for k, name in enumerate(FITTED):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from scipy.interpolate import RBFInterpolator
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from utils.errors import UserError
 from utils.exports.surface import smooth_normals
@@ -65,13 +65,14 @@ def pairs_from_landmarks(open_head: HeadFile, head: HeadFile, points: np.ndarray
     Raises:
         UserError: fewer than 200 vertices meet.
     """
+    assert open_head.lmk68 is not None, "the open head has landmarks"
     source, target = (h.v_template.astype(np.float64) for h in (open_head, head))
     anchors = source[open_head.lmk68[-len(points) :]]
     bend = RBFInterpolator(anchors, points, kernel="thin_plate_spline", smoothing=1e-6)
     inner = np.any([open_head.mask(name) for name in INNER], axis=0)
     face = np.flatnonzero(open_head.mask("face") & ~inner)
     bent = bend(source)
-    near, found = cKDTree(target).query(bent[face], distance_upper_bound=REACH)
+    near, found = map(np.asarray, KDTree(target).query(bent[face], distance_upper_bound=REACH))
     met = np.isfinite(near)
     ours, theirs = face[met], found[met]
     facing = smooth_normals(bent, open_head.faces)[ours] * smooth_normals(target, head.faces)[theirs]

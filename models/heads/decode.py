@@ -22,10 +22,12 @@ class Coefficients(Protocol):
     @property
     def exp(self) -> np.ndarray | Tensor:
         """(..., T, 50)."""
+        ...
 
     @property
     def pose(self) -> np.ndarray | Tensor:
         """(..., T, 6)."""
+        ...
 
 
 @torch.no_grad()

@@ -24,6 +24,13 @@ class Flame(nn.Module):
     The tests compare it with the textbook form, which is equal.
     """
 
+    template: Tensor  # (3V,)
+    directions: Tensor  # (177, 3V) identity, expression, correctives of jaw and eyes
+    joint_template: Tensor  # (15,)
+    joint_directions: Tensor  # (150, 15)
+    weights: Tensor  # (5, V) sums 1 over the joints
+    faces: Tensor  # (F, 3) vertex numbers
+
     def __init__(self, head: HeadFile) -> None:
         super().__init__()
         self.head = head

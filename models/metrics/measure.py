@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from functools import reduce
 from itertools import chain, repeat
 
 import numpy as np
@@ -94,7 +95,8 @@ class _Sums:
         neutral = Sampled(shape.new_zeros(1, 1, flame.n_exp), shape.new_zeros(1, 1, 6))
         self.neutral = decode(flame, neutral, shape, global_rotation=False)[0, 0, self.upper_face]
         self.lists: dict[str, list[Tensor]] = {"opening": [], "lids": [], "lip": [], "acceleration": []}
-        self.square = self.fourth = self.distance = self.spread = 0.0
+        self.square = self.fourth = self.distance = self.neutral.new_zeros((), dtype=torch.float64)
+        self.spread: Tensor | None = None  # of several samples only
 
     def add(self, moved: Tensor, true: Tensor | None, n_before: int) -> None:
         """moved (S, t, V, 3); true (t, V, 3) or None; the first `n_before` frames were seen before."""
@@ -112,7 +114,8 @@ class _Sums:
             if self.whole:
                 self.distance = self.distance + _mean_distance(new, true[n_before:]) * count
         if self.whole and len(moved) > 1:
-            self.spread = self.spread + mean_spread(new) * count
+            spread = mean_spread(new) * count
+            self.spread = spread if self.spread is None else self.spread + spread
 
     def tracks(self) -> Tracks:
         joined = {k: torch.cat(v, dim=1).cpu().numpy() for k, v in self.lists.items() if v}
@@ -125,7 +128,7 @@ class _Sums:
             dynamics=dynamics(self.square, self.fourth, self.n_frames).cpu().numpy(),
             lip_distance=joined.get("lip"),
             mean_distance=(self.distance / self.n_frames).cpu().numpy() if compared and self.whole else None,
-            diversity=float(self.spread / self.n_frames) if isinstance(self.spread, Tensor) else None,
+            diversity=None if self.spread is None else float(self.spread / self.n_frames),
         )
 
 
@@ -136,11 +139,11 @@ def _mean_distance(moved: Tensor, true: Tensor) -> Tensor:
 
 def mean_spread(moved: Tensor) -> Tensor:
     """Mean L2 distance over all pairs of samples, frames and vertices: (S, t, V, 3), S > 1 -> scalar, float64."""
-    total = sum(
+    sums = (
         torch.linalg.vector_norm(moved[k:] - moved[:-k], dim=-1).mean((1, 2)).double().sum()
         for k in range(1, len(moved))
     )
-    return total / (len(moved) * (len(moved) - 1) / 2)
+    return reduce(torch.add, sums) / (len(moved) * (len(moved) - 1) / 2)
 
 
 def restricted(flame: Flame, ids: Tensor) -> Flame:

@@ -58,5 +58,6 @@ class StyleJudge:
         found = [self.gallery.nearest(style, clip) for style in styles]
         wanted = self.alike.get(speaker, speaker)
         shares["style_top1"] = Share.of([name == speaker for name in found])
-        shares["style_top1_alike"] = Share.of([self.alike.get(name, name) == wanted for name in found])
+        alike = [name is not None and self.alike.get(name, name) == wanted for name in found]
+        shares["style_top1_alike"] = Share.of(alike)
         return shares

@@ -82,8 +82,9 @@ class Results:
 def _sum(shares: list[Share]) -> tuple[tuple[np.ndarray, np.ndarray], int]:
     """Sums over clips, sample by sample; with unequal numbers of samples only those that all have count."""
     n = min(len(share.numerator) for share in shares)
-    sums = tuple(sum(getattr(share, part)[:n] for share in shares) for part in ("numerator", "denominator"))
-    return sums, sum(bool(share.denominator.any()) for share in shares)
+    numerator = sum((share.numerator[:n] for share in shares), start=np.zeros(n))
+    denominator = sum((share.denominator[:n] for share in shares), start=np.zeros(n))
+    return (numerator, denominator), sum(bool(share.denominator.any()) for share in shares)
 
 
 def _entry(values: np.ndarray) -> dict[str, Any]:

@@ -73,6 +73,7 @@ def sampled(exp: np.ndarray, pose: np.ndarray, device: torch.device) -> Sampled:
 
 
 def _vertices(tracks: Tracks, true: Tracks, n: int) -> Shares:
+    assert tracks.lip_distance is not None, "measured against the truth"
     distance = tracks.lip_distance.astype(np.float64)
     square = (distance**2).sum(1)
     shares = {

@@ -58,10 +58,9 @@ class Suite:
                 kept = Sampled(motion.exp.cpu(), motion.pose.cpu())
                 self.examples.append(Example(clip, kept, tracks.opening_mm, truth.tracks.opening_mm[0]))
             if self.judge is not None and method != OTHER_CLIP:  # which is the very clip that the style is asked from
-                self._score_style(method, clip, motion)
+                self._score_style(self.judge, method, clip, motion)
 
-    def _score_style(self, method: str, clip: SpokenClip, motion: Sampled) -> None:
-        judge = self.judge
+    def _score_style(self, judge: StyleJudge, method: str, clip: SpokenClip, motion: Sampled) -> None:
         # The truth of a speaker's only clip is judged after the 4 s that its reference was taken from.
         own = method == TRUTH and clip.style_motion.source == clip.name
         styles = judge.styles(motion, judge.encoder.config.n_motions if own else 0)

@@ -55,7 +55,7 @@ class Validator:
         self.truths = [ClipTruth(clip, measure, whole=False) for clip in self.clips]
         motions = [clip.style_motion for clip in self.clips]
         self.styles: Sequence[Tensor | None] = (
-            [None] * len(motions) if style is None else style_vectors(*style, motions)
+            [None] * len(motions) if style is None else list(style_vectors(*style, motions))
         )
 
     @torch.no_grad()

@@ -9,11 +9,13 @@ the student sees in training what it will see when it samples.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.diffusion.guidance import OWN_SCALES, Guidance
 from models.diffusion.plain import guided_denoiser
@@ -42,6 +44,18 @@ def only_denoiser(student: Talker) -> None:
     """Freeze all but the denoising network: features, start and null vectors stay the teacher's."""
     student.requires_grad_(False)
     student.denoising_net.requires_grad_(True)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Without dropout for the while; then every module is in its own mode again: the audio encoder is shared."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 class Distillation(TalkerObjective):
@@ -77,7 +91,7 @@ class Distillation(TalkerObjective):
         size, motion = len(batch["motion"]), batch["motion"]
         device, steps = motion.device, len(self.strides)
         ends = [to(end, device) for end in ends or self.draw_ends(size, motion.shape[2], random)]
-        with torch.no_grad():
+        with torch.no_grad(), _evaluating(self.teacher):
             given = self._conditions(batch, random, ends)
             scales = self._draw_scales(2 * size, random)
             x_T = torch.randn(2 * size, *motion.shape[2:], generator=random.device, device=device)
@@ -106,7 +120,6 @@ class Distillation(TalkerObjective):
     def _conditions(self, batch: dict[str, Tensor], random: Randomness, ends: Ends) -> Conditions:
         """What the windows of the first clips, then of the second, are generated for (2B)."""
         teacher, motion, options = self.teacher, batch["motion"], self.teacher.config
-        teacher.eval()  # the audio encoder is the student's too, and its dropout is not wanted here
         size, n_prev = len(motion), options.n_prev_motions
         start_motion, start_audio = teacher.start(size)
         audio, prev_audio = self._audio_features(teacher, batch["audio"], ends)

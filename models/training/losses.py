@@ -5,7 +5,7 @@ All means are pooled over the valid elements of the batch. A difference of any o
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 
 import torch
 import torch.nn.functional as F
@@ -47,7 +47,7 @@ class LossConfig:
     def total(self, terms: dict[str, Tensor]) -> Tensor:
         """Weighted sum."""
         weights = self.weights()
-        return sum(weights[name] * value for name, value in terms.items())
+        return reduce(torch.add, (weights[name] * value for name, value in terms.items()))
 
 
 Projection = Callable[[Tensor], Tensor] | None

@@ -29,6 +29,9 @@ class VertexSpace(nn.Module):
     vertices has over vertices and xyz.
     """
 
+    projection: Tensor  # (F', K)
+    by_shape: Tensor  # (100, 9, K)
+
     def __init__(self, flame: Flame, tolerance: float = 1e-12) -> None:
         """
         Args:
@@ -45,8 +48,7 @@ class VertexSpace(nn.Module):
         projection = projection * (n_kept / basis.shape[1]) ** 0.5  # means over n_kept stand for means over 3V
         linear, products = projection.float().split([N_EXP + _N_D, _N_D * (N_SHAPE + N_EXP + _N_D)])
         by_shape, others = products.unflatten(0, (_N_D, -1)).split([N_SHAPE, N_EXP + _N_D], dim=1)
-        self.register_buffer("projection", torch.cat([linear, others.flatten(0, 1)]), persistent=False)  # (F', K)
-        # (100, 9, K)
+        self.register_buffer("projection", torch.cat([linear, others.flatten(0, 1)]), persistent=False)
         self.register_buffer("by_shape", by_shape.transpose(0, 1).contiguous(), persistent=False)
 
     @staticmethod

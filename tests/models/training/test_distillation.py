@@ -63,6 +63,16 @@ def conditions(model):
     )  # fmt: skip
 
 
+def clip_pairs(options):
+    generator = torch.Generator().manual_seed(1)
+    shape = (2, 2, options.n_motions)
+    return {
+        "audio": torch.randn(2, 2, 640 * options.n_motions, generator=generator),
+        "motion": torch.randn(*shape, options.layout.motion_dim, generator=generator),
+        "shape": torch.randn(2, 2, options.n_motions, 100, generator=generator),
+    }
+
+
 def test_targets_lead_along_the_teachers_path():
     """A student that says the targets ends where the teacher does, for every sample's own guidance scales."""
     model = teacher()
@@ -113,13 +123,7 @@ def test_training_lowers_the_distance_and_leaves_the_rest_alone():
     model = teacher()
     student, task = make_student(model, STEPS), distillation(model)
     only_denoiser(student)
-    options, generator = model.config, torch.Generator().manual_seed(1)
-    shape = (2, 2, options.n_motions)
-    batch = {
-        "audio": torch.randn(2, 2, 640 * options.n_motions, generator=generator),
-        "motion": torch.randn(*shape, options.layout.motion_dim, generator=generator),
-        "shape": torch.randn(2, 2, options.n_motions, 100, generator=generator),
-    }
+    batch = clip_pairs(model.config)
     trained = [p for p in student.parameters() if p.requires_grad]
     assert {id(p) for p in trained} == {id(p) for p in student.denoising_net.parameters()}
     optimizer, losses = torch.optim.Adam(trained, 1e-3), []
@@ -133,6 +137,23 @@ def test_training_lowers_the_distance_and_leaves_the_rest_alone():
         losses.append(terms["noise"].item())
     assert sum(losses[-4:]) < 0.8 * sum(losses[:4]), losses
     assert not any(p.grad is not None for p in model.parameters())
+
+
+def test_a_pass_is_without_dropout_and_leaves_the_mode_of_the_shared_audio_encoder():
+    """The teacher's features come from the encoder that the student shares, part of which may stay in eval mode."""
+    model = teacher()
+    encoder, task = model.audio_encoder, distillation(model)
+    encoder.frozen, encoder.dropout = torch.nn.Identity(), torch.nn.Dropout()
+    student = make_student(model, STEPS).train()
+    assert student.audio_encoder is encoder
+    encoder.frozen.eval()
+    before = {name: module.training for name, module in student.named_modules()}
+    during = []
+    encoder.register_forward_pre_hook(lambda module, _: during.append(any(m.training for m in module.modules())))
+    task(student, clip_pairs(model.config), Randomness(0, "cpu"))
+    assert during and not any(during)
+    assert {name: module.training for name, module in student.named_modules()} == before
+    assert encoder.training
 
 
 def test_what_a_distilled_model_cannot_do():
