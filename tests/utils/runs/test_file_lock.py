@@ -14,11 +14,15 @@ import os, sys
 from pathlib import Path
 from utils.runs.file_lock import hold
 lock = hold(Path(sys.argv[1]))
+ready, started = os.pipe()
 child = os.fork() if sys.argv[2] == "fork" else None
 if child == 0:
     os.close(1)
+    os.write(started, b".")
     sys.stdin.read()
     os._exit(0)
+if child:
+    os.read(ready, 1)  # the child runs: it has let go of what it must not keep
 print("held", flush=True)
 sys.stdin.read()
 """
