@@ -52,7 +52,7 @@ class Branches:
         return max(self.person_of) + 1
 
     def apart(self) -> Branches:
-        """When what a branch has heard has made its person one of its own."""
+        """Every branch with its own person: after the first cross-attention they differ by what each branch has heard."""
         return replace(self, person_of=tuple(range(len(self.person_of))))
 
 

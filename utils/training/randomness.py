@@ -11,7 +11,7 @@ from torch import Tensor
 
 class Randomness:
     """All random numbers of a run. `host`: decisions the CPU takes; `device`: noise, drawn where it is used; `common`:
-    decisions on which work a step does, alike in all processes, lest they wait for one another.
+    decisions on which work a step does, alike in all processes, so that none waits for another.
 
     `begin(step)` seeds these two, and the global ones (dropout; layer drop and SpecAugment in the audio encoder), from
     (seed, step, process). So a resumed step draws what it would have drawn, whatever happened between.
