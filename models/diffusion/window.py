@@ -52,7 +52,7 @@ class Branches:
         return max(self.person_of) + 1
 
     def apart(self) -> Branches:
-        """Every branch with its own person: after the first cross-attention they differ by what each branch has heard."""
+        """Every branch with its own person: after the first cross-attention they differ by what was heard."""
         return replace(self, person_of=tuple(range(len(self.person_of))))
 
 
