@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 export PYTHON
 
-.PHONY: help env env-dev env-lint demo web test fuzz lint types format lock clean
+.PHONY: help env env-dev env-lint env-types demo web test fuzz lint style types format lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | awk -F': *' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -19,6 +19,10 @@ env-lint:
 	@bash setup/ensure_system.sh --only-python
 	@bash setup/ensure_env.sh lint
 
+env-types:
+	@bash setup/ensure_system.sh --only-python
+	@bash setup/ensure_env.sh types
+
 demo: env  ## a video from the bundled speech with the embedded model
 	$(PY) demo.py
 	@echo "video: $$(find demo/output -name '*.mp4' -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)"
@@ -34,11 +38,13 @@ test: env-dev  ## all tests, in up to four processes
 fuzz: env-dev  ## thousands of damaged and hostile files for every reader, for half a minute
 	$(PY) -m tests.fuzz --seconds 35
 
-lint: env-lint  ## style checks
+lint: style types  ## style and types
+
+style: env-lint  ## ruff; needs no torch
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
-types: env-dev  ## pyright (basic) on all but tests and setup
+types: env-types  ## pyright (basic) on models, datasets, utils, scripts_for_dataset and the programs
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(PY) -m pyright
 
 format: env-lint  ## put the code into the checked style

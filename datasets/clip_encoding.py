@@ -141,8 +141,9 @@ def encode_clip(clip: str, audio: np.ndarray, coefs: Coefs, seg_len: int) -> dic
         UserError: wrong sizes, NaN.
     """
     coefs = dict(coefs)
-    if np.ndim(coefs.get("shape")) == 1 and np.ndim(coefs.get("exp")) == 2:
-        coefs["shape"] = np.broadcast_to(coefs["shape"], (len(coefs["exp"]), len(coefs["shape"])))
+    shape, exp = coefs.get("shape"), coefs.get("exp")
+    if shape is not None and exp is not None and np.ndim(shape) == 1 and np.ndim(exp) == 2:
+        coefs["shape"] = np.broadcast_to(shape, (len(exp), len(shape)))
     coefs = check_coefs(coefs, clip)
     unit, n_frames = samples_per_frame(), len(coefs["exp"])
     if n_frames == 0:
@@ -170,6 +171,6 @@ def _fit(audio: np.ndarray, n_samples: int, clip: str) -> np.ndarray:
 
 def _published_segment(content: object, source: str) -> Segment:
     audio = content.get("audio") if isinstance(content, dict) else None
-    if not isinstance(audio, bytes | bytearray):
+    if not isinstance(content, dict) or not isinstance(audio, bytes | bytearray):
         raise UserError(f"{source}: no audio in this segment; rebuild the data set")
     return Segment(check_coefs(content.get("coef"), source), bytes(audio))

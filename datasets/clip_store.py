@@ -24,7 +24,7 @@ from datasets.clip_writer import UNFINISHED, ClipWriter
 from datasets.splits import read_list
 from utils.coefs import DIMS
 from utils.errors import UserError
-from utils.media.audio import decode_flac_part
+from utils.media.audio import SampleType, decode_flac_part
 from utils.timebase import samples_per_frame
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class ClipStore:
         """Length of a clip in frames; UserError if it is unknown."""
         return clip_encoding.decode_count(self._need(f"{clip}/metadata"), "n_frames", f"{self.path}: {clip}")
 
-    def read_frames(self, clip: str, start: int, stop: int, dtype: str = "float32") -> Frames:
+    def read_frames(self, clip: str, start: int, stop: int, dtype: SampleType = "float32") -> Frames:
         """Audio and coefficients of frames start..stop-1, decoding only the segments concerned.
 
         dtype: of the audio, float32 or int16 (as it is stored).
@@ -155,7 +155,7 @@ class ClipStore:
                 )
             yield key, segment, max(start - first, 0), min(stop - first, segment.n_frames)
 
-    def _decode(self, segment: Segment, part: tuple[int, int], key: str, dtype: str) -> np.ndarray:
+    def _decode(self, segment: Segment, part: tuple[int, int], key: str, dtype: SampleType) -> np.ndarray:
         """Samples start..stop - 1 of a segment; zeros beyond the end of audio that is a little too short."""
         start, stop = part
         try:
@@ -195,7 +195,7 @@ def _environment(path: Path, inode: int) -> lmdb.Environment:
     import lmdb
 
     pid, environment = _handles.get((path, inode), (0, None))
-    if pid == os.getpid():
+    if environment is not None and pid == os.getpid():
         return environment
     if environment is not None:
         environment.close()

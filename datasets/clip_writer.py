@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -122,7 +122,7 @@ class ClipWriter:
         with self._environment.begin() as transaction:
             return transaction.get(key.encode())
 
-    def _put(self, values: dict[str, bytes | None]) -> None:
+    def _put(self, values: Mapping[str, bytes | None]) -> None:
         """All values in one transaction (None deletes); the map is doubled as often as they do not fit."""
         import lmdb
 

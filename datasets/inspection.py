@@ -55,6 +55,7 @@ def look_at(store: ClipStore, clip: str, all_audio: bool = False) -> ClipFacts:
             return ClipFacts(clip, n_frames, "holds NaN or infinite coefficients")
     except UserError as error:
         return ClipFacts(clip, problem=str(error))
+    jump, turned = _head(coefs["pose"][:, :3])
     face = np.concatenate([coefs["exp"], coefs["pose"]], axis=1)
     return ClipFacts(
         clip,
@@ -64,7 +65,8 @@ def look_at(store: ClipStore, clip: str, all_audio: bool = False) -> ClipFacts:
         low=values.min(axis=0),
         high=values.max(axis=0),
         frozen=longest_still(face),
-        **_head(coefs["pose"][:, :3]),
+        jump=jump,
+        turned=turned,
         peak=float(np.abs(audio).max()),
         level=float(np.sqrt((audio.astype(np.float64) ** 2).mean())),
         clipped=float((np.abs(audio) >= LOUD).mean()),
@@ -73,13 +75,13 @@ def look_at(store: ClipStore, clip: str, all_audio: bool = False) -> ClipFacts:
     )
 
 
-def _head(rotation: np.ndarray) -> dict[str, float]:
+def _head(rotation: np.ndarray) -> tuple[float, float]:
     """Largest turn between frames and median turn from the front, in degrees, of axis-angles (T, 3)."""
     from scipy.spatial.transform import Rotation
 
     turns = Rotation.from_rotvec(rotation)
     steps = (turns[:-1].inv() * turns[1:]).magnitude() if len(rotation) > 1 else np.zeros(1)
-    return {"jump": float(np.degrees(steps.max())), "turned": float(np.degrees(np.median(turns.magnitude())))}
+    return float(np.degrees(steps.max())), float(np.degrees(np.median(turns.magnitude())))
 
 
 def longest_still(values: np.ndarray) -> int:

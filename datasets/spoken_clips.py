@@ -17,7 +17,7 @@ STYLE_FRAMES = 100  # the style is taken from the first 4 s
 RESAMPLED = "resampled"  # folder of second takes
 
 
-def spread(items: Sequence[str], limit: int | None) -> list[str]:
+def spread(items: list[str], limit: int | None) -> list[str]:
     """At most `limit` of the items, evenly over the list."""
     if limit is None or limit >= len(items):
         return list(items)

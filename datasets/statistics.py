@@ -59,7 +59,7 @@ def crop_moments(values: np.ndarray, starts: np.ndarray, n_frames: int) -> np.nd
     """
     origin = values[0].astype(np.float64)
     relative = values - origin
-    first, second = (np.pad(np.cumsum(x, axis=0), ((1, 0), (0, 0))) for x in (relative, relative**2))
+    first, second = (np.pad(np.cumsum(x, axis=0), {0: (1, 0)}) for x in (relative, relative**2))
     mean = (first[starts + n_frames] - first[starts]) / n_frames
     variance = (second[starts + n_frames] - second[starts]) / n_frames - mean**2
     return np.stack([mean + origin, np.sqrt(np.maximum(variance, 0))])

@@ -9,11 +9,8 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from datasets.clip_store import ClipStore
 from datasets.statistics import random_crop_stats
-from utils.atomic import atomic_path
 from utils.config import check_least, flag, read_flags
 from utils.errors import cli
 
@@ -54,8 +51,7 @@ def main(argv: list[str] | None = None) -> None:
         log.info("%s: to do, from %d clips, %d crops each", output.with_suffix(".npz"), len(clips), flags.rounds)
         return
     stats = random_crop_stats(store, clips, flags.n_motions, flags.rounds, flags.seed, progress=True)
-    with atomic_path(output.with_suffix(".npz")) as temporary:
-        np.savez(temporary, **{name: values.numpy() for name, values in stats.to_dict().items()})
+    stats.save(output.with_suffix(".npz"))
     log.info("%s: %d clips, %d crops each", output.with_suffix(".npz"), len(clips), flags.rounds)
 
 

@@ -13,14 +13,13 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from datasets.clip_store import ClipStore
 from datasets.conversion import Converted, convert, verify
 from datasets.splits import read_list, write_list
 from scripts_for_dataset.preparing.batch import DONE, SKIPPED, THERE, Outcome, check_writable, summarise
-from utils.atomic import atomic_path, check_output
+from utils.atomic import check_output
 from utils.coefs import CoefStats
 from utils.config import positional, read_flags
 from utils.errors import UserError, cli
@@ -52,9 +51,7 @@ def copy_lists(source: Path, target: Path, converted: set[str]) -> None:
                 "%s: %d clips%s", name, len(kept), f" ({len(clips) - len(kept)} left out)" if kept != clips else ""
             )
     if (source / STATS).is_file():
-        stats = CoefStats.load(source / STATS)
-        with atomic_path(target / STATS) as temporary:
-            np.savez(temporary, **{key: value.numpy() for key, value in stats.to_dict().items()})
+        CoefStats.load(source / STATS).save(target / STATS)
 
 
 def to_outcome(result: Converted) -> Outcome:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -109,7 +110,8 @@ def write_clips(flags: StyleClipsFlags) -> None:
     for style in style_names():
         path = flags.output / "motion" / f"{style}.npz"
         with atomic_path(path) as temporary:
-            np.savez_compressed(temporary, **style_clip(speech, style, faces["average"], factor, flags.seed))
+            arrays: dict[str, Any] = style_clip(speech, style, faces["average"], factor, flags.seed)
+            np.savez_compressed(temporary, **arrays)
         log.info("%s: %.1f s", path, speech.n_frames / FPS)
     for name, shape in faces.items():
         with atomic_path(flags.output / "coef" / f"{name}.npy") as temporary:

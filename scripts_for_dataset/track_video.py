@@ -85,11 +85,12 @@ def find_jobs(flags: TrackFlags) -> list[tuple[Path, Path, Path | None]]:
     Raises:
         UserError: no videos, two videos of one name, or outputs that cannot be written.
     """
-    many = len(flags.videos) > 1 or flags.videos[0].is_dir()
+    first = flags.videos[0]
+    many = len(flags.videos) > 1 or first.is_dir()
     if not many and flags.output.suffix != ".npz":
         raise UserError(f"--output {flags.output}: must end in .npz")
     if not many:
-        jobs = [(flags.videos[0], flags.output, flags.overlay)]
+        jobs = [(first, flags.output, flags.overlay)]
     else:
         names = [(path, name) for given in flags.videos for path, name in _named(given)]
         jobs = [(path, flags.output / name.with_suffix(".npz"),

@@ -4,6 +4,7 @@
 #   setup/ensure_env.sh dev    and what tests need
 #   setup/ensure_env.sh web    and what the web demo needs
 #   setup/ensure_env.sh lint   what style checks need, and no more
+#   setup/ensure_env.sh types  what the programs and pyright need
 #   PYTHON=python3.12 setup/ensure_env.sh    with that interpreter
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -36,7 +37,8 @@ case $kind in
 esac
 bash setup/install_locked.sh "$kind" .venv/bin/python
 [ "$kind" = lint ] || echo "$wanted" >.venv/.installed-run
-[ "$kind" != dev ] || echo "$wanted" >.venv/.installed-lint
+[[ $kind != dev && $kind != types ]] || echo "$wanted" >.venv/.installed-lint
+[ "$kind" != dev ] || echo "$wanted" >.venv/.installed-types
 echo "$wanted" >".venv/.installed-$kind"
 
 if [ "$kind" != lint ] && command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1 &&

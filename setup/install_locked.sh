@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the packages of setup/locks/, whose hashes pip compares, for an interpreter:
-#   setup/install_locked.sh run .venv/bin/python     (or dev, web, lint)
+#   setup/install_locked.sh run .venv/bin/python     (or dev, web, lint, types)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 kind=$1
@@ -28,7 +28,7 @@ install_torch() { # interpreter
     [[ $found == *+* ]] || install --find-links "$folder" -r setup/locks/torch.txt
 }
 
-# The kernels' tests compile them without a GPU: beside a torch that names no Triton, the lock's.
+# Tests compile the kernels without a GPU, and pyright checks them: beside a torch that names no Triton, the lock's.
 install_triton() { # interpreter
     ! "$@" -c 'import importlib.metadata as m; assert any(r.startswith("triton") for r in m.requires("torch"))' 2>/dev/null ||
         return 0
@@ -40,7 +40,8 @@ case $kind in
     run) install -r setup/locks/run.txt ;;
     dev | web) install -r setup/locks/run.txt -r "setup/locks/$kind.txt" ;;
     lint) install -r setup/locks/lint.txt ;;
-    *) echo "$kind: must be run, dev, web or lint" >&2 && exit 2 ;;
+    types) install -r setup/locks/run.txt && install -r setup/locks/lint.txt ;;
+    *) echo "$kind: must be run, dev, web, lint or types" >&2 && exit 2 ;;
 esac
 [ "$kind" = lint ] || install_torch "$@"
-[ "$kind" != dev ] || install_triton "$@"
+[[ $kind != dev && $kind != types ]] || install_triton "$@"

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from utils.atomic import atomic_path
 from utils.errors import UserError
 from utils.reading.array_file import is_numeric, read_npz
 
@@ -109,6 +111,16 @@ class CoefStats:
 
     def to_dict(self) -> dict[str, Tensor]:
         return {key: getattr(self, key).cpu() for key in self.names()}
+
+    def save(self, path: str | Path) -> None:
+        """Write `stats_train.npz`.
+
+        Raises:
+            UserError: the path cannot be written.
+        """
+        arrays: dict[str, Any] = {key: tensor.numpy() for key, tensor in self.to_dict().items()}
+        with atomic_path(path) as temporary:
+            np.savez(temporary, **arrays)
 
     def same_motion(self, other: CoefStats) -> bool:
         """Whether expression and pose are normalised alike, up to the rounding of a file."""

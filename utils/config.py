@@ -99,7 +99,7 @@ class Flag:
             shown = shown.relative_to(ROOT)
         return f"{text.removesuffix('.')} ({'required' if self.required else f'default: {shown}'})."
 
-    def convert(self, text: str) -> Any:
+    def convert(self, text: Any) -> Any:
         """A word of the command line.
 
         Raises:
@@ -117,7 +117,7 @@ class Flag:
             return None
         if self.many and isinstance(value, list) and (value or not self.required):
             return tuple(dataclasses.replace(self, many=False, optional=False).checked(one, source) for one in value)
-        wanted = {float: (int, float), Path: str}.get(self.kind, self.kind)
+        wanted: Any = {float: (int, float), Path: str}.get(self.kind, self.kind)
         if self.many or not isinstance(value, wanted) or (isinstance(value, bool) and self.kind is not bool):
             kind = f"list of {self.kind.__name__}" if self.many else self.kind.__name__
             raise UserError(f"{source}: {self.name} is {value!r}, not a {kind.lower()}; see --help")
@@ -152,9 +152,13 @@ def field_docs(config_class: type) -> dict[str, str]:
     for cls in reversed(config_class.__mro__):
         if not dataclasses.is_dataclass(cls):
             continue
-        body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body
+        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+        assert isinstance(definition, ast.ClassDef)
+        body = definition.body
         for field, text in zip(body, body[1:]):
-            if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+            if not (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)):
+                continue
+            if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
                 docs[field.target.id] = " ".join(str(text.value.value).split())
     return docs
 

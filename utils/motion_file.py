@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -57,7 +58,7 @@ class Motion:
     def save(self, path: str | Path, extra: dict[str, np.ndarray] | None = None) -> None:
         """Write an npz with exp, pose, the shape if there is one, and the arrays of `extra`; if the head model is
         known, also head_model, fps and source."""
-        arrays = {"exp": self.exp, "pose": self.pose, **(extra or {})}
+        arrays: dict[str, Any] = {"exp": self.exp, "pose": self.pose, **(extra or {})}
         if self.shape is not None:
             arrays["shape"] = self.shape
         if self.head_model:

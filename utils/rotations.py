@@ -103,7 +103,8 @@ def resample_rotations(times: np.ndarray, rotations: Rotation, new_times: np.nda
     times (T,) strictly increasing.
     """
     if len(times) == 1:
-        return rotations[np.zeros(len(new_times), int)]
+        # scipy's stub knows no index arrays
+        return rotations[np.zeros(len(new_times), int)]  # pyright: ignore[reportArgumentType]
     if _same(times, new_times):
         return rotations
     return Slerp(times, rotations)(np.clip(new_times, times[0], times[-1]))

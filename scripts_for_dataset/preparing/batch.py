@@ -29,7 +29,8 @@ DONE, THERE, SKIPPED = "done", "there already", "skipped"
 _SHOWN = 5  # skipped clips and notes of a kind that the summary names; the report has all
 _WORTH_A_PROCESS = 200  # clips: a process takes seconds to start, in which another one does a hundred
 _NUMBER = re.compile(r"\d+(\.\d+)?")  # remarks that differ in numbers only are counted together
-Job, Result = TypeVar("Job"), TypeVar("Result")
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,6 @@ from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from datasets.clip_encoding import encode_clip
 from datasets.clip_store import ClipStore
 from datasets.clip_writer import ClipWriter
@@ -104,10 +102,14 @@ def build(jobs: list[Job], alone: list[Outcome], flags: BuildFlags) -> list[Outc
     _check_treatment(flags.out, jobs[0].treatment)
     outcomes, before = list(alone), read_report(flags.out)
     models = Counter(before.get("head_models", {}))
-    remarks = {item["clip"]: ("", tuple(item["notes"])) for item in before.get("clips", [])}
+    remarks: dict[str, tuple[str, tuple[str, ...]]] = {
+        item["clip"]: ("", tuple(item["notes"])) for item in before.get("clips", [])
+    }
     with ClipWriter(flags.out, SEG_LEN, resume=True) as writer:
         todo = [job for job in jobs if job.sources.clip not in writer]
-        outcomes += [Outcome(j.sources.clip, THERE, *remarks.get(j.sources.clip, ())) for j in jobs if j not in todo]
+        outcomes += [
+            Outcome(j.sources.clip, THERE, *remarks.get(j.sources.clip, ("", ()))) for j in jobs if j not in todo
+        ]
         for encoded in run_all(encode, todo, flags.workers, "clips"):
             outcomes.append(encoded.outcome)
             if encoded.values:
@@ -169,12 +171,6 @@ def _write_report(out: Path, outcomes: list[Outcome], models: Counter) -> None:
         temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def enough_to_train(out: Path) -> bool:
-    """Whether any clip of a data set is as long as a training item."""
-    store = ClipStore(out)
-    return any(store.n_frames(clip) >= TRAINED_FRAMES for clip in store.clips())
-
-
 def write_lists(out: Path, seed: int, n_eval: int | None) -> bool:
     """Split lists, unless those that are there cover exactly the clips. Returns whether they were written.
 
@@ -206,8 +202,7 @@ def write_stats(out: Path, seed: int, rounds: int = 100) -> None:
     """`stats_train.npz` from random crops of the training clips."""
     store = ClipStore(out)
     stats = random_crop_stats(store, store.clips(out / "train.txt"), 100, rounds, seed, progress=True)
-    with atomic_path(out / "stats_train.npz") as temporary:
-        np.savez(temporary, **{name: values.numpy() for name, values in stats.to_dict().items()})
+    stats.save(out / "stats_train.npz")
 
 
 def with_extras(sources: Sources, shape: Path | None, rotations: Path | None) -> Sources:

@@ -82,7 +82,7 @@ def fix_pose(motion: Motion, head: np.ndarray | None, smooth: bool) -> Motion:
 
 def savgol(values: np.ndarray, window: int) -> np.ndarray:
     """Savitzky-Golay of order 2 along time; clips shorter than the window stay as they are."""
-    return savgol_filter(values, window, ORDER, axis=0) if len(values) >= window else values
+    return np.asarray(savgol_filter(values, window, ORDER, axis=0)) if len(values) >= window else values
 
 
 def read_head_rotations(path: Path, n_frames: int) -> tuple[np.ndarray, list[str]]:
@@ -135,6 +135,7 @@ def prepare_clip(sources: Sources, treatment: Treatment) -> tuple[np.ndarray, Mo
     Raises:
         UserError: unreadable or contradictory files, silent audio.
     """
+    assert sources.audio is not None  # pair_up gives every clip its audio
     motion, notes = prepare_motion(sources, treatment)
     audio, motion, more = fit_audio(sources.clip, load_audio(sources.audio), motion, treatment.max_mismatch)
     notes += more

@@ -121,10 +121,10 @@ def _hibari():
     missing = [name for name in ("hibari", "onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"hibari: {', '.join(missing)} not installed; `pip install hibari-tts onnx` or leave it out")
-    import hibari
-    import onnx
+    import hibari  # pyright: ignore[reportMissingImports]  # optional
+    import onnx  # pyright: ignore[reportMissingImports]  # optional
 
-    graph = onnx.load(Path(hibari.__file__).parent / "assets" / "hibari.onnx")
+    graph = onnx.load(Path(str(hibari.__file__)).parent / "assets" / "hibari.onnx")
     graph.graph.output.append(onnx.helper.make_tensor_value_info("/Clip_output_0", onnx.TensorProto.FLOAT, None))
     with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
         file.write(graph.SerializeToString())
@@ -135,7 +135,7 @@ def _hibari():
 def hibari(voice: str, text: str, speed: float = 1.0) -> tuple[np.ndarray, Timed]:
     """hibari-tts (neural, one voice): predicted durations, corrected for their delay."""
     model = _hibari()
-    from hibari import dsp
+    from hibari import dsp  # pyright: ignore[reportMissingImports]  # optional
 
     spoken = model.phonemize(plain_text(text))[0]
     inputs = {"ids": np.asarray([model.ids(spoken)], np.int64), "speed": np.asarray([speed], np.float32)}

@@ -22,7 +22,7 @@ e@=eh I=ih I#=ih I2=ih i=iy i:=iy i@=iy i@3=iy u:=uw u=uw U=uh U@=uh eI=ey aI=ay
 aU=aw aU@=aw OI=oy D=dh T=th S=sh Z=zh tS=ch dZ=jh N=ng j=y h=hh r=r r-=r l=l l#=l @l=l n-=n m-=m t#=dx t2=t d#=d
 *=dx ?=t w#=w z#=z
 """
-_ESPEAK = dict(pair.split("=") for pair in _ESPEAK_TABLE.split())
+_ESPEAK = {symbol: phone for symbol, _, phone in (pair.partition("=") for pair in _ESPEAK_TABLE.split())}
 
 
 def merge_ipa(tokens: Timed) -> Timed:

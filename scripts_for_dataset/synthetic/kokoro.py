@@ -86,7 +86,7 @@ def load_model(folder: Path) -> KokoroModel:
     for name in (MODEL, VOCAB):
         if not (folder / name).is_file():
             raise UserError(f"{folder / name}: not found; {_HOW}")
-    import onnxruntime
+    import onnxruntime  # pyright: ignore[reportMissingImports]  # optional
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -99,7 +99,7 @@ def load_model(folder: Path) -> KokoroModel:
 
 @functools.lru_cache(maxsize=2)
 def _to_symbols(british: bool):
-    from hibari.g2p import G2P
+    from hibari.g2p import G2P  # pyright: ignore[reportMissingImports]  # optional
 
     return G2P(british=british)
 

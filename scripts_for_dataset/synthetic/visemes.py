@@ -202,7 +202,7 @@ def _soften(curves: np.ndarray, smoothness: float) -> np.ndarray:
         return curves
     kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     kernel = (kernel / kernel.sum()).astype(np.float32)
-    padded = np.pad(curves, ((radius, radius), (0, 0)), mode="edge")
+    padded = np.pad(curves, {0: (radius, radius)}, mode="edge")
     return np.stack([np.convolve(column, kernel, mode="valid") for column in padded.T], axis=1)
 
 

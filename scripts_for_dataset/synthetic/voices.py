@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -56,7 +57,7 @@ VOICES: tuple[Voice, ...] = (
 )
 
 
-def find_voices(labels: list[str] | None, kokoro_folder: Path = KOKORO_FOLDER) -> list[Voice]:
+def find_voices(labels: Sequence[str] | None, kokoro_folder: Path = KOKORO_FOLDER) -> list[Voice]:
     """Voices by label or by engine; all of them for None. `kokoro_folder` holds the model of the Kokoro voices.
 
     Raises:

@@ -66,7 +66,7 @@ def arkit_of_open_head(head: HeadFile, motion: Motion, fps: float = FPS) -> Arki
     Raises:
         UserError: the head's expressions are not the ARKit blend shapes.
     """
-    if not has_arkit_expressions(head):
+    if head.exp_names is None or not has_arkit_expressions(head):
         raise UserError(f"{head.name}: its expressions are not the ARKit blend shapes; they must be fitted")
     columns = {name: motion.exp[:, k] for k, name in enumerate(head.exp_names)}
     columns["jawOpen"] = motion.pose[:, 3] / JAW_OPEN_RADIANS
@@ -94,7 +94,8 @@ def yaw_pitch_roll(rotation: Rotation) -> np.ndarray:
 
 def gaze_angles(open_head: HeadFile, name: str, eyeball: str) -> np.ndarray:
     """(3,) yaw, pitch, roll by which an eyeLook expression at weight 1 turns an eyeball (rigid fit)."""
+    assert open_head.exp_names is not None  # the open head names all of them
     ball = open_head.v_template[open_head.mask(eyeball)].astype(np.float64)
     moved = ball + open_head.expdirs[open_head.mask(eyeball)][:, :, open_head.exp_names.index(name)]
-    turn, _ = Rotation.align_vectors(moved - moved.mean(0), ball - ball.mean(0))
+    turn = Rotation.align_vectors(moved - moved.mean(0), ball - ball.mean(0))[0]
     return yaw_pitch_roll(turn)

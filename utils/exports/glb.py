@@ -71,7 +71,7 @@ def _mesh(writer: GltfWriter, rig: Rig, surface: Surface, title: str) -> dict:
     if surface.uv is not None:
         attributes["TEXCOORD_0"] = writer.accessor(_flipped(surface.uv), ARRAY_BUFFER)
     if surface.colours is not None:
-        attributes["COLOR_0"] = writer.accessor(_colours(surface), ARRAY_BUFFER, normalised=True)
+        attributes["COLOR_0"] = writer.accessor(_colours(surface.colours, surface.alpha), ARRAY_BUFFER, normalised=True)
     shared = {"attributes": attributes, "targets": _targets(writer, rig, surface, normals)}
     material = _material(writer, surface)
     solid, blended = surface.solid_and_blended()
@@ -136,12 +136,12 @@ def _flipped(uv: np.ndarray) -> np.ndarray:
     return np.stack([uv[:, 0], 1 - uv[:, 1]], axis=1).astype(np.float32)
 
 
-def _colours(surface: Surface) -> np.ndarray:
-    """(N, 4) uint16: rows of 6 bytes would break the 4-byte alignment."""
-    rgba = np.ones((len(surface.expand), 4))
-    rgba[:, :3] = linear_colours(surface.colours)
-    if surface.alpha is not None:
-        rgba[:, 3] = surface.alpha
+def _colours(srgb: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
+    """sRGB (N, 3), alpha (N,) -> (N, 4) uint16: rows of 6 bytes would break the 4-byte alignment."""
+    rgba = np.ones((len(srgb), 4))
+    rgba[:, :3] = linear_colours(srgb)
+    if alpha is not None:
+        rgba[:, 3] = alpha
     return np.round(rgba * 65535).astype(np.uint16)
 
 

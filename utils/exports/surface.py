@@ -41,12 +41,13 @@ def make_surface(head: HeadFile, texture: str | Path | None = None) -> Surface:
     has_uv = head.uv is not None and head.ft is not None
     if texture is not None:
         texture = _checked_image(Path(texture), has_uv)
-    if not has_uv:
+    if head.uv is None or head.ft is None:
         return Surface(np.arange(head.n_vertices), head.faces, colours=head.vertex_colours)
-    expand, faces, uv = _split_seams(head)
-    finish = head.finish
-    hidden = head.vertex_colours is None or (texture is not None and finish is None)
-    surface = Surface(expand, faces, uv, None if hidden else head.vertex_colours[expand], texture)
+    expand, faces, uv = _split_seams(head, head.uv, head.ft)
+    finish, colours = head.finish, head.vertex_colours
+    if colours is not None:
+        colours = None if texture is not None and finish is None else colours[expand]
+    surface = Surface(expand, faces, uv, colours, texture)
     return surface if finish is None else replace(surface, alpha=finish.alpha[expand], blended=finish.blended)
 
 
@@ -60,19 +61,19 @@ def _checked_image(path: Path, has_uv: bool) -> Path:
     return path
 
 
-def _split_seams(head: HeadFile) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _split_seams(head: HeadFile, uv: np.ndarray, ft: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """-> expand (N,), faces (F, 3), uv (N, 2). A vertex's first texture corner keeps its number."""
     n = head.n_vertices
-    key = head.faces.ravel() * len(head.uv) + head.ft.ravel()
+    key = head.faces.ravel() * len(uv) + ft.ravel()
     pairs, inverse = np.unique(key, return_inverse=True)
-    vertex, corner = pairs // len(head.uv), pairs % len(head.uv)
+    vertex, corner = pairs // len(uv), pairs % len(uv)
     first = np.ones(len(pairs), bool)
     first[1:] = vertex[1:] != vertex[:-1]
     number = np.where(first, vertex, n + np.cumsum(~first) - 1)
     expand = np.concatenate([np.arange(n), vertex[~first]])
-    uv = np.zeros((len(expand), 2), np.float32)
-    uv[number] = head.uv[corner]
-    return expand, number[inverse].reshape(-1, 3), uv
+    drawn = np.zeros((len(expand), 2), np.float32)
+    drawn[number] = uv[corner]
+    return expand, number[inverse].reshape(-1, 3), drawn
 
 
 def smooth_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:

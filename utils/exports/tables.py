@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +43,7 @@ def vhap_arrays(motion: Motion) -> dict[str, np.ndarray]:
     }
 
 
-def smplx_arrays(motion: Motion, fps: float) -> dict[str, np.ndarray]:
+def smplx_arrays(motion: Motion, fps: float) -> dict[str, np.ndarray | np.floating]:
     """Keyword arguments of the `smplx` package's FLAME layer: betas (T, 100), expression (T, 50), global_orient,
     neck_pose, jaw_pose, leye_pose, reye_pose and transl (T, 3)."""
     zeros = np.zeros((len(motion), 3), np.float32)
@@ -55,14 +57,15 @@ def smplx_arrays(motion: Motion, fps: float) -> dict[str, np.ndarray]:
     }
 
 
-def write_npz(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
+def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray | np.floating]) -> None:
     """Compressed npz, floats as float32.
 
     Raises:
         UserError: the path cannot be written.
     """
+    stored: dict[str, Any] = {k: v.astype(np.float32) if v.dtype.kind == "f" else v for k, v in arrays.items()}
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **{k: v.astype(np.float32) if v.dtype.kind == "f" else v for k, v in arrays.items()})
+        np.savez_compressed(file, **stored)
 
 
 def write_table(path: str | Path, motion: Motion, head: HeadFile, fps: float) -> None:
@@ -81,4 +84,4 @@ def write_table(path: str | Path, motion: Motion, head: HeadFile, fps: float) ->
 
 def _widened(values: np.ndarray, size: int) -> np.ndarray:
     """The last axis filled up with zeros: a coefficient that is not there is 0."""
-    return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, size - values.shape[-1])])
+    return np.pad(values, {values.ndim - 1: (0, size - values.shape[-1])})

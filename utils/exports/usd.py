@@ -154,7 +154,7 @@ def _paint(surface: Surface) -> str:
 def _subset_faces(surface: Surface) -> dict[str, np.ndarray]:
     """Material -> faces that do not have the skin's: those that lie on a single point of the texture show their colour
     only (a preview surface cannot multiply both), and those that are blended."""
-    if surface.alpha is None:
+    if surface.alpha is None or surface.uv is None:
         return {}
     corners = surface.uv[surface.faces]
     flat = (np.ptp(corners, axis=1) == 0).all(1) & (surface.image is not None)

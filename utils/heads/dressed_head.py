@@ -78,6 +78,10 @@ def _unpack(arrays: dict[str, np.ndarray], name: str) -> Part:
     def get(key: str) -> np.ndarray | None:
         return arrays.get(f"{name}_{key}")
 
+    def flags(key: str) -> np.ndarray | None:
+        values = get(key)
+        return None if values is None else values.astype(bool)
+
     alpha, faces = get("alpha"), arrays[f"{name}_faces"].astype(np.int64)
     part = Part(
         arrays[f"{name}_vertices"].astype(np.float32),
@@ -89,8 +93,8 @@ def _unpack(arrays: dict[str, np.ndarray], name: str) -> Part:
         None if alpha is None else alpha.astype(np.float32) / 100,
         get("unit_index"),
         get("unit_dirs"),
-        None if get("open") is None else get("open").astype(bool),
-        None if get("covers") is None else get("covers").astype(bool),
+        flags("open"),
+        flags("covers"),
     )
     if faces.max() >= len(part.vertices) or len(part.paint) != len(part.vertices):
         raise ValueError(f"{name}: {len(part.vertices)} vertices")
@@ -107,7 +111,7 @@ def dressed_head(head: HeadFile, paint: np.ndarray, parts: list[Part]) -> HeadFi
     """
     hidden = np.any([part.covers for part in parts if part.covers is not None] or [np.zeros(head.n_vertices, bool)], 0)
     smooth, faces, uv, ft = _subdivided(head, hidden)
-    n, n_uv = smooth.shape[0], len(uv)
+    n, n_uv = smooth.get_shape()[0], len(uv)
     follow, blended = [smooth], 0
     all_faces, all_ft, all_uv = [faces], [ft], [uv]
     offset, paints, alphas = [np.zeros((n, 3))], [smooth @ paint], [np.ones(n)]
@@ -125,15 +129,15 @@ def dressed_head(head: HeadFile, paint: np.ndarray, parts: list[Part]) -> HeadFi
         blended += 0 if part.alpha is None else len(part.faces)
         units.append(_units(part, head.expdirs.shape[-1]))
         n, n_uv = n + len(part.vertices), n_uv + len(part.uv)
-    matrix = sp.vstack(follow).tocsr().astype(np.float32)
+    matrix = sp.csr_matrix(sp.vstack(follow).tocsr().astype(np.float32))
     bag = smooth @ (head.masks["mouth_interior"] | head.masks["lips"]).astype(np.float32) > 0
     inner = np.concatenate(
         [bag[faces].any(1), *(np.zeros(len(part.faces), bool) if part.open is None else part.open for part in parts)]
     )
     calm = np.flatnonzero(head.masks["scalp"] & (np.abs(head.expdirs).max((1, 2)) < 1e-4))
     finish = Finish(np.concatenate(paints).astype(np.float32), np.concatenate(alphas).astype(np.float32), blended,
-                    inner, head.n_vertices, head.faces, smooth.astype(np.float32), calm)  # fmt: skip
-    spread, spread_rest = _spreader(matrix), _spreader((matrix @ _inverse(smooth, head.n_vertices)).tocsr())
+                    inner, head.n_vertices, head.faces, sp.csr_matrix(smooth.astype(np.float32)), calm)  # fmt: skip
+    spread, spread_rest = _spreader(matrix), _spreader(sp.csr_matrix(matrix @ _inverse(smooth, head.n_vertices)))
     weights = np.clip(spread(head.weights), 0, None)
     template = spread_rest(head.v_template) + np.concatenate(offset)
     return replace(
@@ -142,7 +146,7 @@ def dressed_head(head: HeadFile, paint: np.ndarray, parts: list[Part]) -> HeadFi
         shapedirs=spread_rest(head.shapedirs),
         expdirs=(spread(head.expdirs) + np.concatenate(units)).astype(np.float32),
         posedirs=spread(head.posedirs),
-        j_regressor=np.pad(head.j_regressor, ((0, 0), (0, n - head.n_vertices))),
+        j_regressor=np.pad(head.j_regressor, {1: (0, n - head.n_vertices)}),
         weights=weights / weights.sum(1, keepdims=True),
         faces=np.concatenate(all_faces),
         masks={name: spread(mask.astype(np.float32)) > 0.5 for name, mask in head.masks.items()},
@@ -163,25 +167,26 @@ def _spreader(matrix: sp.csr_matrix):
 
 def _inverse(smooth: sp.csr_matrix, n: int) -> sp.csr_matrix:
     """(V, V) what undoes, nearly, that smoothing draws the head's own vertices in: the lips touch at rest as before."""
-    return (2 * sp.identity(n) - smooth[:n]).tocsr().astype(np.float32)
+    return sp.csr_matrix((2 * sp.identity(n) - smooth[:n]).tocsr().astype(np.float32))
 
 
 def _units(part: Part, n_units: int) -> np.ndarray:
     """(n, 3, n_units) what the part moves beyond following."""
     own = np.zeros((len(part.vertices), 3, n_units))
-    if part.unit_index is not None:
+    if part.unit_index is not None and part.unit_dirs is not None:
         own[:, :, part.unit_index] = part.unit_dirs.transpose(1, 2, 0)
     return own
 
 
 def _subdivided(head: HeadFile, hidden: np.ndarray) -> tuple[sp.csr_matrix, np.ndarray, np.ndarray, np.ndarray]:
     """-> matrix (N, V), faces, uv, ft, without the tooth bands and what the bust and hair hide."""
+    assert head.uv is not None and head.ft is not None  # checked on loading
     shown = ~head.masks["teeth"][head.faces].any(1) & ~hidden[head.faces].all(1)
     faces, ft, uv = head.faces[shown], head.ft[shown], head.uv
     whole = np.zeros(head.n_vertices, bool)
     for name in ("left_eyeball", "right_eyeball"):
         whole |= head.masks[name]
-    matrix: sp.csr_matrix = sp.identity(head.n_vertices, format="csr")
+    matrix = sp.csr_matrix(sp.identity(head.n_vertices))
     red = head.masks["lips"] & ~head.masks["mouth_interior"]
     for longest, on_lips in LEVELS:
         points = matrix @ head.v_template

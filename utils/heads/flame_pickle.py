@@ -122,15 +122,16 @@ def _plain(value: object, what: str) -> np.ndarray | None:
             raise UserError(f"{what} is an unevaluated chumpy expression; use FLAME's file as downloaded")
     if isinstance(value, _SparseMatrix):
         value = _dense(value, what)
-    is_numeric = isinstance(value, np.ndarray) and value.dtype.kind in "fiub"
-    return value if is_numeric else None
+    return value if isinstance(value, np.ndarray) and value.dtype.kind in "fiub" else None
 
 
 def _dense(matrix: _SparseMatrix, what: str) -> np.ndarray:
     """Raises UserError unless the matrix is what it says, and of a sensible size."""
     shape = matrix.get("_shape", "shape")
     try:
-        if len(shape) != 2 or not all(type(n) is int and n >= 0 for n in shape) or math.prod(shape) > MAX_DENSE:
+        if not isinstance(shape, tuple | list) or len(shape) != 2:
+            raise ValueError(f"shape {str(shape)[:60]}")
+        if not all(type(n) is int and n >= 0 for n in shape) or math.prod(shape) > MAX_DENSE:
             raise ValueError(f"shape {str(shape)[:60]}")
         parts = tuple(np.array(matrix.get(name)) for name in ("data", "indices", "indptr"))
         if parts[0].dtype.kind != "f":

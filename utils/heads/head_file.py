@@ -144,7 +144,7 @@ def _assemble(arrays: dict[str, np.ndarray], path: Path, masks: dict[str, np.nda
     template = _float32(arrays["v_template"])
     directions = _float32(arrays["shapedirs"])
     expressions = _float32(arrays["expdirs"]) if "expdirs" in arrays else directions[:, :, FLAME_EXPRESSION]
-    optional = {key: arrays[key] for key in ("lmk68", "ft") if key in arrays}
+    lmk68, ft = (np.asarray(arrays[k]).astype(np.int64) if k in arrays else None for k in ("lmk68", "ft"))
     colours, uv = arrays.get("vertex_colours"), arrays.get("vt", arrays.get("uv"))
     return HeadFile(
         name=path.stem,
@@ -160,7 +160,8 @@ def _assemble(arrays: dict[str, np.ndarray], path: Path, masks: dict[str, np.nda
         landmarks={k.removeprefix("landmarks_"): int(v) for k, v in arrays.items() if k.startswith("landmarks_")},
         vertex_colours=None if colours is None else _float32(colours),
         uv=None if uv is None else _float32(uv),
-        **{key: np.asarray(value).astype(np.int64) for key, value in optional.items()},
+        lmk68=lmk68,
+        ft=ft,
     )
 
 

@@ -51,9 +51,9 @@ def subdivide(faces: np.ndarray, ft: np.ndarray, n: tuple[int, int], chosen: np.
             new_ft.append(uv_corners[these][:, triangle])
             origin.append(these)
     return Subdivided(
-        sp.vstack([_old(edges, n[0]), _middles(edges, n[0])]).tocsr(),
+        sp.csr_matrix(sp.vstack([_old(edges, n[0]), _middles(edges, n[0])])),
         np.concatenate(new_faces),
-        sp.vstack([sp.identity(n[1]), uv_split]).tocsr(),
+        sp.csr_matrix(sp.vstack([sp.identity(n[1]), uv_split])),
         np.concatenate(new_ft),
         np.concatenate(origin),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -30,6 +30,7 @@ SILENCE = 1e-4  # peaks below this (-80 dB) hold no speech
 STD_FLOOR = 1e-5  # added to standard deviations, so that silence stays finite
 FULL_SCALE = 32768  # 16 bit, as FLAC holds it
 MAX_RATIO = 1000  # samples per byte of a FLAC; digital silence has about 350
+SampleType = Literal["float32", "int16"]
 
 
 def load_audio(path: str | Path, sample_rate: int = SAMPLE_RATE, max_seconds: float = 3600 * MAX_HOURS) -> np.ndarray:
@@ -91,10 +92,11 @@ def stream_audio(path: str | Path, sample_rate: int = SAMPLE_RATE) -> Iterator[n
 def _decoded(path: Path) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (sample rate, mono float32 (n,)) per decoded packet, so that only the result is held in memory."""
     import av
+    import av.error
 
     try:
         # a handle, not a name: a colon in the name is no protocol for FFmpeg
-        with path.open("rb") as handle, av.open(handle, options=_OPTIONS) as container:
+        with path.open("rb") as handle, av.open(handle, "r", options=_OPTIONS) as container:
             if not container.streams.audio:
                 raise UserError(f"{path}: has no audio stream; give a file with sound")
             stream = container.streams.audio[0]
@@ -105,7 +107,7 @@ def _decoded(path: Path) -> Iterator[tuple[int, np.ndarray]]:
                 yield frame.sample_rate, mono[: _kept(frame, stream, container.format.name)]
     except PermissionError as error:
         raise UserError(f"{path}: may not be read (permission denied); change its permissions") from error
-    except (av.FFmpegError, ValueError, ArithmeticError, MemoryError) as error:
+    except (av.error.FFmpegError, ValueError, ArithmeticError, MemoryError) as error:
         if isinstance(error, UserError):
             raise
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -181,7 +183,7 @@ def encode_flac(audio: np.ndarray, sample_rate: int = SAMPLE_RATE) -> bytes:
 
 
 def decode_flac_part(
-    data: bytes, start: int, stop: int | None, sample_rate: int = SAMPLE_RATE, dtype: str = "float32"
+    data: bytes, start: int, stop: int | None, sample_rate: int = SAMPLE_RATE, dtype: SampleType = "float32"
 ) -> tuple[np.ndarray, int]:
     """FLAC (or wav) bytes of a data set -> samples start..stop - 1 (as far as there are), channels averaged; n of all.
 

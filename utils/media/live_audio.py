@@ -73,7 +73,7 @@ def microphone() -> Iterator[np.ndarray]:
         UserError: the package sounddevice, its PortAudio library or a microphone is missing.
     """
     try:
-        import sounddevice
+        import sounddevice  # pyright: ignore[reportMissingImports]  # optional
     except (ImportError, OSError) as error:  # OSError: no PortAudio library
         raise UserError(f"--audio mic: {error}; pip install sounddevice (and apt-get install libportaudio2)") from error
     blocks: queue.SimpleQueue = queue.SimpleQueue()

@@ -121,18 +121,19 @@ def _drawable(text: str) -> tuple[str, Callable]:
 
 
 def _grid(frames: list[np.ndarray | None], panels: list[Panel], columns: int, black_bg: bool) -> np.ndarray:
-    sizes = {frame.shape for frame in frames if frame is not None}
-    if len(sizes) > 1 or any(frame is None for frame in frames):
+    pictures = [frame for frame in frames if frame is not None]
+    sizes = {picture.shape for picture in pictures}
+    if len(sizes) > 1 or len(pictures) < len(frames):
         raise UserError(
             f"side by side: pictures of different sizes {sorted(sizes)}, or an empty video; render them alike"
         )
     height, width, _ = sizes.pop()
     rows = -(-len(frames) // columns)
     # H.264 wants even sizes
-    canvas = np.empty((rows * height + rows * height % 2, columns * width + columns * width % 2, 3), np.uint8)
-    canvas[:] = frames[0][0, 0]  # the background's corner
-    for k, (frame, panel) in enumerate(zip(frames, panels)):
+    canvas = np.full((rows * height + rows * height % 2, columns * width + columns * width % 2, 3),
+                     0 if black_bg else 255, np.uint8)  # fmt: skip
+    for k, (picture, panel) in enumerate(zip(pictures, panels)):
         row, column = divmod(k, columns)
-        cell = with_text(frame, panel.label, black_bg=black_bg)
+        cell = with_text(picture, panel.label, black_bg=black_bg)
         canvas[row * height : (row + 1) * height, column * width : (column + 1) * width] = cell
     return canvas

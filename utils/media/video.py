@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -217,6 +218,7 @@ def probe(path: str | Path) -> VideoInfo:
         UserError: missing or not a video.
     """
     import av
+    import av.error
 
     try:
         with av.open(str(path)) as container:
@@ -225,13 +227,15 @@ def probe(path: str | Path) -> VideoInfo:
         with av.open(str(path)) as container:
             video, context = container.streams.video[0], container.streams.video[0].codec_context
             voice = container.streams.audio[0] if container.streams.audio else None
+            if not video.average_rate:
+                raise UserError(f"{path}: its frame rate is not known; export the video again")
             fps = float(video.average_rate)
             heard = sum(f.samples / f.sample_rate for f in container.decode(voice)) if voice else 0.0
             return VideoInfo(
-                context.width, context.height, fps, n_frames, n_frames / fps, context.name, context.pix_fmt,
+                context.width, context.height, fps, n_frames, n_frames / fps, context.name, context.pix_fmt or "",
                 int(context.colorspace), voice.codec_context.name if voice else None, heard,
             )  # fmt: skip
-    except (av.FFmpegError, IndexError) as error:
+    except (av.error.FFmpegError, IndexError) as error:
         raise UserError(f"{path}: not a readable video ({error}); check the path") from error
 
 
@@ -245,7 +249,7 @@ def write_animation(path: str | Path, frames: Iterable[np.ndarray], fps: int) ->
     if Path(path).suffix.lower() not in (".webp", ".gif"):
         raise UserError(f"{path}: the animation must end in .webp or .gif; rename it")
     with atomic_path(path) as temporary:
-        options = {"quality": 75, "method": 4} if temporary.suffix == ".webp" else {"optimize": True}
+        options: dict[str, Any] = {"quality": 75, "method": 4} if temporary.suffix == ".webp" else {"optimize": True}
         pictures[0].save(
             temporary, save_all=True, append_images=pictures[1:], duration=round(1000 / fps), loop=0, **options
         )

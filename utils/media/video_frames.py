@@ -31,13 +31,14 @@ def read_frames(path: str | Path, max_side: int = MAX_SIDE) -> Iterator[VideoFra
         UserError: missing, no video, damaged, or with absurdly large pictures.
     """
     import av
+    import av.error
 
     path = Path(path)
     check_there(path)
     try:
         with av.open(str(path)) as container:
             yield from _increasing(_decoded(container, path, max_side))
-    except (av.FFmpegError, EOFError) as error:
+    except (av.error.FFmpegError, EOFError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{path}: damaged, or no video ({reason}); play it, and export it again") from error
 

@@ -56,7 +56,7 @@ def parse_npy(data: bytes, source: str) -> np.ndarray:
         )
     try:
         flat = np.frombuffer(data, dtype, count, offset) if count else np.empty(0, dtype)
-        return flat.reshape(shape, order=order)
+        return flat.reshape(shape, order="F" if order == "F" else "C")
     except _BAD_FILE as error:
         raise UserError(f"{source}: not a readable array ({error}); write it with numpy.save") from error
 

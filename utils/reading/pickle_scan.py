@@ -8,6 +8,8 @@ pickletools, drops what is left of a frame when an argument reaches over its end
 from __future__ import annotations
 
 import pickletools
+from collections.abc import Iterator
+from typing import Any
 
 from utils.errors import UserError
 
@@ -24,8 +26,9 @@ def scan_pickle(data: bytes, source: str) -> None:
             keep to, or too many steps.
     """
     end, frame = len(data), 0
+    steps: Iterator[tuple[pickletools.OpcodeInfo, Any, Any]] = pickletools.genops(data)
     try:
-        for count, (opcode, argument, position) in enumerate(pickletools.genops(data)):
+        for count, (opcode, argument, position) in enumerate(steps):
             if count > MAX_OPCODES or (opcode.name in _MEMO and not 0 <= int(argument) <= end):
                 raise UserError(f"{source}: not accepted as data (oversized pickle); get the file again")
             if position >= frame > 0:

@@ -9,7 +9,7 @@ import io
 import math
 import pickle
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -96,11 +96,12 @@ def _from_buffer(data: object, dtype: object, shape: object, order: object) -> n
     """`numpy._core.numeric._frombuffer` (protocol 5), with every argument checked."""
     if isinstance(data, str):  # bytes of Python 2
         data = data.encode("latin1")
-    sizes_fit = isinstance(shape, tuple) and all(type(n) is int and n >= 0 for n in shape) and len(shape) <= 32
     if (
         not isinstance(dtype, _DType)
         or not isinstance(data, bytes | bytearray)
-        or not sizes_fit
+        or not isinstance(shape, tuple)
+        or not all(type(n) is int and n >= 0 for n in shape)
+        or len(shape) > 32
         or order not in ("C", "F")
     ):
         raise pickle.UnpicklingError("refused numpy array: not a buffer of numbers")
@@ -149,7 +150,7 @@ class SafeUnpickler(pickle.Unpickler):
     Text of Python 2 is taken as latin1, which keeps the bytes of its arrays.
     """
 
-    known: ClassVar[dict[tuple[str, str], object]] = CONSTRUCTORS
+    known: ClassVar[dict[tuple[str, str], Any]] = CONSTRUCTORS
 
     def __init__(self, data: bytes) -> None:
         super().__init__(io.BytesIO(data), encoding="latin1")

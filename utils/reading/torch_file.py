@@ -99,7 +99,7 @@ class _Storage(Fixed):
             self.values = torch.empty(0, dtype=dtype)
             return
         if np.frombuffer(data, np.uint8).ctypes.data % dtype.itemsize:  # torch.save aligns; others may not
-            data = bytearray(data)
+            data = memoryview(bytearray(data))
         self.values = torch.frombuffer(data, dtype=dtype)
 
 
@@ -131,8 +131,10 @@ class _Dict(dict):
 
 def _rebuild_tensor(storage: object, offset: object, size: object, stride: object, *_: object) -> _Tensor:
     """`torch._utils._rebuild_tensor_v2`: a strided view, checked to lie inside its storage."""
-    lists = [x for x in (size, stride) if isinstance(x, tuple) and all(type(n) is int and 0 <= n < 2**62 for n in x)]
-    if not isinstance(storage, _Storage) or type(offset) is not int or offset < 0 or len(lists) != 2:
+    if not isinstance(size, tuple) or not isinstance(stride, tuple):
+        raise pickle.UnpicklingError("damaged tensor")
+    numbers_fit = all(type(n) is int and 0 <= n < 2**62 for n in (*size, *stride))
+    if not isinstance(storage, _Storage) or type(offset) is not int or offset < 0 or not numbers_fit:
         raise pickle.UnpicklingError("damaged tensor")
     count, values = math.prod(size), storage.values
     if len(size) != len(stride) or len(size) > 32 or count > len(values):  # expanded tensors are refused, too

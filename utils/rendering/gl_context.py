@@ -11,7 +11,7 @@ import functools
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from utils.errors import UserError
 
@@ -60,7 +60,8 @@ def _first_context() -> moderngl.Context:
     failures: list[Exception] = []
     for device in range(MAX_DEVICES) if given is None else [int(given)]:
         try:
-            context = moderngl.create_context(standalone=True, backend="egl", device_index=device, **LIBRARIES)
+            settings: dict[str, Any] = {"backend": "egl", "device_index": device, **LIBRARIES}
+            context = moderngl.create_context(standalone=True, **settings)
         except Exception as error:  # glcontext knows no other kind
             failures.append(error)
         else:

@@ -10,7 +10,7 @@ import functools
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from utils.errors import UserError
 from utils.rendering.gl_context import APT, FAST, gl_thread, open_gl
 from utils.rendering.head_paint import Skin
 from utils.rendering.mesh_drawing import SHADERS
-from utils.rendering.stage import Light, Stage, backdrop
+from utils.rendering.stage import Light, Stage
 
 if TYPE_CHECKING:
     import pyrender
@@ -52,7 +52,9 @@ class PyrenderDrawing:
                 GL.glBindBuffer(GL.GL_ARRAY_BUFFER, primitive._buffers[0])
                 GL.glBufferSubData(GL.GL_ARRAY_BUFFER, 0, self._rows.nbytes, self._rows)
         self._offscreen.viewport_width = self._offscreen.viewport_height = self.size
-        return self._offscreen.render(self._scene)[0]
+        pictures = self._offscreen.render(self._scene)
+        assert pictures is not None  # the shadow maps alone return none
+        return pictures[0]
 
 
 @functools.cache
@@ -70,7 +72,7 @@ def open_pyrender() -> pyrender.OffscreenRenderer:
         from pyrender.shader_program import ShaderProgramCache
 
         pyrender.renderer.MAX_N_LIGHTS = MAX_LIGHTS
-        offscreen = pyrender.OffscreenRenderer(16, 16)
+        offscreen: Any = pyrender.OffscreenRenderer(16, 16)
     except ImportError as error:
         reason = f"{error.name or error} cannot be imported; pip install pyrender-maintained trimesh, {INSTEAD}"
         raise UserError(f"--renderer pyrender: {reason}") from error
@@ -118,11 +120,6 @@ def _primitive(faces: np.ndarray, rows: np.ndarray, texture: pyrender.Texture | 
 def _scene(primitives: list[pyrender.Primitive], stage: Stage) -> pyrender.Scene:
     import pyrender
 
-    behind = backdrop(stage)
-    if behind is not None:
-        rows = np.zeros((len(behind.vertices), 12), np.float32)
-        rows[:, :3], rows[:, 8:11], rows[:, 11] = behind.vertices, behind.colours, -101  # opaque, and not lit
-        primitives = [*primitives, _primitive(behind.faces, rows, None, "both sides")]
     scene = pyrender.Scene(bg_color=(*stage.background, 1.0), ambient_light=np.array(stage.ambient))
     for primitive in primitives:
         scene.add(pyrender.Mesh([primitive]))

@@ -35,7 +35,7 @@ class RenderStyle:
     size: int = 640
     """Width and height of the picture in pixels (even: the video format needs it)."""
     black_bg: bool = False
-    """Black background instead of a soft light grey."""
+    """Black instead of white background."""
     texture: str | Path | None = None
     """Image wrapped over the head through its UV coordinates; None: the head's colours, or clay."""
     fov: float = FIELD_OF_VIEW
@@ -88,7 +88,7 @@ class DressedNormals:
         self.n_vertices, self._n_motion = head.n_vertices, finish.n_motion
         self._smooth, self._calm = finish.smooth, finish.calm
         self._plain = VertexNormals(finish.motion_faces, finish.n_motion)
-        parts = VertexNormals(head.faces, head.n_vertices)(head.v_template)[finish.smooth.shape[0] :]
+        parts = VertexNormals(head.faces, head.n_vertices)(head.v_template)[finish.smooth.get_shape()[0] :]
         self._parts, skull = parts, head.v_template[finish.calm]
         self._balls = [np.flatnonzero(head.masks[name]) for name in ("left_eyeball", "right_eyeball")]
         self._skull = (skull - skull.mean(0)).astype(np.float64)

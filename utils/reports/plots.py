@@ -10,7 +10,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from utils.atomic import atomic_path
@@ -26,7 +26,7 @@ BLUE, ORANGE, GREEN = (
     "#1b9e77",
 )  # for any kind of colour vision; 3:1 or more on white and on black
 POINTS_PER_PIXEL, PIXELS_PER_INCH = 0.75, 96
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans", "font.size": 12 * POINTS_PER_PIXEL, "text.color": INK, "text.parse_math": False,
     "axes.edgecolor": INK, "axes.labelcolor": INK, "axes.linewidth": 0.6,
     "axes.spines.top": False, "axes.spines.right": False,

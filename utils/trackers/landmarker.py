@@ -119,8 +119,8 @@ def detect_points(pictures: Iterable[np.ndarray], model: Path) -> np.ndarray:
 def _opened(model: Path, mode: str = "VIDEO") -> Iterator[tuple]:
     check_installed()
     try:
-        import mediapipe
-        from mediapipe.tasks.python import BaseOptions, vision
+        import mediapipe  # pyright: ignore[reportMissingImports]  # optional
+        from mediapipe.tasks.python import BaseOptions, vision  # pyright: ignore[reportMissingImports]
     except (ImportError, OSError) as error:
         raise UserError(f"MediaPipe cannot be imported ({error}); {INSTALL}") from error
     options = vision.FaceLandmarkerOptions(

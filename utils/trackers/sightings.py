@@ -61,7 +61,7 @@ class Sightings:
     @property
     def found(self) -> np.ndarray:
         """(T,) bool: a face was there."""
-        return np.isfinite(self.scores).all(axis=1) & np.isfinite(self.matrices).all(axis=(1, 2))
+        return np.asarray(np.isfinite(self.scores).all(axis=1) & np.isfinite(self.matrices).all(axis=(1, 2)))
 
     def confidence(self) -> np.ndarray:
         """(T,) float32 in 0..1: 0 without a face, else share of the outline inside the picture x size of the face (1

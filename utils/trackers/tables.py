@@ -72,11 +72,13 @@ def _times(columns: dict[str, np.ndarray]) -> np.ndarray | None:
 
 def _timecodes(codes: tuple[str, ...], source: str) -> np.ndarray:
     """HH:MM:SS:FF.sub -> seconds. The rate is the lowest usual one above every frame number of the file."""
-    found = [_TIMECODE.fullmatch(code.strip()) for code in codes]
-    if not all(found):
-        bad = next(code for code, match in zip(codes, found) if not match)
-        raise UserError(f"{source}: timecode {bad[:30]!r} is not HH:MM:SS:FF; export it again")
-    parts = np.array([[float(x) for x in match.group(1, 2, 3, 4)] + [float(match[5] or 0)] for match in found])
+    rows = []
+    for code in codes:
+        match = _TIMECODE.fullmatch(code.strip())
+        if match is None:
+            raise UserError(f"{source}: timecode {code[:30]!r} is not HH:MM:SS:FF; export it again")
+        rows.append([float(x) for x in match.group(1, 2, 3, 4)] + [float(match[5] or 0)])
+    parts = np.array(rows)
     rate = next((r for r in _RATES if parts[:, 3].max() < r), None)
     if rate is None:
         raise UserError(f"{source}: timecodes with {parts[:, 3].max():.0f} frames a second are not known; export at 60")

@@ -154,7 +154,7 @@ def _expressions(exp: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """The first 50; fewer are filled up with zeros, which is exact: they are the stronger components."""
     width = exp.shape[1]
     if width < N_EXP:
-        return np.pad(exp, ((0, 0), (0, N_EXP - width))), [f"{width} expressions, filled up to {N_EXP} with zeros"]
+        return np.pad(exp, {1: (0, N_EXP - width)}), [f"{width} expressions, filled up to {N_EXP} with zeros"]
     if width == N_EXP:
         return exp, []
     lost = (exp[:, N_EXP:] ** 2).sum() / max((exp**2).sum(), 1e-12)

@@ -39,26 +39,26 @@ class Format:
     read: Callable[[Content], Tracked]  # raises UserError
 
 
-def as_float(values: np.ndarray) -> np.ndarray:
+def as_float(values: np.ndarray | float) -> np.ndarray:
     """float64; a signalling NaN is a NaN like any other."""
     with np.errstate(invalid="ignore"):
         return np.asarray(values, np.float64)
 
 
-def rows(values: np.ndarray, what: str, widths: tuple[int, ...] = ()) -> np.ndarray:
+def rows(values: np.ndarray | None, what: str, widths: tuple[int, ...] = ()) -> np.ndarray:
     """One row per frame, float64 (T, n): single frames, axes of length 1 and matrices are flattened.
 
     Raises:
-        UserError: no rows, or a width that is not among `widths`.
+        UserError: no rows, or a width that is not among `widths`. A missing array counts as a single NaN.
     """
-    values = as_float(values)
-    if values.ndim >= 3 and values.shape[0] == 1 and values.shape[1:] not in ((3, 3), (1, 3)):
-        values = values[0]  # (1, T, n): a batch of one
-    values = values[None] if values.ndim <= 1 else values
-    values = values.reshape(len(values), -1) if values.size else values.reshape(len(values), 0)
-    if not values.size:
+    array = as_float(np.nan if values is None else values)
+    if array.ndim >= 3 and array.shape[0] == 1 and array.shape[1:] not in ((3, 3), (1, 3)):
+        array = array[0]  # (1, T, n): a batch of one
+    array = array[None] if array.ndim <= 1 else array
+    array = array.reshape(len(array), -1) if array.size else array.reshape(len(array), 0)
+    if not array.size:
         raise UserError(f"{what}: holds no numbers; track again")
-    if widths and values.shape[1] not in widths:
+    if widths and array.shape[1] not in widths:
         wanted = ", ".join(map(str, widths))
-        raise UserError(f"{what}: has {values.shape[1]} numbers a frame, not {wanted}; is --format right?")
-    return values
+        raise UserError(f"{what}: has {array.shape[1]} numbers a frame, not {wanted}; is --format right?")
+    return array
