@@ -21,23 +21,20 @@ from typing import TypeVar
 import numpy as np
 from tqdm import tqdm
 
+from scripts_for_dataset.preparing.record import remember
 from scripts_for_dataset.synthetic.augment import AugmentConfig
 from scripts_for_dataset.synthetic.clips import make_clips
 from scripts_for_dataset.synthetic.corpus import read_rows
 from scripts_for_dataset.synthetic.plan import Speaker, plan_speakers
 from scripts_for_dataset.synthetic.sidecars import second_takes, speaker_phones
-from scripts_for_dataset.synthetic.statistics import widen
-from utils.atomic import make_folder
 from utils.config import check_least, read_flags
 from utils.errors import UserError, cli
 from utils.motion_file import Motion
-from utils.reading.json_file import read_json
 from utils.speech import PHONES_FILE, Phone, write_phones
 from utils.timebase import FPS
 
 log = logging.getLogger(__name__)
 SPLITS = ("train", "val", "test")
-CROP, STATISTICS_ROUNDS = 100, 8  # frames; crops per clip
 Result = TypeVar("Result")
 
 
@@ -131,20 +128,15 @@ def done(task: Callable[[Job], Result], jobs: list[Job], workers: int) -> Iterat
 def build(flags: DatasetFlags) -> None:
     """Write clips, lists and statistics into flags.output."""
     from datasets.clip_store import ClipStore
-    from datasets.statistics import random_crop_stats
-    from utils.coefs import CoefStats
+    from scripts_for_dataset.synthetic.statistics import write_wide_stats
 
     jobs = plan_jobs(flags)
     _check_plan(flags)
     _write_clips(flags, jobs)
     _write_lists(flags.output, [job.speaker for job in jobs])
-    store = ClipStore(flags.output)
     keys = [key for job in jobs if job.speaker.split == "train" for key in _keys(job.speaker)]
-    train = [store.read_coefs(key) for key in keys]
-    crops = random_crop_stats(store, keys, CROP, STATISTICS_ROUNDS, flags.seed)
-    widened = widen({name: value.numpy() for name, value in crops.to_dict().items()}, train)
-    CoefStats.from_dict(widened).save(flags.output / "stats_train.npz")
-    _describe(flags.output, jobs, train)
+    write_wide_stats(flags.output, keys, flags.seed)
+    _describe(flags.output, jobs, sum(ClipStore(flags.output).n_frames(key) for key in keys))
     _write_sidecars(flags, [job for job in jobs if job.speaker.split != "train"])
 
 
@@ -198,13 +190,7 @@ def _check_plan(flags: DatasetFlags) -> None:
         "limit": flags.limit,
         "augment": not flags.no_augment,
     }
-    record = flags.output / "plan.json"
-    if record.is_file() and read_json(record) != plan:
-        raise UserError(
-            f"--output {flags.output}: was made otherwise ({record.read_text().strip()}); choose another folder"
-        )
-    make_folder(flags.output)
-    record.write_text(json.dumps(plan) + "\n")
+    remember(flags.output, plan)
 
 
 def _write_lists(output: Path, speakers: list[Speaker]) -> None:
@@ -214,16 +200,15 @@ def _write_lists(output: Path, speakers: list[Speaker]) -> None:
         write_list(output / f"{split}.txt", [key for s in speakers if s.split == split for key in _keys(s)])
 
 
-def _describe(output: Path, jobs: list[Job], train: list[dict]) -> None:
+def _describe(output: Path, jobs: list[Job], frames: int) -> None:
     """`speakers.json`: who has which style and split, for evaluations."""
     table = {
         j.speaker.name: {"split": j.speaker.split, "close_factor": j.close_factor, "style": asdict(j.speaker.style)}
         for j in jobs
     }
     (output / "speakers.json").write_text(json.dumps(table, indent=1) + "\n")
-    hours = sum(len(clip["exp"]) for clip in train) / FPS / 3600
     counts = ", ".join(f"{sum(j.speaker.split == split for j in jobs)} {split}" for split in SPLITS)
-    log.info("%s: %.2f h for training, speakers: %s", output, hours, counts)
+    log.info("%s: %.2f h for training, speakers: %s", output, frames / FPS / 3600, counts)
 
 
 @cli

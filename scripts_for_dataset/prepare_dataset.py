@@ -16,9 +16,11 @@ from pathlib import Path
 
 from scripts_for_dataset.preparing.batch import ARRAYS, AUDIO, COEFS, SKIPPED, Outcome, find_clips, of_person
 from scripts_for_dataset.preparing.building import (
+    TRAINED_FRAMES,
     BuildFlags,
     Job,
     build,
+    enough_to_train,
     pair_up,
     with_extras,
     write_lists,
@@ -83,6 +85,10 @@ def main(argv: list[str] | None = None) -> None:
     treatment = Treatment(flags.files.options(), not flags.preparation.no_smooth, flags.max_mismatch)
     build([Job(sources, treatment) for sources in clips], alone, flags)
     if flags.dry_run:
+        return
+    if not enough_to_train(flags.out):
+        log.warning("%s: no clip has the %d frames that training takes; join them: make_people_dataset --data %s",
+                    flags.out, TRAINED_FRAMES, shlex.quote(str(flags.out)))  # fmt: skip
         return
     changed = write_lists(flags.out, flags.preparation.seed, flags.preparation.n_eval)
     if changed or not (flags.out / "stats_train.npz").is_file():

@@ -29,6 +29,12 @@ def contact(opening: Tensor, shut: float) -> Tensor:
     return torch.where(opening < NEARLY, drawn.clamp(min=PRESSED), opening)
 
 
+def pressed(opening: Tensor, depth: float) -> Tensor:
+    """Openings (T,) as `contact` gives them, mm, with shut lips that overlap by `depth` mm instead of 0.25."""
+    drawn = -depth + (opening - PRESSED) * (NEARLY + depth) / (NEARLY - PRESSED)
+    return torch.where(opening < NEARLY, drawn.clamp(min=-depth), opening)
+
+
 def opening_on(head: LandmarkHead, shape: Tensor, exp: Tensor, jaw: Tensor) -> Tensor:
     """(T,) mm of the ruler, negative where lips press; exp (T, E), jaw (T,)."""
     points = head(shape, shape.new_zeros(1, 3), exp, jaw)

@@ -171,6 +171,12 @@ def _write_report(out: Path, outcomes: list[Outcome], models: Counter) -> None:
         temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def enough_to_train(out: Path) -> bool:
+    """Whether any clip of a data set is as long as a training item."""
+    store = ClipStore(out)
+    return any(store.n_frames(clip) >= TRAINED_FRAMES for clip in store.clips())
+
+
 def write_lists(out: Path, seed: int, n_eval: int | None) -> bool:
     """Split lists, unless those that are there cover exactly the clips. Returns whether they were written.
 

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
+
+from datasets.clip_store import ClipStore
+from datasets.statistics import random_crop_stats
+from utils.coefs import CoefStats
 
 REACH = 3.5  # standard deviations that the rarest values may lie from the mean
 _RARE = 0.001
 _NOTHING = 1e-5  # deviations below are rounding errors of a constant
+_CROP, _ROUNDS = 100, 8  # frames; crops per clip
+
+
+def write_wide_stats(folder: Path, clips: Sequence[str], seed: int) -> None:
+    """`stats_train.npz` of a data set: random crops of the training clips, the deviations widened."""
+    store = ClipStore(folder)
+    crops = random_crop_stats(store, clips, _CROP, _ROUNDS, seed)
+    values = {name: value.numpy() for name, value in crops.to_dict().items()}
+    widened = widen(values, [store.read_coefs(clip) for clip in clips])
+    CoefStats.from_dict(widened).save(folder / "stats_train.npz")
 
 
 def widen(statistics: dict[str, np.ndarray], clips: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -130,8 +130,8 @@ def _grid(frames: list[np.ndarray | None], panels: list[Panel], columns: int, bl
     height, width, _ = sizes.pop()
     rows = -(-len(frames) // columns)
     # H.264 wants even sizes
-    canvas = np.full((rows * height + rows * height % 2, columns * width + columns * width % 2, 3),
-                     0 if black_bg else 255, np.uint8)  # fmt: skip
+    canvas = np.empty((rows * height + rows * height % 2, columns * width + columns * width % 2, 3), np.uint8)
+    canvas[:] = pictures[0][0, 0]  # the background's corner
     for k, (picture, panel) in enumerate(zip(pictures, panels)):
         row, column = divmod(k, columns)
         cell = with_text(picture, panel.label, black_bg=black_bg)

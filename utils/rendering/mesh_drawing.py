@@ -14,7 +14,7 @@ import numpy as np
 
 from utils.rendering.gl_context import open_gl
 from utils.rendering.head_paint import Skin
-from utils.rendering.stage import Stage
+from utils.rendering.stage import Stage, backdrop
 
 if TYPE_CHECKING:
     import moderngl
@@ -49,7 +49,17 @@ class MeshDrawing:
         self._over, self._blended = None, (3 * skin.blended, solid)
         if skin.blended:
             self._over = self.context.vertex_array(self._program("over", head), content, faces, skip_errors=True)
+        self._behind = self._backdrop(head)
         self._smooth, self._flat = _framebuffer(stage.size, SAMPLES), _framebuffer(stage.size, 0)
+
+    def _backdrop(self, head: str) -> moderngl.VertexArray | None:
+        found = backdrop(self.stage)
+        if found is None:
+            return None
+        opaque = np.full((len(found.vertices), 1), -101)
+        fixed = self.context.buffer(np.hstack([found.vertices, found.colours, opaque]).astype(np.float32).tobytes())
+        content = [(fixed, "3f 4f", "position", "color_0")]
+        return self.context.vertex_array(self._program("over", head), content, self._indices(found.faces))
 
     def _indices(self, faces: np.ndarray) -> moderngl.Buffer:
         return self.context.buffer(faces.astype(np.uint32).tobytes())
@@ -71,8 +81,10 @@ class MeshDrawing:
         for hidden, side, count in self._sides:
             context.cull_face = hidden
             side.render(vertices=count)
+        context.disable(context.CULL_FACE)
+        if self._behind is not None:  # after the head, which hides much of it
+            self._behind.render()
         if self._over is not None:
-            context.disable(context.CULL_FACE)
             context.enable(context.BLEND)
             self._over.render(vertices=self._blended[0], first=self._blended[1])
         context.copy_framebuffer(self._flat, self._smooth)  # averages each pixel's samples

@@ -18,7 +18,7 @@ from utils.errors import UserError
 from utils.rendering.gl_context import APT, FAST, gl_thread, open_gl
 from utils.rendering.head_paint import Skin
 from utils.rendering.mesh_drawing import SHADERS
-from utils.rendering.stage import Light, Stage
+from utils.rendering.stage import Light, Stage, backdrop
 
 if TYPE_CHECKING:
     import pyrender
@@ -120,6 +120,11 @@ def _primitive(faces: np.ndarray, rows: np.ndarray, texture: pyrender.Texture | 
 def _scene(primitives: list[pyrender.Primitive], stage: Stage) -> pyrender.Scene:
     import pyrender
 
+    behind = backdrop(stage)
+    if behind is not None:
+        rows = np.zeros((len(behind.vertices), 12), np.float32)
+        rows[:, :3], rows[:, 8:11], rows[:, 11] = behind.vertices, behind.colours, -101  # opaque, and not lit
+        primitives = [*primitives, _primitive(behind.faces, rows, None, "both sides")]
     scene = pyrender.Scene(bg_color=(*stage.background, 1.0), ambient_light=np.array(stage.ambient))
     for primitive in primitives:
         scene.add(pyrender.Mesh([primitive]))

@@ -35,7 +35,7 @@ class RenderStyle:
     size: int = 640
     """Width and height of the picture in pixels (even: the video format needs it)."""
     black_bg: bool = False
-    """Black instead of white background."""
+    """Black background instead of a soft light grey."""
     texture: str | Path | None = None
     """Image wrapped over the head through its UV coordinates; None: the head's colours, or clay."""
     fov: float = FIELD_OF_VIEW

@@ -19,6 +19,9 @@ LIGHTS: tuple[tuple[tuple[float, float, float], tuple[float, float, float], floa
     ((0.10, -0.85, 0.50), (1.0, 0.93, 0.90), 0.10),
 )
 AMBIENT = (0.20, 0.205, 0.22)
+LIGHT_GREY = (0.965, 0.97, 0.975)  # sRGB, behind the face
+VIGNETTE = 0.17  # share by which the corners are darker
+BACKDROP_CELLS = 24  # a side
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,9 @@ class Stage:
     fov: float  # degrees, high and wide
     lights: tuple[Light, ...]
     ambient: tuple[float, float, float]
-    background: tuple[float, float, float]
+    background: tuple[float, float, float]  # sRGB, in the middle
     size: int  # pixels, high and wide
+    vignette: float = 0.0  # share by which the background's corners are darker
 
     @property
     def to_screen(self) -> np.ndarray:
@@ -53,8 +57,32 @@ def stage_for(template: np.ndarray, size: int, black_bg: bool, fov: float = FIEL
     """The stage for a head with this template (V, 3)."""
     (near, far), pose = frame_head(template, fov)
     lights = tuple(Light(np.array(towards) / np.linalg.norm(towards), colour, much) for towards, colour, much in LIGHTS)
-    background = (0.0, 0.0, 0.0) if black_bg else (1.0, 1.0, 1.0)
-    return Stage(pose, near, far, fov, lights, AMBIENT, background, size)
+    background, vignette = ((0.0, 0.0, 0.0), 0.0) if black_bg else (LIGHT_GREY, VIGNETTE)
+    return Stage(pose, near, far, fov, lights, AMBIENT, background, size, vignette)
+
+
+@dataclass(frozen=True)
+class Backdrop:
+    """A plane that fills the picture behind everything: n vertices, which are not lit."""
+
+    vertices: np.ndarray  # (n, 3) float32, world
+    colours: np.ndarray  # (n, 3) float32, sRGB
+    faces: np.ndarray  # (f, 3)
+
+
+def backdrop(stage: Stage) -> Backdrop | None:
+    """A soft gradient, darker with the square of the distance from the middle; None for a plain background."""
+    if stage.vignette == 0:
+        return None
+    n = BACKDROP_CELLS + 1
+    y, x = (grid.ravel() for grid in np.meshgrid(np.linspace(1, -1, n), np.linspace(-1, 1, n), indexing="ij"))
+    depth = 0.999 * stage.far
+    side = 1.001 * depth * np.tan(np.deg2rad(stage.fov) / 2)
+    vertices = np.stack([side * x, side * y, np.full(n * n, -depth), np.ones(n * n)], axis=1) @ stage.pose.T
+    shade = 1 - stage.vignette * (x**2 + y**2) / 2
+    at = (np.arange(n - 1)[:, None] * n + np.arange(n - 1)).ravel()
+    faces = np.concatenate([np.stack([at, at + n, at + n + 1], 1), np.stack([at, at + n + 1, at + 1], 1)])
+    return Backdrop(vertices[:, :3].astype(np.float32), np.outer(shade, stage.background).astype(np.float32), faces)
 
 
 def perspective(near: float, far: float, fov: float = FIELD_OF_VIEW) -> np.ndarray:

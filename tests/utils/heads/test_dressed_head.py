@@ -44,7 +44,7 @@ def random_faces(head: HeadFile, n: int, **units: float) -> tuple[torch.Tensor, 
 def pictures(head: HeadFile, faces: tuple, size: int) -> np.ndarray:
     """(n, size, size, 3) before magenta, seen from in front."""
     renderer = Renderer(head, RenderStyle(size))
-    renderer._stage = replace(renderer._stage, background=MAGENTA)
+    renderer._stage = replace(renderer._stage, background=MAGENTA, vignette=0.0)
     flame, found = Flame(head), []
     for part in zip(*(x.split(50) for x in faces)):
         found += list(renderer.frames(flame(*part).numpy()))
@@ -126,7 +126,7 @@ def test_a_hole_would_be_seen(drawn):
     faces = (torch.zeros(1, 100), torch.zeros(1, 50), torch.tensor([[0, 0, 0, 0.3, 0, 0]]))
     assert holes(pictures(drawn, faces, SIZE)[0]) == 0
     renderer = Renderer(open_head, RenderStyle(SIZE))
-    renderer._stage = replace(renderer._stage, background=MAGENTA)
+    renderer._stage = replace(renderer._stage, background=MAGENTA, vignette=0.0)
     assert holes(next(renderer.frames(Flame(open_head)(*faces).numpy()))) > 10
 
 

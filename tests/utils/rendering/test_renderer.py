@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from models.heads.flame import load_flame
+from tests.support.backdrop import covered, empty_picture
 from utils.errors import UserError
 from utils.heads.head_file import load_head_file
 from utils.rendering import gl_context, stage
@@ -54,18 +55,14 @@ def draw(head, *vertices: np.ndarray, **style) -> list[np.ndarray]:
     return list(Renderer(head, RenderStyle(**{"size": SIZE, **style})).frames(np.stack(vertices)))
 
 
-def silhouette(picture: np.ndarray) -> np.ndarray:
-    return (picture < 250).any(axis=2)
-
-
 def test_pictures_are_uint8_and_the_head_fills_them(head):
     (picture,) = draw(head, head.v_template)
     assert picture.shape == (SIZE, SIZE, 3)
     assert picture.dtype == np.uint8
-    rows, columns = np.where(silhouette(picture))
+    rows, columns = np.where(covered(picture))
     assert 1 <= rows.min() <= 0.10 * SIZE, "crown cut off or much empty space above"
     assert abs((columns.min() + columns.max()) / 2 - SIZE / 2) < 0.03 * SIZE, "not in the middle"
-    assert 0.35 < silhouette(picture).mean() < 0.75
+    assert 0.35 < covered(picture).mean() < 0.75
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 10.0])
@@ -112,9 +109,16 @@ def test_any_thread_may_draw(head):
 
 
 def test_background(head):
-    (white,), (black,) = draw(head, head.v_template), draw(head, head.v_template, black_bg=True)
-    assert (white[0] == 255).all()
+    """A soft gradient, light behind the face and symmetric, or black; the head hides it."""
+    (grey,), (black,) = draw(head, head.v_template), draw(head, head.v_template, black_bg=True)
     assert (black[0] == 0).all()
+    alone = empty_picture(SIZE).astype(int)
+    np.testing.assert_array_equal(grey[0], alone[0])
+    assert alone[SIZE // 2, SIZE // 2].min() > 244 and 195 < alone[0, 0].min() < 210
+    assert np.abs(alone - alone[::-1, ::-1]).max() <= 1
+    assert np.abs(np.diff(alone, axis=0)).max() <= 2 and np.abs(np.diff(alone, axis=1)).max() <= 2  # no edge in it
+    shown = (black > 12).any(axis=2)
+    assert (covered(grey) == shown).mean() > 0.98
 
 
 def test_edges_are_antialiased(head):
@@ -139,7 +143,7 @@ def test_each_light_lights(head, light, monkeypatch):
 
 def test_the_open_mouth_is_dark_with_teeth(head):
     (shut, wide) = draw(head, posed(), posed(jaw=0.3), size=256)
-    changed = (np.abs(shut.astype(int) - wide).sum(axis=2) > 30) & silhouette(wide)
+    changed = (np.abs(shut.astype(int) - wide).sum(axis=2) > 30) & covered(wide)
     brightness = wide[changed].max(axis=1)
     assert (brightness < 110).mean() > 0.05, "no dark inside of the mouth"
     grey = np.ptp(wide.astype(int), axis=2) < 25
@@ -159,7 +163,7 @@ def test_texture_covers_the_head(head, tmp_path):
     green[:] = (40, 200, 40)
     Image.fromarray(green).save(tmp_path / "green.png")
     (picture,) = draw(head, head.v_template, texture=tmp_path / "green.png")
-    skin = picture[silhouette(picture)].astype(int)
+    skin = picture[covered(picture)].astype(int)
     assert (skin[:, 1] > skin[:, 0] + 20).mean() > 0.9
     pair = draw(head, posed(), posed(jaw=0.2), texture=tmp_path / "green.png")
     (alone,) = draw(head, posed(jaw=0.2), texture=tmp_path / "green.png")

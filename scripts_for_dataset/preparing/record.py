@@ -1,0 +1,23 @@
+"""What a folder of clips is being made from, so that a run that was cut off is never continued in another way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from utils.atomic import make_folder
+from utils.errors import UserError
+from utils.reading.json_file import read_json
+
+
+def remember(output: Path, plan: dict) -> None:
+    """Make the folder with its `plan.json`.
+
+    Raises:
+        UserError: the folder is there with another plan, or cannot be written.
+    """
+    record = output / "plan.json"
+    if record.is_file() and read_json(record) != plan:
+        raise UserError(f"--output {output}: was made otherwise ({record.read_text().strip()}); choose another folder")
+    make_folder(output)
+    record.write_text(json.dumps(plan) + "\n")
