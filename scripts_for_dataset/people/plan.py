@@ -108,7 +108,7 @@ def talker_shares(frames: Mapping[str, int], most: float) -> dict[str, float]:
 def _groups(clips: Sequence[str], lengths: Mapping[str, int], rng: np.random.Generator) -> list[tuple[str, ...]]:
     """Every recording at most once; a rest too short for a clip is dropped."""
     groups, group, length = [], [], 0.0
-    for index in rng.permutation(len(clips)).tolist():
+    for index in map(int, rng.permutation(len(clips))):
         group.append(clips[index])
         length += lengths[clips[index]] / FPS
         if length >= sum(CLIP_SECONDS) / 2:
