@@ -22,8 +22,8 @@ class AugmentConfig:
     room: float = 0.35
     room_rt60: tuple[float, float] = (0.12, 0.55)  # seconds
     band: float = 0.3
-    noise: float = 0.55
-    noise_snr: tuple[float, float] = (8.0, 38.0)  # dB
+    noise: float = 0.6
+    noise_snr: tuple[float, float] = (3.0, 38.0)  # dB
     clip: float = 0.08
     peak_db: tuple[float, float] = (-24.0, -1.0)
 
