@@ -1,25 +1,25 @@
-"""The frame of all benchmarks: flags from a dataclass; rows -> an aligned text table, and a JSON file without NaN."""
+"""The frame of all benchmarks: flags, timing, and rows -> an aligned text table and a JSON file without NaN."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import platform
-import typing
-from collections.abc import Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
+from utils import config
 from utils.atomic import atomic_path, check_output
-from utils.config import UserParser, add_flags, field_docs, from_args
 from utils.reports.text_table import text_table
 
-__all__ = ["Flags", "Spread", "column", "machine", "publish", "read_flags", "table", "text_table", "write_json"]
+__all__ = ["DeviceFlags", "Flags", "Spread", "column", "machine", "publish", "read_flags", "table", "text_table",
+           "write_json"]  # fmt: skip
 
 FlagsT = TypeVar("FlagsT", bound="Flags")
 
@@ -31,40 +31,27 @@ class Flags:
     json: Path | None = None
     """Also write all figures to this file."""
 
+    def check(self) -> None:
+        """Raises UserError: --json cannot be written."""
+        if self.json is not None:
+            check_output(self.json)
 
-def read_flags(flags_class: type[FlagsT], doc: str, argv: Sequence[str] | None) -> FlagsT:
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceFlags(Flags):
+    """Of a benchmark that computes on a device."""
+
+    device: str = "auto"
+    """cuda, cpu or auto."""
+
+
+def read_flags(flags_class: type[FlagsT], doc: str | None, argv: Sequence[str] | None) -> FlagsT:
     """The command line of a benchmark whose module docstring is `doc`.
 
     Raises:
-        UserError: a bad flag, or --json cannot be written.
+        UserError: a flag cannot be used.
     """
-    return checked(flags_class, make_parser(flags_class, doc).parse_args(argv))
-
-
-def make_parser(flags_class: type[Flags], doc: str) -> UserParser:
-    """One flag per field; a Sequence takes several words, and -o is short for --output."""
-    parser = UserParser(description=doc.splitlines()[0].replace("%", "%%"))
-    docs, hints = field_docs(flags_class), typing.get_type_hints(flags_class)
-    for known in fields(flags_class):
-        default, text = known.default, docs.get(known.name, "").replace("%", "%%")
-        if typing.get_origin(hints[known.name]) is Sequence:
-            (kind,) = typing.get_args(hints[known.name])
-            text += f" (default: {' '.join(map(str, default))})" if default else ""
-            parser.add_argument(f"--{known.name}", nargs="+", type=kind, default=default, help=text)
-        elif known.name == "output":
-            required = default is MISSING
-            default = None if required else default
-            parser.add_argument("-o", "--output", type=Path, required=required, default=default, help=text)
-    add_flags(parser, flags_class, "benchmark")
-    return parser
-
-
-def checked(flags_class: type[FlagsT], args: argparse.Namespace) -> FlagsT:
-    """Raises UserError: --json cannot be written, or the dataclass refuses a value."""
-    flags = from_args(flags_class, args)
-    if flags.json is not None:
-        check_output(flags.json)
-    return flags
+    return config.read_flags(flags_class, None if argv is None else list(argv), (doc or "").splitlines()[0])
 
 
 def column(heading: str, form: str = "{}", *, scale: float | None = None, default: Any = MISSING) -> Any:
@@ -90,19 +77,30 @@ def _cell(value: Any, heading: str, form: str, scale: float | None) -> str:
 def publish(title: str, rows: Sequence[Any], path: Path | None, /, **more: Any) -> None:
     """Print the title and the table of the rows; write them, with whatever else was found, to `path` (--json)."""
     print(title, table(rows), sep="\n")
+    write_json(path, {"machine": title, "rows": rows, **more})
+
+
+def write_json(path: Path | None, content: Any) -> None:
+    """NaN becomes null, so that any JSON reader takes it; dataclasses become objects. Nothing without a path.
+
+    Raises:
+        UserError: the path cannot be written.
+    """
     if path is not None:
-        write_json(path, {"machine": title, "rows": [asdict(row) for row in rows], **more})
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(_plain(content), indent=1) + "\n")
 
 
-def machine(device: torch.device) -> str:
-    """What it is called, for the head of a table."""
-    if device.type == "cuda":
-        return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    name = names[0] if names else platform.processor()
-    return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+def _plain(content: Any) -> Any:
+    if is_dataclass(content) and not isinstance(content, type):
+        content = asdict(content)
+    if isinstance(content, dict):
+        return {str(key): _plain(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_plain(value) for value in content]
+    if isinstance(content, np.generic):
+        content = content.item()
+    return None if isinstance(content, float) and math.isnan(content) else content
 
 
 @dataclass(frozen=True)
@@ -125,23 +123,66 @@ class Spread:
         return f"{scale * self.mean:.{digits}f} ± {scale * self.std:.{digits}f}"
 
 
-def write_json(path: Path, content: Any) -> None:
-    """NaN becomes null, so that any JSON reader takes it.
+def machine(device: torch.device) -> str:
+    """What it is called, for the head of a table."""
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    name = names[0] if names else platform.processor()
+    return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
-    Raises:
-        UserError: the path cannot be written.
-    """
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(_plain(content), indent=1) + "\n")
+
+def synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
-def _plain(content: Any) -> Any:
-    if isinstance(content, dict):
-        return {str(key): _plain(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_plain(value) for value in content]
-    if isinstance(content, Spread):
-        return _plain(vars(content))
-    if isinstance(content, np.generic):
-        content = content.item()
-    return None if isinstance(content, float) and math.isnan(content) else content
+def seconds(run: Callable[[], object], device: torch.device, repeats: int) -> float:
+    """The fastest of some runs."""
+    best = float("inf")
+    for _ in range(repeats):
+        synchronize(device)
+        start = time.perf_counter()
+        run()
+        synchronize(device)
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def memory_gb(device: torch.device) -> tuple[float, float]:
+    """Peak of the memory that tensors took, and of what was reserved; NaN on a CPU."""
+    if device.type != "cuda":
+        return math.nan, math.nan
+    return torch.cuda.max_memory_allocated() / 1e9, torch.cuda.max_memory_reserved() / 1e9
+
+
+def matrix_rate(precision: str, device: torch.device, size: int) -> float:
+    """Operations per second of one large square product."""
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    try:
+        a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+        a @ b
+        number = 10 if seconds(lambda: a @ b, device, 1) < 0.1 else 1  # some processors only imitate bf16
+        best = seconds(lambda: [a @ b for _ in range(number)], device, 3)
+    finally:
+        torch.set_float32_matmul_precision(before)
+    return number * 2 * size**3 / best
+
+
+def kernels(run: Callable[[], object], n_steps: int, device: torch.device) -> tuple[float, float]:
+    """Kernels per step, and the share of the time during which one ran; NaN on a CPU."""
+    if device.type != "cuda":
+        return math.nan, math.nan
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CUDA]) as record:
+        start = time.perf_counter()
+        run()
+        torch.cuda.synchronize()
+        wall = time.perf_counter() - start
+    times = [e.device_time_total for e in record.events() if e.device_type == torch.autograd.DeviceType.CUDA]
+    return len(times) / n_steps, sum(times) / 1e6 / wall

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.report import Flags, FlagsT, checked, make_parser
+from benchmarks.report import DeviceFlags, read_flags
 from models.app.bundled import DEFAULT_SHAPE, INPUT, style_encoder_file, style_files_of
 from models.app.sampling_flags import SamplingFlags
 from models.app.sampling_flags import generation_config as sampling_config
@@ -19,13 +19,13 @@ from models.generation.windows import GenerationConfig
 from models.heads.flame import Flame, load_flame
 from models.heads.mouth import opening_mm
 from models.networks.person import Person
-from utils import config
+from utils.config import check_least
 from utils.devices import pick_device
 from utils.errors import UserError
 from utils.motion_file import Motion, load_motion, load_shape, load_style
 from utils.runs.run_dir import DEFAULT_EXPERIMENT, find_checkpoint
 
-__all__ = ["INPUT", "ModelFlags", "Session", "Subject", "generation_config", "parse"]
+__all__ = ["INPUT", "ModelFlags", "Session", "Subject", "generation_config"]
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ class Subject:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelFlags(Flags):
-    """What every benchmark of a model can be told, beside the flags of sampling."""
+class ModelFlags(DeviceFlags):
+    """What every benchmark of a model can be told."""
 
     exp_name: str = DEFAULT_EXPERIMENT
     """Experiment in experiments/DPT (or a prefix)."""
@@ -93,12 +93,12 @@ class ModelFlags(Flags):
     """Iteration of the checkpoint; without it the last."""
     samples: int = 1
     """Samples of each clip."""
-    device: str = "auto"
-    """cuda, cpu or auto."""
+    sampling: SamplingFlags = SamplingFlags()
+    """sampling"""
 
-    def __post_init__(self) -> None:
-        if self.samples < 1:
-            raise UserError(f"--samples {self.samples}: draw at least 1")
+    def check(self) -> None:
+        super().check()
+        check_least(self, samples=1)
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,6 @@ class Session:
     """A model that was loaded as the flags say, and how it samples."""
 
     flags: Any
-    sampling: SamplingFlags  # the flags of sampling as they were given
     subject: Subject
     config: GenerationConfig
 
@@ -117,23 +116,9 @@ class Session:
         Raises:
             UserError: a flag that no model, or not this one, can use.
         """
-        flags, sampling = parse(flags_class, doc, argv)
+        flags = read_flags(flags_class, doc, argv)
         subject = Subject.load(flags.exp_name, flags.iter, flags.device)
-        return cls(flags, sampling, subject, generation_config(subject, sampling))
-
-
-def parse(flags_class: type[FlagsT], doc: str, argv: Sequence[str] | None) -> tuple[FlagsT, SamplingFlags]:
-    """The benchmark's own flags, and those of sampling.
-
-    Raises:
-        UserError: a flag that no model can use.
-    """
-    parser = make_parser(flags_class, doc)
-    config.add_flags(parser, SamplingFlags, "sampling")
-    args = parser.parse_args(argv)
-    sampling = config.from_args(SamplingFlags, args)
-    config.check(sampling)
-    return checked(flags_class, args), sampling
+        return cls(flags, subject, generation_config(subject, flags.sampling))
 
 
 def generation_config(subject: Subject, sampling: SamplingFlags) -> GenerationConfig:

@@ -97,6 +97,7 @@ class Flag:
         shown = self.default
         if isinstance(shown, Path) and shown.is_relative_to(ROOT):
             shown = shown.relative_to(ROOT)
+        shown = " ".join(map(str, shown)) if self.many and not self.required else shown
         return f"{text.removesuffix('.')} ({'required' if self.required else f'default: {shown}'})."
 
     def convert(self, text: Any) -> Any:
@@ -267,8 +268,10 @@ def check(config: Any) -> None:
     for name, _, _ in groups_of(type(config)):
         check(getattr(config, name))
     for one in flags_of(type(config)).values():
-        if one.looks.choices and getattr(config, one.name) is not None:
-            check_choice(f"--{one.name}", getattr(config, one.name), one.looks.choices)
+        value = getattr(config, one.name)
+        for each in value or () if one.many else (value,):
+            if one.looks.choices and each is not None:
+                check_choice(f"--{one.name}", each, one.looks.choices)
     if hasattr(config, "check"):
         config.check()
 

@@ -34,7 +34,8 @@ from scripts_for_dataset.synthetic.motion import Speech, find_phrases, speech_mo
 from scripts_for_dataset.synthetic.plan import group_clips
 from scripts_for_dataset.synthetic.prosody import analyse, find_accents
 from scripts_for_dataset.synthetic.style import SpeakerStyle, named_style, sample_style
-from utils.errors import UserError, cli
+from utils.config import check_least
+from utils.errors import cli
 from utils.timebase import FPS
 
 WINDOW, HOP = 4 * FPS, 2 * FPS  # frames
@@ -237,9 +238,9 @@ class CardFlags(Flags):
     clips: int = 40
     """Clips of 10 to 26 s."""
 
-    def __post_init__(self) -> None:
-        if self.clips < 4:
-            raise UserError(f"--clips {self.clips}: must be at least 4")
+    def check(self) -> None:
+        super().check()
+        check_least(self, clips=4)
 
 
 @cli
@@ -248,8 +249,7 @@ def main(argv: list[str] | None = None) -> None:
     figures = card(flags.speech, flags.clips)
     for name, value in figures.items():
         print(f"{name}: {value}")
-    if flags.json:
-        write_json(flags.json, figures)
+    write_json(flags.json, figures)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ corpus_curves.png, corpus_openings.png, corpus_styles.png, corpus_heads.png, cor
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from scripts_for_dataset.synthetic.motion import find_phrases
 from scripts_for_dataset.synthetic.prosody import RATE, analyse, find_accents
 from scripts_for_dataset.synthetic.style import SpeakerStyle, named_style, sample_style, style_names
 from utils.atomic import atomic_path
-from utils.config import UserParser
+from utils.config import flag, read_flags, required
 from utils.errors import UserError, cli
 from utils.heads.joints import JAW_OPEN_RADIANS
 from utils.runs.run_dir import ROOT
@@ -216,13 +217,20 @@ def draw(speech: Path, output: Path) -> None:
     faces(flame, named, output / "corpus_faces.png")
 
 
+@dataclass(frozen=True)
+class PictureFlags:
+    """All flags."""
+
+    speech: Path = required()
+    """Folder made by make_synthetic_speech."""
+    output: Path = flag(ROOT / "docs" / "images", "-o")
+    """Folder of the pictures."""
+
+
 @cli
 def main(argv: list[str] | None = None) -> None:
-    parser = UserParser(description=__doc__)
-    parser.add_argument("--speech", type=Path, required=True, help="folder made by make_synthetic_speech")
-    parser.add_argument("-o", "--output", type=Path, default=ROOT / "docs" / "images")
-    args = parser.parse_args(argv)
-    draw(args.speech, args.output)
+    flags = read_flags(PictureFlags, argv, __doc__.splitlines()[0])
+    draw(flags.speech, flags.output)
 
 
 if __name__ == "__main__":

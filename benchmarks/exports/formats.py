@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from benchmarks.report import Flags, column, read_flags, table, text_table, writ
 from models.exports.formats import ExportOptions
 from models.exports.motion_export import export, parse_formats
 from models.heads.flame import Flame, load_flame
+from utils.config import flag
 from utils.errors import UserError, cli
 from utils.motion_file import Motion, load_motion
 from utils.rendering.looks import dress
@@ -46,11 +47,11 @@ class ExportFlags(Flags):
     """Of motion."""
     formats: str = "all"
     """Comma separated; docs/exports.md has the list."""
-    check: bool = False
+    compare: bool = flag(False, "--check")
     """Compare with independent readers instead of timing."""
     node_modules: Path | None = None
     """Folder in which three and gltf-validator were installed."""
-    output: Path | None = None
+    output: Path | None = flag(None, "-o")
     """JSON file, as --json."""
 
     def __post_init__(self) -> None:
@@ -202,17 +203,14 @@ def main(argv: list[str] | None = None) -> None:
     flags = read_flags(ExportFlags, __doc__, argv)
     motion, flame = long_motion(flags.seconds), load_flame(None)
     with tempfile.TemporaryDirectory() as folder:
-        if flags.check:
+        if flags.compare:
             rows = checks(motion, flame, Path(folder), flags.node_modules)
             print(text_table([("reader", "file", "largest distance"), *map(_check_cells, rows)]))
             print("left out:", ", ".join(missing(flags.node_modules)) or "nothing")
         else:
-            found = timed(motion, flame, parse_formats(flags.formats), Path(folder))
-            print(table(found))
-            rows = [asdict(row) for row in found]
-    path = flags.output or flags.json
-    if path:
-        write_json(path, {"seconds": flags.seconds, "rows": rows})
+            rows = timed(motion, flame, parse_formats(flags.formats), Path(folder))
+            print(table(rows))
+    write_json(flags.output or flags.json, {"seconds": flags.seconds, "rows": rows})
 
 
 def _check_cells(row: dict) -> tuple[str, str, str]:

@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from benchmarks.subject import INPUT, ModelFlags, Session
 from models.heads.decode import motion_vertices
 from models.heads.flame import Flame
 from utils.atomic import atomic_path
-from utils.config import check_choice
+from utils.config import flag
 from utils.errors import cli
 from utils.media.audio import load_audio
 from utils.media.video import write_animation
@@ -33,6 +33,7 @@ from utils.rendering.renderer import Renderer, RenderStyle
 from utils.runs.run_dir import ROOT
 from utils.timebase import FPS, SAMPLE_RATE
 
+PICTURES = ("film", "strips", "identities", "grid")
 CLIP = "librivox_austen_0890"
 STYLES = ("big_mouth", "smile", "serious", "large_head_movements")  # of film and strips
 SIZE = 224  # pixels of all but the grid
@@ -46,7 +47,7 @@ INK = (70, 70, 70)
 class PictureFlags(ModelFlags):
     """What is drawn."""
 
-    pictures: Sequence[str] = ("film", "strips", "identities", "grid")
+    pictures: Sequence[str] = flag(PICTURES, choices=PICTURES)
     """Which of them."""
     samples: int = 3
     """Grid: columns."""
@@ -56,13 +57,8 @@ class PictureFlags(ModelFlags):
     """Grid: of the recording."""
     size: int = 208
     """Grid: rendered picture in pixels; cells are cropped to the face."""
-    output: Path = ROOT / "docs" / "images"
+    output: Path = flag(ROOT / "docs" / "images", "-o")
     """Folder."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for picture in self.pictures:
-            check_choice("--pictures", picture, tuple(DRAWN))
 
 
 def motion(session: Session, style: str, shape: str = "average") -> Motion:
@@ -179,16 +175,11 @@ def save(path: Path, picture: np.ndarray) -> None:
         Image.fromarray(picture).quantize(128).save(temporary)
 
 
-DRAWN: dict[str, Callable[[Session], None]] = {
-    "film": film, "strips": strips, "identities": identities, "grid": grid
-}  # fmt: skip
-
-
 @cli
 def main(argv: list[str] | None = None) -> None:
     session = Session.start(PictureFlags, __doc__, argv)
     for picture in session.flags.pictures:
-        DRAWN[picture](session)
+        {"film": film, "strips": strips, "identities": identities, "grid": grid}[picture](session)
     for path in sorted(session.flags.output.glob("style*")):
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 

@@ -15,12 +15,13 @@ import logging
 import math
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.report import text_table, write_json
 from models.diffusion.solvers import SAMPLERS
-from utils.config import UserParser
+from utils.config import flag, read_flags, required
 from utils.errors import UserError, cli
 from utils.reports.plots import BLUE, GREEN, INK, ORANGE, legend, log_x, new_figure, set_titles, write_svg
 from utils.runs.run_dir import ROOT
@@ -59,19 +60,35 @@ def evaluate(folder: Path, data_root: Path, flags: list[str]) -> dict[str, Any]:
     return json.loads(file.read_text())
 
 
-def collect(args) -> dict[str, dict[str, Any]]:
-    """`<sampler> <steps>` -> what evaluate.py found, `reference` first.
+@dataclass(frozen=True)
+class PointFlags:
+    """All flags but those of evaluate.py."""
+
+    data_root: Path = required()
+    """Data set, as for evaluate.py."""
+    output: Path = required("-o")
+    """Folder for everything that is made."""
+    samplers: tuple[str, ...] = flag(tuple(LOOKS), choices=tuple(SAMPLERS))
+    """Solvers."""
+    steps: tuple[int, ...] = (3, 5, 8, 10, 15, 25, 50)
+    """Network evaluations."""
+    no_reference: bool = False
+    """Leave out DDPM with all steps, which takes long."""
+
+
+def collect(flags: PointFlags, more: list[str]) -> dict[str, dict[str, Any]]:
+    """`<sampler> <steps>` -> what evaluate.py found with `more` of its flags, `reference` first.
 
     Raises:
         UserError: a point that was there already is of another model or other data.
     """
-    wanted = {} if args.no_reference else {REFERENCE: ["--sampler", "ddpm"]}
-    for sampler in args.samplers:
-        wanted |= {f"{sampler} {n}": ["--sampler", sampler, "--steps", str(n)] for n in sorted(args.steps)}
+    wanted = {} if flags.no_reference else {REFERENCE: ["--sampler", "ddpm"]}
+    for sampler in flags.samplers:
+        wanted |= {f"{sampler} {n}": ["--sampler", sampler, "--steps", str(n)] for n in sorted(flags.steps)}
     found: dict[str, dict[str, Any]] = {}
-    for label, flags in wanted.items():
-        folder = args.output / label.replace(" ", "_")
-        found[label] = evaluate(folder, args.data_root, [*flags, *args.flags])
+    for label, point in wanted.items():
+        folder = flags.output / label.replace(" ", "_")
+        found[label] = evaluate(folder, flags.data_root, [*point, *more])
         subjects = [[each["settings"][key] for key in ("scored", "data")] for each in found.values()]
         if subjects[-1] != subjects[0]:
             raise UserError(f"{folder}: is of {subjects[-1]}, others of {subjects[0]}; remove it, or use another -o")
@@ -138,20 +155,13 @@ def table(points: dict[str, Point]) -> str:
 def main(argv: list[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     split = argv.index("--") if "--" in argv else len(argv)
-    parser = UserParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data_root", type=Path, required=True, help="data set, as for evaluate.py")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for everything that is made")
-    parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=list(LOOKS), help="(default: all)")
-    parser.add_argument("--steps", nargs="+", type=int, default=[3, 5, 8, 10, 15, 25, 50], help="(default: 3 to 50)")
-    parser.add_argument("--no_reference", action="store_true", help="leave out DDPM with all steps, which takes long")
-    args = parser.parse_args(argv[:split])
-    args.flags = argv[split + 1 :]
-    found = collect(args)
+    flags = read_flags(PointFlags, argv[:split], __doc__.splitlines()[0])
+    found = collect(flags, argv[split + 1 :])
     points = {label: each["pooled"]["model"] for label, each in found.items()}
     print(table(points))
     settings = next(iter(found.values()))["settings"]
-    write_json(args.output / "steps.json", {"scored": settings["scored"], "data": settings["data"], "points": points})
-    write_svg(args.output / "steps.svg", picture(points))
+    write_json(flags.output / "steps.json", {"scored": settings["scored"], "data": settings["data"], "points": points})
+    write_svg(flags.output / "steps.svg", picture(points))
 
 
 if __name__ == "__main__":

@@ -20,9 +20,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from utils.config import UserParser
+from utils.config import flag, read_flags, required
 from utils.errors import UserError, cli
 
 START_SECONDS, MAKE_SECONDS = 120, 170
@@ -196,28 +197,36 @@ def crowd(browser, url: str, n: int) -> list[float]:
     return done
 
 
+@dataclass(frozen=True)
+class VisitFlags:
+    """All flags."""
+
+    speech: Path = required()
+    """wav that the microphone hears."""
+    crowd: int = 3
+    """Visitors at once."""
+    output: Path | None = flag(None, "-o")
+    """Screenshot, png."""
+
+
 @cli
 def main(argv: list[str] | None = None) -> None:
-    parser = UserParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--speech", type=Path, required=True, help="wav that the microphone hears")
-    parser.add_argument("--crowd", type=int, default=3, help="visitors at once (default: 3)")
-    parser.add_argument("-o", "--output", type=Path, help="screenshot, png")
-    args = parser.parse_args(argv)
+    flags = read_flags(VisitFlags, argv, __doc__.splitlines()[0])
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None or not args.speech.is_file():
+    if chromium is None or not flags.speech.is_file():
         raise UserError("--speech: no such wav" if chromium else "Chromium is not in the PATH; install it")
     try:
         from playwright.sync_api import sync_playwright
     except ImportError as error:
         raise UserError("playwright is missing; pip install playwright") from error
     with server() as url, sync_playwright() as play:
-        flags = [*BROWSER_FLAGS, f"--use-file-for-fake-audio-capture={args.speech.resolve()}"]
-        browser = play.chromium.launch(executable_path=chromium, args=flags)
-        print("one visitor:", json.dumps(visit(browser, url, args.output)))
+        options = [*BROWSER_FLAGS, f"--use-file-for-fake-audio-capture={flags.speech.resolve()}"]
+        browser = play.chromium.launch(executable_path=chromium, args=options)
+        print("one visitor:", json.dumps(visit(browser, url, flags.output)))
         print("refused:", json.dumps(refused(url)))
-        print("not uploaded:", [forged(url, path) for path in ("/etc/passwd", str(args.speech.resolve()))])
-        if args.crowd:
-            print(f"{args.crowd} at once, seconds:", [round(s, 1) for s in crowd(browser, url, args.crowd)])
+        print("not uploaded:", [forged(url, path) for path in ("/etc/passwd", str(flags.speech.resolve()))])
+        if flags.crowd:
+            print(f"{flags.crowd} at once, seconds:", [round(s, 1) for s in crowd(browser, url, flags.crowd)])
         browser.close()
 
 

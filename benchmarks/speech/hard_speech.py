@@ -18,8 +18,7 @@ from tqdm import tqdm
 
 from benchmarks.report import Spread, text_table, write_json
 from benchmarks.speech.alignment import align_pronunciations
-from benchmarks.speech.mouth_at_phones import recording
-from benchmarks.speech.real_speech import measure_table, read_clips, run_clip
+from benchmarks.speech.real_speech import measure_table, read_clips, recording, run_clip
 from benchmarks.speech.speech_scores import MEASURES, Clip, summary
 from benchmarks.subject import INPUT, ModelFlags, Session, Subject
 from models.generation.windows import GenerationConfig
@@ -219,9 +218,8 @@ def main(argv: list[str] | None = None) -> None:
     print(measure_table(rows, COLUMNS))
     if rest:
         print(control_table(rest))
-    if flags.json:
-        content = {"model": subject.name, "samples": flags.samples, "style": flags.style, "definitions": MEASURES}
-        write_json(flags.json, {**content, "conditions": rows, "controls": rest})
+    content = {"model": subject.name, "samples": flags.samples, "style": flags.style, "definitions": MEASURES}
+    write_json(flags.json, {**content, "conditions": rows, "controls": rest})
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -149,8 +149,7 @@ def main(argv: list[str] | None = None) -> None:
             f" {r.onset_abs_p90:.1f}, end {r.end_median:+5.1f} (n {r.n_sibilants});"
             f" closures inside {r.closures_inside_percent:.0f} % of {r.n_stops}"
         )
-    if flags.json:
-        write_json(flags.json, [asdict(r) for r in results])
+    write_json(flags.json, results)
 
 
 if __name__ == "__main__":

@@ -5,21 +5,32 @@
     python evaluate.py --data_root D --limit 32 --coef_dir MEANS -o OUT2
 
 What speech and style leave open (when an eye shuts, how wide exactly a mouth opens) differs from sample to sample. A
-mean over samples leaves that out: nobody would want to see it, but its lip vertex error is what would be left if the
-network guessed nothing.
+mean over samples leaves that out: it looks dull, but its lip vertex error is what would be left if the network guessed
+nothing.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from utils.config import UserParser
+from utils.config import positional, read_flags
 from utils.errors import UserError, cli
 from utils.motion_file import Motion, load_motion
+
+
+@dataclass(frozen=True)
+class MeanFlags:
+    """All flags."""
+
+    samples: Path = positional()
+    """Folder of evaluate.py --save_coef."""
+    output: Path = positional()
+    """Folder of the means."""
 
 
 def by_clip(folder: Path) -> dict[str, list[Path]]:
@@ -45,12 +56,9 @@ def mean_of(motions: list[Motion]) -> Motion:
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    parser = UserParser(description=__doc__.splitlines()[0])
-    parser.add_argument("samples", type=Path, help="folder of evaluate.py --save_coef")
-    parser.add_argument("output", type=Path, help="folder of the means")
-    args = parser.parse_args(argv)
-    for clip, paths in tqdm(by_clip(args.samples).items(), unit="clip"):
-        target = args.output / f"{clip}.npz"
+    flags = read_flags(MeanFlags, argv, __doc__.splitlines()[0])
+    for clip, paths in tqdm(by_clip(flags.samples).items(), unit="clip"):
+        target = flags.output / f"{clip}.npz"
         target.parent.mkdir(parents=True, exist_ok=True)
         mean_of([load_motion(path) for path in paths]).save(target)
 

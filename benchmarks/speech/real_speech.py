@@ -1,10 +1,12 @@
 """Real recordings through a model: are the lips shut at p, b, m, open at vowels, and in time?
 
     python -m benchmarks.speech.real_speech [--exp_name embedded] [--iter N] [--samples 10] [--json out.json]
+    python -m benchmarks.speech.real_speech --coefs FOLDER [--closed_mm 1] [--tolerance 1]
 
-Every recording of transcripts.tsv is force-aligned (align.py), animated `--samples` times in the style normal, and
+Every recording of transcripts.tsv is force-aligned (alignment.py), animated `--samples` times in the style normal, and
 scored (speech_scores.py has the formulas). Quick look: --samples 2. Other recordings: --audio FOLDER, which holds wav
-or flac files and a transcripts.tsv of `file<TAB>words` lines under a heading.
+or flac files and a transcripts.tsv of `file<TAB>words` lines under a heading. `--coefs` scores motion that exists
+already, of this system or another: one npz per recording, named like it, as `demo.py --save_coef` writes.
 """
 
 from __future__ import annotations
@@ -16,23 +18,29 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.report import Spread, text_table, write_json
+from benchmarks.report import Spread, read_flags, table, text_table, write_json
 from benchmarks.speech.alignment import align_phones, read_transcripts
-from benchmarks.speech.mouth_at_phones import recording
 from benchmarks.speech.speech_scores import (
     CLOSED_MM,
     MEASURES,
     Clip,
     ClipScore,
+    MouthScore,
+    Rule,
     pool,
+    pool_mouths,
     score_clip,
+    score_mouth,
     summary,
     viseme_track,
 )
 from benchmarks.subject import INPUT, ModelFlags, Session, Subject
 from models.generation.windows import GenerationConfig
+from models.heads.flame import Flame, load_flame
+from models.heads.mouth import opening_mm
 from utils.errors import UserError, cli
 from utils.media.audio import load_audio
+from utils.motion_file import load_motion
 
 COLUMNS = ("recall_1", "chance_1", "recall_2", "chance_2", "vowel_mm", "correlation", "lag", "energy_correlation")
 PERCENT = frozenset(["recall_1", "recall_2", "chance_1", "chance_2"])
@@ -50,6 +58,22 @@ class SpeechFlags(ModelFlags):
     """Only these, comma separated."""
     style: str = "normal"
     """Bundled style."""
+    coefs: Path | None = None
+    """Instead of generating: folder of npz files."""
+    closed_mm: float = Rule.closed_mm
+    """With --coefs: largest opening of shut lips."""
+    tolerance: int = Rule.tolerance
+    """With --coefs: frames around the phone."""
+    head: Path | None = None
+    """With --coefs: head model; without it the open head."""
+
+
+def recording(folder: Path, name: str) -> Path:
+    """The audio file of that stem."""
+    for suffix in (".flac", ".wav"):
+        if (folder / f"{name}{suffix}").is_file():
+            return folder / f"{name}{suffix}"
+    raise UserError(f"{folder}: no {name}.flac or .wav; transcripts.tsv lists it")
 
 
 def read_clips(folder: Path, only: list[str] | None = None) -> list[Clip]:
@@ -133,9 +157,52 @@ def evaluate(subject: Subject, clips: list[Clip], style: str, config: Generation
     }
 
 
+def read_opening(path: Path, flame: Flame) -> np.ndarray:
+    """Coefficients npz with exp, pose and shape -> mouth opening (T,) in mm, head still.
+
+    Raises:
+        UserError: unreadable file, missing arrays or wrong sizes.
+    """
+    motion = load_motion(path)
+    if motion.shape is None:
+        raise UserError(f"{path}: has no 'shape', which the mouth opening depends on; use demo.py --save_coef")
+    return opening_mm(flame, motion)
+
+
+def score_folder(coefs: Path, audio: Path, rule: Rule, head: Path | None = None) -> list[MouthScore]:
+    """Score every recording of `audio`/transcripts.tsv that has a coefficient file in `coefs`.
+
+    Raises:
+        UserError: nothing to score, or a file at fault.
+    """
+    transcripts = read_transcripts(audio / "transcripts.tsv")
+    names = [name for name in transcripts if (coefs / f"{name}.npz").is_file()]
+    if not names:
+        raise UserError(f"{coefs}: no npz named like a recording ({', '.join(transcripts)}); run demo.py --save_coef")
+    flame = load_flame(head)
+    scores = []
+    for name in names:
+        phones = align_phones(load_audio(recording(audio, name)), transcripts[name])
+        scores.append(score_mouth(name, phones, read_opening(coefs / f"{name}.npz", flame), rule))
+    return scores
+
+
+def score_existing(flags: SpeechFlags, folder: Path) -> None:
+    """Print and write the scores of --coefs."""
+    rule = Rule(flags.closed_mm, flags.tolerance)
+    scores = score_folder(folder, flags.audio, rule, flags.head)
+    scores.append(pool_mouths(scores))
+    print(f"closure: opening <= {rule.closed_mm} mm within {rule.tolerance} frames of the phone")
+    print(table(scores))
+    write_json(flags.json, {"rule": rule, "scores": scores})
+
+
 @cli
 def main(argv: list[str] | None = None) -> None:
-    began = time.monotonic()
+    began, asked = time.monotonic(), read_flags(SpeechFlags, __doc__, argv)
+    if asked.coefs is not None:
+        score_existing(asked, asked.coefs)
+        return
     session = Session.start(SpeechFlags, __doc__, argv)
     flags, name = session.flags, session.subject.name
     clips = read_clips(flags.audio, flags.recordings.split(",") if flags.recordings else None)
@@ -146,8 +213,7 @@ def main(argv: list[str] | None = None) -> None:
         text = "{clip} {phone} at {start:.2f} s: open in {missed:.0%} of the samples, by {opening_mm:.1f} mm"
         print("missed: " + text.format(**row))
     print(f"{time.monotonic() - began:.0f} s")
-    if flags.json:
-        write_json(flags.json, result)
+    write_json(flags.json, result)
 
 
 if __name__ == "__main__":

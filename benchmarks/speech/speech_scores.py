@@ -13,20 +13,26 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchmarks.report import Spread
-from benchmarks.speech.mouth_at_phones import CLOSED, OPEN, near
-from benchmarks.speech.sync import best_lag, envelope_db, lag_curve, pooled_curve
+from benchmarks.report import Spread, column
 from models.heads.flame import Flame
 from models.heads.mouth import opening_mm
+from models.metrics import synchrony
+from models.metrics.synchrony import subframe_lag as best_lag
 from scripts_for_dataset.synthetic.identity import close_factors
 from scripts_for_dataset.synthetic.motion import Speech, speech_motion
 from scripts_for_dataset.synthetic.style import named_style
 from utils.motion_file import Motion
 from utils.speech import Phone
+from utils.timebase import FPS, samples_per_frame
 
 CLOSED_MM = 1.0  # largest opening that passes for shut lips
 TOLERANCES = (1, 2)  # frames around the closure in which the lips may shut
 SILENCE = "sil"
+CLOSED = frozenset(["p", "b", "m"])
+OPEN = frozenset(["aa", "ae", "ah", "ao", "aw", "ay"])
+REACH = 8  # frames; lags are searched from -REACH to REACH
+FLOOR_DB = 40.0  # loudness is cut off this far below the clip's loudest frames
+LAGS = np.arange(-REACH, REACH + 1)
 
 MEASURES = {
     "recall_1": "share of p, b, m whose smallest opening within the phone's frames +-1 is <= 1.0 mm",
@@ -72,6 +78,36 @@ class ClipScore:
     """The viseme track (T,) mm."""
     truth_curve: np.ndarray
     energy_curve: np.ndarray
+
+
+def near(phone: Phone, opening: np.ndarray, tolerance: int) -> np.ndarray:
+    """Openings (k,) on the phone's frames and `tolerance` frames around them; empty beyond the clip."""
+    frames = phone.frames()
+    return opening[max(frames.start - tolerance, 0) : max(frames.stop + tolerance, 0)]
+
+
+def envelope_db(audio: np.ndarray) -> np.ndarray:
+    """Loudness of each motion frame's 640 samples: audio (n,) -> (n // 640,) in dB.
+
+    0 dB is the clip's 95th percentile; everything below -40 dB counts as -40 dB.
+    """
+    unit = samples_per_frame(FPS)
+    frames = np.asarray(audio, np.float64)[: len(audio) // unit * unit].reshape(-1, unit)
+    level = 10 * np.log10((frames**2).mean(1) + 1e-12)
+    return np.maximum(level - np.percentile(level, 95), -FLOOR_DB)
+
+
+def lag_curve(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Correlation of a[t + lag] with b[t] for every lag of LAGS: (T,), (T,) -> (17,)."""
+    return synchrony.lag_curve(a, b, REACH)
+
+
+def pooled_curve(curves: list[np.ndarray], lengths: list[int]) -> np.ndarray:
+    """Mean of the clips' lag curves, weighted by their lengths; clips without one do not count."""
+    known = [(c, n) for c, n in zip(curves, lengths) if not np.isnan(c).any()]
+    if not known:
+        return np.full(len(LAGS), np.nan)
+    return np.average([c for c, _ in known], axis=0, weights=[n for _, n in known])
 
 
 def viseme_track(clip: Clip, flame: Flame, shape: np.ndarray) -> np.ndarray | None:
@@ -157,3 +193,70 @@ def _mean(values: np.ndarray) -> float:
 def _weighted(values: list[float], weights: list[int]) -> float:
     known = [(v, w) for v, w in zip(values, weights) if w and not math.isnan(v)]
     return float(np.average([v for v, _ in known], weights=[w for _, w in known])) if known else math.nan
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What counts as a closure."""
+
+    closed_mm: float = 1.0
+    """Largest opening that passes for shut lips, mm."""
+    tolerance: int = 1
+    """Video frames before and after the phone in which the closure may lie."""
+
+
+@dataclass(frozen=True)
+class MouthScore:
+    """Measured on one recording, or pooled over several."""
+
+    name: str = column("recording")
+    closures_expected: int = column("p/b/m")
+    closures_found: int = column("shut")
+    opening_at_closures_mm: float = column("at p/b/m mm", "{:.2f}")
+    """Mean over p/b/m of the smallest opening near each; NaN without any."""
+    open_vowels: int = column("vowels")
+    opening_at_vowels_mm: float = column("at vowels mm", "{:.2f}")
+    """Mean over open vowels of the mean opening during each; NaN without any."""
+    correlation: float = column("corr.", "{:.2f}")
+    """Pearson, opening against a 0/1 track (0 at p/b/m, 1 at open vowels) on those frames; NaN if undefined."""
+
+
+def score_mouth(name: str, phones: list[Phone], opening: np.ndarray, rule: Rule) -> MouthScore:
+    """phones, opening (T,) in mm at 25 fps -> MouthScore. Phones beyond the end of the motion are not counted."""
+    shut = [piece.min() for p in phones if p.name in CLOSED and len(piece := near(p, opening, rule.tolerance))]
+    wide = [piece.mean() for p in phones if p.name in OPEN and len(piece := near(p, opening, 0))]
+    found = sum(float(value) <= rule.closed_mm for value in shut)
+    mean = [float(np.mean(values)) if values else math.nan for values in (shut, wide)]
+    return MouthScore(name, len(shut), found, mean[0], len(wide), mean[1], _contrast(phones, opening))
+
+
+def _contrast(phones: list[Phone], opening: np.ndarray) -> float:
+    values, target = [], []
+    for phone in phones:
+        if phone.name in CLOSED | OPEN:
+            piece = near(phone, opening, 0)
+            values.extend(piece)
+            target.extend([float(phone.name in OPEN)] * len(piece))
+    if len(values) < 3 or np.std(values) < 1e-9 or np.std(target) < 1e-9:
+        return math.nan
+    return float(np.corrcoef(values, target)[0, 1])
+
+
+def pool_mouths(scores: list[MouthScore]) -> MouthScore:
+    """One score over all recordings: counts add up, openings are means over phones, correlations over recordings."""
+
+    def mean(field: str, weight: str) -> float:
+        values = [getattr(s, field) for s in scores if getattr(s, weight)]
+        weights = [getattr(s, weight) for s in scores if getattr(s, weight)]
+        return float(np.average(values, weights=weights)) if values else math.nan
+
+    known = [s.correlation for s in scores if not math.isnan(s.correlation)]
+    return MouthScore(
+        "all",
+        sum(s.closures_expected for s in scores),
+        sum(s.closures_found for s in scores),
+        mean("opening_at_closures_mm", "closures_expected"),
+        sum(s.open_vowels for s in scores),
+        mean("opening_at_vowels_mm", "open_vowels"),
+        float(np.mean(known)) if known else math.nan,
+    )

@@ -20,46 +20,44 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import pickle
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import soundfile
 import torch
 
-from benchmarks.report import Flags, column, machine, read_flags, table, write_json
-from benchmarks.speed.machine import seconds, synchronize
-from benchmarks.speed.random_store import (
-    SECONDS,
-    as_published,
-    identity_codec,
-    random_items,
-    write_random_files,
-    write_random_store,
-)
+from benchmarks.report import DeviceFlags, column, machine, read_flags, seconds, synchronize, table, write_json
 from datasets.batches import ResidentBatches, read_by_workers
-from datasets.clip_store import ClipStore
+from datasets.clip_store import ClipStore, ClipWriter
+from datasets.crops import usable_clips
 from datasets.motion_pairs import MotionPairs
 from scripts_for_dataset import convert_dataset, make_combined_dataset
-from utils.config import check_choice
+from utils.coefs import DIMS, CoefLayout, CoefStats, MotionCodec
+from utils.config import flag
 from utils.devices import pick_device
 from utils.errors import cli
 from utils.media.audio import encode_flac, load_audio
-from utils.timebase import SAMPLE_RATE
+from utils.timebase import FPS, SAMPLE_RATE, samples_per_frame
 from utils.training.data_order import EndlessBatches, Share, to_device
 from utils.training.run_config import RunConfig
 
 FRAMES = 200  # of an item that is read
+SECONDS = 60  # of a random clip
+PARTS = ("reading", "loading", "preparing")
 CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataFlags(Flags):
+class DataFlags(DeviceFlags):
     """What is measured, and on what."""
 
-    parts: Sequence[str] = ("reading", "loading", "preparing")
+    parts: Sequence[str] = flag(PARTS, choices=PARTS)
     """What is measured."""
     data_root: Path | None = None
     """A data set, for loading with train.txt; without it, random clips."""
@@ -75,8 +73,68 @@ class DataFlags(Flags):
     """Loading: timed batches."""
     needed: float | None = None
     """Loading: items per second that training takes."""
-    device: str = "auto"
-    """Loading: cuda, cpu or auto."""
+
+
+def write_random_store(folder: Path, persons: int, seconds: float = SECONDS) -> ClipStore:
+    """One clip per person. The audio is noise under a speech-like envelope: FLAC takes about as long as for speech."""
+    random = np.random.default_rng(0)
+    n_frames = int(seconds * FPS)
+    with ClipWriter(folder, 100) as writer:
+        for person in range(persons):
+            coefs = {name: random.standard_normal((n_frames, width)).astype(np.float32) for name, width in DIMS.items()}
+            writer.add_clip(f"person{person:03d}/000", speech_like_noise(random, n_frames * samples_per_frame()), coefs)
+    return ClipStore(folder)
+
+
+def write_random_files(folder: Path, n_clips: int) -> None:
+    """What a data set is made from: `coefs/<person>/000.npz` (SPECTRE's layout) and `audio/<person>/000.wav`."""
+    random, n = np.random.default_rng(0), SECONDS * FPS
+    for i in range(n_clips):
+        coefs, audio = folder / f"coefs/p{i:03d}/000.npz", folder / f"audio/p{i:03d}/000.wav"
+        coefs.parent.mkdir(parents=True)
+        audio.parent.mkdir(parents=True)
+        exp, pose = (0.1 * random.standard_normal((n, width)).astype(np.float32) for width in (50, 6))
+        np.savez(coefs, exp=exp, pose=pose * [1, 1, 1, 1, 0, 0], shape=np.zeros(100), fps=FPS)
+        soundfile.write(audio, speech_like_noise(random, SECONDS * SAMPLE_RATE), SAMPLE_RATE)
+
+
+def as_published(store: ClipStore, folder: Path) -> ClipStore:
+    """The same data set with pickled values, in a folder that is made."""
+    import lmdb
+
+    folder.mkdir(exist_ok=True)
+    with lmdb.open(str(folder), map_size=4 << 30) as out, out.begin(write=True) as transaction:
+        transaction.put(b"metadata", pickle.dumps({"seg_len": store.seg_len}))
+        for clip in store.clips():
+            n_frames = store.n_frames(clip)
+            transaction.put(f"{clip}/metadata".encode(), pickle.dumps({"n_frames": n_frames}))
+            for index, low in enumerate(range(0, n_frames, store.seg_len)):
+                frames = store.read_frames(clip, low, min(low + store.seg_len, n_frames))
+                value = {"audio": encode_flac(frames.audio), "coef": frames.coefs}
+                transaction.put(f"{clip}/{index:03d}".encode(), pickle.dumps(value))
+    return ClipStore(folder)
+
+
+def random_items(store: ClipStore, n_frames: int, seed: int = 0) -> Iterator[tuple[str, int]]:
+    """Clip and first frame of an item, forever."""
+    random, lengths = np.random.default_rng(seed), usable_clips(store, store.clips(), n_frames)
+    clips = list(lengths)
+    while True:
+        clip = clips[random.integers(len(clips))]
+        yield clip, int(random.integers(lengths[clip] - n_frames + 1))
+
+
+def speech_like_noise(random: np.random.Generator, n: int) -> np.ndarray:
+    """(n,) between -1 and 1."""
+    time = np.arange(n) / SAMPLE_RATE
+    envelope = np.clip(np.sin(2 * np.pi * 3 * time) + np.sin(2 * np.pi * 0.4 * time), 0, None)
+    coloured = np.convolve(random.standard_normal(n), np.ones(8) / 8, "same")
+    return (0.1 * envelope * coloured).clip(-1, 1).astype(np.float32)
+
+
+def identity_codec(head_pose: bool = True) -> MotionCodec:
+    """For data that are random anyway."""
+    return MotionCodec(CoefLayout(head_pose), CoefStats.identity())
 
 
 @dataclass(frozen=True)
@@ -167,7 +225,7 @@ class Preparing:
     times_real_time: float = column("x real time", "{:.0f}")
 
 
-def preparing(_: ClipStore | None, flags: DataFlags, folder: Path) -> list[Preparing]:
+def preparing(_store: ClipStore | None, flags: DataFlags, folder: Path) -> list[Preparing]:
     """FLAC coding, making a data set with each number of workers, converting one."""
     write_random_files(folder, flags.clips)
     length = flags.clips * SECONDS
@@ -191,25 +249,17 @@ def flac_alone(folder: Path) -> None:
             encode_flac(audio[start : start + 4 * SAMPLE_RATE])
 
 
-PARTS: dict[str, Callable[[ClipStore | None, DataFlags, Path], Sequence[Any]]] = {
-    "reading": reading, "loading": loading, "preparing": preparing
-}  # fmt: skip
-
-
 @cli
 def main(argv: list[str] | None = None) -> None:
     flags = read_flags(DataFlags, __doc__, argv)
-    for part in flags.parts:
-        check_choice("--parts", part, tuple(PARTS))
     store = ClipStore(flags.data_root) if flags.data_root else None
+    measures = {"reading": reading, "loading": loading, "preparing": preparing}
     found: dict[str, Any] = {"machine": f"{machine(pick_device(flags.device))}, {os.cpu_count()} cores"}
     with tempfile.TemporaryDirectory() as folder:
         for part in flags.parts:
-            rows = PARTS[part](store, flags, Path(folder))
-            print(f"{found['machine']}: {part}", table(rows), sep="\n")
-            found[part] = [asdict(row) for row in rows]
-    if flags.json:
-        write_json(flags.json, found)
+            found[part] = measures[part](store, flags, Path(folder))
+            print(f"{found['machine']}: {part}", table(found[part]), sep="\n")
+    write_json(flags.json, found)
 
 
 if __name__ == "__main__":

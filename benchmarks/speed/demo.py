@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ from benchmarks.report import Flags, column, read_flags, table, write_json
 from benchmarks.subject import INPUT
 from models.heads.decode import motion_vertices
 from models.heads.flame import load_flame
+from utils.config import check_least, flag
 from utils.errors import UserError, cli
 from utils.media.audio import load_audio
 from utils.media.video import write_video
@@ -47,17 +48,16 @@ class DemoFlags(Flags):
     """How many are drawn."""
     repeats: int = 5
     """The best of them counts."""
-    renderer: str = "fast"
-    """fast or pyrender."""
+    renderer: str = flag("fast", choices=("fast", "pyrender"))
+    """{choices}."""
     process: bool = False
     """Also time demo.py as a whole."""
     minutes: Sequence[float] = ()
     """Instead run demo.py on recordings of these lengths."""
 
-    def __post_init__(self) -> None:
-        for flag in ("frames", "repeats"):
-            if getattr(self, flag) < 1:
-                raise UserError(f"--{flag} {getattr(self, flag)}: must be at least 1")
+    def check(self) -> None:
+        super().check()
+        check_least(self, frames=1, repeats=1)
         if self.minutes and min(self.minutes) <= 0:
             raise UserError(f"--minutes {min(self.minutes):g}: must be above 0")
 
@@ -149,9 +149,8 @@ def long_run(minutes: float) -> LongRun:
 def main(argv: list[str] | None = None) -> None:
     flags = read_flags(DemoFlags, __doc__, argv)
     if flags.minutes:
-        rows = [long_run(minutes) for minutes in flags.minutes]
-        print(table(rows))
-        result = [asdict(row) for row in rows]
+        result = [long_run(minutes) for minutes in flags.minutes]
+        print(table(result))
     else:
         found = stages(RenderStyle(flags.size, renderer=flags.renderer), flags.frames, flags.repeats)
         print(f"{flags.size}x{flags.size}", table(found), sep="\n")
@@ -160,8 +159,7 @@ def main(argv: list[str] | None = None) -> None:
         if flags.process:
             result["process_s"] = [run_demo()[0] for _ in range(2)]
             print("demo.py: {:.1f} s, again {:.1f} s".format(*result["process_s"]))
-    if flags.json:
-        write_json(flags.json, result)
+    write_json(flags.json, result)
 
 
 if __name__ == "__main__":

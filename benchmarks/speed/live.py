@@ -54,8 +54,8 @@ class LiveFlags(ModelFlags):
     recordings: str | None = None
     """Only these, comma separated."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
+        super().check()
         self.ways()
 
     def ways(self) -> list[LiveConfig]:
@@ -130,7 +130,7 @@ def main(argv: list[str] | None = None) -> None:
     session = Session.start(LiveFlags, __doc__, argv)
     flags, subject, config, style = session.flags, session.subject, session.config, session.subject.style("normal")
     clips = read_clips(INPUT / "audio", flags.recordings.split(",") if flags.recordings else None)
-    few = replace(config, sampler=SamplerConfig(LIVE_SAMPLER, session.sampling.steps or LIVE_STEPS))
+    few = replace(config, sampler=SamplerConfig(LIVE_SAMPLER, flags.sampling.steps or LIVE_STEPS))
     person, rows = Person(subject.shape, style), {}
     LiveTalker(subject.animator, person, few).warm_up()
     for settings in dict.fromkeys([config, few]):
@@ -146,8 +146,7 @@ def main(argv: list[str] | None = None) -> None:
     print(text_table([("", *COLUMNS), *cells]))
     seconds = sum(len(clip.audio) for clip in clips) / SAMPLE_RATE
     print(f"{len(clips)} recordings, {seconds:.0f} s, {FPS} fps, {torch.get_num_threads()} threads")
-    if flags.json:
-        write_json(flags.json, {"model": subject.name, "look_ahead": flags.look_ahead, "rows": rows})
+    write_json(flags.json, {"model": subject.name, "look_ahead": flags.look_ahead, "rows": rows})
 
 
 if __name__ == "__main__":

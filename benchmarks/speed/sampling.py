@@ -24,8 +24,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from benchmarks.report import Flags, column, machine, publish, read_flags
-from benchmarks.speed.machine import kernels, matrix_rate, seconds, step_flop
+from benchmarks.report import DeviceFlags, column, kernels, machine, matrix_rate, publish, read_flags, seconds
 from benchmarks.subject import INPUT, Subject
 from models.diffusion.guidance import DynamicThreshold, Guidance
 from models.diffusion.schedule import Schedule
@@ -33,9 +32,10 @@ from models.diffusion.solvers import SAMPLERS, SamplerConfig, Step, gaussian_noi
 from models.diffusion.window import Conditions
 from models.fast.engine import Engine, EngineConfig
 from models.generation.windows import GenerationConfig
+from models.networks.denoiser import DenoiserConfig
 from models.networks.person import Person
 from models.networks.talker import Talker, TalkerConfig
-from utils.config import check_choice
+from utils.config import flag
 from utils.devices import pick_device
 from utils.errors import UserError, cli
 from utils.media.audio import load_audio
@@ -62,20 +62,20 @@ RECORDING = INPUT / "audio" / "librivox_austen_0890.flac"
 
 
 @dataclass(frozen=True, kw_only=True)
-class SamplingFlags(Flags):
+class SamplingFlags(DeviceFlags):
     """What is measured."""
 
-    size: str = "full"
-    """The network: full, embedded or tiny."""
+    size: str = flag("full", choices=("full", "embedded", "tiny"))
+    """The network: {choices}."""
     exp_name: str = DEFAULT_EXPERIMENT
     """For --size embedded and --audio."""
-    sampler: str = "ddpm"
+    sampler: str = flag("ddpm", choices=tuple(SAMPLERS))
     """The solver."""
     steps: int | None = None
     """Network evaluations; without it all on a GPU, 25 on a CPU."""
     samples: Sequence[int] = (1, 8)
     """Windows at once."""
-    modes: Sequence[str] = ()
+    modes: Sequence[str] = flag((), choices=tuple(MODES))
     """Ways beside plain; without it, all that the device can do."""
     dtr: float = 0.0
     """Dynamic thresholding quantile, 0: off."""
@@ -83,14 +83,6 @@ class SamplingFlags(Flags):
     """Timed runs of each mode."""
     audio: bool = False
     """Also time whole calls, speech to coefficients."""
-    device: str = "auto"
-    """cuda, cpu or auto."""
-
-    def __post_init__(self) -> None:
-        check_choice("--size", self.size, ("full", "embedded", "tiny"))
-        check_choice("--sampler", self.sampler, tuple(SAMPLERS))
-        for mode in self.modes:
-            check_choice("--modes", mode, tuple(MODES))
 
 
 @dataclass(frozen=True)
@@ -109,6 +101,33 @@ class SamplingRow:
     share_of_matrix_rate: float = column("of matrix rate", "{:.0%}")
     kernels_per_step: float = column("kernels/step", "{:.0f}", default=math.nan)  # on a GPU
     kernel_share: float = column("kernels busy", "{:.0%}", default=math.nan)  # of the time during which some kernel ran
+
+
+def step_flop(config: DenoiserConfig, samples: int, branches: int, persons: int, cached: bool) -> int:
+    """Floating-point operations of the matrix products of one step (a multiplication and an addition each).
+
+    Cached: without the products whose result is kept, with the first self-attention for each of the branches' distinct
+    persons, and the last layer for the window's frames only.
+    """
+    d, frames, window = config.feature_dim, config.n_frames, config.n_motions
+    tokens, batch, hidden = 1 + frames, samples * branches, d * config.mlp_ratio
+    lookup = cached and config.align_mask_width == 1
+    total = 0
+    for layer in range(config.n_layers):
+        last = cached and layer == config.n_layers - 1
+        n = window if last else tokens
+        asking = n if not lookup else 0 if last else 1
+        attending = samples * persons if cached and layer == 0 else batch
+        total += 2 * attending * (tokens * d * 3 * d + 2 * n * tokens * d + n * d * d)  # self-attention
+        total += 2 * batch * (2 * asking * d * d + 2 * asking * frames * d + 2 * n * d * hidden)
+        if not cached:
+            total += 2 * batch * frames * d * 2 * d  # keys and values of the memory
+    n, dim = (window, config.motion_dim) if cached else (frames, config.motion_dim)
+    flag = 0 if cached else int(config.use_indicator)
+    total += 2 * (samples if cached else batch) * n * (dim + flag) * d + batch * n * d * (d + dim)
+    if not cached:
+        total += 2 * batch * (2 * d * d + config.person_dim * d)  # step embedding and person
+    return total
 
 
 class _NoAudio(nn.Module):

@@ -27,10 +27,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from benchmarks.report import Flags, column, machine, publish, read_flags, write_json
-from benchmarks.speed.machine import synchronize
+from benchmarks.report import DeviceFlags, column, machine, publish, read_flags, synchronize, write_json
 from benchmarks.speed.workload import CPU_MODES, MODES, SIZES, RandomItems, Workload
-from utils.config import check_choice
+from utils.config import flag
 from utils.devices import end_processes, pick_device
 from utils.errors import UserError, cli
 from utils.training.data_order import Share
@@ -42,31 +41,25 @@ _BLOCKS = 8  # of the last quarter, for the standard error
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScalingFlags(Flags):
+class ScalingFlags(DeviceFlags):
     """What is measured."""
 
     processes: Sequence[int] = (1, 2)
     """How many at once, one run after another."""
-    mode: str = ""
+    mode: str | None = flag(None, choices=tuple(MODES))
     """Form of the step; without it fast bf16 graph, on a CPU fast fp32."""
-    size: str = "full"
-    """Of the networks: full, embedded or tiny."""
+    size: str = flag("full", choices=SIZES)
+    """Of the networks: {choices}."""
     batch_size: int = 16
     """Per process."""
     steps: int = 200
     """Timed steps."""
     warm_up: int = 5
     """Steps before, of each of the four kinds."""
-    device: str = "auto"
-    """cuda, cpu or auto."""
     accumulate: int = 1
     """Batches per step (used by the benchmark itself)."""
     result: Path | None = None
     """Used by the benchmark itself."""
-
-    def __post_init__(self) -> None:
-        check_choice("--size", self.size, SIZES)
-        check_choice("--mode", self.mode or CPU_MODES[0], tuple(MODES))
 
 
 @dataclass(frozen=True)

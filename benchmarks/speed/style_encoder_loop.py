@@ -22,9 +22,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from benchmarks.report import Flags, column, machine, publish, read_flags
-from benchmarks.speed.machine import seconds
-from benchmarks.speed.random_store import identity_codec, write_random_store
+from benchmarks.report import DeviceFlags, column, machine, publish, read_flags, seconds
+from benchmarks.speed.data import identity_codec, write_random_store
 from datasets.batches import ResidentBatches
 from datasets.style_pairs import StylePairs
 from models.networks.style_encoder import StyleEncoder, StyleEncoderConfig
@@ -40,7 +39,7 @@ Loop = Callable[[int], list[float]]  # number of steps -> their losses
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoopFlags(Flags):
+class LoopFlags(DeviceFlags):
     """What is measured."""
 
     steps: int = 400
@@ -51,8 +50,6 @@ class LoopFlags(Flags):
     """Pairs of clips."""
     workers: int = 4
     """Processes that read."""
-    device: str = "auto"
-    """cuda, cpu or auto."""
 
 
 @dataclass(frozen=True)

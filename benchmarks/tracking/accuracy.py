@@ -26,20 +26,26 @@ from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
 from benchmarks.report import Flags, column, publish, read_flags, write_json
-from benchmarks.subject import Subject
-from benchmarks.tracking.own_head import INPUT, Cinema, Scene, bundled
+from benchmarks.subject import INPUT, Subject
 from models.diffusion.guidance import Guidance
 from models.diffusion.solvers import SamplerConfig
 from models.generation.style_extractor import StyleExtractor
 from models.generation.windows import GenerationConfig
+from models.heads.decode import motion_vertices
+from models.heads.flame import Flame, load_flame
 from models.heads.mouth import opening_mm
 from models.tracking.video import TrackedVideo, VideoOptions, motion_of, track_video
 from utils.errors import cli
 from utils.media.audio import load_audio
 from utils.media.video import write_video
-from utils.motion_file import Motion, load_shape, load_style
+from utils.media.video_frames import VideoFrame
+from utils.motion_file import Motion, load_motion, load_shape, load_style
+from utils.rendering.looks import dress
+from utils.rendering.renderer import Renderer, RenderStyle
 from utils.runs.run_dir import DEFAULT_EXPERIMENT, find_checkpoint, style_folder
 from utils.timebase import FPS
+from utils.trackers.landmarker import find_model, watch
+from utils.trackers.sightings import Sightings
 
 STYLES = ("normal", "big_mouth", "small_mouth", "smile", "serious", "large_head_movements", "small_head_movements")
 HELD_OUT = ("female_round", "male_narrow", "male_young")  # identities of the films
@@ -51,6 +57,49 @@ MAX_LAG = 6
 CLIP = "librivox_austen_0890"  # the sentence of --speak
 SPOKEN = GenerationConfig(Guidance(scales={"audio": 1.15, "style": 1.5}), SamplerConfig("ddim", 15), fresh_noise=True)
 _IN = {"jaw": "mrad", "mouth": "mm", "yaw": "degrees", "pitch": "degrees", "roll": "degrees"}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """How a motion is filmed."""
+
+    identity: str = "average"
+    look: str = "skin"
+    size: int = 320
+    fov: float = 18.0  # degrees; a phone has 50 to 65
+
+
+class Cinema:
+    """Renders motions; keeps one renderer, the last used."""
+
+    def __init__(self) -> None:
+        self.flame = load_flame()
+        self._key, self._renderer, self._dressed = None, None, self.flame
+
+    def frames(self, motion: Motion, scene: Scene) -> Iterator[np.ndarray]:
+        """Pictures uint8 (size, size, 3) of a motion on the scene's identity."""
+        self._prepare(scene)
+        shape = load_shape(INPUT / "coef" / f"{scene.identity}.npy")
+        for chunk in motion_vertices(self._dressed, replace(motion, shape=shape)):
+            yield from self._renderer.frames(chunk)
+
+    def watch(self, motion: Motion, scene: Scene) -> Sightings:
+        """What MediaPipe sees of it."""
+        pictures = self.frames(motion, scene)
+        return watch((VideoFrame(i / FPS, p) for i, p in enumerate(pictures)), find_model(), "render")
+
+    def _prepare(self, scene: Scene) -> None:
+        key = (scene.look, scene.size, scene.fov)
+        if key != self._key:
+            look = dress(self.flame.head, scene.look)
+            self._dressed = Flame(look.drawn)
+            self._renderer = Renderer(look.drawn, RenderStyle(scene.size, texture=look.texture, fov=scene.fov))
+            self._key = key
+
+
+def bundled(name: str, n_frames: int | None = None) -> Motion:
+    """The first frames of a motion in demo/input/motion."""
+    return load_motion(INPUT / "motion" / f"{name}.npz").cut(slice(n_frames))
 
 
 @dataclass(frozen=True)
@@ -265,8 +314,7 @@ def main(argv: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         results = run(flags, Path(folder))
     show(results)
-    if flags.json:
-        write_json(flags.json, results)
+    write_json(flags.json, results)
 
 
 if __name__ == "__main__":

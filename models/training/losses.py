@@ -57,7 +57,8 @@ def magnitude(kind: str, error: Tensor, valid: Tensor) -> Tensor:
     """Mean of error^2 (l2) or |error| (l1) over valid frames; error (B, L, C), valid (B, L) bool."""
     size = error.square() if kind == "l2" else error.abs()
     mask = valid.to(size.dtype)
-    return (size.sum(2) * mask).sum() / (mask.sum() * size.shape[2])
+    # At least 1: a batch of one clip that is cut to one frame has no velocity.
+    return (size.sum(2) * mask).sum() / (mask.sum() * size.shape[2]).clamp(min=1)
 
 
 def diff(x: Tensor, order: int = 1) -> Tensor:

@@ -5,8 +5,10 @@ import math
 import numpy as np
 import pytest
 
+from benchmarks.report import table
 from benchmarks.speech.alignment import read_transcripts, words_of
-from benchmarks.speech.mouth_at_phones import MouthScore, Rule, near, pool, read_opening, score, table
+from benchmarks.speech.real_speech import read_opening
+from benchmarks.speech.speech_scores import MouthScore, Rule, near, pool_mouths, score_mouth
 from models.heads.flame import load_flame
 from utils.errors import UserError
 from utils.speech import Phone
@@ -37,7 +39,7 @@ def test_near_stays_within_the_clip():
 
 
 def test_closures_and_vowels_are_counted():
-    result = score("x", PHONES, opening_track(), Rule(1.0, 2))
+    result = score_mouth("x", PHONES, opening_track(), Rule(1.0, 2))
     assert (result.closures_expected, result.closures_found, result.open_vowels) == (2, 1, 1)
     assert result.opening_at_closures_mm == pytest.approx((0.6 + 1.5) / 2)
     assert result.opening_at_vowels_mm == pytest.approx(10)
@@ -48,21 +50,21 @@ def test_closures_and_vowels_are_counted():
     ("rule", "found"), [(Rule(2.0, 2), 2), (Rule(1.0, 1), 0), (Rule(0.5, 2), 0), (Rule(1.0, 9), 1)]
 )
 def test_the_rule_decides(rule, found):
-    assert score("x", PHONES, opening_track(), rule).closures_found == found
+    assert score_mouth("x", PHONES, opening_track(), rule).closures_found == found
 
 
 def test_nothing_to_measure_is_nan_not_a_crash():
-    result = score("x", [Phone("t", 0, 0.2)], opening_track(), Rule())
+    result = score_mouth("x", [Phone("t", 0, 0.2)], opening_track(), Rule())
     assert result.closures_expected == 0
     assert math.isnan(result.opening_at_closures_mm)
     assert math.isnan(result.correlation)
-    assert math.isnan(pool([result]).opening_at_vowels_mm)
+    assert math.isnan(pool_mouths([result]).opening_at_vowels_mm)
 
 
 def test_pool_weights_by_phones():
     a = MouthScore("a", 1, 1, 0.0, 1, 10.0, 0.5)
     b = MouthScore("b", 3, 0, 4.0, 0, math.nan, math.nan)
-    both = pool([a, b])
+    both = pool_mouths([a, b])
     assert (both.closures_expected, both.closures_found, both.open_vowels) == (4, 1, 1)
     assert both.opening_at_closures_mm == pytest.approx(3.0)
     assert both.opening_at_vowels_mm == pytest.approx(10.0)

@@ -2,27 +2,33 @@
 
 import json
 import math
-from argparse import Namespace
 
 import numpy as np
 import pytest
 
 import benchmarks.speech.real_speech as real_speech
-from benchmarks.report import Spread, text_table, write_json
+from benchmarks.report import Spread, read_flags, text_table, write_json
 from benchmarks.speech.speech_scores import (
+    FLOOR_DB,
+    LAGS,
     MEASURES,
     Clip,
+    best_lag,
     chance_level,
+    envelope_db,
+    lag_curve,
     pool,
+    pooled_curve,
     score_clip,
     summary,
     viseme_track,
 )
-from benchmarks.speech.sync import FLOOR_DB, LAGS, best_lag, correlation, envelope_db, lag_curve, pooled_curve
-from benchmarks.subject import INPUT, ModelFlags, Subject, generation_config, parse
+from benchmarks.subject import INPUT, ModelFlags, Subject, generation_config
 from models.app.bundled import style_encoder_file
+from models.app.sampling_flags import SamplingFlags
 from models.generation.animator import Animator
 from models.heads.flame import load_flame
+from models.metrics.synchrony import correlation
 from tests.support.tiny_talker import make_talker
 from utils.coefs import CoefStats, MotionCodec
 from utils.errors import UserError
@@ -136,8 +142,8 @@ def subject() -> Subject:
     return Subject(animator, load_flame(), load_shape(INPUT / "coef" / "average.npy"), "tiny/iter_0000001")
 
 
-def flags(*words: str) -> Namespace:
-    return parse(ModelFlags, "A benchmark.", words)[1]
+def flags(*words: str) -> SamplingFlags:
+    return read_flags(ModelFlags, "A benchmark.", words).sampling
 
 
 def test_guidance_is_the_models_own(subject):

@@ -8,8 +8,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 import models.fast.frozen_linear
+from benchmarks.report import matrix_rate
 from benchmarks.speed import sampling
-from benchmarks.speed.machine import matrix_rate, step_flop
 from models.diffusion.guidance import Guidance
 from models.diffusion.solvers import Step
 from models.fast.engine import Engine, EngineConfig
@@ -38,7 +38,7 @@ def test_operations_are_those_of_the_network(monkeypatch, width, cached):
             counts.append(counter.get_total_flops())
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_attention)
-    assert step_flop(model.denoising_net.config, 2, 3, 2, cached) == counts[1] - counts[0]
+    assert sampling.step_flop(model.denoising_net.config, 2, 3, 2, cached) == counts[1] - counts[0]
 
 
 def test_the_whole_benchmark(tmp_path, capsys):

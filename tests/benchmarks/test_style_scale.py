@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import benchmarks.styles.guidance_scales as style_scale
+import benchmarks.styles.bundled as style_scale
 from benchmarks.figures.readme import contact_sheet, grid_frames, write_gif
 from benchmarks.report import Spread
 from benchmarks.speech.speech_scores import Clip
-from benchmarks.styles.guidance_scales import STYLE_SCALES, monotone, trials, verdicts
+from benchmarks.styles.bundled import STYLE_SCALES, monotone, trials, verdicts
 from benchmarks.subject import INPUT, Subject
 from models.diffusion.solvers import SamplerConfig
 from models.generation.animator import Animator

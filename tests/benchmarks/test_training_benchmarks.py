@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from benchmarks.speed import data, scaling, style_encoder_loop, training_step, vertex_losses
+from benchmarks.speed import data, scaling, style_encoder_loop, training_step
 from benchmarks.speed.workload import MODES, RandomItems, Workload
 from models.heads.flame import load_flame
 from models.training import losses
@@ -48,28 +48,16 @@ def test_training_step(tmp_path, capsys):
 
 
 def test_vertex_losses(tmp_path, capsys):
-    rows, _ = rows_of(vertex_losses, ["--batch_sizes", "2", "--frames", "12", "--repeats", "1"], tmp_path, capsys)
+    flags = ["--parts", "vertices", "--batch_sizes", "2", "--frames", "12", "--repeats", "1"]
+    rows = rows_of(training_step, flags, tmp_path, capsys)[1]["vertices"]
     assert [row["form"] for row in rows] == ["vertices", "vertex space"]
     assert rows[1]["term_difference"] < 1e-5
     assert rows[1]["gradient_difference"] < 1e-5
 
 
 def test_data_loading(tmp_path, capsys):
-    flags = [
-        "--parts",
-        "loading",
-        "--clips",
-        "4",
-        "--workers",
-        "0",
-        "1",
-        "--batch_size",
-        "2",
-        "--batches",
-        "3",
-        "--needed",
-        "2",
-    ]
+    flags = ["--parts", "loading", "--clips", "4", "--workers", "0", "1"]
+    flags += ["--batch_size", "2", "--batches", "3", "--needed", "2"]
     rows = rows_of(data, flags, tmp_path, capsys)[1]["loading"]
     assert [row["reader"] for row in rows] == ["0 workers", "1 workers", "resident (--preload)"]
     for row in rows:

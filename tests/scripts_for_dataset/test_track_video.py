@@ -1,4 +1,4 @@
-"""Tracking videos: what MediaPipe said of our own head (benchmarks/tracking/own_head.py) -> motion, files."""
+"""Tracking videos: what MediaPipe said of our own head (tests/support/make_tracked_head.py) -> motion, files."""
 
 import importlib.util
 import re

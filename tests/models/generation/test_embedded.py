@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from benchmarks.speech.alignment import align_phones, read_transcripts
-from benchmarks.speech.mouth_at_phones import Rule, pool, score
+from benchmarks.speech.speech_scores import Rule, pool_mouths, score_mouth
 from benchmarks.styles.bundled import head_std_deg
 from models.diffusion.solvers import SamplerConfig
 from models.generation.animator import Animator
@@ -70,8 +70,8 @@ def test_mouth_follows_real_speech(animator, flame):
     scores = []
     for name in ("librivox_austen_0930", "arctic_a0009", "librivox_austen_0890"):
         phones = align_phones(load_audio(INPUT / "audio" / f"{name}.flac"), transcripts[name])
-        scores.append(score(name, phones, opening_mm(flame, generate(animator, name, "normal", [0])[0]), Rule()))
-    total = pool(scores)
+        scores.append(score_mouth(name, phones, opening_mm(flame, generate(animator, name, "normal", [0])[0]), Rule()))
+    total = pool_mouths(scores)
     assert total.closures_found >= 0.8 * total.closures_expected > 5
     assert total.opening_at_vowels_mm > 3
 

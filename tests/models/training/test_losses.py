@@ -74,6 +74,14 @@ def test_magnitude_ignores_invalid_frames():
     assert magnitude("l2", error, valid) == 1.0
 
 
+def test_nothing_valid_is_no_loss():
+    """Velocities of a batch whose only clip is cut to one frame."""
+    error = torch.ones(1, 3, 4, requires_grad=True)
+    loss = magnitude("l2", error, torch.zeros(1, 3, dtype=torch.bool))
+    loss.backward()
+    assert loss == 0 and not error.grad.any()
+
+
 def test_total_uses_the_published_weights():
     terms = {name: torch.tensor(1.0) for name in TERMS}
     assert LossConfig().total(terms).item() == pytest.approx(1 + 2e6 + 1e7 + 1e5 + 0.05 + 5 + 0.5 + 0.5)
