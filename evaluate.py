@@ -1,4 +1,4 @@
-"""Score a model, or anybody's results, on a split of a data set (docs/metrics.md has every formula).
+"""Score a model, or results in files, on a split of a data set (docs/metrics.md has every formula).
 
 python evaluate.py --exp_name NAME --iter 110000 --data_root LMDB_FOLDER --split test
 python evaluate.py --coef_dir RESULTS --data_root LMDB_FOLDER
@@ -19,7 +19,8 @@ from datasets.clip_store import ClipStore
 from datasets.splits import person_of
 from datasets.spoken_clips import long_enough, read_clip, read_motion, references, second_take, spread
 from models.app.bundled import style_encoder_file
-from models.app.sampling_flags import SamplingFlags, generation_config
+from models.app.evaluate_flags import BATCH, EvaluateFlags
+from models.app.sampling_flags import generation_config
 from models.fast.engine import EngineConfig
 from models.generation.animator import Animator
 from models.generation.style_extractor import StyleExtractor
@@ -38,127 +39,39 @@ from models.metrics.suite import Suite
 from models.networks.loading import load_talker
 from utils.atomic import check_output
 from utils.coefs import CoefStats
-from utils.config import check_least, flag, read_flags
-from utils.devices import PRECISION_SPELLINGS, PRECISIONS, pick_device
+from utils.config import read_flags
+from utils.devices import pick_device
 from utils.errors import UserError, cli
 from utils.motion_file import load_motion
 from utils.reading.json_file import read_json
-from utils.runs.run_dir import DEFAULT_EXPERIMENT, find_checkpoint
+from utils.runs.run_dir import find_checkpoint
 from utils.speech import PHONES_FILE, Phone, SpokenClip, read_phones
 from utils.timebase import FPS
 
 log = logging.getLogger(__name__)
-BATCH = {"cpu": 32, "cuda": 256}
-EXAMPLES = 3
+EXAMPLES = 3  # clips shown in the report
 GROUP = 2  # batches of clips generated before they are scored
 
 
 @dataclass(frozen=True)
-class ScoredFlags:
-    """What is scored."""
-
-    exp_name: str = DEFAULT_EXPERIMENT
-    """Experiment in experiments/DPT, or a prefix of it."""
-    iter: int | None = None
-    """Iteration of the checkpoint (default: the last)."""
-    coef_dir: Path | None = None
-    """Score these npz (exp, pose) instead, named like the clips."""
-    coef_stats: Path | None = None
-    """Statistics npz, for published checkpoints."""
-    style_enc_ckpt: Path | None = None
-    """Style encoder that judges styles (default: the model's)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataFlags:
-    """Against what."""
-
-    data_root: Path
-    """LMDB data set with <split>.txt beside it."""
-    split: str = "test"
-    """List of clips: test, val, train (default: test)."""
-    limit: int | None = None
-    """Only this many clips, spread over the list."""
-    phones: Path | None = flag(None, known=(PHONES_FILE,))
-    """Phone times (default: {known} in data_root, if it is there)."""
-    head: Path | None = None
-    """FLAME pkl or npz (default: the open head)."""
-    masks: Path | None = None
-    """FLAME_masks.pkl: the regions, for a FLAME file without them."""
-
-    def check(self) -> None:
-        """Raises UserError for a number out of range."""
-        check_least(self, limit=1)
-
-
-@dataclass(frozen=True)
-class RunFlags:
-    """How it is done."""
-
-    n_samples: int = flag(10, "-n")
-    """Samples per clip."""
-    seed: int = 0
-    """Seed of the first sample."""
-    device: str = "auto"
-    """cuda, cpu or auto."""
-    precision: str = flag("fp32", choices=PRECISIONS, spellings=PRECISION_SPELLINGS)
-    """Of the network."""
-    batch_size: int | None = flag(None, known=(f"{BATCH['cuda']} on a GPU", f"else {BATCH['cpu']}"))
-    """Windows at once (default: {known})."""
-    closed_mm: float = ClosureRule.closed_mm
-    """Opening of shut lips."""
-    tolerance: int = ClosureRule.tolerance
-    """Frames around a phone."""
-
-    def check(self) -> None:
-        """Raises UserError for a number out of range."""
-        check_least(self, n_samples=1, batch_size=1, tolerance=0, seed=0)
-        if not self.closed_mm > 0:
-            raise UserError(f"--closed_mm {self.closed_mm:g}: must be above 0")
-
-
-@dataclass(frozen=True)
-class OutputFlags:
-    """What is written."""
-
-    output: Path | None = flag(None, "-o")
-    """Folder (default: evaluation/<iter>-<split> in the run's folder)."""
-    save_coef: bool = False
-    """Keep the generated motions: coef/<clip>_000.npz ..."""
-    no_pictures: bool = False
-    """No rendered frames in the report; needs no OpenGL."""
-
-
-@dataclass(frozen=True)
-class EvaluateFlags:
-    """All flags of the program."""
-
-    scored: ScoredFlags
-    """what is scored"""
-    data: DataFlags
-    """against what"""
-    run: RunFlags
-    """run"""
-    out: OutputFlags
-    """output"""
-    sampling: SamplingFlags
-    """sampling"""
-
-
-@dataclass(frozen=True)
 class Data:
-    """The clips of a split, and what is known about them."""
+    """The clips of a split with their phones, references and statistics."""
 
     root: Path
     store: ClipStore
-    usable: list[str]  # all of the split that are long enough
-    clips: list[str]  # those that are scored
-    reference: dict[str, str]  # clip -> the one its style is taken from
+    usable: list[str]  # all clips of the split that are long enough
+    clips: list[str]  # the ones to score
+    reference: dict[str, str]  # clip -> the clip that its style is taken from
     phones: dict[str, list[Phone]] | None
     stats: CoefStats | None
 
     @classmethod
     def open(cls, flags: EvaluateFlags) -> "Data":
+        """Open the data set that the flags name.
+
+        Raises:
+            UserError: an unreadable data set, list, phone table or statistics file, or no clip to score.
+        """
         store = ClipStore(flags.data.data_root)
         usable = long_enough(store, store.clips(flags.data.data_root / f"{flags.data.split}.txt"))
         phones = flags.data.phones or flags.data.data_root / PHONES_FILE
@@ -167,7 +80,7 @@ class Data:
         found = CoefStats.load(stats) if stats.is_file() else None
         clips = usable if flags.scored.coef_dir is None else list(match_results(flags.scored.coef_dir, usable))
         if len(clips) < len(usable) and flags.scored.coef_dir:
-            log.warning("%s: has results for %d of %d clips", flags.scored.coef_dir, len(clips), len(usable))
+            log.warning("%s: has results for only %d of %d clips", flags.scored.coef_dir, len(clips), len(usable))
         return cls(
             flags.data.data_root, store, usable, spread(clips, flags.data.limit), references(usable), known, found
         )
@@ -176,23 +89,27 @@ class Data:
         return read_clip(self.store, clip, self.reference[clip], self.phones)
 
     def alike(self) -> dict[str, str]:
-        """Speaker -> a name for its style, from the `speakers.json` of a synthetic data set."""
+        """Speaker -> a name for its style, from the `speakers.json` of a synthetic data set.
+
+        Raises:
+            UserError: an entry without a style.
+        """
         table = self.root / "speakers.json"
         if not table.is_file():
             return {}
         try:
             return {name: json.dumps(entry["style"]) for name, entry in read_json(table).items()}
         except (KeyError, TypeError) as error:
-            raise UserError(f"{table}: an entry has no style ({error}); make it anew, or delete it") from error
+            raise UserError(f"{table}: an entry has no style ({error}); make the file again, or delete it") from error
 
 
 def style_checkpoint(flags: EvaluateFlags, animator: Animator | None) -> Path | None:
-    """The style encoder that judges: the one given, else the model's own; None: there is none.
+    """The style encoder that judges styles: the given one, else the model's; None if the model has no style input.
 
-    Results of others on the open head are judged by the style encoder of `--exp_name`.
+    Results in files on the open head are judged by the style encoder of `--exp_name`.
 
     Raises:
-        UserError: the model's is not here.
+        UserError: the model's style encoder is missing.
     """
     if flags.scored.style_enc_ckpt is not None or (animator is None and flags.data.head is not None):
         return flags.scored.style_enc_ckpt
@@ -208,7 +125,10 @@ def style_checkpoint(flags: EvaluateFlags, animator: Animator | None) -> Path | 
 
 
 def make_judge(flags: EvaluateFlags, data: Data, animator: Animator | None, device: torch.device) -> StyleJudge | None:
-    """References from the first 4 s of every clip of the split; a clip's request is its reference clip's style."""
+    """A judge whose references are the first 4 s of every usable clip; a clip asks for its reference's style.
+
+    None without a style encoder.
+    """
     checkpoint = style_checkpoint(flags, animator)
     if checkpoint is None:
         log.info("no style encoder: style is not scored")
@@ -221,19 +141,19 @@ def make_judge(flags: EvaluateFlags, data: Data, animator: Animator | None, devi
 
 @dataclass(frozen=True)
 class Contest:
-    """Everything that is compared on a clip."""
+    """Scores the model, or the results of --coef_dir, and the baselines on every clip."""
 
     data: Data
     suite: Suite
-    predictor: Predictor | None  # None: scored are the results of --coef_dir
-    results: dict[str, list[Path]]  # of --coef_dir
+    predictor: Predictor | None  # None: score the results of --coef_dir
+    results: dict[str, list[Path]]  # clip -> its files in --coef_dir
 
     @property
     def device(self) -> torch.device:
         return self.suite.measure.device
 
     def groups(self) -> Iterator[list[tuple[int, SpokenClip]]]:
-        """Clips with their numbers in the split, as many as keep batches full with their samples."""
+        """Clips with their numbers in the split, in groups whose samples fill the batches."""
         draw = None if self.predictor is None else self.predictor.draw
         size = 1 if draw is None else max(1, GROUP * draw.batch_size // draw.n_samples)
         for start in range(0, len(self.data.clips), size):
@@ -254,6 +174,7 @@ class Contest:
         return [torch.from_numpy(judge.requested[clip.name]).to(self.device) for clip in clips]
 
     def baselines(self, clip: SpokenClip) -> dict[str, Sampled]:
+        """Method -> motion: a second take, the reference clip, and the mean pose, where they exist."""
         found = {}
         take = second_take(self.data.root, clip.name)
         if take.is_file():
@@ -269,7 +190,7 @@ class Contest:
         return found
 
     def run(self, keep: Path | None) -> None:
-        """Score all clips; `keep`: folder for the scored motions."""
+        """Score all clips, and save their motions in the folder `keep` if one is given."""
         with tqdm(total=len(self.data.clips), desc="scoring", unit="clip") as shown:
             for group in self.groups():
                 for (_, clip), motion in zip(group, self.entries(group)):
@@ -280,7 +201,11 @@ class Contest:
 
 
 def load_head(flags: EvaluateFlags, animator: Animator | None) -> Flame:
-    """The head, which must be the one whose coefficients are scored."""
+    """The head that the scored coefficients belong to.
+
+    Raises:
+        UserError: a model that moves FLAME without a FLAME file, or an unreadable file.
+    """
     if flags.data.head is None and animator is not None and animator.published:
         raise UserError("--head: this model moves FLAME; give FLAME's generic_model.pkl (setup/README.md)")
     flame = load_flame(flags.data.head)
@@ -289,6 +214,7 @@ def load_head(flags: EvaluateFlags, animator: Animator | None) -> Flame:
 
 
 def output_folder(flags: EvaluateFlags, checkpoint: Path | None) -> Path:
+    """`--output`, else a folder beside the results or in the run's folder."""
     if flags.out.output is not None:
         return flags.out.output
     if checkpoint is None:
@@ -298,7 +224,7 @@ def output_folder(flags: EvaluateFlags, checkpoint: Path | None) -> Path:
 
 
 def prepare(flags: EvaluateFlags, checkpoint: Path | None, device: torch.device) -> Contest:
-    """Load everything that is needed."""
+    """Load the model, the head, the data and the judge of styles."""
     animator = None if checkpoint is None else Animator.load(checkpoint, flags.scored.coef_stats, device)
     flame, data = load_head(flags, animator).to(device), Data.open(flags)
     suite = Suite(
@@ -312,7 +238,7 @@ def prepare(flags: EvaluateFlags, checkpoint: Path | None, device: torch.device)
 
 
 def make_predictor(flags: EvaluateFlags, animator: Animator) -> Predictor:
-    """The model with its samples and sampling; without CUDA graphs, which full batches do not need."""
+    """The model with its sampling settings; without CUDA graphs, from which full batches gain nothing."""
     config = generation_config(flags.sampling, animator.model.config, animator.published)
     config = replace(config, engine=EngineConfig(flags.run.precision, graph=False))
     batch = flags.run.batch_size or BATCH.get(animator.model.device.type, BATCH["cpu"])
@@ -320,7 +246,7 @@ def make_predictor(flags: EvaluateFlags, animator: Animator) -> Predictor:
 
 
 def settings(flags: EvaluateFlags, contest: Contest, checkpoint: Path | None) -> dict:
-    """What the numbers depend on, for the record."""
+    """The settings that the numbers depend on, for metrics.json."""
     data, suite = contest.data, contest.suite
     frames = sum(data.store.n_frames(clip) for clip in data.clips)
     return {

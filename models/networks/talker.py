@@ -1,28 +1,29 @@
-"""The talker: audio encoder + denoiser + the learnt stand-ins for what is missing (start, null audio, null style)."""
+"""The talker: audio encoder, denoiser, and learnt vectors for absent inputs (start, null audio, null style)."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from models.audio.front_end import AudioFrontEnd, build_front_end
-from models.networks.conditions import CONDITIONS, parse_conditions
+from models.audio.front_end import FRONT_ENDS, AudioFrontEnd, build_front_end
+from models.networks.conditions import CONDITIONS, MODES, parse_conditions
 from models.networks.denoiser import Denoiser, DenoiserConfig
 from models.networks.person import Person
 from utils.coefs import N_SHAPE, CoefLayout
+from utils.config import flag
 
 
 @dataclass(frozen=True)
 class TalkerConfig:
-    """What defines the network; field names are the published flags of `main_dpt.py`."""
+    """The network's configuration; field names are the published flags of `main_dpt.py`."""
 
-    target: str = "sample"
-    """What the network predicts: the clean motion (sample) or the noise."""
+    target: str = flag("sample", choices=("sample", "noise"))
+    """The network predicts the clean motion (sample) or the noise."""
     guiding_conditions: str | None = None
-    """Conditions dropped in training for classifier-free guidance, with commas; empty: none (default: audio, and style
-    with --style_enc_ckpt)."""
-    cfg_mode: str = "incremental"
-    """How guidance combines two conditions: incremental or independent."""
+    """Conditions that training drops at random for classifier-free guidance, separated by commas; empty: none (default:
+    audio, and style with --style_enc_ckpt)."""
+    cfg_mode: str = flag("incremental", choices=MODES)
+    """How guidance combines two conditions."""
     n_diff_steps: int = 500
     """Diffusion steps T."""
     diff_schedule: str = "cosine"
@@ -33,14 +34,14 @@ class TalkerConfig:
     """Style encoder checkpoint; without it the model has no style input."""
     d_style: int = 128
     """Width of the style vector."""
-    audio_model: str = "hubert"
-    """Audio front end: hubert, wav2vec2, or whisper (frozen tiny.en, bundled)."""
+    audio_model: str = flag("hubert", choices=tuple(FRONT_ENDS))
+    """Audio encoder (whisper is frozen tiny.en, bundled)."""
     align_mask_width: int = 1
-    """Frame i attends audio frames j with |i - j| < width; 0 or less: all."""
+    """Frame i attends to audio frames j with |i - j| < width; 0 or less: to all."""
     no_use_learnable_pe: bool = False
     """Use a sinusoidal positional table instead of a learnable one."""
     use_indicator: bool = False
-    """Tell the network which frames are real and which padding."""
+    """Tell the network which frames are real and which are padding."""
     feature_dim: int = 512
     """Width of the transformer."""
     n_heads: int = 8
@@ -56,15 +57,15 @@ class TalkerConfig:
     n_prev_motions: int = 10
     """Frames carried over from the previous window."""
     no_shape_input: bool = False
-    """Hide the identity from the network. Where it says nothing about motion it is only a key to learn speakers by."""
+    """Hide the head shape from the network, so that it cannot recognise a training speaker by it."""
     fps: int = 25
     """Motion frames per second."""
     distilled_steps: int = 0
-    """Train a network that takes so many ddim steps, with guidance folded in, from the one of --init_from; 0: off."""
-    pad_mode: str = "zero"
-    """How short audio and motion are padded: zero or replicate."""
+    """Distil the network of --init_from into one that needs this many ddim steps and includes guidance; 0: off."""
+    pad_mode: str = flag("zero", choices=("zero", "replicate"))
+    """How short audio and motion are padded."""
     positional_encoding: str = "per_frame"
-    """For a sinusoidal table: per_frame, or the published weights' sequence_length_row."""
+    """How a sinusoidal table is added: per_frame, or sequence_length_row as in the published weights."""
 
     @property
     def layout(self) -> CoefLayout:
@@ -76,7 +77,7 @@ class TalkerConfig:
 
     @property
     def conditions(self) -> tuple[str, ...]:
-        """Guided conditions; those that the model has no input for are left out.
+        """Guided conditions, without those that the model has no input for.
 
         Raises:
             ValueError: see `parse_conditions`.
@@ -91,6 +92,7 @@ class TalkerConfig:
         return tuple(name for name in CONDITIONS if name != "style" or self.has_style)
 
     def denoiser(self) -> DenoiserConfig:
+        """The denoiser's sizes."""
         return DenoiserConfig(
             motion_dim=self.layout.motion_dim,
             person_dim=N_SHAPE + self.has_style * self.d_style + bool(self.distilled_steps) * len(CONDITIONS),
@@ -110,7 +112,7 @@ class TalkerConfig:
 
 
 class Talker(nn.Module):
-    """Everything that is trained in the second stage. Parameter names follow the published checkpoints."""
+    """All that the second stage trains (paper section 3.3). Parameter names follow the published checkpoints."""
 
     audio_encoder: AudioFrontEnd
 
@@ -144,17 +146,18 @@ class Talker(nn.Module):
         return getattr(self, CONDITIONS[condition].null)
 
     def person_vector(self, person: Person[Tensor], scales: Tensor | None = None) -> Tensor:
-        """What the person token is made from, (B, person_dim).
+        """The input of the person token, (B, person_dim).
 
-        person: normalised shape (B, 100) and style (B, d_style).
-        scales: (B, len(CONDITIONS)) guidance scales, for a distilled network.
+        Args:
+            person: normalised shape (B, 100) and style (B, d_style).
+            scales: (B, len(CONDITIONS)) guidance scales, for a distilled network.
         """
         shape, style = person.shape, person.style
         parts = [torch.zeros_like(shape) if self.config.no_shape_input else shape]
         if self.config.has_style:
             parts.append(self.null("style")[0].expand(len(shape), -1) if style is None else style)
         if self.config.distilled_steps:
-            assert scales is not None, "a distilled network is told the guidance scales"
+            assert scales is not None, "a distilled network needs the guidance scales"
             parts.append(scales)
         return torch.cat(parts, dim=-1)
 
@@ -162,5 +165,9 @@ class Talker(nn.Module):
 def build_talker(
     config: TalkerConfig, audio_config: dict | None = None, pretrained: bool = False, path: str | None = None
 ) -> Talker:
-    """A talker with a pretrained audio encoder (training), or with one from its sizes alone (a checkpoint follows)."""
+    """A talker whose audio encoder is pretrained, or has random weights that a checkpoint will replace.
+
+    Raises:
+        UserError: see `build_front_end`.
+    """
     return Talker(config, build_front_end(config.audio_model, audio_config, pretrained, path))

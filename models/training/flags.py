@@ -6,7 +6,7 @@ from typing import Any
 
 from models.audio.front_end import FRONT_ENDS
 from models.diffusion.schedule import SCHEDULES
-from models.networks.conditions import MODES, parse_conditions
+from models.networks.conditions import parse_conditions
 from models.networks.talker import TalkerConfig
 from models.training.losses import LossConfig
 from models.training.objective import ObjectiveConfig
@@ -17,20 +17,12 @@ from utils.training.run_config import RunConfig
 DESCRIPTION = "Train or test the denoising network (paper section 3.3)."
 
 
-# What decides the weights' shapes and meaning.
+# These decide the shapes and the meaning of the weights.
 NETWORK_FLAGS = (
     *("target", "n_diff_steps", "diff_schedule", "no_head_pose", "d_style", "audio_model", "align_mask_width"),
     *("no_use_learnable_pe", "use_indicator", "feature_dim", "n_heads", "n_layers", "mlp_ratio", "n_motions"),
     *("n_prev_motions", "fps"),
 )
-CHOICES = {
-    "target": ("sample", "noise"),
-    "cfg_mode": MODES,
-    "diff_schedule": SCHEDULES,
-    "audio_model": tuple(FRONT_ENDS),
-    "pad_mode": ("zero", "replicate"),
-    "criterion": ("l1", "l2"),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,22 +30,22 @@ class TalkerRunConfig(RunConfig):
     """The run."""
 
     audio_model_path: str | None = None
-    """Local folder with the audio encoder's weights in Hugging Face format (for whisper: a safetensors file)."""
+    """Local folder with the weights of hubert or wav2vec2 in Hugging Face format (default: downloaded)."""
     init_from: Path | None = None
-    """Checkpoint to start from instead of fresh weights (fine-tuning); the network's flags must be the same."""
+    """Checkpoint to fine-tune instead of starting with fresh weights; the network's flags must be the same."""
     repeat_clips: int = 1
-    """Crops of each training clip in an epoch: for data sets of fewer clips than a batch."""
+    """Crops of each training clip per epoch, for data sets with fewer clips than a batch."""
     val_clips: int = 4
-    """Validation clips (10 s at most) to generate and measure at each validation; 0: none."""
+    """Validation clips (at most 10 s each) to generate and measure at each validation; 0: none."""
     val_video_iter: int = 0
     """Steps between short videos of validation clips, a multiple of val_iter; 0: none."""
     head: Path | None = None
-    """Head model of the vertex losses: a FLAME pkl or npz; default: the open head."""
+    """FLAME pkl or npz for the vertex losses (default: the open head)."""
 
 
 @dataclass(frozen=True)
 class Configs:
-    """All flags of the script, by what they describe."""
+    """All flags of the program, in groups."""
 
     run: TalkerRunConfig
     """run"""
@@ -69,24 +61,26 @@ class Configs:
     """Accepted for old command lines."""
 
     def resolved(self) -> dict[str, Any]:
-        """What config.json says of a run."""
+        """The flags as config.json records them."""
         return {name: to_plain(getattr(self, name)) for name in ("run", "model", "objective", "loss")}
 
     def check(self) -> None:
-        """Raises UserError for a value that is not one of its choices."""
-        values = {name: value for group in self.resolved().values() for name, value in group.items()}
-        for name, choices in CHOICES.items():
-            check_choice(f"--{name}", values[name], choices)
+        """Raises UserError for an unknown schedule, or weights for an audio encoder that is never trained."""
+        check_choice("--diff_schedule", self.model.diff_schedule, SCHEDULES)
+        name, path = self.model.audio_model, self.run.audio_model_path
+        if path is not None and FRONT_ENDS[name].trained is None:
+            raise UserError(f"--audio_model_path {path}: {name} is frozen and always uses its bundled weights, since "
+                            "checkpoints do not hold them; leave this flag out")  # fmt: skip
 
 
 def parse_args(argv: list[str] | None = None) -> Configs:
-    """The flags, checked one by one."""
+    """The flags, checked."""
     configs = read_flags(Configs, argv, DESCRIPTION)
     return replace(configs, model=with_conditions(configs.model))
 
 
 def with_conditions(model: TalkerConfig) -> TalkerConfig:
-    """The configuration with its guiding conditions spelt out.
+    """The configuration with its guiding conditions filled in.
 
     Raises:
         UserError: a condition that is unknown, named twice, or without an input in this model.

@@ -14,6 +14,7 @@ from torch import Tensor
 from models.heads.flame import Flame
 from models.training.vertex_space import VertexSpace
 from utils.coefs import MotionCodec
+from utils.config import flag
 
 TERMS = ("noise", "vert", "vel", "smooth", "head_angle", "head_vel", "head_smooth", "head_trans")
 
@@ -22,8 +23,8 @@ TERMS = ("noise", "vert", "vel", "smooth", "head_angle", "head_vel", "head_smoot
 class LossConfig:
     """Kinds and weights; field names are the published flags of `main_dpt.py`. The reconstruction term has weight 1."""
 
-    criterion: str = "l2"
-    """Distance of every term: l2 (squared) or l1."""
+    criterion: str = flag("l2", choices=("l1", "l2"))
+    """Distance that every term measures (l2 is squared)."""
     l_vert: float = 2e6
     """Weight of the vertices (metres)."""
     l_vel: float = 1e7

@@ -26,7 +26,7 @@ class ObjectiveConfig:
     trunc_prob2: float = 0.4
     """Probability that a batch's second clips are cut short."""
     person_noise: float = 0.0
-    """Noise on identity and style while training, relative to their size: people are then not learnt by heart."""
+    """Relative noise on head shape and style in training, so that the network does not memorise speakers."""
     teacher_steps: int = 4
     """With --distilled_steps: ddim steps of the teacher that one of the student replaces."""
 

@@ -174,9 +174,9 @@ def pair_files(folder: Path) -> list[Seed]:
 
 
 def packed_heads(folder: Path) -> list[Seed]:
-    from utils.heads.head_file import OPEN_HEAD
+    from utils.heads.head_file import OPEN_HEAD_FILE
 
-    return [seed(OPEN_HEAD)]
+    return [seed(OPEN_HEAD_FILE)]
 
 
 def store_values(folder: Path) -> list[Seed]:

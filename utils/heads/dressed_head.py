@@ -14,11 +14,11 @@ import numpy as np
 import scipy.sparse as sp
 
 from utils.errors import UserError
-from utils.heads.head_file import OPEN_HEAD, Finish, HeadFile
+from utils.heads.head_file import OPEN_HEAD_FILE, Finish, HeadFile
 from utils.heads.subdivision import subdivide
 from utils.reading.array_file import read_npz
 
-PARTS = OPEN_HEAD.with_name("open_head_parts.npz")
+PARTS = OPEN_HEAD_FILE.with_name("open_head_parts.npz")
 PARTS_FORMAT = "open-head-parts-1"
 LEVELS = ((0.0110, 0.0026), (0.0170, 0.0045))  # metres: longer edges are split, once and twice: skin, lips
 _HOW = "get models/data/open_head_parts.npz of this version, or build it with `python -m setup.build_parts`"

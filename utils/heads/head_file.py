@@ -18,7 +18,7 @@ from utils.heads.head_uv import find_uv, read_uv
 from utils.heads.joints import N_JOINTS, PARENTS
 from utils.reading.array_file import is_numeric, read_npz
 
-OPEN_HEAD = Path(__file__).resolve().parents[2] / "models" / "data" / "open_head.npz"
+OPEN_HEAD_FILE = Path(__file__).resolve().parents[2] / "models" / "data" / "open_head.npz"
 
 N_IDENTITY, N_EXPRESSION = 100, 50
 # FLAME keeps 300 identity components before the expressions in `shapedirs`.
@@ -95,7 +95,7 @@ def load_head_file(path: str | Path | None = None) -> HeadFile:
     Raises:
         UserError: missing or unreadable file, missing arrays, wrong shapes, values that are not finite.
     """
-    path = OPEN_HEAD if path is None else Path(path)
+    path = OPEN_HEAD_FILE if path is None else Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such head model; {_HOW}")
     if path.suffix == ".pkl":

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 # The containers that are opened: none of FFmpeg's many that name other files or addresses (concat, HLS, DASH, SDP ...).
-FORMATS = (
+DEMUXERS = (
     "wav,w64,aiff,au,caf,flac,mp3,aac,amr,ogg,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,asf,avi,flv,mpegts,mpeg,ac3,eac3"
 )
-_OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "", "max_streams": "100"}
+_OPTIONS = {"format_whitelist": DEMUXERS, "protocol_whitelist": "", "max_streams": "100"}
 RATES = (1000, 1_000_000)  # Hz; a file of a few bytes at 1 Hz would be hours
 MAX_HOURS = 4  # in memory at once: 0.9 GB
 SILENCE = 1e-4  # peaks below this (-80 dB) hold no speech

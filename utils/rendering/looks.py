@@ -10,12 +10,12 @@ from scipy.spatial.transform import Rotation
 
 from utils.errors import UserError
 from utils.heads.dressed_head import dressed_head, read_parts
-from utils.heads.head_file import OPEN_HEAD, HeadFile
+from utils.heads.head_file import OPEN_HEAD_FILE, HeadFile
 from utils.reading.array_file import read_npz
 from utils.rendering.head_paint import painted
 
-SKIN_TEXTURE, SKIN_UV = OPEN_HEAD.with_name("open_head_skin.jpg"), OPEN_HEAD.with_name("open_head_skin.npz")
-SKINS = {"tan": SKIN_TEXTURE, **{name: OPEN_HEAD.with_name(f"open_head_skin_{name}.jpg") for name in ("fair", "deep")}}
+SKIN_TEXTURE, SKIN_UV = OPEN_HEAD_FILE.with_name("open_head_skin.jpg"), OPEN_HEAD_FILE.with_name("open_head_skin.npz")
+SKINS = {"tan": SKIN_TEXTURE} | {n: OPEN_HEAD_FILE.with_name(f"open_head_skin_{n}.jpg") for n in ("fair", "deep")}
 LOOKS = ("clay", "skin")
 HAIR = ("bald", "short", "bob")
 HAIR_ROOM = 0.018  # metres

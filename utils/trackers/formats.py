@@ -10,12 +10,12 @@ from utils.trackers.content import Content
 from utils.trackers.tracked import Format, Tracked, as_float
 
 # From the most to the least specific: the first that matches is taken.
-FORMATS: tuple[Format, ...] = (
+TRACKERS: tuple[Format, ...] = (
     *(frame_files.PIXEL3DMM, frame_files.METRICAL, vhap.VHAP, smirk.SMIRK, arkit.LIVE_LINK, arkit.MEDIAPIPE),
     *(artalk.ARTALK, flame_arrays.EMOCA, flame_arrays.SPECTRE, flame_arrays.DECA, flame_arrays.PLAIN),
     flame_arrays.SEPARATE,
 )
-NAMES = tuple(fmt.name for fmt in FORMATS)
+NAMES = tuple(fmt.name for fmt in TRACKERS)
 
 
 def identify(content: Content, name: str = "auto") -> Format:
@@ -25,18 +25,18 @@ def identify(content: Content, name: str = "auto") -> Format:
         UserError: an unknown name; or no format matches, which the message says of each, with what was found.
     """
     if name != "auto":
-        known = {fmt.name: fmt for fmt in FORMATS}
+        known = {fmt.name: fmt for fmt in TRACKERS}
         if name not in known:
             raise UserError(f"--format {name}: not known; use auto, {', '.join(NAMES)}")
         return known[name]
     if content.frames is not None and not len(content.frames):
         raise UserError(f"{content.path}: holds no frames; track again")
-    found = next((fmt for fmt in FORMATS if fmt.matches(content)), None)
+    found = next((fmt for fmt in TRACKERS if fmt.matches(content)), None)
     if found is not None:
         return found
     if flame_arrays.shape_only(content) is not None:
         raise UserError(f"{content.path}: holds a head shape only (as MICA's), no motion; give it as --shape")
-    needs = "; ".join(f"{fmt.name}: {fmt.needs}" for fmt in FORMATS)
+    needs = "; ".join(f"{fmt.name}: {fmt.needs}" for fmt in TRACKERS)
     found = content.describe()
     raise UserError(
         f"{content.path}: has no 'exp' with 'pose', nor what a tracker writes. Found: {found}. Needed: {needs}"

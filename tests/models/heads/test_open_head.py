@@ -7,7 +7,7 @@ import torch
 from models.heads.flame import Flame
 from models.heads.mouth import mouth_opening, solve_mouth_close
 from utils.errors import UserError
-from utils.heads.head_file import OPEN_HEAD, load_head_file
+from utils.heads.head_file import OPEN_HEAD_FILE, load_head_file
 from utils.heads.joints import JAW, LEFT_EYE
 
 FULL_OPENING = 0.4193  # radians of the face unit jawOpen
@@ -37,7 +37,7 @@ def test_counts(flame):
     assert head.shapedirs.shape == (5090, 3, 100) and head.expdirs.shape == (5090, 3, 50)
     assert len(head.exp_names) == 50 and head.exp_names == sorted(head.exp_names)
     assert not {"jawOpen", "tongueOut"} & set(head.exp_names)
-    assert OPEN_HEAD.stat().st_size < 3e6
+    assert OPEN_HEAD_FILE.stat().st_size < 3e6
 
 
 def test_size_and_frame(flame):

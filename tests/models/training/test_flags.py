@@ -21,6 +21,12 @@ CONFIGS = [
 ]  # fmt: skip
 
 
+WITH_CHOICES = {
+    *("target", "cfg_mode", "diff_schedule", "audio_model", "pad_mode", "criterion"),
+    *("mode", "precision", "scheduler"),
+}
+
+
 @pytest.mark.parametrize("config", CONFIGS)
 def test_every_field_is_a_documented_flag(config):
     parser = UserParser()
@@ -87,7 +93,7 @@ def test_published_flags_of_the_style_encoder():
     assert dataclasses.replace(config, data_root=defaults.data_root, stats_file=defaults.stats_file) == defaults
 
 
-@pytest.mark.parametrize("flag", sorted({*training_flags.CHOICES, "mode", "precision", "scheduler"}))
+@pytest.mark.parametrize("flag", sorted(WITH_CHOICES))
 def test_unknown_choice_names_the_flag(flag):
     with pytest.raises(UserError, match=f"--{flag}: 'nonsense'.*use one of"):
         main_dpt.parse_args(["--exp_name", "x", f"--{flag}", "nonsense"])
@@ -118,6 +124,11 @@ def test_a_flag_shared_by_two_dataclasses_is_one_flag():
     add_flags(parser, StyleEncoderConfig, "a")
     add_flags(parser, TalkerConfig, "b")
     assert parser.parse_args(["--fps", "30"]).fps == 30
+
+
+def test_weights_for_a_frozen_audio_encoder_are_refused():
+    with pytest.raises(UserError, match="--audio_model_path w.safetensors: whisper is frozen.*leave this flag out"):
+        main_dpt.parse_args(["--exp_name", "x", "--audio_model", "whisper", "--audio_model_path", "w.safetensors"])
 
 
 def test_check_choice():

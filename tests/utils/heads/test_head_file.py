@@ -10,7 +10,7 @@ from tests.support.flame_fixtures import python2_pickle, tiny_flame, write_flame
 from tests.support.golden_weights import HERE
 from utils.errors import UserError
 from utils.heads import head_asset
-from utils.heads.head_file import OPEN_HEAD, load_head_file, with_uv
+from utils.heads.head_file import OPEN_HEAD_FILE, load_head_file, with_uv
 from utils.heads.joints import PARENTS
 
 ROOT = HERE.parent.parent
@@ -94,7 +94,7 @@ def test_missing_and_unreadable_files(tmp_path):
     with pytest.raises(UserError, match="no such head model"):
         load_head_file(tmp_path / "absent.npz")
     broken = tmp_path / "broken.npz"
-    broken.write_bytes(OPEN_HEAD.read_bytes()[:5000])
+    broken.write_bytes(OPEN_HEAD_FILE.read_bytes()[:5000])
     with pytest.raises(UserError, match="not a readable npz"):
         load_head_file(broken)
     objects = tmp_path / "objects.npz"
@@ -104,7 +104,7 @@ def test_missing_and_unreadable_files(tmp_path):
 
 
 def test_other_format_version(tmp_path):
-    with np.load(OPEN_HEAD) as file:
+    with np.load(OPEN_HEAD_FILE) as file:
         packed = dict(file)
     with pytest.raises(UserError, match="format open-head-9"):
         load_head_file(_save(tmp_path / "new.npz", packed | {"format": np.array("open-head-9")}))
@@ -114,7 +114,7 @@ def test_other_format_version(tmp_path):
 
 
 def test_packing_round_trip():
-    with np.load(OPEN_HEAD) as file:
+    with np.load(OPEN_HEAD_FILE) as file:
         packed = dict(file)
     again = head_asset.pack(head_asset.unpack(packed, "open head"))
     assert set(again) == set(packed)
@@ -126,7 +126,7 @@ def test_packing_round_trip():
 
 
 def test_packing_refuses_what_it_cannot_hold():
-    with np.load(OPEN_HEAD) as file:
+    with np.load(OPEN_HEAD_FILE) as file:
         head = head_asset.unpack(dict(file), "open head")
     with pytest.raises(ValueError, match="does not fit int16"):
         head_asset.pack(head | {"expdirs": head["expdirs"] + 1})

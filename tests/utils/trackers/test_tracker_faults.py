@@ -17,7 +17,7 @@ from utils.errors import UserError
 from utils.motion_file import load_motion
 from utils.runs.run_dir import ROOT
 from utils.trackers.content import load_content
-from utils.trackers.formats import FORMATS
+from utils.trackers.formats import TRACKERS
 from utils.trackers.pickles import load_torch_zip, load_tree
 from utils.trackers.to_motion import ImportOptions
 
@@ -26,7 +26,7 @@ def test_an_unknown_file_lists_what_was_found_and_needed(tmp_path):
     np.savez(tmp_path / "x.npz", translation=np.zeros((5, 3)), betas=np.zeros(10))
     with pytest.raises(UserError, match=r"translation \(5, 3\), betas \(10,\)") as caught:
         import_motion(tmp_path / "x.npz")
-    assert all(fmt.name in str(caught.value) for fmt in FORMATS)
+    assert all(fmt.name in str(caught.value) for fmt in TRACKERS)
 
 
 def test_a_wrong_format_flag_says_what_is_missing(tmp_path):
