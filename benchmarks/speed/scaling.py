@@ -108,21 +108,35 @@ def launch(flags: ScalingFlags, processes: int, accumulate: int, result: Path) -
     command += [f"--result={result}", f"--accumulate={accumulate}", f"--mode={mode}"]
     for name in ("batch_size", "steps", "warm_up", "size", "device"):
         command.append(f"--{name}={getattr(flags, name)}")
-    port = free_port()
-    running = [subprocess.Popen(command, env=surroundings(rank, processes, port)) for rank in range(processes)]
-    try:
-        code = first_failure(running)
-    finally:  # those that wait for one that failed, or for a user who has gone
-        for process in running:
-            process.kill()
+    code = run_together(command, processes)
     if code:
         raise UserError(f"--processes {processes}: the run failed (exit code {code}); see above")
     return json.loads(result.read_text())
 
 
-def first_failure(running: list[subprocess.Popen]) -> int:
-    """Wait until all have ended well (0), or one has not: its exit code."""
+def run_together(command: list[str], processes: int, limit: float = float("inf"), **environment: str) -> int:
+    """Run a command in that many processes until all have ended (0), one has failed (its exit code), or for `limit` s.
+
+    Raises:
+        TimeoutError: they have not ended in time.
+    """
+    port = free_port()
+    surrounded = [surroundings(rank, processes, port) | environment for rank in range(processes)]
+    running = [subprocess.Popen(command, env=one) for one in surrounded]
+    try:
+        return first_failure(running, limit)
+    finally:  # those that wait for one that failed, or for a user who has gone
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+def first_failure(running: list[subprocess.Popen], limit: float = float("inf")) -> int:
+    """Wait until all have ended well (0), or one has not: its exit code; TimeoutError after `limit` seconds."""
+    start = time.monotonic()
     while True:
+        if time.monotonic() - start > limit:
+            raise TimeoutError(f"no end within {limit:.0f} s")
         codes = [process.poll() for process in running]
         failed = [code for code in codes if code]
         if failed or None not in codes:

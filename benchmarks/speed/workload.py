@@ -6,6 +6,7 @@ with random weights, so that nothing needs to be downloaded; the time of a step 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -82,10 +83,13 @@ class Workload:
         schedule = Schedule.make(options.diff_schedule, options.n_diff_steps).to(self.device)
         self.objective = TalkerObjective(ObjectiveConfig(), schedule, loss, style_encoder)
         self.random = Randomness(seed, self.device, self.accelerator.process_index)
-        self.learner = Learner(self.model, config or StepConfig(), self.accelerator)
+        self.learner = self.make_learner(config or StepConfig())
         if mode.compile:
             self._compile()
         self.update = step_maker(mode.graph, self.accelerator, [self.random.device])(self.learner, self.loss)
+
+    def make_learner(self, config: StepConfig) -> Learner:
+        return Learner(self.model, config, self.accelerator)
 
     def _compile(self) -> None:
         self.model.denoising_net.compile()
@@ -109,15 +113,15 @@ class Workload:
         return losses
 
     def warm_up(self, batches: Iterator[dict[str, Tensor]], times: int = 5) -> None:
-        """Every kind of step (which clips of the batch are cut short) until it is compiled and captured."""
-        for first in (False, True):
-            for second in (False, True):
-                for _ in range(times):
-                    batch = next(batches)
-                    size = len(batch["motion"])
-                    ends = [torch.randint(1, self.model.config.n_motions, (size,)) if cut else None
-                            for cut in (first, second)]  # fmt: skip
-                    self.update([self.prepare(batch, ends)])
+        """Every kind of step (which clips of the batch are cut short) until it is compiled and captured.
+
+        The kinds take turns, so that several eager steps precede the first capture.
+        """
+        for cuts in times * list(itertools.product((False, True), repeat=2)):
+            batch = next(batches)
+            size = len(batch["motion"])
+            ends = [torch.randint(1, self.model.config.n_motions, (size,)) if cut else None for cut in cuts]
+            self.update([self.prepare(batch, ends)])
 
     def evaluation(self, batch: dict[str, Tensor]) -> dict[str, float]:
         """Loss terms without dropout, for the same random numbers in every mode; with gradients, as in training."""

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from benchmarks.speed import data, scaling, style_encoder_loop, training_step
+from benchmarks.speed import data, gradient_sharing, scaling, style_encoder_loop, training_step
 from benchmarks.speed.workload import MODES, RandomItems, Workload
 from models.heads.flame import load_flame
 from models.training import losses
@@ -79,6 +79,36 @@ def test_scaling(tmp_path, capsys):
     rows, written = rows_of(scaling, flags, tmp_path, capsys)
     assert [(row["processes"], row["speedup"]) for row in rows] == [(1, 1)]
     assert len(written["losses"]["1 x 1"]) == 4
+
+
+def test_ddp_takes_the_same_steps():
+    flags = gradient_sharing.GradientFlags(batch_sizes=(2,), steps=3, size="tiny", device="cpu")
+    ours, ddp = (
+        gradient_sharing.launch(flags, 2, way, "fast fp32")["2"]
+        for way in (gradient_sharing.OURS, gradient_sharing.TUNED_DDP)
+    )
+    assert ddp["loss"] == pytest.approx(ours["loss"], rel=1e-5)
+    assert ddp["seconds"] > 0
+
+
+def test_gradient_sharing_shows_what_failed(tmp_path, capsys, monkeypatch):
+    seconds = {(1, "buckets"): 0.1, (2, "buckets"): 0.125, (2, "ddp tuned"): 0.15}
+
+    def launch(flags, processes, gradients, mode):
+        one = seconds.get((processes, gradients))
+        return {"error": "out of luck"} if one is None else {"4": {"seconds": one, "loss": 2.0}}
+
+    monkeypatch.setattr(gradient_sharing, "launch", launch)
+    gradient_sharing.main(["--batch_sizes", "4", *CPU, "--json", str(tmp_path / "out.json")])
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert [row["speedup"] for row in written["rows"]] == pytest.approx([1, 1.6, 4 / 3, None])
+    assert [row["against_ours"] for row in written["rows"]] == pytest.approx([None, 1, 1.2, None])
+    assert "eager, ddp: out of luck" in capsys.readouterr().out
+
+
+def test_processes_that_never_end_are_stopped():
+    with pytest.raises(TimeoutError, match="no end within 1 s"):
+        scaling.run_together([sys.executable, "-c", "import time; time.sleep(60)"], 2, limit=1)
 
 
 def test_losses_standard_error():

@@ -74,8 +74,12 @@ class Learner:
         self.optimizer._warned_capturable_if_run_uncaptured = True  # running it eagerly, too, is meant
         self.average = copy.deepcopy(network).requires_grad_(False) if config.ema_decay > 0 else None
         self.averaged = [] if self.average is None else [self.average.get_parameter(name) for name in trained]
-        self.shared = SharedGradients(self.parameters) if accelerator.num_processes > 1 else None
+        self.shared = self.share_gradients()
         self.step = 0
+
+    def share_gradients(self) -> SharedGradients | None:
+        """What averages the gradients over several processes."""
+        return SharedGradients(self.parameters) if self.accelerator.num_processes > 1 else None
 
     @property
     def lr(self) -> float:
