@@ -63,9 +63,14 @@ class Animator:
 
     @torch.no_grad()
     def batch(
-        self, audios: list[np.ndarray], person: Person[np.ndarray], config: GenerationConfig, seeds: list[int]
+        self,
+        audios: list[np.ndarray],
+        person: Person[np.ndarray],
+        config: GenerationConfig,
+        seeds: list[int],
+        batch_size: int = 32,
     ) -> list[list[Motion]]:
-        """One motion per utterance and seed, windows of all of them in shared batches; arguments as of a call.
+        """One motion per utterance and seed, windows of all of them `batch_size` at a time; arguments as of a call.
 
         Raises:
             UserError: audio shorter than one frame.
@@ -77,7 +82,8 @@ class Animator:
             tensor = torch.from_numpy(standardise(audio)).to(self.model.device)
             speech = Speech.encode(self.model, tensor, config.whole_audio)
             items += [Item(speech, normalised, seed) for seed in seeds]
-        made = [self.decode(motion, person.shape) for motion in generate_batch(self.generator(config), items)]
+        motions = generate_batch(self.generator(config), items, batch_size)
+        made = [self.decode(motion, person.shape) for motion in motions]
         return [made[i : i + len(seeds)] for i in range(0, len(made), len(seeds))]
 
     def long(
