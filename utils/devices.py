@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 from collections.abc import Callable
 from datetime import timedelta
@@ -18,7 +19,14 @@ if TYPE_CHECKING:
 # Of matrix products. tf32: numbers in single precision, products rounded to 10 bits; fp16 has as many, bf16 has 7.
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 PRECISION_SPELLINGS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+# Settings of `accelerate launch` under which a process would not train the whole network on its own items.
+_OTHER_WAYS = {
+    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed", "ACCELERATE_USE_FSDP": "FSDP", "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
+    "ACCELERATE_USE_PARALLELISM_CONFIG": "a parallelism config",
+}  # fmt: skip
+_ON_CPU = "ACCELERATE_USE_CPU"
 Result = TypeVar("Result")
+log = logging.getLogger(__name__)
 
 
 def start_processes(device: str = "auto", precision: str = "fp32") -> Accelerator:
@@ -30,13 +38,15 @@ def start_processes(device: str = "auto", precision: str = "fp32") -> Accelerato
             weights, optimiser and losses in single precision.
 
     Raises:
-        UserError: the device is absent, or cannot do fp16.
+        UserError: the device is absent, or cannot do fp16; a setting of `accelerate launch` that cannot be followed.
     """
     from accelerate import Accelerator, InitProcessGroupKwargs
     from accelerate.state import AcceleratorState
 
-    _begin_on_own_gpu(device)
     precision = PRECISION_SPELLINGS.get(precision, precision)
+    check_launch_settings(device, precision)
+    device = "cpu" if device == "auto" and _is_on(_ON_CPU) else device
+    _begin_on_own_gpu(device)
     chosen = pick_device(device)
     if precision == "fp16" and chosen.type == "cpu":
         raise UserError("--precision fp16: needs a GPU; use bf16 or fp32")
@@ -47,6 +57,35 @@ def start_processes(device: str = "auto", precision: str = "fp32") -> Accelerato
         mixed_precision=precision if precision in ("bf16", "fp16") else "no",
         kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=2))],  # others wait while one validates
     )
+
+
+def check_launch_settings(device: str, precision: str) -> None:
+    """Warn of what `accelerate launch` (or `accelerate config`) says and our flags override.
+
+    Raises:
+        UserError: it asks for another way of training, or for something that would change the gradient.
+    """
+    for name, what in _OTHER_WAYS.items():
+        if _is_on(name):
+            raise UserError(f"accelerate launch: {what} is not used here; every process trains the whole network. "
+                            "Turn it off with `accelerate config`, or start with torchrun")  # fmt: skip
+    batches = os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")
+    if batches != "1":
+        raise UserError(f"accelerate launch: gradient accumulation of {batches}; set it back to 1, and give "
+                        f"--gradient_accumulation_steps {batches} to this program")  # fmt: skip
+    if _is_on(_ON_CPU) and device.startswith("cuda"):
+        raise UserError(f"--device {device}: accelerate launch says --cpu; leave one of them out")
+    if os.environ.get("RANK", "0") != "0":
+        return
+    mixed, compiler = (os.environ.get(f"ACCELERATE_{name}", "no") for name in ("MIXED_PRECISION", "DYNAMO_BACKEND"))
+    if mixed not in ("no", precision):
+        log.warning("accelerate launch: mixed precision %s is not used; --precision %s decides", mixed, precision)
+    if compiler.lower() != "no":
+        log.warning("accelerate launch: dynamo backend %s is not used; give --compile to this program", compiler)
+
+
+def _is_on(name: str) -> bool:
+    return os.environ.get(name, "").lower() in ("1", "true", "yes", "on", "y", "t")
 
 
 def _begin_on_own_gpu(device: str) -> None:

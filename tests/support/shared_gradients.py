@@ -1,4 +1,4 @@
-"""Under torchrun: one optimiser step on two processes must be the step of one process on all of their items."""
+"""Under torchrun: two processes start from the first one's weights; a step of two is that of one on all items."""
 
 import copy
 import sys
@@ -10,8 +10,10 @@ import torch
 from torch import nn
 
 from utils.devices import end_processes, start_processes
+from utils.errors import UserError
 from utils.training import shared_gradients
 from utils.training.shared_gradients import SharedGradients
+from utils.training.shared_start import share_start
 from utils.training.train_step import Learner, StepConfig, make_update
 
 CONFIG = StepConfig(lr=0.1, grad_clip=0.7, ema_decay=0.5)
@@ -48,8 +50,41 @@ def compare(accelerator, bucket_bytes):
         torch.testing.assert_close(found, expected)
 
 
+def started(accelerator, seed):
+    """A learner whose weights follow from a seed."""
+    torch.manual_seed(seed)
+    return Learner(nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)), CONFIG, accelerator)
+
+
+def compare_start(accelerator):
+    rank = accelerator.process_index
+    learner, first = started(accelerator, seed=rank), started(accelerator, seed=0)
+    share_start(learner)
+    for part in ("network", "average"):
+        for name, value in getattr(first, part).state_dict().items():
+            assert torch.equal(getattr(learner, part).state_dict()[name], value), (part, name)
+    for one in (learner, first):
+        make_update(one, lambda x, one=one: (one.network(x).sum(), {}))([torch.ones(2, 3)])
+    share_start(learner)  # the same optimiser state, made by the same gradients
+    learner.optimizer.state[learner.parameters[0]]["exp_avg"] += rank
+    refused(learner, "process 1 starts from another network than process 0 (values of optimizer.0.exp_avg, 1 in all)")
+    learner.step = rank
+    refused(learner, "(sizes of step, 1 in all)")
+
+
+def refused(learner, message):
+    """Every process says why."""
+    try:
+        share_start(learner)
+    except UserError as error:
+        assert message in str(error), error
+    else:
+        raise AssertionError(f"not refused: {message}")
+
+
 if __name__ == "__main__":
     accelerator = start_processes("cpu")
+    compare_start(accelerator)
     for bucket_bytes in (1 << 20, 1):  # all in one, every parameter alone
         for shared_gradients._SMALL in (1 << 16, 4):  # as copies, matrices where they are
             compare(accelerator, bucket_bytes)

@@ -17,6 +17,7 @@ from utils.devices import on_first
 from utils.runs.checkpoint import Checkpoint
 from utils.training.preflight import Problems, check_disk, check_numbers, checkpoint_bytes
 from utils.training.run_config import OpenedRun, RunConfig, open_run
+from utils.training.shared_start import share_start
 from utils.training.train_step import Learner, Loss, Step, eager_step
 from utils.training.trainer import Task, Trainer
 
@@ -71,6 +72,7 @@ def train(
             plan.compile()
         if plan.resumed is not None:
             trainer.restore(plan.resumed.model, plan.resumed.training, plan.resumed.step)
+        share_start(trainer.learner)
         check_disk(trainer.learner, config, run.folder)
         if config.dry_run:
             facts = describe(trainer, plan, config, resolved)

@@ -301,3 +301,41 @@ def test_each_process_begins_on_its_own_gpu(monkeypatch):
         monkeypatch.setenv("LOCAL_RANK", rank)
         processes._begin_on_own_gpu(name)
     assert chosen == [1]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("USE_DEEPSPEED", "true", "accelerate launch: DeepSpeed is not used here"),
+        ("USE_FSDP", "true", "accelerate launch: FSDP is not used here"),
+        ("USE_MEGATRON_LM", "true", "accelerate launch: Megatron-LM is not used here"),
+        ("USE_PARALLELISM_CONFIG", "true", "accelerate launch: a parallelism config is not used here"),
+        ("GRADIENT_ACCUMULATION_STEPS", "4", "give --gradient_accumulation_steps 4 to this program"),
+    ],
+)
+def test_settings_of_accelerate_launch_that_would_change_the_training(monkeypatch, name, value, message):
+    monkeypatch.setenv(f"ACCELERATE_{name}", value)
+    with pytest.raises(UserError, match=message):
+        start_processes("cpu")
+
+
+def test_settings_of_accelerate_launch_that_our_flags_override(monkeypatch, caplog):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "INDUCTOR")
+    accelerator = start_processes("cpu")
+    assert accelerator.mixed_precision == "no"
+    assert [record.getMessage() for record in caplog.records] == [
+        "accelerate launch: mixed precision bf16 is not used; --precision fp32 decides",
+        "accelerate launch: dynamo backend INDUCTOR is not used; give --compile to this program",
+    ]
+    caplog.clear()
+    monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "NO")
+    start_processes("cpu", "bf16")
+    assert not caplog.records
+
+
+def test_accelerate_launch_on_the_cpu(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
+    assert start_processes("auto").device.type == "cpu"
+    with pytest.raises(UserError, match="--device cuda: accelerate launch says --cpu"):
+        start_processes("cuda")
