@@ -98,7 +98,8 @@ class DdpLearner(Learner):
         from accelerate import DistributedDataParallelKwargs
 
         super().__init__(workload.model, config, workload.accelerator)
-        self.accelerator.ddp_handler = DistributedDataParallelKwargs(**options)
+        handler: Any = DistributedDataParallelKwargs(**options)  # accelerate declares only its default, None
+        self.accelerator.ddp_handler = handler
         with _side_stream(workload.device):
             self.parallel = self.accelerator.prepare(_Pass(workload.model, workload.loss))
 
@@ -170,7 +171,9 @@ def timed(workload: Workload, batch_size: int, steps: int) -> dict[str, float]:
         synchronize(device)
         accelerator.wait_for_everyone()
         seconds.append((time.perf_counter() - start) / each)
-    return {"seconds": min(seconds), "loss": accelerator.reduce(losses, "mean").mean().item()}
+    reduced = accelerator.reduce(losses, "mean")
+    assert isinstance(reduced, Tensor)  # accelerate also takes mappings of them
+    return {"seconds": min(seconds), "loss": reduced.mean().item()}
 
 
 def launch(flags: GradientFlags, processes: int, gradients: str, mode: str) -> dict[str, Any]:
