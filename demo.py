@@ -3,7 +3,7 @@
 python demo.py
 python demo.py -a speech.wav -s smile.npy -o smile.mp4
 python demo.py -a recordings/ -o videos/        (or a .txt list of paths: one video each)
-microphone | python demo.py --stream -a -       (frames as lines of JSON while the audio comes)
+microphone | python demo.py --stream -a -       (frames as lines of JSON while the audio arrives)
 python demo.py --exp_name NAME --iter 110000 -a speech.wav -c shape.npy -s style.npy -o out.mp4 -n 3 -ss 3 -sa 1.15
 """
 
@@ -43,7 +43,7 @@ FLAME_FILES = (ROOT / "models" / "data" / "flame.npz", ROOT / "models" / "data" 
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded talker and where its files live."""
+    """A loaded talker and the folders of its files."""
 
     animator: Animator
     folder: Path  # <exp>/iter_XXXXXXX
@@ -60,7 +60,7 @@ class Model:
 
 
 def choose_head(path: Path | None, published: bool) -> Path | None:
-    """`--head`; else for published models the FLAME file in models/data, if there is one; else the open head (None)."""
+    """`--head`, else the FLAME file in models/data for published models, if it exists, else None (the open head)."""
     if path is not None or not published:
         return path
     for candidate in FLAME_FILES:
@@ -68,7 +68,7 @@ def choose_head(path: Path | None, published: bool) -> Path | None:
             return candidate
     log.warning(
         "this model moves FLAME, whose coefficients mean nothing on the open head: the video will look wrong; "
-        "give --head generic_model.pkl (setup/README.md tells how to get it)"
+        "give --head generic_model.pkl (setup/README.md explains how to get it)"
     )
     return None
 
@@ -77,7 +77,7 @@ def read_style(name: str | None, model: Model) -> np.ndarray | None:
     """The style vector, or None for the null style.
 
     Raises:
-        UserError: no such file, the wrong size, made by another style encoder, or a model without style input.
+        UserError: a missing file, the wrong size, a file of another style encoder, or a model without style input.
     """
     if model.styles is None:
         if name is not None:
@@ -92,20 +92,20 @@ def read_style(name: str | None, model: Model) -> np.ndarray | None:
     made_by = path.resolve().parent
     if made_by.name.startswith("iter_") and Path(made_by.parent.name, made_by.name) != model.styles:
         raise UserError(
-            f"--style {path}: made by style encoder {made_by.parent.name}/{made_by.name}, but {model.folder} needs "
+            f"--style {path}: comes from style encoder {made_by.parent.name}/{made_by.name}, but {model.folder} needs "
             f"{model.styles}; extract it again with extract_style.py"
         )
     return load_style(path, model.animator.model.config.d_style)
 
 
 def make_config(flags: DemoFlags, model: Model) -> GenerationConfig:
-    """Guidance, sampler and precision from the flags, with the model's own settings as defaults."""
+    """Guidance, solver and precision from the flags, with the model's own settings as defaults."""
     config = generation_config(flags.sampling, model.animator.model.config, model.published)
     return replace(config, engine=EngineConfig(flags.model.precision))
 
 
 def output_paths(flags: DemoFlags, name: Path, model: Model) -> list[Path]:
-    """Where the videos of one input go: one path, or `<stem>_000.mp4`... for several repetitions with a video each."""
+    """The videos of one input: one path, or `<stem>_000.mp4`... for several repetitions with a video each."""
     path = name if name.is_absolute() else bundled.OUTPUT / model.folder / name
     if flags.io.n_repetitions == 1 or flags.picture.side_by_side:
         return [path]
@@ -113,7 +113,7 @@ def output_paths(flags: DemoFlags, name: Path, model: Model) -> list[Path]:
 
 
 def results(flags: DemoFlags, path: Path) -> list[Path]:
-    """The files made for one of `output_paths`, by which a folder's finished recordings are known."""
+    """The files written for one of `output_paths`; a recording whose files all exist is finished."""
     formats = parse_formats(flags.export.export) if flags.export.export is not None else ()
     samples = [numbered(path, i) for i in range(flags.io.n_repetitions)] if flags.picture.side_by_side else [path]
     exports = [export_path(sample.with_suffix(""), name) for sample in samples for name in formats]
@@ -121,7 +121,7 @@ def results(flags: DemoFlags, path: Path) -> list[Path]:
 
 
 def make_film(flags: DemoFlags, flame: Flame) -> HeadFilm | None:
-    """What draws the video, as the picture flags say; None with --no_video.
+    """The renderer of the video, as the picture flags say; None with --no_video.
 
     Raises:
         UserError: no OpenGL (with the packages to install), or an unusable texture.
@@ -135,19 +135,19 @@ def make_film(flags: DemoFlags, flame: Flame) -> HeadFilm | None:
 
 
 def look_of(flags: DemoFlags, flame: Flame) -> Look:
-    """How the head appears."""
+    """The look of the head."""
     picture = flags.picture
     return dress(flame.head, picture.look, picture.texture, picture.hair, picture.skin, flags.io.coef)
 
 
 def titles(flags: DemoFlags, model: Model) -> Titles:
-    """The text on the videos, the name of the style filled in."""
+    """The caption of the videos, with the name of the style filled in."""
     style = Path(flags.io.style or DEFAULT_STYLE).stem if model.styles is not None else "none"
     return Titles(flags.picture.caption.replace(STYLE_NAME, style), flags.picture.side_by_side)
 
 
 def make_speaker(flags: DemoFlags, model: Model, flame: Flame, film: HeadFilm | None) -> Speaker:
-    """The person of the flags."""
+    """The person and the outputs that the flags describe."""
     io, picture = flags.io, flags.picture
     return Speaker(
         model.animator,
@@ -173,14 +173,14 @@ def run(flags: DemoFlags, model: Model, flame: Flame) -> None:
 
 
 def run_many(flags: DemoFlags, model: Model, flame: Flame) -> None:
-    """Every recording of a folder or list; those whose outputs exist already are left out.
+    """Process every recording of a folder or list whose outputs do not exist yet.
 
     Raises:
-        UserError: some could not be made (each was named on a line of its own before).
+        UserError: some recordings failed (each error was logged before).
     """
     io, folder = flags.io, Path(flags.io.output or "")
     if folder.suffix.lower() == ".mp4":
-        raise UserError(f"--output {folder}: is one file, but --audio {io.audio} names many; give a folder")
+        raise UserError(f"--output {folder}: is one file, but --audio {io.audio} names many recordings; give a folder")
     inputs = read_inputs(io.audio)
     outputs = [output_paths(flags, folder / f"{name}.mp4", model) for name in output_names(inputs)]
     wanted = [
@@ -190,24 +190,26 @@ def run_many(flags: DemoFlags, model: Model, flame: Flame) -> None:
     ]
     if len(wanted) < len(inputs):
         done = len(inputs) - len(wanted)
-        log.info("%d of %d are there already (--overwrite makes them anew)", done, len(inputs))
+        log.info("%d of %d recordings are finished already (--overwrite replaces their outputs)", done, len(inputs))
     if not wanted:
         return
     speaker = make_speaker(flags, model, flame, make_film(flags, flame))
     failed = speaker.speak_all(*map(list, zip(*wanted)))
     if failed:
         names = ", ".join(path.name for path in failed)
-        raise UserError(f"--audio {io.audio}: {len(failed)} of {len(inputs)} could not be made: {names}")
+        raise UserError(f"--audio {io.audio}: {len(failed)} of {len(inputs)} recordings failed: {names}")
 
 
 def run_stream(flags: DemoFlags, model: Model, flame: Flame) -> None:
-    """Audio as it comes, frames as they are made."""
+    """Read audio as it arrives, and write frames as they are generated."""
     from models.app.live_session import FileAtTheEnd, open_output, run_live
     from models.generation.live import LIVE_SAMPLER, LIVE_STEPS, LiveConfig, LiveTalker
     from utils.media.live_audio import MICROPHONE, STDIN, live_blocks
 
     io, sampling = flags.io, flags.sampling
-    waits = io.audio in (STDIN, MICROPHONE) or Path(io.audio).is_fifo()  # for the speaker: never fall behind
+    waits = (
+        io.audio in (STDIN, MICROPHONE) or Path(io.audio).is_fifo()
+    )  # a live source waits for a speaker, and must not fall behind
     live = LiveConfig(hop=flags.live.hop, look_ahead=flags.live.look_ahead, catch_up=waits)
     if not model.published:
         steps = model.animator.model.config.distilled_steps or LIVE_STEPS
@@ -228,10 +230,8 @@ def run_stream(flags: DemoFlags, model: Model, flame: Flame) -> None:
 
 
 def interactive(flags: DemoFlags, model: Model, flame: Flame) -> None:
-    """Ask for inputs until an empty audio name or the end of input; an answer left empty keeps the last value."""
-    print(
-        "Give an audio file to animate (empty line: quit). For the other questions an empty answer keeps [the value]."
-    )
+    """Ask for inputs until the audio name is empty or the input ends; an empty answer keeps the last value."""
+    print("Give an audio file to animate (an empty line quits). Elsewhere an empty answer keeps [the value].")
     while True:
         try:
             audio = input("audio: ").strip()

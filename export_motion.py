@@ -1,4 +1,4 @@
-"""Motion npz -> Live Link Face csv, GLB, USD, npz of FLAME tools, OBJ or PLY sequence, csv.
+"""Motion npz -> Live Link Face csv, GLB, USD, npz for FLAME tools, OBJ or PLY sequences, csv.
 
 python export_motion.py motion.npz
 python export_motion.py motion.npz --format livelink,glb -o take.glb --audio speech.wav
@@ -30,32 +30,32 @@ class ExportMotionFlags:
     format: str = flag("glb,livelink", "-f", known=tuple(FORMATS))
     """Comma separated: {known}, or all (default: glb,livelink)."""
     output: Path | None = flag(None, "-o")
-    """Path without ending, or with one, which is cut (default: the motion's name)."""
+    """Path of the files; an ending is removed (default: the motion's path)."""
     coef: Path | None = flag(None, "-c")
-    """Head shape: npy, or npz with 'shape' (default: the motion's own, else average)."""
+    """Head shape: npy, or npz with 'shape' (default: the motion's own, else the average head)."""
     head: Path | None = None
     """FLAME pkl or npz that the coefficients belong to (default: the open head)."""
     audio: Path | None = flag(None, "-a")
-    """Speech; a wav is put beside glb and usd."""
+    """Speech, written as a wav beside glb and usd."""
     fps: float = FPS
     """Frames per second of the files."""
     look: str | None = flag(None, choices=LOOKS)
     """Skin or clay (default: skin on the open head, clay on others and with -t)."""
     hair: str | None = flag(None, choices=HAIR)
-    """Hair of --look skin in glb and usd (default: what goes with the head shape)."""
+    """Hair of --look skin in glb and usd (default: the one that goes with the head shape)."""
     skin: str | None = flag(None, choices=tuple(SKINS))
-    """Texture of --look skin (default: what goes with the head shape)."""
+    """Texture of --look skin (default: the one that goes with the head shape)."""
     texture: Path | None = flag(None, "-t")
-    """png or jpg on the look's UVs, for glb and usd."""
+    """Texture image (png or jpg) in the UV layout of the look, for glb and usd."""
     match: Path | None = None
-    """For livelink of a FLAME head without landmarks: flame_static_embedding.pkl, or npz with lmk68, or with open_head
-    and head (docs/exports.md)."""
+    """Landmarks for livelink of a FLAME head without any: flame_static_embedding.pkl, or npz with lmk68, or with
+    open_head and head (docs/exports.md)."""
     no_head: bool = False
     """Leave out the head motion."""
 
 
 def read_motion(flags: ExportMotionFlags) -> Motion:
-    """The motion with the shape to use, without head rotation if that is asked for.
+    """The motion with the shape to use, and without head rotation if --no_head is given.
 
     Raises:
         UserError: unreadable files.
@@ -67,7 +67,7 @@ def read_motion(flags: ExportMotionFlags) -> Motion:
 
 
 def output_stem(flags: ExportMotionFlags) -> Path:
-    """`-o` or the motion's path, without ending.
+    """The path of `-o`, or of the motion, without its ending.
 
     Raises:
         UserError: `-o` is a folder.

@@ -1,4 +1,4 @@
-"""Motion -> style vector, for `demo.py --style`. Reads motion npz, the output of face trackers, and videos.
+"""Motion -> style vector for `demo.py --style`. Reads motion npz files, the output of face trackers, and videos.
 
 python extract_style.py -c motion.npz -o mine.npy
 python extract_style.py -c tracked_flame_params_30.npz -o mine.npy --fps 30 --window best
@@ -38,18 +38,18 @@ class ExtractFlags:
     output: Path = required("-o")
     """npy, in demo/input/style/<SE exp>/<iter>/ unless absolute."""
     start: int | None = flag(None, "-s")
-    """First frame of the window used (default: 0)."""
+    """First frame of the window (default: 0)."""
     window: str | None = None
-    """best: the window most like all; all: the mean over all; or its first frame, as --start."""
+    """best: the most typical window; all: the mean over all windows; or a first frame, as --start."""
     coef_stats: Path | None = None
     """Statistics npz, for published checkpoints."""
     device: str = "auto"
     """cuda, cpu or auto."""
     files: ImportFlags
-    """what the files are"""
+    """input file"""
 
     def check(self) -> None:
-        """Raises UserError for contradictions, and an output that is not npy."""
+        """Raises UserError for contradictions, or an output that is not npy."""
         self.frames()
         if self.output.suffix != ".npy":
             raise UserError(f"--output {self.output}: must end in .npy")
@@ -63,7 +63,7 @@ class ExtractFlags:
         if self.window is None:
             return self.start or 0
         if self.start is not None:
-            raise UserError("--start: --window says which window already; leave one of them out")
+            raise UserError("--start: --window already names the window; leave one of them out")
         if self.window in ("best", "all"):
             return self.window
         try:
@@ -83,8 +83,8 @@ def main(argv: list[str] | None = None) -> None:
     checkpoint = find_checkpoint("SE", flags.exp_name, flags.iter)
     motion = read_motion(flags.coef, flags.files.options())
     if flags.exp_name == DEFAULT_EXPERIMENT and motion.is_flame:
-        log.warning("%s: are FLAME's coefficients, but this style encoder knows the open head's: the style will mean "
-                    "little; give --exp_name of an encoder trained on FLAME", flags.coef)  # fmt: skip
+        log.warning("%s: holds FLAME's coefficients, but this style encoder knows the open head's: the style will "
+                    "mean little; give --exp_name of an encoder trained on FLAME", flags.coef)  # fmt: skip
     extractor = StyleExtractor.load(checkpoint, flags.coef_stats, pick_device(flags.device))
     style = style_of(extractor, motion, flags.frames())
     path = style_files_of(checkpoint) / flags.output

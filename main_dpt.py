@@ -55,10 +55,10 @@ def pairs(configs: Configs, codec: MotionCodec, split: str) -> MotionPairs:
 
 
 def frozen_style_encoder(options: TalkerConfig, stats: CoefStats, device: torch.device) -> StyleEncoder | None:
-    """The style encoder named by `style_enc_ckpt`; a warning if it knows motion by other statistics than `stats`.
+    """The style encoder named by `style_enc_ckpt`; logs a warning if it was trained with statistics unlike `stats`.
 
     Raises:
-        UserError: its motion (with or without head pose), or its width, is not this model's.
+        UserError: it was trained with other motion (with or without head pose), or its width is not `d_style`.
     """
     if options.style_enc_ckpt is None:
         return None
@@ -70,8 +70,8 @@ def frozen_style_encoder(options: TalkerConfig, stats: CoefStats, device: torch.
         raise UserError(f"--d_style {options.d_style}: the style encoder gives {encoder.config.feature_dim} components")
     if checkpoint.stats is not None and not checkpoint.stats.same_motion(stats):
         log.warning(
-            "--style_enc_ckpt %s: was trained with other statistics than this network has (the data set's, or those of "
-            "--init_from): it will see motion on another scale than in extract_style.py",
+            "--style_enc_ckpt %s: was trained with other statistics than this network uses (the data set's, or "
+            "those of --init_from), so it will see motion on another scale than in extract_style.py",
             options.style_enc_ckpt,
         )
     return encoder.to(device).requires_grad_(False)
@@ -79,7 +79,7 @@ def frozen_style_encoder(options: TalkerConfig, stats: CoefStats, device: torch.
 
 @dataclass(frozen=True)
 class Setup:
-    """What training and testing share."""
+    """The objective, statistics and head that training and testing share."""
 
     objective: TalkerObjective
     stats: CoefStats
@@ -91,7 +91,7 @@ class Setup:
     def make(
         cls, configs: Configs, stats: CoefStats | None, device: torch.device, problems: Problems
     ) -> "Setup | None":
-        """None after a mistake, which is noted in `problems`."""
+        """Load everything; None if something is missing, which is then noted in `problems`."""
         run, options, check, before = configs.run, configs.model, problems.check, len(problems.found)
         stats = stats or check(CoefStats.load, run.data_root / run.stats_file)
         flame = check(load_flame, run.head)
@@ -105,7 +105,7 @@ class Setup:
         return cls(TalkerObjective(configs.objective, schedule, loss, style_encoder), stats, codec, flame, device)
 
     def evaluate(self, model: Talker, dataset: MotionPairs, config: TalkerRunConfig) -> dict[str, float]:
-        """Mean loss terms over a data set, with the same crops, steps and noise every time."""
+        """Mean loss terms over a data set, with the same crops, steps and noise at every call."""
         random, sums, count = Randomness(config.seed, self.device), {}, 0
         for batch in evaluation_batches(dataset, config.batch_size, 0):
             terms = self.objective(model, to_device(batch, self.device), random)
@@ -116,13 +116,13 @@ class Setup:
         return {name: value / count for name, value in sums.items()}
 
     def distilling(self, model: Talker, teacher: Path) -> "Setup":
-        """The same with the teacher's paths as what is learnt.
+        """The same set-up with an objective that learns the teacher's sampling paths.
 
         Raises:
-            UserError: this teacher cannot be distilled to so many steps.
+            UserError: this teacher cannot be distilled to that number of steps.
         """
         from_teacher, _ = load_talker(teacher)
-        from_teacher.audio_encoder = model.audio_encoder  # alike, and kept once
+        from_teacher.audio_encoder = model.audio_encoder  # both are equal, so one is enough
         try:
             objective = Distillation(self.objective, from_teacher.to(self.device), model.config.distilled_steps)
         except ValueError as error:
@@ -131,10 +131,10 @@ class Setup:
 
 
 def starting_model(configs: Configs, source: Path | None) -> tuple[Talker, Checkpoint | None]:
-    """Fresh weights around a pretrained audio encoder, or a checkpoint and its weights.
+    """A fresh model around a pretrained audio encoder, or the model of a checkpoint, with the checkpoint.
 
     Raises:
-        UserError: the checkpoint's network has other sizes than the flags say.
+        UserError: the checkpoint's network differs from the one that the flags describe.
     """
     if source is None:
         return build_talker(configs.model, pretrained=True, path=configs.run.audio_model_path), None
@@ -150,7 +150,7 @@ def starting_model(configs: Configs, source: Path | None) -> tuple[Talker, Check
 
 
 def check_network(wanted: TalkerConfig, found: TalkerConfig, source: Path) -> None:
-    """UserError if a checkpoint's network is not the one that the flags describe."""
+    """Raises UserError if a checkpoint's network is not the one that the flags describe."""
     flags, has = asdict(wanted), asdict(found)
     differing = [f"--{k} {has[k]}" for k in flags if k in NETWORK_FLAGS and flags[k] != has[k]]
     if wanted.no_use_learnable_pe and flags["positional_encoding"] != has["positional_encoding"]:
@@ -158,7 +158,7 @@ def check_network(wanted: TalkerConfig, found: TalkerConfig, source: Path) -> No
     if wanted.has_style != found.has_style:
         differing.append(f"{'a' if found.has_style else 'no'} --style_enc_ckpt")
     if found.distilled_steps not in (0, wanted.distilled_steps):
-        differing.append(f"--distilled_steps {found.distilled_steps} (fine-tune its teacher instead)")
+        differing.append(f"--distilled_steps {found.distilled_steps} (start from its teacher instead)")
     if differing:
         raise UserError(f"{source}: was trained with {', '.join(differing)}; give the same flags")
 
@@ -171,9 +171,9 @@ def train(configs: Configs) -> None:
         check = problems.check
         torch.manual_seed(config.seed)
         model, checkpoint = check(starting_model, configs, run.resumed or config.init_from) or (None, None)
-        # A network belongs to the statistics it was trained with, even on other data.
+        # A network keeps the statistics that it was trained with, even on other data.
         setup = Setup.make(configs, checkpoint and checkpoint.stats, accelerator.device, problems)
-        # The clips are checked even if the statistics are missing.
+        # Check the clips even if the statistics are missing.
         codec = MotionCodec(configs.model.layout, CoefStats.identity()) if setup is None else setup.codec
         train_set, val_set = (check(pairs, configs, codec, split) for split in ("train", "val"))
         share = Share(accelerator.process_index, accelerator.num_processes)
@@ -230,7 +230,7 @@ def make_task(configs: Configs, setup: Setup, model: Talker, val_set: MotionPair
 
 
 def with_clips(task: Task[Talker], configs: Configs, setup: Setup, folder: Path) -> Task[Talker]:
-    """The task whose validation generates a few clips, too: metrics, curves and, now and then, videos."""
+    """The task with a validation that also generates a few clips, for metrics, curves and videos."""
     config = configs.run
     if config.val_clips == 0:
         return task
@@ -241,7 +241,7 @@ def with_clips(task: Task[Talker], configs: Configs, setup: Setup, folder: Path)
     try:
         codec = setup.codec.to(setup.device)
         validator = Validator(clips, setup.flame, codec, style and (style, codec))
-    except UserError as error:  # the user's head has no lip mask, say
+    except UserError as error:  # for example, the user's head has no lip mask
         log.warning("no motion metrics: %s", error)
         return task
     generated = ValidationClips(validator, setup.flame)
@@ -256,7 +256,7 @@ def with_clips(task: Task[Talker], configs: Configs, setup: Setup, folder: Path)
 
 
 def compile_blocks(model: Talker) -> None:
-    """torch.compile: the denoiser whole, the audio encoder layer by layer, because training drops some at random."""
+    """Compile the denoiser whole, and the audio encoder layer by layer, because training drops layers at random."""
     model.denoising_net.compile()
     model.audio_encoder.compile_layers()
 
@@ -265,7 +265,7 @@ def test(configs: Configs) -> None:
     model, checkpoint = load_talker(find_checkpoint("DPT", configs.run.exp_name, configs.run.iter))
     if model.config.distilled_steps:
         raise UserError(f"--exp_name {configs.run.exp_name}: is a distilled model; measure it with evaluate.py")
-    # The published files name their style encoder by a path of the authors' machine; a flag overrides it.
+    # Published files name their style encoder by a path on the authors' machine; the flag overrides it.
     ours = configs.model.style_enc_ckpt or model.config.style_enc_ckpt
     configs = replace(configs, model=replace(model.config, style_enc_ckpt=ours))
     problems = Problems()

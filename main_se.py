@@ -39,7 +39,7 @@ class StyleRunConfig(RunConfig):
     """The run."""
 
     batch_size: int = 32
-    """Pairs per step; the negatives of a pair are the batch's other persons."""
+    """Pairs per step; the negatives of a pair are the other people in the batch."""
     max_iter: int = 100_000
     """Steps to train for."""
     save_iter: int = 2000
@@ -52,7 +52,7 @@ class StyleRunConfig(RunConfig):
 
 @dataclass(frozen=True)
 class Configs:
-    """All flags of the script, by what they describe."""
+    """All flags of the program, in groups."""
 
     run: StyleRunConfig
     """run"""
@@ -72,7 +72,7 @@ def pairs(config: StyleRunConfig, codec: MotionCodec, split: str, n_motions: int
 
 
 def evaluate(encoder: nn.Module, dataset: StylePairs, config: StyleRunConfig, device: torch.device) -> dict[str, float]:
-    """NT-Xent over batches of persons, and how often a clip's nearest other clip is the same person's (top-1)."""
+    """NT-Xent over batches of people, and how often a clip's nearest clip is the same person's (style retrieval)."""
     first, second = [], []
     for batch in evaluation_batches(dataset, config.batch_size, 0):
         batch = to_device(batch, device)

@@ -1,4 +1,4 @@
-"""Motion npz -> video; several of them side by side with labels.
+"""Motion npz -> video; several motions side by side with labels.
 
 python render_motion.py motion.npz -o motion.mp4 --look skin --yaw 25
 python render_motion.py smile.npz serious.npz big_mouth.npz -a speech.wav -o styles.mp4 --size 384
@@ -31,40 +31,40 @@ class RenderFlags:
     output: Path = required("-o")
     """mp4."""
     audio: Path | None = flag(None, "-a")
-    """Speech (default: none, a silent video)."""
+    """Speech (default: a silent video)."""
     coef: Path | None = flag(None, "-c")
-    """Head shape for all: npy, or npz with 'shape' (default: each motion's own)."""
+    """Head shape of all motions: npy, or npz with 'shape' (default: each motion's own)."""
     head: Path | None = None
     """FLAME pkl or npz that the coefficients belong to (default: the open head)."""
     labels: str | None = None
-    """Comma separated, one per motion (default: the files' names, if there are several)."""
+    """Comma separated labels, one per motion (default: the files' names, if there are several)."""
     caption: str = flag("", const=AUDIO_NAME)
-    """A line of text at the bottom, in which {audio} is the name of the speech's file (without a text: that name)."""
+    """A line of text at the bottom; {audio} in it becomes the name of the speech's file (without a text: that name)."""
     columns: int | None = None
-    """Motions per row (default: up to 3 in one row, else a square)."""
+    """Motions per row (default: up to 3 in one row, more in a square)."""
     look: str | None = flag(None, choices=LOOKS)
     """Skin or clay (default: skin on the open head, clay on others and with -t)."""
     hair: str | None = flag(None, choices=HAIR)
-    """Over the skull (default: what goes with the head shape; clay is bald)."""
+    """Hair of the head (default: the one that goes with the head shape; clay is bald)."""
     skin: str | None = flag(None, choices=tuple(SKINS))
-    """Texture of --look skin (default: what goes with the head shape)."""
+    """Texture of --look skin (default: the one that goes with the head shape)."""
     texture: Path | None = flag(None, "-t")
-    """Image on the look's UVs."""
+    """Texture image in the UV layout of the look."""
     size: int = 640
-    """Pixels of each picture."""
+    """Width and height of each picture, pixels."""
     yaw: float = 0
-    """Camera round the head, degrees to the person's left."""
+    """Turn of the camera around the head, degrees towards the person's left."""
     pitch: float = 0
-    """Camera upwards, degrees."""
+    """Turn of the camera upwards, degrees."""
     renderer: str = flag("fast", choices=RENDERERS)
-    """fast or, with the same pictures, pyrender."""
+    """fast, or pyrender, which draws the same pictures."""
     black_bg: bool = False
     """Black background."""
     no_head: bool = False
     """Leave out the head motion."""
 
     def check(self) -> None:
-        """Raises UserError for what cannot be drawn."""
+        """Raises UserError for an output that is not mp4, or fewer than 1 column."""
         if self.output.suffix.lower() != ".mp4":
             raise UserError(f"--output {self.output}: must end in .mp4")
         check_least(self, columns=1)
@@ -86,21 +86,21 @@ def read_motions(flags: RenderFlags) -> list[Motion]:
 
 
 def labels(flags: RenderFlags) -> list[str]:
-    """A text per motion.
+    """One label per motion.
 
     Raises:
-        UserError: not as many as there are motions.
+        UserError: another number of labels than of motions.
     """
     if flags.labels is None:
         return [path.stem.replace("_", " ") for path in flags.motions] if len(flags.motions) > 1 else [""]
     texts = [text.strip() for text in flags.labels.split(",")]
     if len(texts) != len(flags.motions):
-        raise UserError(f"--labels: {len(texts)} for {len(flags.motions)} motions; give one each")
+        raise UserError(f"--labels: {len(texts)} labels for {len(flags.motions)} motions; give one each")
     return texts
 
 
 def caption(flags: RenderFlags) -> str:
-    """The line at the bottom; `{audio}` in it is the name of the speech's file.
+    """The caption; `{audio}` in it becomes the name of the speech's file.
 
     Raises:
         UserError: it names the speech, but there is none.
@@ -112,7 +112,7 @@ def caption(flags: RenderFlags) -> str:
 
 
 def make_film(flags: RenderFlags, flame: Flame) -> HeadFilm:
-    """What draws the pictures, as the flags say."""
+    """The renderer that the flags describe."""
     look = dress(flame.head, flags.look, flags.texture, flags.hair, flags.skin, flags.coef)
     style = RenderStyle(flags.size, flags.black_bg, look.texture, renderer=flags.renderer)
     return HeadFilm(Flame(look.drawn), style, flags.yaw, flags.pitch)

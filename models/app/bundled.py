@@ -1,4 +1,4 @@
-"""The folders of the demo, what programs take from them by default, and the style files and encoder of a talker."""
+"""The demo's folders and default inputs, and where a talker's style files and style encoder lie."""
 
 from __future__ import annotations
 
@@ -12,24 +12,26 @@ DEFAULT_AUDIO, DEFAULT_SHAPE, DEFAULT_STYLE = "librivox_austen_0890.flac", "aver
 
 
 def input_folder(kind: str) -> Path:
-    """The folder of the inputs of a kind: audio, coef (head shapes), motion or style."""
+    """The folder with inputs of one kind: audio, coef (head shapes), motion or style."""
     return INPUT / kind
 
 
 def style_files_of(style_encoder: str | Path) -> Path:
-    """The folder of the style files that a style encoder's checkpoint made."""
+    """The folder of the style files that a style encoder's checkpoint extracted."""
     return input_folder("style") / style_folder(style_encoder)
 
 
 def style_encoder_file(recorded: str | None) -> Path:
-    """The style encoder's checkpoint that a talker names: at that path, from the repository, or that run's in
-    experiments/SE, since published talkers name a path of the authors' machine.
+    """The checkpoint of a talker's style encoder.
+
+    It lies at the path that the talker records, relative to the repository, or in the run of that name in
+    experiments/SE: published talkers record a path on the authors' machine.
 
     Raises:
-        UserError: the talker has no style input, or the file is not here.
+        UserError: the talker has no style input, or the file is missing.
     """
     if not recorded:
-        raise UserError("this model was trained without a style encoder; use one with styles")
+        raise UserError("this model was trained without a style encoder; use a model with styles")
     path = ROOT / str(recorded).replace("\\", "/")
     if path.is_file():
         return path
@@ -43,10 +45,10 @@ def style_encoder_file(recorded: str | None) -> Path:
 
 
 def find_input(name: str, folders: list[Path]) -> Path:
-    """A file as given, or in one of the demo's input folders.
+    """The file of this path, or of this name in one of the demo's input folders.
 
     Raises:
-        UserError: it is in none of them; the message lists what the first existing folder has.
+        UserError: there is no such file; the message lists the bundled ones.
     """
     candidates = [Path(name), *(folder / name for folder in folders)]
     for path in candidates:

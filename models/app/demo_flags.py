@@ -21,7 +21,7 @@ DESCRIPTION = "Speech -> talking head video. Without arguments: the bundled mode
 
 @dataclass(frozen=True)
 class ModelFlags:
-    """Which model, and what it runs on."""
+    """The model and its device."""
 
     exp_name: str = DEFAULT_EXPERIMENT
     """Experiment in experiments/DPT, or a prefix of it."""
@@ -35,21 +35,21 @@ class ModelFlags:
     device: str = "auto"
     """cuda, cpu or auto."""
     precision: str = flag("fp32", choices=PRECISIONS, spellings=PRECISION_SPELLINGS)
-    """Of the denoising network."""
+    """Number format of the denoising network."""
 
 
 @dataclass(frozen=True)
 class InputFlags:
-    """What is read, what is written and how often."""
+    """Inputs, outputs and the number of samples."""
 
     audio: str = flag(DEFAULT_AUDIO, "-a")
     """Speech of any length: wav, flac, mp3, m4a, ogg, mp4, webm; or a folder of such files, or a .txt list."""
     coef: str = flag(DEFAULT_SHAPE, "-c")
     """Head shape: npy, or npz with 'shape'."""
     style: str | None = flag(None, "-s", known=(DEFAULT_STYLE,))
-    """Style npy (default: {known} if the model has it; none: null style)."""
+    """Style npy (default: {known} if the model has that style, else the null style)."""
     output: str | None = flag(None, "-o")
-    """mp4, in demo/output/<exp>/<iter>/ unless absolute (default: audio's name); for many inputs a folder."""
+    """mp4, in demo/output/<exp>/<iter>/ unless absolute (default: named like the audio); a folder for many inputs."""
     n_repetitions: int = flag(1, "-n")
     """Samples to draw."""
     seed: int = 0
@@ -57,10 +57,10 @@ class InputFlags:
     save_coef: bool = False
     """Write the coefficients (npz) beside the video."""
     overwrite: bool = False
-    """With many inputs: make outputs anew that exist already."""
+    """With many inputs, also replace outputs that already exist."""
 
     def check(self) -> None:
-        """Raises UserError for a number that no model can use."""
+        """Raises UserError for a number out of range."""
         check_least(self, n_repetitions=1)
         if not 0 <= self.seed < 2**63 - self.n_repetitions:
             raise UserError(f"--seed {self.seed}: must lie between 0 and 2^63 - 1")
@@ -71,14 +71,14 @@ class LiveFlags:
     """--stream and how it runs."""
 
     stream: bool = False
-    """Take audio as it comes (-a - for raw 16 bit mono PCM on stdin, or a named pipe, mic, a file) and give frames as
-    they are made (-o - for lines of JSON on stdout, the default; .ndjson, .csv; .npz, .mp4 at the end)."""
+    """Read audio as it arrives (-a - for raw 16 bit mono PCM on stdin, or a named pipe, mic, a file) and write frames
+    as they are generated (-o - for lines of JSON on stdout, the default; .ndjson, .csv; .npz or .mp4 at the end)."""
     hop: float = 0.6
-    """Seconds of motion made at once, 0.2 to 4."""
+    """Seconds of motion generated at once, 0.2 to 4."""
     look_ahead: float = 0.2
-    """Seconds of audio waited for beyond a hop."""
+    """Seconds of audio to wait for beyond a hop."""
     pcm_rate: int = 16000
-    """Of raw PCM, Hz."""
+    """Sample rate of raw PCM, Hz."""
 
 
 @dataclass(frozen=True)
@@ -92,36 +92,36 @@ class PictureFlags:
     look: str | None = flag(None, choices=LOOKS)
     """Skin or clay (default: skin on the open head, clay on others and with -t)."""
     hair: str | None = flag(None, choices=HAIR)
-    """Over the skull (default: what goes with the head shape; clay is bald)."""
+    """Hair of the head (default: the one that goes with the head shape; clay is bald)."""
     skin: str | None = flag(None, choices=tuple(SKINS))
-    """Texture of --look skin (default: what goes with the head shape)."""
+    """Texture of --look skin (default: the one that goes with the head shape)."""
     texture: Path | None = flag(None, "-t")
-    """Texture image on the look's UVs."""
+    """Texture image in the UV layout of the look."""
     size: int = 640
-    """Pixels of the picture."""
+    """Width and height of the picture, pixels."""
     fov: float = 18
     """Field of view, degrees."""
     yaw: float = 0
-    """Camera round the head, degrees to the person's left."""
+    """Turn of the camera around the head, degrees towards the person's left."""
     side_by_side: bool = False
     """With -n: all samples in one video, labelled with their seeds."""
     caption: str = flag("", const=AUDIO_NAME)
-    """A line of text at the bottom of the video, in which {audio} is the name of the speech's file and {style} that of
-    the style (without a text: the file's name)."""
+    """A line of text at the bottom of the video; {audio} in it becomes the name of the speech's file, {style} that of
+    the style (given without a text: the file's name)."""
     renderer: str = flag("fast", choices=RENDERERS)
-    """fast or, with the same pictures, pyrender."""
+    """fast, or pyrender, which draws the same pictures."""
     no_video: bool = False
-    """Coefficients only; needs no OpenGL."""
+    """Write coefficients only, which needs no OpenGL."""
 
     def check(self) -> None:
         """Raises UserError for a contradiction."""
         if self.side_by_side and self.no_video:
-            raise UserError("--side_by_side: is about the video; leave out --no_video")
+            raise UserError("--side_by_side: applies to the video; leave out --no_video")
 
 
 @dataclass(frozen=True)
 class DemoFlags:
-    """All of them."""
+    """All flags of the program."""
 
     model: ModelFlags
     """model"""
@@ -136,10 +136,10 @@ class DemoFlags:
     export: ExportFlags
     """export (docs/exports.md)"""
     mode: str = flag("batch", choices=("batch", "interactive"))
-    """interactive: ask for inputs, with the model loaded once."""
+    """interactive: load the model once, then ask for inputs."""
 
     def check(self) -> None:
-        """Raises UserError for what a stream cannot do."""
+        """Raises UserError for flags that do not work with --stream."""
         if not self.live.stream:
             return
         if self.io.n_repetitions > 1:

@@ -1,4 +1,4 @@
-"""Command-line flags of exports, and what they mean for a head."""
+"""Command-line flags of exports, and the exporter that they describe."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ class ExportFlags:
     """Files for other programs, beside the video."""
 
     export: str | None = flag(None, known=tuple(FORMATS))
-    """Also write, beside the video: comma separated {known}, or all."""
+    """Also write these formats beside the video: comma separated {known}, or all."""
     export_fps: float = FPS
     """Frames per second of exported files."""
     match: Path | None = None
-    """For livelink of a FLAME head without landmarks: flame_static_embedding.pkl, or npz with lmk68, or with open_head
-    and head."""
+    """Landmarks for livelink of a FLAME head without any: flame_static_embedding.pkl, or npz with lmk68, or with
+    open_head and head."""
 
 
 def exporter_from(flags: ExportFlags, flame: Flame, look: Look) -> Exporter | None:
-    """What writes the exports the flags ask for, in the look of the video; None without --export.
+    """An exporter for the formats of the flags, in the look of the video; None without --export.
 
     Raises:
-        UserError: an unknown format, one that this head cannot have, or a rate that no file can have.
+        UserError: an unknown format, one that does not suit this head, or a rate out of range.
     """
     if flags.export is None:
         return None

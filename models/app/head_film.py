@@ -1,4 +1,4 @@
-"""Motion -> a video of the head, or of several side by side, piece by piece, so that long videos need little memory."""
+"""Motion -> a video of one head or of several side by side, piece by piece, so that long videos need little memory."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ class HeadFilm:
     """Draws one head in one style into videos."""
 
     def __init__(self, flame: Flame, style, yaw: float = 0.0, pitch: float = 0.0) -> None:
-        """OpenGL is tried out at once: a machine without it, or a bad texture, must show before generation.
+        """Try OpenGL at once, so that a machine without it, or a bad texture, is reported before generation.
 
         Args:
             flame: the head.
             style: `utils.rendering.renderer.RenderStyle`.
-            yaw, pitch: where the camera stands, degrees (`utils.rendering.looks.seen_from`).
+            yaw, pitch: the camera's position, degrees (`utils.rendering.looks.seen_from`).
 
         Raises:
-            UserError: no OpenGL, or pyrender if asked for (with the packages to install), or an unusable texture.
+            UserError: no OpenGL or, if asked for, no pyrender (with the packages to install), or an unusable texture.
         """
         from utils.rendering.renderer import Renderer
 
         self.flame, self.renderer = flame, Renderer(flame.head, style)
         self.view = (pivot(flame.head), yaw, pitch)
-        seen_from(flame.head.v_template, *self.view)  # angles out of range show at once
+        seen_from(flame.head.v_template, *self.view)  # reports angles out of range at once
         try:
             self.renderer.prepare()
         except UserError as error:
@@ -55,8 +55,14 @@ class HeadFilm:
         audio: np.ndarray | Iterable[np.ndarray] | None,
         caption: str = "",
     ) -> None:
-        """Write the video of a motion given in pieces, `n_frames` in all, with its sound, 16 kHz, whole or in pieces,
-        and a line of text at the bottom.
+        """Write the video of one motion.
+
+        Args:
+            path: of the mp4.
+            motions: the motion in pieces.
+            n_frames: of all pieces together.
+            audio: the sound at 16 kHz, whole or in pieces; None for a silent video.
+            caption: a line of text at the bottom.
 
         Raises:
             UserError: the file cannot be written.

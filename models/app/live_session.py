@@ -1,4 +1,4 @@
-"""A stream from its source to its output: frames out as they are made, and how fast that was."""
+"""Runs a stream: writes frames as they are generated, and reports how fast that was."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class FrameOutput(Protocol):
-    """Where the frames of a stream go."""
+    """A sink for the frames of a stream."""
 
     def write(self, motion: Motion) -> None: ...
 
@@ -30,7 +30,7 @@ class FrameOutput(Protocol):
 
 
 class FileAtTheEnd:
-    """Keeps the motion, and for a video the audio, and writes one file when the stream ends."""
+    """Keeps the motion and, for a video, the audio; writes one file when the stream ends."""
 
     def __init__(self, path: Path, film: HeadFilm | None) -> None:
         self.path, self.film = path, film
@@ -38,18 +38,18 @@ class FileAtTheEnd:
         self.heard: list[np.ndarray] = []
 
     def listen(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """The same blocks; kept if the file has sound."""
+        """Pass the blocks on, and keep them if the file has sound."""
         for block in blocks:
             if self.film is not None:
                 self.heard.append(block)
             yield block
 
     def write(self, motion: Motion) -> None:
-        """Keep a piece."""
+        """Keep a piece of motion."""
         self.made.append(motion)
 
     def close(self) -> None:
-        """Write the file, unless nothing came."""
+        """Write the file, unless there is no motion."""
         if not self.made:
             return
         motion = joined(self.made)
@@ -64,32 +64,32 @@ def open_output(output: str | Path, film: HeadFilm | None) -> FrameOutput:
     """`-`, .ndjson, .jsonl, .csv: a line per frame as it is made; .npz, .mp4: one file at the end.
 
     Raises:
-        UserError: another ending, or a file that cannot be written.
+        UserError: any other ending, or a file that cannot be written.
     """
     suffix = Path(output).suffix.lower()
     if str(output) == STDOUT or suffix in LINE_SUFFIXES:
         return LineWriter(output)
     if suffix not in (".npz", ".mp4"):
-        raise UserError(f"--output {output}: of a stream must end in .ndjson, .csv, .npz or .mp4, or be -")
+        raise UserError(f"--output {output}: a stream's output must end in .ndjson, .csv, .npz or .mp4, or be -")
     return FileAtTheEnd(Path(output), film if suffix == ".mp4" else None)
 
 
 @dataclass(frozen=True)
 class LiveReport:
-    """How a stream went."""
+    """Length and speed of a stream."""
 
     n_frames: int
     audio_seconds: float
     busy_seconds: float
-    """Spent on generating."""
+    """Time spent on generating."""
     first_seconds: float
     """From the first block of audio to the first frames."""
 
     def __str__(self) -> str:
         speed = self.audio_seconds / max(self.busy_seconds, 1e-9)
         return (
-            f"{self.n_frames} frames of {self.audio_seconds:.1f} s of audio, made {speed:.1f} times faster than real "
-            f"time; the first ones {self.first_seconds:.2f} s after the first audio"
+            f"{self.n_frames} frames from {self.audio_seconds:.1f} s of audio, {speed:.1f} times faster than real "
+            f"time; the first ones came {self.first_seconds:.2f} s after the first audio"
         )
 
 
@@ -99,16 +99,16 @@ def run_live(
     output: FrameOutput,
     change: Callable[[Motion], Motion] = lambda motion: motion,
 ) -> LiveReport:
-    """Take audio until it ends or Ctrl-C, write frames; the output is closed at the end, whatever happens.
+    """Turn audio into frames until the audio ends or Ctrl-C is pressed; the output is closed in any case.
 
     Args:
-        talker: a new one.
-        blocks: of audio, float32 (n,) at 16 kHz.
-        output: gets the motion.
-        change: applied to every piece of motion before.
+        talker: which has not generated anything yet.
+        blocks: audio, float32 (n,) at 16 kHz.
+        output: receives the motion.
+        change: applied to every piece of motion before it is written.
 
     Raises:
-        UserError: no audio came, or it is unusable.
+        UserError: no audio arrived, or it is unusable.
     """
     talker.warm_up()
     clock = _Clock()
@@ -127,12 +127,12 @@ def run_live(
     finally:
         output.close()
     if not talker.done:
-        raise UserError(f"--audio: the stream ended after {talker.scale.n_samples} samples, less than a frame (640)")
+        raise UserError(f"--audio: the stream ended after {talker.scale.n_samples} samples, less than one frame (640)")
     return LiveReport(talker.done, talker.scale.n_samples / SAMPLE_RATE, clock.busy, clock.first or 0.0)
 
 
 class _Clock:
-    """Times a session."""
+    """Measures the times of a session."""
 
     def __init__(self) -> None:
         self.start: float | None = None

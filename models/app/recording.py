@@ -1,4 +1,4 @@
-"""A recording on disk, heard once: its level, and its samples unless they are many."""
+"""A recording on disk: its level, and its samples unless it is long."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from utils.errors import UserError
 from utils.media.audio import stream_audio
 from utils.timebase import FPS, SAMPLE_RATE, n_frames_of
 
-LONG = 120 * SAMPLE_RATE  # samples; more are not held in memory but decoded again
+LONG = 120 * SAMPLE_RATE  # samples; longer recordings are decoded again instead of held in memory
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Recording:
 
     @classmethod
     def read(cls, path: Path) -> Recording:
-        """Decode the whole file once.
+        """Decode the whole file once to measure its level.
 
         Raises:
-            UserError: see `load_audio`; shorter than a frame.
+            UserError: see `load_audio`; the recording is shorter than one frame.
         """
         scale, kept = AudioScale(), []
         for block in stream_audio(path):
@@ -47,5 +47,5 @@ class Recording:
         return n_frames_of(self.scale.n_samples)
 
     def blocks(self) -> Iterable[np.ndarray]:
-        """The samples, a piece at a time."""
+        """The samples, float32 (n,) at 16 kHz, piece by piece."""
         return stream_audio(self.path) if self.audio is None else [self.audio]

@@ -1,4 +1,4 @@
-"""Command-line flags of sampling, and what they mean for a model."""
+"""Command-line flags of sampling, and the sampling settings of a model that follow from them."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ from utils.errors import UserError
 
 log = logging.getLogger(__name__)
 
-FEW_STEPS_SAMPLER, FEW_STEPS = "dpmpp_2m", 12  # of our models: docs/sampling.md
+FEW_STEPS_SAMPLER, FEW_STEPS = "dpmpp_2m", 12  # the default of our models: docs/sampling.md
 _STYLE_DEFAULTS = (f"{PUBLISHED_SCALES['style']:g} for published models", f"else {OWN_SCALES['style']:g}")
 
 
 @dataclass(frozen=True)
 class SamplingFlags:
-    """How motion is drawn from a model."""
+    """How motion is sampled."""
 
     scale_style: float | None = flag(None, "-ss", known=_STYLE_DEFAULTS)
-    """Style guidance (default: {known})."""
+    """Guidance scale of the style (default: {known})."""
     scale_audio: float | None = flag(None, "-sa", known=(f"{OWN_SCALES['audio']:g}",))
-    """Audio guidance (default: {known})."""
+    """Guidance scale of the audio (default: {known})."""
     cfg_mode: str | None = flag(None, choices=MODES)
     """How guidance combines conditions (default: the model's)."""
     cfg_cond: str | None = None
-    """Guided conditions: audio, style or audio,style (default: the model's)."""
+    """Conditions to guide by: audio, style or audio,style (default: the model's)."""
     dtr: float = flag(0.0, "-dtr", "--dynamic_threshold_ratio")
-    """Quantile of dynamic thresholding, 0: off (default: 0)."""
+    """Quantile of dynamic thresholding; 0: off (default: 0)."""
     dynamic_threshold_min: float = flag(1.0, "-dtmin")
-    """The least limit of dynamic thresholding."""
+    """Smallest limit of dynamic thresholding."""
     dynamic_threshold_max: float = flag(4.0, "-dtmax")
-    """The largest limit of dynamic thresholding."""
+    """Largest limit of dynamic thresholding."""
     sampler: str | None = flag(None, choices=tuple(SAMPLERS), known=(FEW_STEPS_SAMPLER,))
     """Solver (default: ddpm for published models, else {known})."""
     steps: int | None = flag(None, known=(str(FEW_STEPS),))
     """Network evaluations per window (default: all for ddpm, else {known})."""
     no_context_audio_feat: bool = False
-    """Encode audio window by window."""
+    """Encode the audio window by window instead of as a whole."""
 
     def check(self) -> None:
-        """Raises UserError for a number that no model can use."""
+        """Raises UserError for a number out of range."""
         low, high = self.dynamic_threshold_min, self.dynamic_threshold_max
         if not 0 <= self.dtr <= 1:
             raise UserError(f"--dtr {self.dtr:g}: must lie between 0 (off) and 1")
@@ -61,16 +61,16 @@ class SamplingFlags:
 
     @property
     def scales(self) -> dict[str, float]:
-        """The guidance scales that were given."""
+        """The guidance scales given on the command line."""
         given = {name: getattr(self, f"scale_{name}") for name in OWN_SCALES}
         return {name: scale for name, scale in given.items() if scale is not None}
 
 
 def asked_conditions(name: str, text: str, options: TalkerConfig) -> tuple[str, ...]:
-    """The conditions that a flag names, all of which the model has.
+    """The conditions that a flag names.
 
     Raises:
-        UserError: naming the flag.
+        UserError: an unknown or repeated condition, or one that the model does not have; naming the flag.
     """
     try:
         conditions = parse_conditions(text)
@@ -84,14 +84,14 @@ def asked_conditions(name: str, text: str, options: TalkerConfig) -> tuple[str, 
 
 
 def default_sampler(options: TalkerConfig) -> SamplerConfig:
-    """The default solver of a model of ours."""
+    """The default solver of our models."""
     if options.distilled_steps:
         return SamplerConfig("ddim", options.distilled_steps)
     return SamplerConfig(FEW_STEPS_SAMPLER, min(FEW_STEPS, options.n_diff_steps))
 
 
 def check_distilled(flags: SamplingFlags, guidance: Guidance, options: TalkerConfig) -> None:
-    """Raises UserError for what only the teacher of a distilled model can do."""
+    """Raises UserError for settings that a distilled model does not have."""
     only = options.distilled_steps
     if flags.sampler not in (None, "ddim") or flags.steps not in (None, only):
         raise UserError(f"--sampler, --steps: this model was distilled to {only} ddim steps; leave both out")
@@ -102,17 +102,17 @@ def check_distilled(flags: SamplingFlags, guidance: Guidance, options: TalkerCon
     for name, (low, high) in SCALE_RANGES.items():
         scale = guidance.scales[name]
         if not low <= scale <= high:
-            log.warning("--scale_%s %g: this model was distilled with %g to %g; beyond it guesses",
+            log.warning("--scale_%s %g: this model was distilled with %g to %g; other scales are unreliable",
                         name, scale, low, high)  # fmt: skip
 
 
 def own_sampling(
     options: TalkerConfig, steps: int | None = None, scales: Mapping[str, float] = OWN_SCALES
 ) -> GenerationConfig:
-    """How programs sample our models unless told otherwise; `scales` are those of guidance.
+    """The default sampling settings of our models; `scales` are the guidance scales.
 
     Raises:
-        UserError: a number of steps that the model cannot take.
+        UserError: more steps than the model has, or fewer than 1.
     """
     sampler = default_sampler(options)
     if steps is not None:
@@ -123,10 +123,10 @@ def own_sampling(
 
 
 def generation_config(flags: SamplingFlags, options: TalkerConfig, published: bool) -> GenerationConfig:
-    """Guidance and sampler from the flags, with the model's own settings as defaults.
+    """Guidance and solver from the flags, with the model's own settings as defaults.
 
     Raises:
-        UserError: a condition that the model does not have, or a number of steps that it cannot take.
+        UserError: a condition that the model does not have, or a number of steps that it cannot run.
     """
     asked = flags.cfg_cond
     conditions = options.conditions if asked is None else asked_conditions("cfg_cond", asked, options)
@@ -152,4 +152,6 @@ def generation_config(flags: SamplingFlags, options: TalkerConfig, published: bo
 
 def _check_steps(steps: int, options: TalkerConfig) -> None:
     if not 1 <= steps <= options.n_diff_steps:
-        raise UserError(f"--steps {steps}: this model has {options.n_diff_steps} diffusion steps; use 1 to that")
+        raise UserError(
+            f"--steps {steps}: this model has {options.n_diff_steps} diffusion steps; use 1 to {options.n_diff_steps}"
+        )

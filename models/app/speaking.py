@@ -1,4 +1,4 @@
-"""From recordings to files: one utterance, hours of speech as a stream, or many clips in shared batches."""
+"""Recordings -> videos and coefficient files: one utterance, hours of speech, or many clips in shared batches."""
 
 from __future__ import annotations
 
@@ -22,43 +22,43 @@ from utils.media.panels import AUDIO_NAME
 from utils.motion_file import Motion, joined
 
 log = logging.getLogger(__name__)
-BYTES_PER_VIDEO_FRAME, BYTES_PER_MOTION_FRAME = 10_000, 250  # to see in advance whether the disk has room
-TOGETHER = 16  # clips generated in one batch, and at most LONG samples of them
+BYTES_PER_VIDEO_FRAME, BYTES_PER_MOTION_FRAME = 10_000, 250  # estimates, to check free disk space in advance
+TOGETHER = 16  # samples generated in one batch, of at most LONG audio samples
 
 
 @dataclass(frozen=True)
 class Titles:
-    """Text on videos, and whether samples share one."""
+    """The caption of videos, and whether all samples share one video."""
 
     caption: str = ""  # at the bottom; AUDIO_NAME in it becomes the recording's file name
     together: bool = False  # all samples side by side in one video, labelled with their seeds
 
     def of(self, recording: Recording) -> str:
-        """The line of this recording."""
+        """The caption for this recording."""
         return self.caption.replace(AUDIO_NAME, recording.path.name)
 
 
 def numbered(path: Path, sample: int) -> Path:
-    """The path of one of several samples: `<stem>_000.mp4`."""
+    """The path of sample number `sample`: `<stem>_000.mp4`."""
     return path.with_name(f"{path.stem}_{sample:03d}{path.suffix}")
 
 
 @dataclass(frozen=True)
 class Speaker:
-    """One person, and what is written of it."""
+    """A person to animate, and the files to write for each recording."""
 
     animator: Animator
     person: Person[np.ndarray]  # shape (100,), style (d_style,)
     config: GenerationConfig
     seeds: list[int]  # one sample each
-    film: HeadFilm | None  # None: coefficients only
+    film: HeadFilm | None  # None: write coefficients only
     save_coef: bool = False
     no_head: bool = False
     exporter: Exporter | None = None
     titles: Titles = field(default_factory=Titles)
 
     def speak(self, recording: Recording, paths: list[Path]) -> None:
-        """Generate one utterance and write a file per sample, or the one file that shows all of them.
+        """Generate one utterance and write one file per sample, or one video of all samples.
 
         Raises:
             UserError: an output cannot be written.
@@ -74,9 +74,9 @@ class Speaker:
                 self._write_long(path, recording, seed)
 
     def speak_all(self, inputs: list[Path], outputs: list[list[Path]]) -> list[Path]:
-        """Generate many utterances, windows of different ones in shared batches -> the inputs that failed.
+        """Generate many utterances, with windows of different ones in shared batches; returns the inputs that failed.
 
-        What is wrong with one is logged as one line; the others go on.
+        The error of a failed input is logged as one line, and the other inputs are still processed.
         """
         failed, group = [], []
         for path, paths in zip(inputs, outputs):
@@ -95,7 +95,7 @@ class Speaker:
         return failed
 
     def check_room(self, recording: Recording, paths: list[Path]) -> None:
-        """Raises UserError if an output cannot be written, before anything is computed."""
+        """Raises UserError if an output cannot be written or the disk is too full; called before generation."""
         suffix, size = (".npz", BYTES_PER_MOTION_FRAME) if self.film is None else (".mp4", BYTES_PER_VIDEO_FRAME)
         for path in paths:
             check_output(path.with_suffix(suffix), size * recording.n_frames * len(paths))
@@ -134,7 +134,7 @@ class Speaker:
             self._write_data(numbered(path, sample), motion, recording)
 
     def _write_data(self, path: Path, motion: Motion, recording: Recording) -> None:
-        """Exports and coefficients of one sample."""
+        """Write the exports and the coefficients of one sample."""
         if self.exporter is not None:
             self.exporter.write(motion, path.with_suffix(""), recording.blocks())
         if self.save_coef or self.film is None:
@@ -142,7 +142,7 @@ class Speaker:
             log.info("wrote %s", path.with_suffix(".npz"))
 
     def _write_long(self, path: Path, recording: Recording, seed: int) -> None:
-        """Windows are generated, drawn and encoded one after the other; only coefficients are held to the end."""
+        """Generate, draw and encode one window after the other; only the coefficients stay in memory."""
         made: list[Motion] = []
         pieces = self._kept(self._long(recording, seed), made)
         if self.film is not None:
@@ -165,5 +165,5 @@ class Speaker:
             yield motion
 
     def posed(self, motion: Motion) -> Motion:
-        """The motion, without its head rotation if that is wanted."""
+        """The motion, without its head rotation if `no_head` is set."""
         return motion.without_head_motion() if self.no_head else motion

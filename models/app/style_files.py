@@ -1,4 +1,4 @@
-"""Somebody's motion, from any file that can hold one -> a style vector."""
+"""A motion npz, tracker output or video -> a style vector."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from utils.trackers.content import load_content
 from utils.trackers.to_motion import ImportOptions, from_content
 
 log = logging.getLogger(__name__)
-HOP, MAX_WINDOWS = FPS, 240  # windows begin a second apart; of a long motion so many, evenly spread
-MOVING = 0.5  # windows with less than this share of the usual motion are pauses, and no model of a style
+HOP, MAX_WINDOWS = FPS, 240  # windows begin one second apart; a long motion gets 240, evenly spread
+MOVING = 0.5  # windows with less than this fraction of the median motion are pauses and are skipped
 
 
 def read_motion(path: Path, options: ImportOptions | None = None, max_video_seconds: float | None = None) -> Motion:
-    """A motion npz as it is; a video through `track_video`, the output of a tracker through `from_content`, with the
-    notes in the log.
+    """Read a motion from an npz, from a video through `track_video`, or from tracker output through `from_content`.
+
+    The trackers' notes are logged.
 
     Raises:
-        UserError: neither, or damaged.
+        UserError: a missing, unknown or damaged file.
     """
     as_it_is = options is None or options == ImportOptions()
     if as_it_is and not path.exists():
@@ -51,15 +52,15 @@ def read_motion(path: Path, options: ImportOptions | None = None, max_video_seco
 
 
 def style_of(extractor: StyleExtractor, motion: Motion, window: int | str = "best") -> np.ndarray:
-    """Style vector (d,) of one window or of several; says which were used.
+    """Style vector (d,) of one window or of several; logs which windows were used.
 
     Args:
         extractor: the style encoder.
         motion: 4 s or more.
-        window: the first frame of the only one, "best" (the most typical one), or "all" (their mean).
+        window: the first frame of a window, "best" (the most typical window), or "all" (the mean over windows).
 
     Raises:
-        UserError: the motion is too short, or the window outside of it.
+        UserError: the motion is too short, or the window lies outside it.
     """
     length = extractor.encoder.config.n_motions
     if isinstance(window, int):
@@ -72,17 +73,17 @@ def style_of(extractor: StyleExtractor, motion: Motion, window: int | str = "bes
     mean = styles.mean(axis=0)
     likeness = styles @ mean / np.maximum(np.linalg.norm(styles, axis=1) * np.linalg.norm(mean), 1e-12)
     if window == "all":
-        log.info("mean style of %d windows between frames 0 and %d; likeness to it %.2f to %.2f (cosine)",
+        log.info("mean style of %d windows between frames 0 and %d; their cosine similarity to it is %.2f to %.2f",
                  len(starts), starts[-1] + length - 1, likeness.min(), likeness.max())  # fmt: skip
         return mean.astype(styles.dtype)
     best = int(likeness.argmax())
-    log.info("style of frames %d to %d, of %d windows the one most like their mean (cosine %.2f)",
+    log.info("style of frames %d to %d, the most typical of %d windows (cosine similarity to their mean %.2f)",
              starts[best], starts[best] + length - 1, len(starts), likeness[best])  # fmt: skip
     return styles[best]
 
 
 def moving_windows(motion: Motion, starts: np.ndarray, length: int) -> np.ndarray:
-    """The windows in which the face moves about as much as usual: without the pauses."""
+    """First frames of the windows in which the face moves, without the pauses."""
     face = np.concatenate([motion.exp, motion.pose[:, 3:4]], axis=1)
     face = face / np.maximum(face.std(axis=0), 1e-6)
     moved = np.array([face[start : start + length].std(axis=0).mean() for start in starts])
@@ -93,7 +94,7 @@ def encoder_of(animator: Animator) -> StyleExtractor:
     """The style encoder that a talker was trained with.
 
     Raises:
-        UserError: the talker has no style input, or its style encoder's file is not here.
+        UserError: the talker has no style input, or its style encoder's file is missing.
     """
     path = style_encoder_file(animator.model.config.style_enc_ckpt)
     return StyleExtractor.load(path, None, animator.model.device)
@@ -102,11 +103,10 @@ def encoder_of(animator: Animator) -> StyleExtractor:
 def style_from_file(
     path: Path, extractor: StyleExtractor, max_video_seconds: float | None = None
 ) -> tuple[np.ndarray, Motion]:
-    """What somebody hands in -> the style (d,) of its most typical 4 seconds, and the motion. For encoders of the open
-    head.
+    """A user's file -> the style (d,) of its most typical 4 seconds, and its motion; for encoders of the open head.
 
     Raises:
-        UserError: no motion in it, FLAME's coefficients, or too short.
+        UserError: the file holds no motion, FLAME's coefficients, or less than 4 s.
     """
     motion = read_motion(path, max_video_seconds=max_video_seconds)
     if motion.is_flame:

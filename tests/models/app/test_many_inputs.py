@@ -90,7 +90,7 @@ def test_existing_outputs_are_left_alone(space, monkeypatch, caplog):
     demo.main([*ARGS, "-a", "clips", "--no_video"])
     (space.output / FOLDER / "clip1.npz").unlink()
     demo.main([*ARGS, "-a", "clips", "--no_video"])
-    assert "2 of 3 are there already" in caplog.text
+    assert "2 of 3 recordings are finished already" in caplog.text
     demo.main([*ARGS, "-a", "clips", "--no_video"])
     demo.main([*ARGS, "-a", "clips", "--no_video", "--overwrite"])
     assert seen == [3, 1, 3]
@@ -99,7 +99,7 @@ def test_existing_outputs_are_left_alone(space, monkeypatch, caplog):
 def test_bad_files_are_named_and_the_others_made(space, capsys, caplog):
     (space.root / "clips" / "bad.wav").write_bytes(b"no audio at all " * 50)
     (space.root / "clips" / "empty.mp3").write_bytes(b"")
-    assert "2 of 5 could not be made: bad.wav, empty.mp3" in refused(capsys, [*ARGS, "-a", "clips", "--no_video"])[-1]
+    assert "2 of 5 recordings failed: bad.wav, empty.mp3" in refused(capsys, [*ARGS, "-a", "clips", "--no_video"])[-1]
     lines = [record.message for record in caplog.records if record.levelname == "ERROR"]
     assert len(lines) == 2
     assert "bad.wav" in lines[0] and "not readable" in lines[0]

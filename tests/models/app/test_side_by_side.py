@@ -72,7 +72,7 @@ def test_a_finished_folder_is_known(space, caplog):
     assert space.written() == [f"{FOLDER}/a.mp4", f"{FOLDER}/a_000.csv", f"{FOLDER}/a_001.csv"]
     with caplog.at_level("INFO"):
         demo.main(flags)
-    assert "1 of 1 are there already" in caplog.text
+    assert "1 of 1 recordings are finished already" in caplog.text
 
 
 def test_long_recordings_too(space, drawn, monkeypatch):

@@ -86,7 +86,7 @@ def test_a_trackers_file_is_read_and_its_notes_shown(extract):
     ("argv", "match"),
     [
         (["--window", "most"], "--window most: use best, all"),
-        (["--window", "best", "-s", "3"], "--start: --window says"),
+        (["--window", "best", "-s", "3"], "--start: --window already"),
         (["--window", "500"], "out of range"),
     ],
 )
