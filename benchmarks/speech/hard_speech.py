@@ -17,12 +17,12 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.report import Spread, text_table, write_json
-from benchmarks.speech.alignment import align_pronunciations
 from benchmarks.speech.real_speech import measure_table, read_clips, recording, run_clip
 from benchmarks.speech.speech_scores import MEASURES, Clip, summary
 from benchmarks.subject import INPUT, ModelFlags, Session, Subject
 from models.generation.windows import GenerationConfig
 from utils.errors import UserError, cli
+from utils.media.alignment import align_pronunciations
 from utils.media.audio import load_audio
 from utils.reading.json_file import read_lines
 from utils.speech import Phone

@@ -19,7 +19,6 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.report import Spread, read_flags, table, text_table, write_json
-from benchmarks.speech.alignment import align_phones, read_transcripts
 from benchmarks.speech.speech_scores import (
     CLOSED_MM,
     MEASURES,
@@ -39,6 +38,7 @@ from models.generation.windows import GenerationConfig
 from models.heads.flame import Flame, load_flame
 from models.heads.mouth import opening_mm
 from utils.errors import UserError, cli
+from utils.media.alignment import align_phones, read_transcripts
 from utils.media.audio import load_audio
 from utils.motion_file import load_motion
 

@@ -12,9 +12,12 @@ from scripts_for_dataset.synthetic.prosody import RATE, Accents, Prosody, smooth
 from scripts_for_dataset.synthetic.style import SpeakerStyle
 from utils.timebase import FPS
 
-_DRIFT = np.array([1.0, 1.4, 0.8])  # degrees SD of pitch, yaw, roll
-_TURN = np.array([1.0, 2.4, 1.1])  # degrees SD of the pose taken at a phrase start
-_BEAT = np.array([0.9, 2.3, 1.4])  # degrees from the middle to the side that a stressed syllable moves to
+_DRIFT = np.array([1.0, 0.5, 0.3])  # degrees SD of pitch, yaw, roll
+_TURN = np.array([1.0, 0.8, 0.4])  # degrees SD of the pose taken at a phrase start
+_WOBBLE = np.array([0.55, 1.2, 0.7])  # degrees SD of restless motion up to about 1 Hz
+_BEAT = np.array([0.9, 2.9, 1.8])  # degrees from the middle to the side that a stressed syllable moves to
+_THERE = (0.3, 0.5)  # seconds that a swing takes, and its way back
+_BACK = np.array([0.3, 0.9, 0.85])  # of the way that it comes back
 _BEAT_SHARE = 0.75  # of the accents
 _AWAY = 0.8  # chance that a beat goes to the other side: heads swing about their pose
 _PROSODIC = np.array([-1.5, 0.0, 0.0])  # degrees per SD of slow loudness and F0: raised voice, raised head
@@ -36,8 +39,16 @@ def head_motion(
         style: amplitude, speed, smoothness, nod rate and mean pose.
         rng: draws the parts that speech does not determine (drift, where to turn).
     """
-    drift = np.stack([smooth_noise(n_frames, 0.2 * style.head_speed, rng) for _ in range(3)], axis=1)
-    degrees = _DRIFT * drift + _turns(n_frames, phrases, style, rng) + _beats(n_frames, accents, style, rng)
+    drift, wobble = (
+        np.stack([smooth_noise(n_frames, cutoff * style.head_speed, rng) for _ in range(3)], axis=1)
+        for cutoff in (0.2, 1.2)
+    )
+    degrees = (
+        _DRIFT * drift
+        + _WOBBLE * wobble
+        + _turns(n_frames, phrases, style, rng)
+        + _beats(n_frames, accents, style, rng)
+    )
     follow = _slow_effort(prosody, n_frames)
     tilt = np.array([0.0, rng.normal(0, 0.6), rng.normal(0, 0.5)])  # some heads turn or tilt along
     degrees += follow[:, None] * (_PROSODIC + tilt)
@@ -103,7 +114,7 @@ def _turns(
 
 
 def _beats(n_frames: int, accents: Accents, style: SpeakerStyle, rng: np.random.Generator) -> np.ndarray:
-    """(n, 3) degrees: with most stressed syllables the head swings to another side of its pose.
+    """(n, 3) degrees: with most stressed syllables the head swings to a side of its pose, and most of the way back.
 
     These movements of half a second to a second show a speaker's amplitude within any few seconds.
     """
@@ -111,8 +122,11 @@ def _beats(n_frames: int, accents: Accents, style: SpeakerStyle, rng: np.random.
     for time in accents.time[rng.random(len(accents.time)) < _BEAT_SHARE]:
         sign = np.where(rng.random(3) < _AWAY, -1.0, 1.0) * np.where(pose == 0, rng.choice([-1, 1], 3), np.sign(pose))
         target = sign * rng.uniform(0.5, 1.5, 3) * _BEAT
-        track += min_jerk(n_frames, time - 0.2, rng.uniform(0.45, 0.75) * pace(style))[:, None] * (target - pose)
-        pose = target
+        there, back = rng.uniform(*_THERE, 2) * pace(style)
+        stay = target * (1 - _BACK)
+        track += min_jerk(n_frames, time - 0.2, there)[:, None] * (target - pose)
+        track += min_jerk(n_frames, time - 0.2 + there, back)[:, None] * (stay - target)
+        pose = stay
     return track
 
 

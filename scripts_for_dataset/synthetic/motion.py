@@ -13,12 +13,18 @@ from scripts_for_dataset.synthetic.nonverbal import add_brows, add_eyes, blink_c
 from scripts_for_dataset.synthetic.pauses import breaths, presses
 from scripts_for_dataset.synthetic.prosody import Accents, analyse, find_accents, vowel_loudness
 from scripts_for_dataset.synthetic.style import SpeakerStyle
-from scripts_for_dataset.synthetic.visemes import CHANNEL, CHANNELS, mouth_curves, segments
+from scripts_for_dataset.synthetic.visemes import BREATH, CHANNEL, CHANNELS, mouth_curves, segments
 from utils.heads.joints import JAW_OPEN_RADIANS
 from utils.timebase import FPS, samples_per_frame
 
+_CROOKED = 0.04  # mouthSmile, twice on the higher side, of a mouth at asymmetry 1
 _PAUSE = 0.25  # seconds of silence that end a phrase
-_BREATH_JAW = 0.07  # jawOpen of a full breath
+_BREATH = (
+    ("mouthLowerDown", BREATH.mouthLowerDown),
+    ("mouthUpperUp", BREATH.mouthUpperUp),
+    ("browInnerUp", 0.05),
+    ("noseSneer", 0.04),
+)
 _ONE_SIDED = (
     "jawForward",
     "mouthFunnel",
@@ -78,8 +84,8 @@ def speech_motion(
     motion = arkit.neutral(n)
     motion["pose"][:, :3] = head_motion(n, prosody, accents, phrases, style, rng)
     _add_upper_face(motion, accents, phrases, style, rng)
-    breath, press = breaths(n, phrases), presses(n, phrases, rng)
-    jaw = curves[:, CHANNEL["jawOpen"]] + _BREATH_JAW * breath
+    breath, press = style.breath * breaths(n, phrases), presses(n, phrases, rng)
+    jaw = curves[:, CHANNEL["jawOpen"]] + BREATH.jawOpen * breath
     closure = np.maximum(closure, press)
     _add_mouth(motion["exp"], curves, closure, _mood(curves, style, rng), style)
     _add_pauses(motion["exp"], breath * (1 - closure), press)
@@ -104,7 +110,7 @@ def _add_upper_face(
 
 def _add_pauses(exp: np.ndarray, breath: np.ndarray, press: np.ndarray) -> None:
     """Write breaths (lips part, brows and nostrils lift a little) and pressed lips, both (n,), into exp in place."""
-    for name, size in (("mouthLowerDown", 0.07), ("mouthUpperUp", 0.05), ("browInnerUp", 0.05), ("noseSneer", 0.04)):
+    for name, size in _BREATH:
         arkit.add(exp, name, size * breath)
     for name, size in (("mouthPress", 0.3), ("mouthRollLower", 0.14), ("mouthRollUpper", 0.08), ("mouthDimple", 0.06)):
         arkit.add(exp, name, size * press)
@@ -119,11 +125,14 @@ def _mood(curves: np.ndarray, style: SpeakerStyle, rng: np.random.Generator) -> 
 
 def _add_mouth(exp: np.ndarray, curves: np.ndarray, closure: np.ndarray, mood: np.ndarray, style: SpeakerStyle) -> None:
     """Write articulation and mood into exp (n, 50) in place."""
+    yielding = np.clip(1 - 2.5 * np.abs(mood), 0.2, 1)  # a smile or a frown presses the lips already
     for name in CHANNELS[1:]:
-        arkit.add(exp, name, curves[:, CHANNEL[name]], 0.0 if name in _ONE_SIDED else style.asymmetry)
+        size = curves[:, CHANNEL[name]] * (yielding if name == "mouthPress" else 1)
+        arkit.add(exp, name, size, 0.0 if name in _ONE_SIDED else style.asymmetry)
     smile, frown = np.maximum(mood, 0), np.maximum(-mood, 0)
     part = 1 - closure  # a smile bares the teeth, but not through shut lips
     arkit.add(exp, "mouthSmile", smile, 0.6 * style.asymmetry)
+    arkit.add(exp, "mouthSmile", _CROOKED * abs(style.asymmetry), np.sign(style.asymmetry))
     arkit.add(exp, "mouthDimple", 0.2 * smile)
     arkit.add(exp, "mouthUpperUp", 0.12 * smile * part)
     arkit.add(exp, "cheekSquint", 0.5 * exp[:, arkit.unit("mouthSmileLeft")])

@@ -65,14 +65,14 @@ def brow_curve(n_frames: int, accents: Accents, style: SpeakerStyle) -> np.ndarr
     chosen = accents.rise > 0.3
     if not chosen.any() or style.brow_activity <= 0:
         return curve
-    share = min(1.0, 0.32 * style.brow_activity**0.7)
+    share = min(1.0, 0.4 * style.brow_activity**0.7)
     threshold = np.quantile(accents.rise, 1 - share)
-    size = style.brow_activity * np.clip(0.15 + 0.06 * accents.rise, 0, 0.4)
+    size = style.brow_activity * np.clip(0.32 + 0.1 * accents.rise, 0, 0.7)
     for time, height, rise in zip(accents.time, size, accents.rise):
         if rise >= max(threshold, 0.3):
             pulse = min_jerk(n_frames, time - 0.22, 0.24) - min_jerk(n_frames, time + 0.15, 0.45)
             curve = np.maximum(curve, height * pulse)
-    return np.clip(curve, 0, 0.55)
+    return np.clip(curve, 0, 0.85)
 
 
 def add_eyes(exp: np.ndarray, gaze: np.ndarray, blinks: np.ndarray, style: SpeakerStyle) -> None:
@@ -90,7 +90,7 @@ def add_eyes(exp: np.ndarray, gaze: np.ndarray, blinks: np.ndarray, style: Speak
 
 def add_brows(exp: np.ndarray, raises: np.ndarray, style: SpeakerStyle, rng: np.random.Generator) -> None:
     """Write brow raises (n,), the lasting bias and a slow drift into exp (n, 50) in place."""
-    drift = 0.035 * style.brow_activity * smooth_noise(len(raises), 0.2, rng)
+    drift = 0.09 * style.brow_activity * smooth_noise(len(raises), 0.2, rng)
     lasting = style.brow_bias * (1 + 0.25 * smooth_noise(len(raises), 0.15, rng))
     level = raises + drift + lasting
     lift, lower = softplus(level), softplus(-level + 0.6 * np.minimum(raises, 0))

@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from scripts_for_dataset.synthetic.head_motion import min_jerk
+from scripts_for_dataset.synthetic.visemes import BREATH
 
-_DEEP = 1.1  # seconds of pause that allow a full breath
+DEEP = 1.1  # seconds of pause that allow a full breath
 _PRESS_SHARE, _PRESS_PAUSE = 0.4, 0.75  # of the pauses of at least so many seconds
 
 Phrases = list[tuple[float, float]]
@@ -28,9 +29,10 @@ def breaths(n_frames: int, phrases: Phrases) -> np.ndarray:
         length = start - end
         if length <= 0:
             continue
-        depth = np.clip(length / _DEEP, 0.35, 1.0)
-        open_time = min(0.3, 0.5 * length)
-        inhale = min_jerk(n_frames, start - 0.12 - open_time, open_time) - min_jerk(n_frames, start - 0.14, 0.24)
+        depth = np.clip(length / DEEP, 0.35, 1.0)
+        open_time, peak = min(BREATH.rise, 0.5 * length), min(BREATH.peak, 0.5 * length)
+        inhale = min_jerk(n_frames, start - peak - open_time, open_time)
+        inhale -= min_jerk(n_frames, start - min(BREATH.close, peak), BREATH.fall)
         track = np.maximum(track, depth * inhale)
     return track
 

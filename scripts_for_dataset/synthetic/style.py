@@ -29,6 +29,8 @@ class SpeakerStyle:
     """Lasting smile (ARKit units); negative values are a frown."""
     rest_open: float = 0.01
     """How far the jaw hangs in pauses (jawOpen units)."""
+    breath: float = 1.0
+    """Gain of the mouth's opening for a breath before a phrase."""
     asymmetry: float = 0.0
     """Left against right half of the mouth, -1 to 1."""
     brow_bias: float = 0.0
@@ -37,7 +39,7 @@ class SpeakerStyle:
     """Size and number of brow raises on accents."""
     squint: float = 0.05
     """Lasting tension of the lower lids."""
-    blink_rate: float = 24.0
+    blink_rate: float = 29.0
     """Blinks per minute while talking."""
     gaze_activity: float = 1.0
     """Gain of eye movements: size of saccades, and how often the eyes leave the listener."""
@@ -102,30 +104,31 @@ _NAMED = {
 
 def sample_style(rng: np.random.Generator) -> SpeakerStyle:
     """A random speaker. The ranges reach a little past every named style, so that those are interpolations."""
-    effort = rng.normal(0, 0.28)  # jaw and lips mostly go together; some speakers favour one of them
+    effort = rng.normal(0, 0.36)  # jaw and lips mostly go together; some speakers favour one of them
     balance = rng.normal(0, 0.14)
     softness = rng.uniform(0, 1)  # a soft mouth mostly goes with a flowing head
     smile = rng.choice([rng.normal(0.05, 0.06), rng.uniform(0.15, 0.55), rng.uniform(-0.24, 0.0)], p=[0.5, 0.33, 0.17])
     return SpeakerStyle(
-        jaw=_gain(rng, effort + balance, 0.18, 0.4, 1.75),
+        jaw=_gain(rng, effort + balance, 0.18, 0.4, 2.0),
         lips=_gain(rng, 0.7 * effort - balance, 0.14, 0.5, 1.5),
         rounding=_gain(rng, 0.4 * effort, 0.22, 0.55, 1.6),
         spread=_gain(rng, 0.4 * effort, 0.2, 0.55, 1.5),
         expressiveness=rng.uniform(0.05, 0.42),
         coarticulation=rng.uniform(0.88, 1.25),
         smile=float(smile),
-        rest_open=abs(rng.normal(0, 0.02)),
-        asymmetry=float(np.clip(rng.normal(0, 0.1), -0.3, 0.3)),
+        rest_open=float(rng.choice([abs(rng.normal(0, 0.02)), rng.uniform(0.05, 0.2)], p=[0.88, 0.12])),
+        breath=_gain(rng, -0.1, 0.7, 0.15, 2.4),
+        asymmetry=float(np.clip(rng.normal(0, 0.2), -0.45, 0.45)),
         brow_bias=float(np.clip(rng.normal(-0.04, 0.17), -0.5, 0.3)),
-        brow_activity=rng.uniform(0.2, 1.6),
+        brow_activity=_gain(rng, 0.1, 0.45, 0.3, 2.2),
         squint=rng.uniform(0, 0.25),
-        blink_rate=_gain(rng, np.log(24), 0.25, 13, 42),
+        blink_rate=_gain(rng, np.log(28), 0.35, 12, 55),
         gaze_activity=rng.uniform(0.5, 1.4),
         head_pitch=float(np.clip(rng.normal(0, 2.5), -6, 6)),
         head_yaw=float(np.clip(rng.normal(0, 3), -8, 8)),
         head_roll=float(np.clip(rng.normal(0, 1.5), -4, 4)),
-        head_amplitude=_gain(rng, -0.1, 0.55, 0.27, 2.0),
-        head_speed=_gain(rng, 0, 0.18, 0.65, 1.5),
+        head_amplitude=_gain(rng, 0, 0.6, 0.25, 2.6),
+        head_speed=_gain(rng, 0, 0.22, 0.6, 1.6),
         nod_rate=rng.uniform(0.1, 0.7),
         mouth_smoothness=0.6 * softness + rng.uniform(0, 0.4),
         head_smoothness=0.6 * softness + rng.uniform(0, 0.4),

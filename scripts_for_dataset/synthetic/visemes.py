@@ -9,94 +9,92 @@ Curves are computed at 200 Hz. Lips of p, b, m are shut from 10 ms before the cl
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from scripts_for_dataset.synthetic.style import SpeakerStyle
+from utils.reading.json_file import read_json
 from utils.timebase import FPS
 
+MEASURED = Path(__file__).with_name("measured.json")  # fitted to people
+ASSUMED = Path(__file__).with_name("assumed.json")  # what the author chose; where the fit begins
+
 OVERSAMPLING = 8  # 200 Hz
-_TUCK_CLOSURE = 0.6  # share of the jaw's opening that the lower lip makes up to reach the teeth in f, v
+TUCK_CLOSURE = 0.6  # share of the jaw's opening that the lower lip makes up to reach the teeth in f, v
 VISUAL_LEAD = 0.02  # seconds: lips move before they are heard (Schwartz and Savariaux 2014: -20 to +70 ms)
-_LOW_PASS = 0.035  # seconds SD of the low-pass at smoothness 1
+PARTING = (("mouthUpperUp", 0.9), ("mouthLowerDown", 0.9), ("mouthFunnel", 0.6))  # what shut lips take away of a unit
+PRESS, TUCK_ROLL = 0.35, 0.45  # least mouthPress in p, b, m and mouthRollLower in f, v
+BRIEF_OPEN = 0.06  # jawOpen of short gaps
+LOW_PASS = 0.035  # seconds SD of the low-pass at smoothness 1
 CHANNELS = (
     "jawOpen", "jawForward", "mouthFunnel", "mouthPucker", "mouthSmile", "mouthStretch", "mouthRollLower",
     "mouthRollUpper", "mouthPress", "mouthShrugUpper", "mouthShrugLower", "mouthUpperUp", "mouthLowerDown",
 )  # fmt: skip
 CHANNEL = {name: i for i, name in enumerate(CHANNELS)}
-_GROUPS = {"jaw": slice(0, 2), "round": slice(2, 4), "spread": slice(4, 6), "lip": slice(6, 11), "open": slice(11, 13)}
+GROUPS = {"jaw": slice(0, 2), "round": slice(2, 4), "spread": slice(4, 6), "lip": slice(6, 11), "open": slice(11, 13)}
 
-_TARGETS: dict[str, dict[str, float]] = {
-    "sil": {},
-    "PP": {"jawOpen": 0.10, "mouthPress": 0.36, "mouthRollLower": 0.16, "mouthRollUpper": 0.12,
-           "mouthShrugLower": 0.08},
-    "FF": {"jawOpen": 0.10, "mouthRollLower": 0.50, "mouthUpperUp": 0.22, "mouthShrugLower": 0.12, "mouthSmile": 0.04},
-    "TH": {"jawOpen": 0.17, "mouthLowerDown": 0.22, "mouthUpperUp": 0.12},
-    "DD": {"jawOpen": 0.13, "mouthLowerDown": 0.16, "mouthUpperUp": 0.09, "mouthStretch": 0.08},
-    "kk": {"jawOpen": 0.22, "mouthLowerDown": 0.15, "mouthUpperUp": 0.07},
-    "CH": {"jawOpen": 0.10, "jawForward": 0.10, "mouthFunnel": 0.50, "mouthPucker": 0.20, "mouthUpperUp": 0.18,
-           "mouthLowerDown": 0.22},
-    "SS": {"jawOpen": 0.05, "jawForward": 0.06, "mouthStretch": 0.20, "mouthSmile": 0.12, "mouthUpperUp": 0.15,
-           "mouthLowerDown": 0.32},
-    "nn": {"jawOpen": 0.15, "mouthLowerDown": 0.16, "mouthUpperUp": 0.07, "mouthStretch": 0.06},
-    "RR": {"jawOpen": 0.15, "mouthFunnel": 0.32, "mouthPucker": 0.25, "mouthLowerDown": 0.12},
-    "aa": {"jawOpen": 0.48, "mouthLowerDown": 0.32, "mouthUpperUp": 0.14, "mouthStretch": 0.06},
-    "E": {"jawOpen": 0.32, "mouthSmile": 0.18, "mouthStretch": 0.18, "mouthLowerDown": 0.30, "mouthUpperUp": 0.16},
-    "ih": {"jawOpen": 0.18, "mouthSmile": 0.28, "mouthStretch": 0.22, "mouthLowerDown": 0.24, "mouthUpperUp": 0.12},
-    "oh": {"jawOpen": 0.34, "mouthFunnel": 0.45, "mouthPucker": 0.22, "mouthLowerDown": 0.15},
-    "ou": {"jawOpen": 0.12, "mouthFunnel": 0.30, "mouthPucker": 0.65},
-}  # fmt: skip
-VISEMES = tuple(_TARGETS)
-_VISEME = {name: i for i, name in enumerate(VISEMES)}
-_VOWELS = ("aa", "E", "ih", "oh", "ou")
+VOWELS = ("aa", "ah", "ay", "aw", "E", "ae", "ey", "ih", "iy", "oh", "ow", "ou")
+ROUNDED = ("oh", "ow", "ou", "ww")
 
 # phone -> parts (viseme, gain of the jaw target, share of the phone's time); diphthongs split at 55 %
 _PHONES: dict[str, list[tuple[str, float, float]]] = {"sil": [("sil", 1.0, 1.0)]}
 for _phones, _name, _jaw in (
-    ("p b m", "PP", 1), ("f v", "FF", 1), ("th dh", "TH", 1), ("t d dx", "DD", 1), ("n", "nn", 1), ("l", "nn", 1.4),
+    ("p b m", "PP", 1), ("f v", "FF", 1), ("th dh", "TH", 1), ("t d dx", "DD", 1), ("n", "nn", 1), ("l", "ll", 1),
     ("k g ng", "kk", 1), ("hh", "kk", 1.1), ("ch jh sh zh", "CH", 1), ("s z", "SS", 1), ("r", "RR", 1),
-    ("er", "RR", 1.4), ("aa", "aa", 1), ("ah", "aa", 0.7), ("eh", "E", 1), ("ae", "E", 1.35), ("ax", "E", 0.55),
-    ("ih", "ih", 1), ("iy", "ih", 0.75), ("y", "ih", 0.7), ("ao", "oh", 1), ("uw", "ou", 1), ("uh", "ou", 1.6),
-    ("w", "ou", 0.7),
+    ("er", "RR", 1.4), ("aa", "aa", 1), ("ah", "ah", 1), ("ax", "ah", 0.8), ("eh", "E", 1), ("ae", "ae", 1),
+    ("ih", "ih", 1), ("iy", "iy", 1), ("y", "iy", 0.93), ("ao", "oh", 1), ("uw", "ou", 1), ("uh", "ou", 1.6),
+    ("w", "ww", 1),
 ):  # fmt: skip
     for _phone in _phones.split():
         _PHONES[_phone] = [(_name, float(_jaw), 1.0)]
 for _phone, _first, _second in (
-    ("ey", "E", "ih"),
-    ("ay", "aa", "ih"),
-    ("aw", "aa", "ou"),
+    ("ey", "ey", "ih"),
+    ("ay", "ay", "ih"),
+    ("aw", "aw", "ou"),
     ("oy", "oh", "ih"),
-    ("ow", "oh", "ou"),
+    ("ow", "ow", "ou"),
 ):
     _PHONES[_phone] = [(_first, 1.0, 0.55), (_second, 0.8, 0.45)]
 PHONES = frozenset(_PHONES)
 
-# articulator -> viseme class -> (dominance, lead, lag), the last two in seconds to about 10 %
-_DOMINANCE: dict[str, dict[str, tuple[float, float, float]]] = {
-    "jaw": {"V": (0.8, 0.12, 0.12), "SS": (0.9, 0.08, 0.08), "CH": (0.9, 0.09, 0.09), "PP": (0.75, 0.08, 0.08),
-            "FF": (0.75, 0.08, 0.08), "DD": (0.45, 0.07, 0.07), "nn": (0.4, 0.07, 0.07), "TH": (0.5, 0.07, 0.07),
-            "kk": (0.25, 0.06, 0.06), "RR": (0.5, 0.10, 0.10), "sil": (0.6, 0.14, 0.16)},
-    "round": {"ou": (1.0, 0.20, 0.13), "oh": (0.9, 0.16, 0.12), "CH": (0.9, 0.14, 0.12), "RR": (0.6, 0.12, 0.10),
-              "V": (0.55, 0.10, 0.10), "ih": (0.8, 0.10, 0.10), "SS": (0.25, 0.06, 0.06), "PP": (0.1, 0.05, 0.05),
-              "FF": (0.3, 0.06, 0.06), "C": (0.1, 0.05, 0.05), "sil": (0.25, 0.12, 0.14)},
-    "spread": {"ih": (0.8, 0.12, 0.10), "E": (0.6, 0.10, 0.10), "SS": (0.4, 0.08, 0.08), "ou": (0.9, 0.15, 0.12),
-               "oh": (0.7, 0.12, 0.10), "V": (0.4, 0.10, 0.10), "C": (0.12, 0.06, 0.06), "sil": (0.25, 0.12, 0.14)},
-    "lip": {"PP": (1.0, 0.06, 0.05), "FF": (1.0, 0.06, 0.05), "C": (0.25, 0.05, 0.05), "V": (0.6, 0.06, 0.06),
-            "sil": (0.3, 0.10, 0.12)},
-    "open": {"PP": (1.0, 0.06, 0.05), "FF": (0.9, 0.06, 0.05), "V": (0.6, 0.09, 0.09), "C": (0.5, 0.07, 0.07),
-             "sil": (0.4, 0.12, 0.14)},
-}  # fmt: skip
+
+@dataclass(frozen=True)
+class Breath:
+    """The mouth before a phrase: units of a full breath, and its times in seconds (`pauses.breaths`)."""
+
+    jawOpen: float
+    mouthLowerDown: float
+    mouthUpperUp: float
+    rise: float
+    peak: float
+    close: float
+    fall: float
 
 
-def _dominance_table(group: str) -> np.ndarray:
-    """(visemes, 3): dominance, lead, lag of one articulator, own entry first, then the class."""
-    table = _DOMINANCE[group]
-    rows = [table.get(v) or table.get("V" if v in _VOWELS else "C") or table["V"] for v in VISEMES]
-    return np.array(rows, np.float32)
+@dataclass(frozen=True)
+class Table:
+    """Visemes V: targets (V, channels) in ARKit units; dominance by articulator, (V, 3): strength, lead, lag, the last
+    two in seconds to about 10 %."""
+
+    names: tuple[str, ...]
+    targets: np.ndarray
+    dominance: dict[str, np.ndarray]
+    breath: Breath
 
 
-_TABLES = {group: _dominance_table(group) for group in _GROUPS}
-_TARGET_TABLE = np.array([[_TARGETS[v].get(c, 0.0) for c in CHANNELS] for v in VISEMES], np.float32)
+def read_table(path: Path) -> Table:
+    """A table as `fit_visemes` writes it."""
+    file = read_json(path)
+    rows = file["visemes"]
+    targets = [[row["targets"].get(channel, 0.0) for channel in CHANNELS] for row in rows.values()]
+    dominance = {group: np.array([row[group] for row in rows.values()], np.float32) for group in GROUPS}
+    return Table(tuple(rows), np.array(targets, np.float32), dominance, Breath(**file["breath"]))
+
+
+_TABLE = read_table(MEASURED)
+VISEMES, _TARGET_TABLE, _TABLES, BREATH = _TABLE.names, _TABLE.targets, _TABLE.dominance, _TABLE.breath
+_VISEME = {name: i for i, name in enumerate(VISEMES)}
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,7 @@ def segments(phones: list[tuple[str, float, float]], effort: np.ndarray | None =
     for k, (phone, start, end) in enumerate(phones):
         at = start
         for name, jaw, share in _PHONES.get(phone, _PHONES["sil"]):
-            gain = jaw * (effort[k] if effort is not None and name in _VOWELS else 1.0)
+            gain = jaw * (effort[k] if effort is not None and name in VOWELS else 1.0)
             rows.append((_VISEME[name], at, at + share * (end - start), gain))
             at += share * (end - start)
     viseme, start, end, jaw = (np.array(column) for column in zip(*rows)) if rows else (np.zeros(0),) * 4
@@ -141,21 +139,26 @@ def mouth_curves(segs: Segments, n_frames: int, style: SpeakerStyle) -> tuple[np
     time = ((np.arange(n_frames * OVERSAMPLING) + 0.5) / rate).astype(np.float32)
     shifted = Segments(segs.viseme, segs.start - VISUAL_LEAD, segs.end - VISUAL_LEAD, segs.jaw)
     curves = _soften(_coarticulate(time, shifted, style) * _gains(style), style.mouth_smoothness)
-    ramp = 0.8 + 0.7 * style.mouth_smoothness
-    close = _plateaus(time, segs.start[segs.of("PP")], segs.end[segs.of("PP")], ramp)
-    tuck = _plateaus(time, segs.start[segs.of("FF")], segs.end[segs.of("FF")], ramp)
+    ramp = ramp_of(style)
+    close = plateaus(time, segs.start[segs.of("PP")], segs.end[segs.of("PP")], ramp)
+    tuck = plateaus(time, segs.start[segs.of("FF")], segs.end[segs.of("FF")], ramp)
     _constrain(curves, close, tuck)
     frames, closure = _to_frames(curves, close, n_frames)
     tucked = tuck.reshape(n_frames, OVERSAMPLING).mean(1)
-    return frames, np.maximum(closure, _TUCK_CLOSURE * tucked)
+    return frames, np.maximum(closure, TUCK_CLOSURE * tucked)
+
+
+def ramp_of(style: SpeakerStyle) -> float:
+    """Length of the ways into and out of closures; soft mouths take longer."""
+    return 0.8 + 0.7 * style.mouth_smoothness
 
 
 def _gains(style: SpeakerStyle) -> np.ndarray:
     gains = np.ones(len(CHANNELS), np.float32)
     gains[CHANNEL["jawOpen"]] = style.jaw
-    gains[_GROUPS["round"]] = style.rounding
-    gains[_GROUPS["spread"]] = style.spread
-    gains[_GROUPS["open"]] = style.lips
+    gains[GROUPS["round"]] = style.rounding
+    gains[GROUPS["spread"]] = style.spread
+    gains[GROUPS["open"]] = style.lips
     return gains
 
 
@@ -165,14 +168,14 @@ def _coarticulate(time: np.ndarray, segs: Segments, style: SpeakerStyle) -> np.n
     targets[:, CHANNEL["jawOpen"]] *= segs.jaw
     silent = segs.of("sil")
     brief = np.clip(1 - (segs.end - segs.start - 0.15) / 0.35, 0, 1)  # short gaps do not shut the mouth
-    targets[silent, CHANNEL["jawOpen"]] = (style.rest_open + 0.06 * brief[silent]) / max(style.jaw, 0.3)
+    targets[silent, CHANNEL["jawOpen"]] = (style.rest_open + BRIEF_OPEN * brief[silent]) / max(style.jaw, 0.3)
     out = np.zeros((len(time), len(CHANNELS)), np.float32)
     block, reach = 2 * FPS * OVERSAMPLING, 0.7 * max(1.0, style.coarticulation)
     for first in range(0, len(time), block):
         t = time[first : first + block]
         near = (segs.end > t[0] - reach) & (segs.start < t[-1] + reach)
         part = Segments(segs.viseme[near], segs.start[near], segs.end[near], segs.jaw[near])
-        for group, columns in _GROUPS.items():
+        for group, columns in GROUPS.items():
             weight = _dominance(t, part, _TABLES[group][part.viseme], style.coarticulation)
             total = weight @ targets[near, columns]
             out[first : first + block, columns] = total / (weight.sum(1, keepdims=True) + 0.02)
@@ -196,7 +199,7 @@ def _full_half(duration: np.ndarray) -> np.ndarray:
 
 def _soften(curves: np.ndarray, smoothness: float) -> np.ndarray:
     """Low-pass of (T, channels) at 200 Hz: Gaussian, up to 35 ms SD."""
-    sigma = _LOW_PASS * smoothness * FPS * OVERSAMPLING  # samples
+    sigma = LOW_PASS * smoothness * FPS * OVERSAMPLING  # samples
     radius = int(np.ceil(2.5 * sigma))
     if radius < 1 or not len(curves):
         return curves
@@ -206,7 +209,7 @@ def _soften(curves: np.ndarray, smoothness: float) -> np.ndarray:
     return np.stack([np.convolve(column, kernel, mode="valid") for column in padded.T], axis=1)
 
 
-def _plateaus(time: np.ndarray, start: np.ndarray, end: np.ndarray, ramp: float = 1.0) -> np.ndarray:
+def plateaus(time: np.ndarray, start: np.ndarray, end: np.ndarray, ramp: float = 1.0) -> np.ndarray:
     """(T,) 1 during every interval (10 ms early, at least 45 ms long), smooth ramps of 45 and 40 ms * ramp around."""
     level = np.zeros(len(time), np.float32)
     rate = FPS * OVERSAMPLING
@@ -223,9 +226,9 @@ def _plateaus(time: np.ndarray, start: np.ndarray, end: np.ndarray, ramp: float 
 
 def _constrain(curves: np.ndarray, close: np.ndarray, tuck: np.ndarray) -> None:
     """Hard rules in place: nothing parts the lips during p, b, m; the lower lip is tucked during f, v."""
-    for name, share in (("mouthUpperUp", 0.9), ("mouthLowerDown", 0.9), ("mouthFunnel", 0.6)):
+    for name, share in PARTING:
         curves[:, CHANNEL[name]] *= 1 - share * close
-    for name, level in (("mouthPress", 0.35 * close), ("mouthRollLower", 0.45 * tuck)):
+    for name, level in (("mouthPress", PRESS * close), ("mouthRollLower", TUCK_ROLL * tuck)):
         curves[:, CHANNEL[name]] = np.maximum(curves[:, CHANNEL[name]], level)
 
 
@@ -235,7 +238,7 @@ def _to_frames(curves: np.ndarray, close: np.ndarray, n_frames: int) -> tuple[np
     frames, closure = fine.mean(1), shut.mean(1)
     full = shut.max(1) > 0.998
     instant = shut.argmax(1)
-    lips = slice(_GROUPS["round"].start, None)  # the jaw keeps its mean: it moves on smoothly behind shut lips
+    lips = slice(GROUPS["round"].start, None)  # the jaw keeps its mean: it moves on smoothly behind shut lips
     frames[full, lips] = fine[np.arange(n_frames), instant][full, lips]
     closure[full] = 1.0
     return np.clip(frames, 0, 1), closure

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from benchmarks.report import table
-from benchmarks.speech.alignment import read_transcripts, words_of
 from benchmarks.speech.real_speech import read_opening
 from benchmarks.speech.speech_scores import MouthScore, Rule, near, pool_mouths, score_mouth
 from models.heads.flame import load_flame
 from utils.errors import UserError
+from utils.media.alignment import read_transcripts, words_of
 from utils.speech import Phone
 
 PHONES = [Phone("m", 0.40, 0.48), Phone("aa", 0.48, 0.72), Phone("b", 0.80, 0.84), Phone("t", 0.9, 1.0)]

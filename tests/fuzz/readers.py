@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.speech.alignment import read_transcripts
 from datasets.clip_encoding import decode_count, decode_segment
 from datasets.splits import read_list
 from examples import drive_avatar
@@ -41,6 +40,7 @@ from utils.exports.livelink import ArkitTrack, read_livelink
 from utils.heads.flame_pickle import load_mask_pickle
 from utils.heads.head_file import load_head_file
 from utils.input_list import output_names, read_inputs
+from utils.media.alignment import read_transcripts
 from utils.media.audio import decode_flac_part, load_audio, stream_audio
 from utils.media.live_audio import pcm_blocks
 from utils.motion_file import load_motion, load_shape, load_style

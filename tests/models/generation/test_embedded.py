@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.speech.alignment import align_phones, read_transcripts
 from benchmarks.speech.speech_scores import Rule, pool_mouths, score_mouth
 from benchmarks.styles.bundled import head_std_deg
 from models.diffusion.solvers import SamplerConfig
@@ -14,6 +13,7 @@ from models.generation.windows import GenerationConfig
 from models.heads.flame import load_flame
 from models.heads.mouth import opening_mm
 from models.networks.person import Person
+from utils.media.alignment import align_phones, read_transcripts
 from utils.media.audio import load_audio
 from utils.motion_file import load_motion, load_shape, load_style
 from utils.runs.run_dir import ROOT, find_checkpoint, style_folder

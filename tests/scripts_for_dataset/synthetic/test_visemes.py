@@ -115,7 +115,7 @@ def test_coarticulation_equals_a_plain_loop():
     time = ((np.arange(1200) + 0.5) / 200).astype(np.float32)  # 6 s: several blocks
     fast = visemes._coarticulate(time, segs, NORMAL)
     plain = np.zeros_like(fast)
-    for group, columns in visemes._GROUPS.items():
+    for group, columns in visemes.GROUPS.items():
         for k in range(0, len(time), 37):
             total, weights = 0.0, 0.02
             for v, start, end, jaw in zip(segs.viseme, segs.start, segs.end, segs.jaw):

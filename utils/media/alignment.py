@@ -1,4 +1,4 @@
-"""When each phone of a recording is spoken: forced alignment with pocketsphinx (an optional, development dependency).
+"""When each phone of a recording is spoken: forced alignment with pocketsphinx (requirements-bench.txt).
 
 The recogniser's US English model and dictionary come with its wheel. Against exact times its phone borders are off by
 9 ms (median), 23 ms (90th percentile); a video frame is 40 ms.
