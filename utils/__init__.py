@@ -1,1 +1,1 @@
-"""Layer 0: leaf helpers that import nothing from models/ or datasets/."""
+"""Code that imports nothing from models/ or datasets/: files, media, rendering, trackers, the training loop."""

@@ -1,4 +1,4 @@
-"""Outputs appear whole or not at all: write to a temporary neighbour, then rename."""
+"""Outputs appear whole or not at all: they are written to a temporary file beside the final path, then renamed."""
 
 import contextlib
 import os
@@ -58,7 +58,7 @@ def check_output(final: str | Path, n_bytes: int = 0) -> None:
         n_bytes: about how large it will be.
 
     Raises:
-        UserError: it is a folder, lies under something that is not one or may not be written, or the disk is too full.
+        UserError: it is a folder, its parent is not a writable folder, or the disk is too full.
     """
     final = Path(final)
     if len(os.fsencode(final.name)) > 255:

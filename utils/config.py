@@ -41,9 +41,9 @@ class Looks:
     known: tuple[str, ...] = ()
     """Words that `{known}` in the help stands for."""
     const: Any = None
-    """The value of the flag without one."""
+    """The value if the flag is given alone."""
     positional: bool = False
-    """An argument without a flag."""
+    """Whether it is a positional argument."""
     metavar: str | None = None
     """What the help calls the value."""
 
@@ -59,7 +59,7 @@ def required(*names: str, **looks: Any) -> Any:
 
 
 def positional(default: Any = dataclasses.MISSING, metavar: str | None = None) -> Any:
-    """A dataclass field that is an argument without a flag."""
+    """A dataclass field that is a positional argument."""
     return flag(default, positional=True, metavar=metavar)
 
 
@@ -81,7 +81,7 @@ class Flag:
 
     @property
     def spelled(self) -> list[str]:
-        """-a, --audio, --other; of an argument without a flag its name."""
+        """-a, --audio, --other; the name alone for a positional argument."""
         if self.looks.positional:
             return [self.looks.metavar or self.name]
         short = [name for name in self.looks.names if not name.startswith("--")]
@@ -89,7 +89,7 @@ class Flag:
 
     @property
     def help(self) -> str:
-        """The text, with the default unless it says something of it."""
+        """The text, followed by the default unless the text mentions it."""
         text = self.text.replace("{choices}", ", ".join(self.looks.choices))
         text = text.replace("{known}", ", ".join(self.looks.known))
         if "default" in text or self.kind is bool or self.default in (None, "", ()):
@@ -101,15 +101,15 @@ class Flag:
         return f"{text.removesuffix('.')} ({'required' if self.required else f'default: {shown}'})."
 
     def convert(self, text: Any) -> Any:
-        """A word of the command line.
+        """The value of a word from the command line.
 
         Raises:
-            ValueError: it is no such number.
+            ValueError: the word is not a number of this kind.
         """
         return self.kind(self.looks.spellings.get(text, text))
 
     def checked(self, value: Any, source: str) -> Any:
-        """A value from JSON.
+        """The value of an entry in a JSON file.
 
         Raises:
             UserError: it has another type.
@@ -125,7 +125,7 @@ class Flag:
         return value if self.kind in (bool, int) else self.convert(value)
 
     def add_to(self, group: Any, given: Mapping[str, Any]) -> None:
-        """Add it to a parser or its group; `given` are values that stand for the defaults."""
+        """Add the flag to a parser or its group; `given` holds values that replace the defaults."""
         default = given.get(self.name, None if self.required else self.default)
         options: dict[str, Any] = {"default": default, "help": self.help.replace("%", "%%")}
         if self.kind is bool:
@@ -222,7 +222,7 @@ def make_parser(config_class: type, description: str, given: Mapping[str, Any] |
 
 
 def read_flags(config_class: type[Config], argv: list[str] | None, description: str) -> Config:
-    """A program's flags from its command line, and checked: values by their choices, groups by their `check`.
+    """Read a program's flags from its command line and check them: values against their choices, groups by `check`.
 
     Raises:
         UserError: a flag or the file of --config cannot be used.
@@ -253,14 +253,14 @@ def read_values(path: Path, flags: Mapping[str, Flag]) -> dict[str, Any]:
 
 
 def from_args(config_class: type[Config], args: argparse.Namespace) -> Config:
-    """Pick this dataclass's fields, and those of its groups, from parsed arguments."""
+    """Take this dataclass's fields, and those of its groups, from parsed arguments."""
     values: dict[str, Any] = {name: getattr(args, name) for name in flags_of(config_class)}
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     return config_class(**values, **{name: from_args(group, args) for name, _, group in groups_of(config_class)})
 
 
 def check(config: Any) -> None:
-    """Call the `check` of a program's flags and groups, if they have one; before that, look at choices.
+    """Check values against their choices, then call `check` of the program's flags and groups where there is one.
 
     Raises:
         UserError: naming the flag.
@@ -296,7 +296,7 @@ def check_least(config: Any, **least: float) -> None:
 
 
 class UserParser(argparse.ArgumentParser):
-    """argparse whose errors are ours: one line, exit code 2."""
+    """A parser whose errors are UserErrors: one line, exit code 2."""
 
     def error(self, message: str) -> typing.NoReturn:
         raise UserError(f"{message}; see --help")

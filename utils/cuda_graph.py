@@ -27,7 +27,7 @@ Step = Callable[[Any], dict[str, Tensor]]
 def recording(graph: torch.cuda.CUDAGraph, pool: Any = None, stream: torch.cuda.Stream | None = None) -> Iterator[None]:
     """Record this thread's work on the GPU into a graph, in memory of `pool`.
 
-    Other threads may go on: the one of a loader that pins batches would spoil a recording in PyTorch's default mode.
+    Other threads may go on: in PyTorch's default mode, a data loader's pinning thread would spoil the recording.
     """
     gc.collect()  # not while recording: freeing another graph would spoil it
     with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
@@ -44,9 +44,9 @@ class _Captured:
 class GraphedStep:
     """`step(inputs)` with the same results, replayed from a graph from the fourth call of each kind on.
 
-    `inputs` is any nesting of dicts, lists and tuples with tensors and None in its places; where the Nones are, and
-    the tensors' shapes, tell the kind. Everything that changes from step to step must be a tensor: in the inputs, in
-    the weights and optimiser state, or drawn from `generators`.
+    `inputs` is any nesting of dicts, lists and tuples that holds tensors and None. The positions of None and the
+    tensors' shapes define the kind. Everything that changes from step to step must be a tensor: in the inputs, in the
+    weights and optimiser state, or drawn from `generators`.
     """
 
     def __init__(self, step: Step, parameters: Iterable[Tensor], generators: Iterable[torch.Generator] = ()) -> None:
@@ -77,7 +77,7 @@ class GraphedStep:
         return {name: value.clone() for name, value in captured.outputs.items()}
 
     def _eager(self, inputs: Any) -> dict[str, Tensor]:
-        """On a side stream, as capturing will be: what is allocated here must not belong to the default stream."""
+        """Run a step on a side stream, as capturing will: its memory must not belong to the default stream."""
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
             outputs = self._step(inputs)
@@ -96,7 +96,7 @@ class GraphedStep:
         # All graphs work in the first one's memory: what a capture frees, the next one takes. So each replay overwrites
         # intermediate results and outputs of the others, which is safe here because (1) replays run one after another
         # on one stream; (2) none reads what another has left: gradients start anew, and inputs, weights and optimiser
-        # state lie outside, made by eager steps or before the capture; (3) outputs are cloned behind each replay.
+        # state lie outside, made by eager steps or before the capture; (3) outputs are cloned after each replay.
         pool = next((other.graph.pool() for other in self._graphs.values()), None)
         with recording(graph, pool, self._stream):
             outputs = self._step(tree_unflatten(static, structure))

@@ -34,8 +34,8 @@ def start_processes(device: str = "auto", precision: str = "fp32") -> Accelerato
 
     Args:
         device: 'auto' (GPU if there is one), 'cuda', 'cuda:N' (one process only) or 'cpu'.
-        precision: one of PRECISIONS. 'tf32' keeps about three digits of them; 'bf16' and 'fp16' are autocast, with
-            weights, optimiser and losses in single precision.
+        precision: one of PRECISIONS. 'tf32' rounds products to about three digits; 'bf16' and 'fp16' are autocast,
+            with weights, optimiser and losses in single precision.
 
     Raises:
         UserError: the device is absent, or cannot do fp16; a setting of `accelerate launch` that cannot be followed.
@@ -89,14 +89,14 @@ def _is_on(name: str) -> bool:
 
 
 def _begin_on_own_gpu(device: str) -> None:
-    """Otherwise all of a machine's processes would take memory of its first GPU before each has its own."""
+    """Select this process's GPU early: otherwise all processes of a machine would take memory on its first GPU."""
     local = int(os.environ.get("LOCAL_RANK", 0))
     if device in ("auto", "cuda") and local < torch.cuda.device_count():
         torch.cuda.set_device(local)
 
 
 def end_processes() -> None:
-    """Leave the group of processes, when nothing of the training is needed any more."""
+    """Leave the process group at the end of training."""
     gc.collect()  # NCCL would wait for ever for captured graphs that use it
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

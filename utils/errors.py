@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 
-# Packages whose notes the user sees; other libraries' are shown from warnings on.
+# Packages whose INFO messages the user sees; other libraries show only warnings and errors.
 OWN = ("utils", "models", "datasets", "scripts_for_dataset", "setup", "benchmarks", "web", "examples")
 
 
@@ -46,7 +46,7 @@ def disk_full(error: BaseException | None) -> bool:
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, what it came from, and so on; each once, as an error raised from itself would be its own cause."""
+    """An error, its cause, the cause of that, and so on; each once, as an error may be raised from itself."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

@@ -23,11 +23,11 @@ def is_many(name: str | Path) -> bool:
 
 
 def read_inputs(name: str | Path) -> list[Path]:
-    """Recordings in a folder (sorted, not those of its subfolders), or the paths of a list: one a line, # comments,
+    """Recordings in a folder (sorted, without subfolders), or the paths in a list: one per line, # for comments,
     relative to the list's folder.
 
     Raises:
-        UserError: nothing in it, or a list that is not text.
+        UserError: an empty folder or list, or a list that is not text.
     """
     path = Path(name)
     if path.is_dir():
@@ -48,8 +48,8 @@ def read_inputs(name: str | Path) -> list[Path]:
 
 
 def output_names(inputs: list[Path]) -> list[str]:
-    """A name without ending for each input: its stem, or its whole name where stems meet (a.wav and a.mp3). Inputs of
-    one name in several folders get the folder's name too, and at last a number."""
+    """A name without suffix for each input: its stem, or its whole name where two share a stem (a.wav and a.mp3).
+    Inputs with the same name in several folders also get the folder's name and, if that is not enough, a number."""
     chosen: list[str] = []
     forms = (
         [path.stem for path in inputs],

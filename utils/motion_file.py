@@ -17,7 +17,7 @@ from utils.timebase import FPS
 FLAME_2020, FLAME_2023, OPEN_HEAD, UNKNOWN_FLAME = "FLAME 2020", "FLAME 2023", "open head", "FLAME of unknown version"
 HEAD_MODELS = (FLAME_2020, FLAME_2023, OPEN_HEAD)  # whose coefficients a motion may hold
 _OLD_NAMES = {"open_head": OPEN_HEAD}  # in older files of this project
-# Ours; all of FLAME 2020/2023's identity; identity ++ expression. The first 100 count.
+# Sizes of shapes: ours; FLAME 2020/2023's whole identity; identity ++ expression. Only the first 100 are used.
 SHAPE_SIZES = (N_SHAPE, 300, 400)
 
 
@@ -29,7 +29,7 @@ class Motion:
     pose: np.ndarray  # (T, 6) float32: global rotation ++ jaw, axis-angle in radians
     shape: np.ndarray | None = None  # (100,) float32
     source: str = "motion"  # for messages
-    head_model: str = ""  # whose coefficients they are: one of `HEAD_MODELS`, or what a file says; "": not known
+    head_model: str = ""  # that the coefficients belong to: one of `HEAD_MODELS`, or a file's own name; "": unknown
 
     def __len__(self) -> int:
         return len(self.exp)
@@ -41,7 +41,7 @@ class Motion:
 
     @property
     def shape_or_average(self) -> np.ndarray:
-        """(100,) float32: the shape, or the average head's, which is 0, if the motion has none."""
+        """(100,) float32: the motion's shape, or zeros, the average head, if it has none."""
         return np.zeros(N_SHAPE, np.float32) if self.shape is None else self.shape
 
     def cut(self, frames: int | slice) -> Motion:
@@ -101,12 +101,12 @@ def load_motion(path: str | Path) -> Motion:
 
 
 def head_model_name(text: str) -> str:
-    """What a file calls its head model -> today's name of it."""
+    """A file's name for its head model -> the name used today."""
     return _OLD_NAMES.get(text, text)
 
 
 def load_shape(path: str | Path) -> np.ndarray:
-    """Read a head shape (100,) from an npy, or from the `shape` of an npz (of which the first frame counts).
+    """Read a head shape (100,) from an npy, or from the first frame of the `shape` in an npz.
 
     Raises:
         UserError: missing or unreadable file, fewer than 100 numbers, or values that are not finite.

@@ -21,13 +21,13 @@ def parse_rotations(values: np.ndarray, notation: str, what: str) -> Rotation:
 
     Args:
         values: (T, 3), (T, 4), (T, 6), (T, 9) or (T, 3, 3).
-        notation: see `HOW`; "auto" goes by the width: 3 is axis-angle, 4 quaternion (x, y, z, w), 6 6d, 9 matrix.
+        notation: see `HOW`; "auto" chooses by width: 3 axis-angle, 4 quaternion (x, y, z, w), 6 6d, 9 matrix.
         what: for messages.
 
     Raises:
-        UserError: unknown notation, a width that does not fit it, or numbers that are no rotation.
+        UserError: unknown notation, a width that does not match it, or numbers that are not rotations.
     """
-    values = np.array(values, np.float64)  # a copy: SciPy does not take read-only arrays, as files give
+    values = np.array(values, np.float64)  # a copy: SciPy refuses read-only arrays, such as those from files
     flat = values.reshape(len(values), -1)
     degrees = notation.endswith("_degrees")
     kind = notation.removesuffix("_degrees") if notation.startswith("axis_angle") else notation
@@ -43,28 +43,28 @@ def parse_rotations(values: np.ndarray, notation: str, what: str) -> Rotation:
         return Rotation.from_matrix(_from_6d(flat, kind == "6d_columns", what))
     if kind == "matrix" and flat.shape[1] == 9:
         return _matrices(flat.reshape(-1, 3, 3), what)
-    raise UserError(f"{what}: {flat.shape[1]} numbers a frame do not fit rotations as {notation!r}; choose {HOW}")
+    raise UserError(f"{what}: {flat.shape[1]} numbers per frame do not fit rotations as {notation!r}; choose {HOW}")
 
 
 def _euler(angles: np.ndarray, axes: str, degrees: bool, what: str) -> Rotation:
     if angles.shape[1] != 3:
-        raise UserError(f"{what}: {angles.shape[1]} numbers a frame are not three angles; choose another notation")
+        raise UserError(f"{what}: {angles.shape[1]} numbers per frame are not three angles; choose another notation")
     try:
         return Rotation.from_euler(axes, angles, degrees=degrees)
     except ValueError as error:  # the same axis twice in a row
-        raise UserError(f"{what}: euler_{axes} is no order of axes ({error}); choose {HOW}") from error
+        raise UserError(f"{what}: euler_{axes} is not an order of axes ({error}); choose {HOW}") from error
 
 
 def _quaternions(values: np.ndarray, what: str) -> Rotation:
     if (np.linalg.norm(values, axis=1) < 1e-6).any():
-        raise UserError(f"{what}: holds quaternions of length 0; these are no rotations")
+        raise UserError(f"{what}: holds quaternions of length 0, which are not rotations; track again")
     return Rotation.from_quat(values)
 
 
 def _matrices(values: np.ndarray, what: str) -> Rotation:
     off = np.abs(values @ values.transpose(0, 2, 1) - np.eye(3)).max(initial=0)
     if off > _ORTHOGONAL or (np.linalg.det(values) < 0).any():
-        raise UserError(f"{what}: holds matrices that are no rotations (off by {off:.3g}); choose another notation")
+        raise UserError(f"{what}: holds matrices that are not rotations (off by {off:.3g}); choose another notation")
     return Rotation.from_matrix(values)
 
 
@@ -76,7 +76,7 @@ def _from_6d(values: np.ndarray, columns: bool, what: str) -> np.ndarray:
     second = second - (first * second).sum(1, keepdims=True) * first
     length = np.linalg.norm(second, axis=1, keepdims=True)
     if min(lengths.min(initial=1), length.min(initial=1)) < 1e-6:
-        raise UserError(f"{what}: holds 6-D values of which no rotation can be made; choose another notation")
+        raise UserError(f"{what}: holds 6-D values that do not define rotations; choose another notation")
     second = second / length
     return np.stack([first, second, np.cross(first, second)], axis=2 if columns else 1)
 
@@ -91,7 +91,7 @@ def axis_angle(rotations: Rotation) -> np.ndarray:
     angles = np.linalg.norm(vectors, axis=1)
     axes = vectors / np.maximum(angles, 1e-12)[:, None]
     turns = np.round(((vectors[:-1] * axes[1:]).sum(axis=1) - angles[1:]) / (2 * np.pi))
-    if turns.any():  # else no frame is further from the one before than from its other forms
+    if turns.any():  # otherwise every vector is already the nearest to the frame before
         for i in np.flatnonzero(angles[1:] > 1e-9) + 1:
             vectors[i] += 2 * np.pi * np.round((vectors[i - 1] @ axes[i] - angles[i]) / (2 * np.pi)) * axes[i]
     return vectors.astype(np.float32)
@@ -103,7 +103,7 @@ def resample_rotations(times: np.ndarray, rotations: Rotation, new_times: np.nda
     times (T,) strictly increasing.
     """
     if len(times) == 1:
-        # scipy's stub knows no index arrays
+        # SciPy's stub does not allow index arrays
         return rotations[np.zeros(len(new_times), int)]  # pyright: ignore[reportArgumentType]
     if _same(times, new_times):
         return rotations

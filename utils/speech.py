@@ -1,4 +1,4 @@
-"""What is said when: phones, clips of speech, and `phones.jsonl`: the phones of a data set, one clip a line."""
+"""What is said when: phones, clips of speech, and `phones.jsonl`: the phones of a data set, one clip per line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from utils.timebase import FPS
 
 PHONES_FILE = "phones.jsonl"
 SILENCE = "sil"
-MAX_SECONDS = 1e6  # no clip is as long
+MAX_SECONDS = 1e6  # longer than any clip
 BILABIALS = frozenset(["p", "b", "m"])
 
 
@@ -56,7 +56,7 @@ def read_phones(path: str | Path) -> dict[str, list[Phone]]:
                 raise ValueError("times must increase")
             result[str(row["clip"])] = phones
         except (ValueError, KeyError, TypeError, OverflowError) as error:
-            raise UserError(f"{path}: line {number} is no clip with phones ({error}); make it anew") from error
+            raise UserError(f"{path}: line {number} is not a clip with phones ({error}); make it again") from error
     return result
 
 

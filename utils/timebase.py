@@ -14,7 +14,7 @@ def samples_per_frame(fps: int = FPS) -> int:
 
 
 def n_frames_of(n_samples: int, fps: int = FPS) -> int:
-    """Whole motion frames in so many audio samples: floor(fps * samples / 16000)."""
+    """Number of whole motion frames in a number of audio samples: floor(fps * samples / 16000)."""
     return n_samples * fps // SAMPLE_RATE
 
 

@@ -101,7 +101,7 @@ def read_head_rotations(path: Path, n_frames: int) -> tuple[np.ndarray, list[str
     if values.ndim < 2 or values.dtype.kind != "f" or not np.isfinite(values).all():
         raise UserError(f"{path}: is {values.dtype} {values.shape} or not finite, not rotations (T, 3, 3)")
     if np.abs(values).max(initial=0) > MAX_NUMBER:
-        raise UserError(f"{path}: holds numbers as large as {np.abs(values).max():.3g}; these are no rotations")
+        raise UserError(f"{path}: holds numbers as large as {np.abs(values).max():.3g}; these are not rotations")
     off = len(values) - n_frames
     if abs(off) > MAX_OFF:
         raise UserError(f"{path}: has {len(values)} rotations for {n_frames} frames; track the same video at {FPS} fps")

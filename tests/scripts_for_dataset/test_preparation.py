@@ -141,8 +141,8 @@ def test_what_cannot_be_used_is_said(tmp_path, caplog):
     clips = json.loads((tmp_path / "out" / "preparation.json").read_text())["clips"]
     found = {clip["clip"]: (clip["status"], clip["reason"]) for clip in clips}
     assert found["p/000"][0] == found["p/004"][0] == "done"
-    for clip, reason in (("1", "no audio"), ("2", "no npz"), ("3", "6.00 s of audio for 4.40 s"), ("5", "silent"),
-                         ("6", "no coefficients")):  # fmt: skip
+    for clip, reason in (("1", "no audio"), ("2", "not an npz"), ("3", "6.00 s of audio for 4.40 s"), ("5", "silent"),
+                         ("6", "not coefficients")):  # fmt: skip
         status, said = found[f"p/00{clip}"]
         assert status == "skipped" and reason in said
     assert ClipStore(tmp_path / "out").n_frames("p/004") == 105
@@ -213,7 +213,7 @@ def test_head_rotations_of_other_lengths(tmp_path):
     with pytest.raises(UserError, match="30 rotations for 40 frames"):
         read_head_rotations(tmp_path / "r.npy", 40)
     np.save(tmp_path / "bad.npy", matrices * 3)
-    with pytest.raises(UserError, match="no rotations"):
+    with pytest.raises(UserError, match="not rotations"):
         read_head_rotations(tmp_path / "bad.npy", 30)
     np.savez(tmp_path / "two.npz", a=matrices, b=matrices)
     with pytest.raises(UserError, match="2 arrays"):

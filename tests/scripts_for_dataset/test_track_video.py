@@ -221,7 +221,7 @@ def test_a_folder_becomes_a_data_set(tmp_path, landmarks, caplog):
     (tmp_path / "videos" / "carl" / "001.mp4").write_text("no video")
     command = [str(tmp_path / "videos"), "-o", str(tmp_path / "coefs")]
     track_video.main(command)
-    assert "4 done, 1 skipped" in caplog.text and "damaged, or no video" in caplog.text
+    assert "4 done, 1 skipped" in caplog.text and "damaged, or not a video" in caplog.text
     caplog.clear()
     track_video.main(command)
     assert "4 there already, 1 skipped" in caplog.text

@@ -19,7 +19,7 @@ from utils.timebase import SAMPLE_RATE
 if TYPE_CHECKING:
     from torch import Tensor
 
-# The containers that are opened: none of FFmpeg's many that name other files or addresses (concat, HLS, DASH, SDP ...).
+# The containers that are opened. None of them can name other files or addresses, as concat, HLS, DASH or SDP do.
 DEMUXERS = (
     "wav,w64,aiff,au,caf,flac,mp3,aac,amr,ogg,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,asf,avi,flv,mpegts,mpeg,ac3,eac3"
 )
@@ -39,7 +39,7 @@ def load_audio(path: str | Path, sample_rate: int = SAMPLE_RATE, max_seconds: fl
     Args:
         path: the file; any sample rate and channel count (channels are averaged).
         sample_rate: of the result, in Hz.
-        max_seconds: a longer recording is refused as soon as it proves longer.
+        max_seconds: a longer recording is refused while it is read.
 
     Returns:
         float32 (n,), about -1 to 1 (resampling and float files may overshoot a little).
@@ -53,7 +53,7 @@ def load_audio(path: str | Path, sample_rate: int = SAMPLE_RATE, max_seconds: fl
         count += piece.size
         if count > max_seconds * sample_rate:
             length = f"{max_seconds / 3600:g} h" if max_seconds >= 3600 else f"{max_seconds:g} s"
-            raise UserError(f"{path}: is too long, at most {length} are taken here; cut it")
+            raise UserError(f"{path}: is too long, at most {length} are accepted here; cut it")
     return np.concatenate(pieces)
 
 
@@ -61,7 +61,7 @@ def stream_audio(path: str | Path, sample_rate: int = SAMPLE_RATE) -> Iterator[n
     """The same file piece by piece: float32 (n,) of any n > 0, so that a recording of hours needs little memory.
 
     Raises:
-        UserError: as `load_audio`; that the file is silent is known, and said, at its end.
+        UserError: as `load_audio`; silence is only known at the end of the file.
     """
     path = Path(path)
     try:
@@ -95,14 +95,16 @@ def _decoded(path: Path) -> Iterator[tuple[int, np.ndarray]]:
     import av.error
 
     try:
-        # a handle, not a name: a colon in the name is no protocol for FFmpeg
+        # an open file, not a name: FFmpeg would take a colon in a name for a protocol
         with path.open("rb") as handle, av.open(handle, "r", options=_OPTIONS) as container:
             if not container.streams.audio:
                 raise UserError(f"{path}: has no audio stream; give a file with sound")
             stream = container.streams.audio[0]
             for frame in container.decode(stream):
                 if not RATES[0] <= frame.sample_rate <= RATES[1]:
-                    raise UserError(f"{path}: says {frame.sample_rate} samples a second; export it at 16000 to 48000")
+                    raise UserError(
+                        f"{path}: declares {frame.sample_rate} samples per second; export it at 16000 to 48000"
+                    )
                 mono = _mono(frame.to_ndarray(), len(frame.layout.channels), frame.format.is_planar)
                 yield frame.sample_rate, mono[: _kept(frame, stream, container.format.name)]
     except PermissionError as error:
@@ -115,7 +117,7 @@ def _decoded(path: Path) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def _kept(frame, stream, container_format: str) -> int:
-    """Samples of a frame that were recorded: AAC fills up its last frame (128 ms at 8 kHz), mp4 knows the end."""
+    """Number of recorded samples in a frame: AAC pads its last frame (128 ms at 8 kHz), and mp4 stores the true end."""
     if "mp4" in container_format and stream.duration and frame.pts is not None and frame.time_base:
         end = (stream.start_time or 0) + stream.duration
         left = round((end * stream.time_base - frame.pts * frame.time_base) * frame.sample_rate)
@@ -185,17 +187,17 @@ def encode_flac(audio: np.ndarray, sample_rate: int = SAMPLE_RATE) -> bytes:
 def decode_flac_part(
     data: bytes, start: int, stop: int | None, sample_rate: int = SAMPLE_RATE, dtype: SampleType = "float32"
 ) -> tuple[np.ndarray, int]:
-    """FLAC (or wav) bytes of a data set -> samples start..stop - 1 (as far as there are), channels averaged; n of all.
+    """FLAC (or wav) bytes of a data set -> (samples start..stop - 1 as far as they exist, total number of samples).
 
     Args:
-        data: the bytes, of which only what is wanted is decoded.
+        data: the bytes; only the requested part is decoded, and channels are averaged.
         start, stop: in samples; None is the end.
-        sample_rate: Hz that it must have.
+        sample_rate: required, in Hz.
         dtype: float32, or int16 for the samples as they are stored.
 
     Raises:
-        UserError: damaged bytes, another sample rate, or a header that promises more samples than so few bytes can hold
-            (memory is taken for what is promised).
+        UserError: damaged bytes, another sample rate, or a header that declares more samples than so few bytes can
+            hold (memory is taken for the declared number).
     """
     import soundfile
 

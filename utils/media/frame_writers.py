@@ -1,4 +1,4 @@
-"""Where frames go as they are made: lines of JSON or CSV, each out as soon as it is there, or an npz at the end."""
+"""Writers of frames while they are made: lines of JSON or CSV, flushed at once, or an npz at the end."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class LineWriter:
         """Append a piece of motion.
 
         Raises:
-            UserError: whoever read the lines from standard output or a pipe has gone.
+            UserError: the program that read the lines from standard output or a pipe has closed it.
         """
         try:
             for i, (exp, pose) in enumerate(zip(motion.exp, motion.pose), self.count):
@@ -68,7 +68,7 @@ class LineWriter:
         except BrokenPipeError as error:
             if self._file is sys.stdout:  # what is still buffered would fail again when Python ends
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise UserError(f"--output {self.path}: whoever read the frames has gone") from error
+            raise UserError(f"--output {self.path}: the program that read the frames has closed the pipe") from error
         self.count += len(motion)
 
     def close(self) -> None:

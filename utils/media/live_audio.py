@@ -23,7 +23,7 @@ _RATES = (4000, 192_000)
 
 
 def live_blocks(name: str, rate: int = SAMPLE_RATE) -> Iterator[np.ndarray]:
-    """float32 (n,) blocks at 16 kHz, each as soon as it is there.
+    """float32 (n,) blocks at 16 kHz, each as soon as it arrives.
 
     Args:
         name: `-` for raw PCM on standard input, `mic` for the microphone, else a file, or a named pipe of raw PCM.
@@ -31,7 +31,7 @@ def live_blocks(name: str, rate: int = SAMPLE_RATE) -> Iterator[np.ndarray]:
         rate: of raw PCM, Hz.
 
     Raises:
-        UserError: no such source, or a rate that is none.
+        UserError: no such source, or an impossible rate.
     """
     if not _RATES[0] <= rate <= _RATES[1]:
         raise UserError(f"--pcm_rate {rate}: must lie between {_RATES[0]} and {_RATES[1]} Hz")
@@ -47,7 +47,7 @@ def live_blocks(name: str, rate: int = SAMPLE_RATE) -> Iterator[np.ndarray]:
 
 
 def _begun(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    """The same, its first block already read: a file that is none shows at once, before an output is opened."""
+    """The same with the first block already read, so that an unreadable file is reported before output is opened."""
     return itertools.chain([next(blocks)], blocks)
 
 

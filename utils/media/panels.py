@@ -11,7 +11,7 @@ import numpy as np
 
 from utils.errors import UserError
 
-LABEL, CAPTION, MIN_TEXT = 0.052, 0.036, 9  # heights of letters: shares of the picture's; pixels
+LABEL, CAPTION, MIN_TEXT = 0.052, 0.036, 9  # letter heights: fractions of the picture's height; pixels
 AUDIO_NAME, STYLE_NAME = "{audio}", "{style}"  # in captions: the name of the speech's file, and of the style
 INK, PAPER = (45, 45, 45), (235, 235, 235)  # letters on white and on black background; the halo is the other one
 HALO, WIDE_FONT = 0.75, "DejaVuSans.ttf"
@@ -105,8 +105,8 @@ def text_masks(text: str, size: int, width: int) -> tuple[np.ndarray, np.ndarray
 
 
 def _drawable(text: str) -> tuple[str, Callable]:
-    """The text and a font (of a size) that has its letters: Pillow's own has ASCII only, DejaVu is on most machines;
-    without it letters lose their accents."""
+    """The text and a function size -> font with its letters: Pillow's own font has ASCII only, DejaVu is on most
+    machines; without it letters lose their accents."""
     from PIL import ImageFont
 
     if text.isascii():

@@ -14,7 +14,7 @@ from utils.atomic import atomic_path, check_output
 from utils.errors import UserError
 from utils.timebase import SAMPLE_RATE
 
-AUDIO_RATE = 48_000  # AAC players agree on
+AUDIO_RATE = 48_000  # that every AAC player supports
 CHUNK = 1024  # samples per AAC frame
 SILENCE = 65_536  # samples of padding at a time
 BT709, LIMITED = 1, 1  # FFmpeg's numbers: colour matrix/primaries/transfer, and 16-235 range
@@ -42,7 +42,7 @@ def write_video(
     Args:
         path: of the mp4.
         frames: at least one picture, all of one even size; taken one at a time, so a long clip needs little memory.
-        n_frames: how many there will be; fixes the sound's length, which is padded with silence or cut to the picture.
+        n_frames: number of frames; the sound is padded with silence or cut to their length.
         fps: pictures per second.
         audio: float (n,), or its pieces in order, or None for a silent film without audio stream.
         sample_rate: of the audio, Hz.
@@ -63,7 +63,7 @@ def check_video_path(path: str | Path) -> None:
     """Find out before long work whether a video can be written there.
 
     Raises:
-        UserError: it cannot, or does not end in .mp4.
+        UserError: the path cannot be written, or does not end in .mp4.
     """
     if Path(path).suffix.lower() != ".mp4":
         raise UserError(f"{path}: the output must end in .mp4; rename it")

@@ -1,4 +1,4 @@
-"""Pictures of a video file with their times: any container, rate and size; phones' rotation flags are obeyed."""
+"""Pictures of a video file with their times: any container, rate and size; phones' rotation flags are applied."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def read_frames(path: str | Path, max_side: int = MAX_SIDE) -> Iterator[VideoFra
     """Decode a video picture by picture; only one is held. Times increase; pictures that repeat a time are left out.
 
     Raises:
-        UserError: missing, no video, damaged, or with absurdly large pictures.
+        UserError: missing, not a video, damaged, or with absurdly large pictures.
     """
     import av
     import av.error
@@ -40,11 +40,11 @@ def read_frames(path: str | Path, max_side: int = MAX_SIDE) -> Iterator[VideoFra
             yield from _increasing(_decoded(container, path, max_side))
     except (av.error.FFmpegError, EOFError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{path}: damaged, or no video ({reason}); play it, and export it again") from error
+        raise UserError(f"{path}: damaged, or not a video ({reason}); play it, and export it again") from error
 
 
 def check_there(path: Path) -> None:
-    """Raises UserError unless this is a file with something in it."""
+    """Raises UserError unless the path is a file that is not empty."""
     if not path.exists():
         raise UserError(f"{path}: no such file; check the path")
     if path.is_dir():
@@ -54,7 +54,7 @@ def check_there(path: Path) -> None:
 
 
 def _stream(container):
-    """The first moving picture, or None."""
+    """The first stream of moving pictures, or None."""
     from av.stream import Disposition
 
     moving = (s for s in container.streams.video if not s.disposition & Disposition.attached_pic)

@@ -1,4 +1,4 @@
-"""npy and npz files of numbers, read without trust: objects are refused, sizes are checked before memory is taken."""
+"""npy and npz files of numbers from untrusted sources: objects are refused, sizes checked before memory is taken."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
             raise UserError(f"{path}: is not a file; name one file")
         size = path.stat().st_size
         if size > limit:
-            raise UserError(f"{path}: {size / 1e6:.0f} MB are more than the {limit / 1e6:.0f} MB taken; cut the file")
+            raise UserError(f"{path}: {size / 1e6:.0f} MB are more than the {limit / 1e6:.0f} MB allowed; cut the file")
         return path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
@@ -68,7 +68,7 @@ def npy_header(data: bytes, source: str) -> tuple[np.dtype, tuple[int, ...], str
         version = np.lib.format.read_magic(file)
         readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         shape, fortran, dtype = readers[version](file)
-    except Exception as error:  # NumPy's parser of headers lets Python's tokenizer's and compiler's errors through
+    except Exception as error:  # NumPy's header parser passes on errors of Python's tokenizer and compiler
         raise UserError(f"{source}: not a readable npy of numbers; write it with numpy.save") from error
     if any(type(n) is not int or n < 0 for n in shape):
         raise UserError(f"{source}: not a readable npy of numbers (shape {shape}); write it with numpy.save")
@@ -81,7 +81,7 @@ def is_numeric(array: np.ndarray) -> bool:
 
 
 def is_finite(array: np.ndarray) -> bool:
-    """Whether all of the numbers are, also as float32."""
+    """Whether all numbers are finite, also as float32."""
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(array.astype(np.float32)).all())
 

@@ -1,4 +1,4 @@
-"""JSON that somebody else may have written: whatever is wrong with it, one kind of error."""
+"""JSON from untrusted sources: whatever is wrong with a file raises one kind of error."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def parse_json(text: str | bytes, source: str) -> dict[str, Any]:
     """One JSON object.
 
     Raises:
-        UserError: damaged, nested too deeply, or something else than an object.
+        UserError: damaged, nested too deeply, or not an object.
     """
     try:
         value = json.loads(text)
-    except (ValueError, RecursionError) as error:  # ValueError: also no UTF-8, or a number of too many digits
+    except (ValueError, RecursionError) as error:  # ValueError: also invalid UTF-8, and numbers with too many digits
         raise UserError(f"{source}: not readable JSON ({error}); write or get it again") from error
     if not isinstance(value, dict):
         raise UserError(f"{source}: holds {type(value).__name__}, not a JSON object; write or get it again")
@@ -31,16 +31,16 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file.
 
     Raises:
-        UserError: missing, unreadable, or see `parse_json`.
+        UserError: missing, unreadable, or refused by `parse_json`.
     """
     return parse_json(read_bytes(path, MAX_BYTES), str(path))
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 text.
+    """The lines of a UTF-8 text file.
 
     Raises:
-        UserError: missing, unreadable, too large, or no text.
+        UserError: missing, unreadable, too large, or not text.
     """
     try:
         return read_bytes(path, MAX_BYTES).decode("utf-8-sig").splitlines()

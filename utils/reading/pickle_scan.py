@@ -1,8 +1,8 @@
-"""A look at a pickle before it is loaded: Python's unpickler takes memory for whatever sizes a file declares.
+"""A check of pickles before they are loaded: Python's unpickler takes memory for whatever sizes a file declares.
 
-Ten bytes can make it reserve gigabytes (a memo index, or a byte string's length); both are checked here against what
-the file really has. CPython does so itself only in recent versions. Frames are checked because the unpickler, unlike
-pickletools, drops what is left of a frame when an argument reaches over its end, and so reads other opcodes than these.
+Ten bytes can make it reserve gigabytes (a memo index, or a byte string's length); both are checked here against the
+file's real size, which CPython does itself only in recent versions. Frames are checked because the unpickler, unlike
+pickletools, drops the rest of a frame when an argument extends beyond its end, and then reads different opcodes.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def scan_pickle(data: bytes, source: str) -> None:
     """Check the declared sizes of a pickle of any protocol.
 
     Raises:
-        UserError: damaged, a size beyond the file's end, a memo index no object can have, frames that opcodes do not
-            keep to, or too many steps.
+        UserError: damaged, a size beyond the file's end, an impossible memo index, opcodes that extend beyond a
+            frame, or too many opcodes.
     """
     end, frame = len(data), 0
     steps: Iterator[tuple[pickletools.OpcodeInfo, Any, Any]] = pickletools.genops(data)
@@ -41,12 +41,12 @@ def scan_pickle(data: bytes, source: str) -> None:
             raise ValueError("a frame without end")
     except UserError:
         raise
-    except Exception as error:  # genops raises many kinds for damage; it never calls anything that the pickle names
+    except Exception as error:  # damage raises many kinds of errors; genops never calls anything that a pickle names
         raise UserError(f"{source}: not accepted as data (damaged pickle: {error}); get the file again") from error
 
 
 def _left(frame: int, position: int) -> int:
-    """0, for no frame, once one ends where an opcode begins."""
+    """0, which is no frame, if the frame ends where an opcode begins."""
     if position != frame:
-        raise ValueError("an opcode reaches over its frame's end")
+        raise ValueError("an opcode extends beyond its frame")
     return 0

@@ -1,5 +1,5 @@
 """What an untrusted pickle may name: the constructors of NumPy's arrays and scalars, in NumPy 1's and 2's spelling, and
-of bytes. Each of them is answered by a stand-in of ours: no foreign code and none of NumPy's own unpickling runs.
+of bytes. A stand-in replaces each of them, so that neither foreign code nor NumPy's own unpickling runs.
 Everything else is refused before it is called. `utils.trackers.pickles` turns the result into plain trees.
 """
 
@@ -24,7 +24,7 @@ class RefusedError(UserError):
 
 
 class Fixed:
-    """What is offered to a pickle and must not be changed by it: its state would hold for all later files, too."""
+    """A stand-in that a pickle must not change, since a changed state would last for all later files."""
 
     __slots__ = ()
 
@@ -33,7 +33,7 @@ class Fixed:
 
 
 class Stand(Fixed):
-    """A callable offered to the pickle. No class and no function is handed out, whose attributes it could set."""
+    """A callable for the pickle. It gets no class or function, whose attributes it could set."""
 
     __slots__ = ("_function",)
 
@@ -45,7 +45,7 @@ class Stand(Fixed):
 
 
 class _DType:
-    """Answers `numpy.dtype(code, align, copy)`; its state only tells the byte order."""
+    """Stands for `numpy.dtype(code, align, copy)`; its state only gives the byte order."""
 
     __slots__ = ("value",)
 
@@ -62,7 +62,7 @@ class _DType:
 
 
 class _ObjectType:
-    """Answers `numpy.dtype('O8')`: objects of the pickle itself, which are checked one by one."""
+    """Stands for `numpy.dtype('O8')`: objects of the pickle itself, which are checked one by one."""
 
     __slots__ = ()
 
@@ -75,7 +75,7 @@ def _dtype(code: object, *_: object) -> object:
 
 
 class ArrayStand:
-    """Answers `_reconstruct(ndarray, (0,), b'b')`; the state brings shape, type and bytes, or a list of objects."""
+    """Stands for `_reconstruct(ndarray, (0,), b'b')`; its state gives shape, type and bytes, or a list of objects."""
 
     __slots__ = ("value",)
 
@@ -136,7 +136,7 @@ CONSTRUCTORS: dict[tuple[str, str], Stand] = {
     ("numpy", "ndarray"): _NDARRAY,
     ("numpy", "dtype"): Stand(_dtype),
     ("_codecs", "encode"): Stand(_encode),
-    ("__builtin__", "bytes"): Stand(lambda: b""),  # how protocols below 3 write no bytes at all
+    ("__builtin__", "bytes"): Stand(lambda: b""),  # how protocols below 3 write empty bytes
 }
 for _core in ("numpy.core", "numpy._core"):
     CONSTRUCTORS[f"{_core}.multiarray", "_reconstruct"] = Stand(_reconstruct)
@@ -145,7 +145,7 @@ for _core in ("numpy.core", "numpy._core"):
 
 
 class SafeUnpickler(pickle.Unpickler):
-    """Loads plain objects and, for arrays, `ArrayStand`; an error names whatever else the pickle asks for.
+    """Loads plain objects and, for arrays, `ArrayStand`; an error names anything else that the pickle asks for.
 
     Text of Python 2 is taken as latin1, which keeps the bytes of its arrays.
     """

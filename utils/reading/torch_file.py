@@ -1,8 +1,8 @@
-"""What `torch.save` wrote, without torch.load: tensors, arrays, numbers, text, argparse's Namespace and paths, no more.
+"""Files of `torch.save` without torch.load: only tensors, arrays, numbers, text, argparse's Namespace and paths.
 
-`torch.load(weights_only=True)` runs no foreign code either, but takes what memory a file wants: some bytes call
-bytearray(2**31), and a compressed member of 0.4 MB unpacks to 400 MB. Here a storage is a stretch of the file whose
-length is checked, and a tensor is a view of it, so that reading takes as much memory as the file, and little else.
+`torch.load(weights_only=True)` runs no foreign code either, but takes as much memory as a file asks for: a few bytes
+call bytearray(2**31), and a compressed member of 0.4 MB unpacks to 400 MB. Here a storage is a range of the file whose
+length is checked, and a tensor is a view of it, so that reading needs little more memory than the file.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _DTYPES = {"DoubleStorage": torch.float64, "FloatStorage": torch.float32, "HalfS
 
 def load_torch(data: bytearray, source: str) -> Any:
     """The object in a file of `torch.save` (its zip form, since torch 1.6). Tensors are views of `data`; a Namespace
-    and an OrderedDict come as dicts, paths as pure paths.
+    and an OrderedDict become dicts, paths become pure paths.
 
     Raises:
         UserError: not such a file, damaged, or holding anything else; RefusedError, if that could run code.
@@ -42,10 +42,10 @@ def load_torch(data: bytearray, source: str) -> Any:
     members = _members(data, source)
     names = [name for name in members if name.rpartition("/")[2] == "data.pkl"]
     if len(names) != 1:
-        raise UserError(f"{source}: is a zip archive without data.pkl, so not of torch.save; give another file")
+        raise UserError(f"{source}: is a zip archive, but not from torch.save (no data.pkl); give another file")
     folder = names[0].removesuffix("data.pkl")
     if members.get(f"{folder}byteorder", b"little") != b"little":
-        raise UserError(f"{source}: was written on a big-endian machine; save it again on another")
+        raise UserError(f"{source}: was written on a big-endian machine; save it again on a little-endian one")
     start = f"{folder}data/"
     storages = {name.removeprefix(start): value for name, value in members.items() if name.startswith(start)}
     pickled = bytes(members[names[0]])
@@ -55,7 +55,7 @@ def load_torch(data: bytearray, source: str) -> Any:
     except RefusedError:
         raise
     except (RecursionError, StopIteration) as error:
-        raise UserError(f"{source}: nested without end; this is no data") from error
+        raise UserError(f"{source}: nested without end, so not data; give another file") from error
     except Exception as error:  # a damaged pickle can raise nearly anything; none of it is worth a traceback
         raise UserError(f"{source}: not accepted as data ({error}); get it again") from error
 
@@ -67,7 +67,7 @@ def _members(data: bytearray, source: str) -> dict[str, memoryview]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             infos = archive.infolist()
         if len(infos) > MAX_MEMBERS or sum(info.file_size for info in infos) > len(data):
-            raise UserError(f"{source}: says more than it holds; copy or download it again")
+            raise UserError(f"{source}: declares more than it holds; copy or download it again")
         for info in infos:
             found[info.filename] = view = _stored(memoryview(data), info)
             if zlib.crc32(view) != info.CRC:
@@ -90,7 +90,7 @@ def _stored(data: memoryview, info: zipfile.ZipInfo) -> memoryview:
 
 
 class _Storage(Fixed):
-    """A typed stretch of the file."""
+    """A typed range of the file."""
 
     __slots__ = ("values",)
 
@@ -104,7 +104,7 @@ class _Storage(Fixed):
 
 
 class _StorageType(Fixed):
-    """Answers `torch.FloatStorage` and the like; only ever an argument of a persistent id."""
+    """Stands for `torch.FloatStorage` and the like, which occur only in persistent ids."""
 
     __slots__ = ("dtype",)
 
@@ -122,7 +122,7 @@ class _Tensor(Fixed):
 
 
 class _Dict(dict):
-    """Answers `OrderedDict`, whose state is the version of a network, and `Namespace`, whose state is its content."""
+    """Stands for `OrderedDict`, whose state is a network's version, and `Namespace`, whose state is its content."""
 
     def __setstate__(self, state: object) -> None:
         if isinstance(state, dict) and "_metadata" not in state:
@@ -137,7 +137,7 @@ def _rebuild_tensor(storage: object, offset: object, size: object, stride: objec
     if not isinstance(storage, _Storage) or type(offset) is not int or offset < 0 or not numbers_fit:
         raise pickle.UnpicklingError("damaged tensor")
     count, values = math.prod(size), storage.values
-    if len(size) != len(stride) or len(size) > 32 or count > len(values):  # expanded tensors are refused, too
+    if len(size) != len(stride) or len(size) > 32 or count > len(values):  # refuses expanded tensors as well
         raise pickle.UnpicklingError("damaged tensor: larger than its storage")
     if count and offset + sum((n - 1) * step for n, step in zip(size, stride)) >= len(values):
         raise pickle.UnpicklingError("damaged tensor: beyond its storage")
@@ -183,7 +183,7 @@ class _Unpickler(SafeUnpickler):
 
 
 def _plain(value: object, budget: Iterator[int]) -> Any:
-    """Stand-ins -> what they stand for; anything but plain objects is refused. `budget` ends endless walks."""
+    """Stand-ins -> the values that they stand for; anything but plain objects is refused. `budget` limits the walk."""
     next(budget)
     if isinstance(value, ArrayStand | _Tensor):
         value = value.value

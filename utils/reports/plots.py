@@ -58,7 +58,7 @@ def set_titles(axes: Axes, title: str, x_title: str, y_title: str = "") -> None:
 
 
 def legend(axes: Axes) -> None:
-    """The labelled artists in a line above the axes, behind the title."""
+    """The labelled artists in a line above the axes, after the title."""
     import matplotlib
 
     handles, labels = axes.get_legend_handles_labels()

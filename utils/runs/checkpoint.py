@@ -1,4 +1,4 @@
-"""Checkpoints: one plain dict of tensors, numbers and strings, read by `torch_file`; published files, too."""
+"""Checkpoints, ours and the published ones: one plain dict of tensors, numbers and strings, read by `torch_file`."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -13,10 +13,10 @@ log = logging.getLogger(__name__)
 
 
 def hold(path: Path) -> BaseFileLock | None:
-    """Lock a file, which is made if need be; None while another process holds it. Ends with `release()`.
+    """Lock a file, which is created if missing; None while another process holds it. `release()` ends the lock.
 
     The system releases the lock however the process ends, so a file that a killed process left is harmless. On a file
-    system that knows no locks, every caller gets one.
+    system without locks, every caller gets one.
     """
     import filelock
 

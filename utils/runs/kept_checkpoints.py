@@ -26,7 +26,7 @@ class KeptCheckpoints:
         return math.isfinite(value) and value < self._best().get("value", math.inf)
 
     def set_best(self, step: int, value: float, regular: bool) -> None:
-        """Record the best step, whose checkpoint is there already. `regular`: it would have been saved anyway."""
+        """Record the best step, whose checkpoint exists. `regular`: it would have been saved in any case."""
         before = self._best()
         with atomic_path(self._record) as temporary:
             temporary.write_text(json.dumps({"step": step, "value": value, "regular": regular}) + "\n")

@@ -41,7 +41,7 @@ def find_run(kind: str, name: str, root: Path | None = None) -> Path:
     """The run called `name`, or the newest one whose name without its time stamp is, or starts with, `name`.
 
     Raises:
-        UserError: none; the message lists what exists.
+        UserError: no such run; the message lists what exists.
     """
     folder = (root or EXPERIMENTS) / kind
     runs = sorted((p for p in folder.iterdir() if p.is_dir()), key=lambda p: p.name) if folder.is_dir() else []

@@ -1,4 +1,4 @@
-"""A run's scalars and pictures: TensorBoard, and one JSON line per entry for everybody else."""
+"""A run's scalars and pictures: for TensorBoard, and one JSON line per entry for other tools."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from utils.atomic import atomic_path
 
 
 class RunLog:
-    """Writes to `folder`. Entries after `step`, left by a run that was killed, are dropped: they come again."""
+    """Writes to `folder`. Entries after `step`, which a killed run left, are dropped: they will be written again."""
 
     def __init__(self, folder: Path, step: int = 0, enabled: bool = True) -> None:
         """`enabled` False (every process but the first): nothing is written."""
@@ -46,7 +46,7 @@ class RunLog:
 
 
 def drop_later_lines(path: Path, step: int) -> None:
-    """Keep the JSON lines up to `step`; a line cut off by a kill goes too."""
+    """Keep the JSON lines up to `step`; a line that a kill cut off is dropped."""
     if not path.exists():
         return
     kept = [line for line in path.read_text(errors="replace").splitlines() if _step_of(line) <= step]

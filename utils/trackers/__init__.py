@@ -1,1 +1,4 @@
-"""Layer 0: what face trackers write, read without trust. Start at `to_motion.from_content`."""
+"""Output of face trackers, read as untrusted files. Start at `to_motion.from_content`.
+
+To add a tracker: a module with its `Format`, and an entry in formats.py.
+"""

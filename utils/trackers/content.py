@@ -14,13 +14,13 @@ from utils.reading.array_file import parse_npy, parse_npz, read_bytes
 from utils.trackers import pickles, tables
 from utils.trackers.folders import FrameFile, find_files
 
-# Of a file that holds one frame only numbers of a frame are kept: no textures, no offsets of vertices.
+# Of a file for one frame only small arrays are kept: no textures and no vertex offsets.
 _MAX_PER_FRAME, _FRAME_FILE_BYTES = 1024, 64 << 20
 
 
 @dataclass(frozen=True)
 class Content:
-    """Arrays by name; `frames` are the numbers of the frames if every frame came from a file of its own."""
+    """Arrays by name; `frames` are the numbers of the frames if every frame came from a separate file."""
 
     path: Path
     columns: dict[str, np.ndarray] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Content:
         return all(name in self.columns for name in names)
 
     def first(self, *names: str) -> np.ndarray | None:
-        """The first of these columns that is here."""
+        """The first of these columns that exists; None if none does."""
         return next((self.columns[name] for name in names if name in self.columns), None)
 
     def describe(self) -> str:
@@ -49,7 +49,7 @@ def load_content(path: str | Path) -> Content:
     """Read a file or folder.
 
     Raises:
-        UserError: missing, of no known kind, damaged, too large, or holding code.
+        UserError: missing, of an unknown kind, damaged, too large, or holding code.
     """
     path = Path(path)
     if not path.is_dir():
@@ -77,7 +77,7 @@ def _from_file(path: Path) -> Content:
 
 
 def load_tree(data: bytes, source: str) -> Any:
-    """npy, npz, torch zip or pickle -> arrays, dicts, lists; the kind is told by the first bytes.
+    """npy, npz, torch zip or pickle -> arrays, dicts, lists; the first bytes tell the kind.
 
     Raises:
         UserError: of another kind, damaged, or holding code.
@@ -91,11 +91,11 @@ def load_tree(data: bytes, source: str) -> Any:
         return pickles.load_torch_zip(data, source) if b"data.pkl" in data else parse_npz(data, source)
     if data[:1] == b"\x80":
         return pickles.load_tree(data, source)
-    raise UserError(f"{source}: is no npz, npy, csv, torch or pickle file; give what a tracker wrote")
+    raise UserError(f"{source}: is not an npz, npy, csv, torch or pickle file; give a tracker's output")
 
 
 def flatten(tree: dict, start: str = "") -> dict[str, np.ndarray]:
-    """Nested dicts -> numeric arrays by dotted name; text and the like are left out."""
+    """Nested dicts -> numeric arrays by dotted name; anything else is left out."""
     columns: dict[str, np.ndarray] = {}
     for name, value in tree.items():
         if isinstance(value, dict):
@@ -141,13 +141,15 @@ def _from_frames(path: Path, files: Sequence[FrameFile], notes: tuple[str, ...])
 
 
 def _stacked(path: Path, rows: list, numbers: Sequence[int], notes: tuple[str, ...] = (), suffix: str = "") -> Content:
-    """Frames' columns, one above the other. A column counts if the first frame has it; then all must."""
+    """Stack the frames' columns. The columns are those of the first frame; every other frame must have them."""
     columns = {}
     for name, example in rows[0][1].items():
         if example.size > _MAX_PER_FRAME:
             continue
         for source, values in rows:
             if name not in values or values[name].size != example.size:
-                raise UserError(f"{source}: has no '{name}' of {example.size} numbers as the first frame; track again")
+                raise UserError(
+                    f"{source}: has no '{name}' of {example.size} numbers, unlike the first frame; track again"
+                )
         columns[name] = np.stack([values[name].reshape(-1) for _, values in rows])
     return Content(path, columns, np.asarray(list(numbers)), notes=notes, suffix=suffix or path.suffix)

@@ -19,15 +19,15 @@ class ImportFlags:
     format: str = flag(ImportOptions.format, known=NAMES)
     """auto, {known} (default: auto, by content)."""
     fps: float | None = None
-    """Frames a second of the tracked video (default: as the file says, else 25)."""
+    """Frames per second of the tracked video (default: as the file says, else 25)."""
     notation: str = flag(ImportOptions.notation, known=(HOW,))
-    """Of rotations: {known} (default: auto, by format and width)."""
+    """Notation of rotations: {known} (default: auto, by format and width)."""
     head_model: str | None = flag(None, choices=HEAD_MODELS)
-    """Whose coefficients they are (default: the tracker's)."""
+    """Head model of the coefficients (default: the tracker's)."""
     full_jaw: bool = False
     """Keep the jaw's sideways rotations (default: its opening only)."""
     flip: str = flag("", metavar="012")
-    """Turn the sign of these of the head's numbers, e.g. 0 for yaw in a csv."""
+    """Reverse the sign of these head angles, e.g. 0 for yaw in a csv."""
 
     def check(self) -> None:
         """Raises UserError for contradictions."""
@@ -36,6 +36,6 @@ class ImportFlags:
         self.options()
 
     def options(self) -> ImportOptions:
-        """What the importers take."""
+        """The same options as the importers take them."""
         flip = tuple(int(digit) for digit in sorted(set(self.flip)))
         return ImportOptions(self.format, self.fps, self.notation, self.head_model, self.full_jaw, flip)

@@ -1,4 +1,4 @@
-"""exp, pose and shape as arrays: our own npz, SPECTRE, DECA, EMOCA, and whatever stores FLAME under usual names."""
+"""exp, pose and shape as arrays: our own npz, SPECTRE, DECA, EMOCA, and other files with usual names of arrays."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _read_separate(content: Content) -> Tracked:
 
 
 def _model(content: Content, otherwise: str) -> str:
-    """Whose coefficients a file of ours says they are."""
+    """The head model that a file of ours names."""
     name = content.texts.get("head_model", content.texts.get("head", otherwise))
     return head_model_name(name)
 

@@ -30,7 +30,7 @@ def find_files(folder: Path) -> Path | dict[str, Path] | tuple[list[FrameFile], 
     """What to read in a folder: one file; npy files by name, of all frames; or frames with notes.
 
     Raises:
-        UserError: nothing of the kind is there.
+        UserError: the folder holds no tracked video.
     """
     names = sorted(_entries(folder))
     tracked = [p for p in names if re.fullmatch(r"tracked_flame_params(_\d+)?\.npz", p.name)]
@@ -45,7 +45,7 @@ def find_files(folder: Path) -> Path | dict[str, Path] | tuple[list[FrameFile], 
 
 
 def is_tracked_folder(folder: Path) -> bool:
-    """Whether a folder is one tracked video, rather than a folder of them: numbered npz files are taken for videos."""
+    """Whether a folder is one tracked video, not a folder of several: numbered npz files count as several videos."""
     try:
         found = find_files(folder)
     except UserError:
@@ -80,7 +80,7 @@ def _frames(folder: Path, names: list[Path]) -> tuple[list[FrameFile], tuple[str
     suffix = frames[0].suffix
     frames = [frame for frame in frames if frame.suffix == suffix]
     several = sum(len(faces) > 1 for faces in found.values())
-    return frames, (f"{several} frames show several faces; the first of each counts",) if several else ()
+    return frames, (f"{several} frames show several faces; the first face of each is used",) if several else ()
 
 
 def _files_of(path: Path) -> dict[str, Path]:

@@ -1,4 +1,4 @@
-"""All formats, and which of them a file is."""
+"""All formats, and how a file's format is found."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def identify(content: Content, name: str = "auto") -> Format:
     """The format of a file.
 
     Raises:
-        UserError: an unknown name; or no format matches, which the message says of each, with what was found.
+        UserError: an unknown name, or no format matches; the message lists what was found and what each format needs.
     """
     if name != "auto":
         known = {fmt.name: fmt for fmt in TRACKERS}
@@ -35,11 +35,11 @@ def identify(content: Content, name: str = "auto") -> Format:
     if found is not None:
         return found
     if flame_arrays.shape_only(content) is not None:
-        raise UserError(f"{content.path}: holds a head shape only (as MICA's), no motion; give it as --shape")
+        raise UserError(f"{content.path}: holds only a head shape (as MICA writes it), no motion; give it as --shape")
     needs = "; ".join(f"{fmt.name}: {fmt.needs}" for fmt in TRACKERS)
     found = content.describe()
     raise UserError(
-        f"{content.path}: has no 'exp' with 'pose', nor what a tracker writes. Found: {found}. Needed: {needs}"
+        f"{content.path}: has no 'exp' with 'pose', and no known tracker's arrays. Found: {found}. Needed: {needs}"
     )
 
 

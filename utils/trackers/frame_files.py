@@ -1,7 +1,7 @@
 """metrical-tracker and Pixel3DMM: a torch `.frame` file for each frame, rotations as 6 numbers (rows, as PyTorch3D).
 
 metrical-tracker leaves the head in place and turns the camera: its `camera.R` is PyTorch3D's (row vectors, x to the
-left, z into the picture), so the head's rotation, seen by a viewer with x to the right and z towards him, is
+left, z into the picture), so the head's rotation, seen by a viewer with x to the right and z towards the viewer, is
 diag(-1, 1, -1) R^T. Pixel3DMM turns the head (`flame.R`) and the neck, before a camera that stands still.
 """
 

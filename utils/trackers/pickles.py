@@ -1,6 +1,6 @@
 """Pickled dicts of arrays, object npy files and torch's zip files (.pt, .frame) as plain trees; no code in them runs.
 
-`utils.reading.safe_pickle` answers NumPy's constructors with stand-ins, `utils.reading.torch_file` those of torch.
+Stand-ins replace NumPy's constructors (`utils.reading.safe_pickle`) and torch's (`utils.reading.torch_file`).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _checked(load: Callable[[], object], source: str) -> Any:
     try:
         return _tree(load(), iter(range(MAX_NODES)))
     except (RecursionError, StopIteration) as error:
-        raise UserError(f"{source}: nested without end; this is no data") from error
+        raise UserError(f"{source}: nested without end, so not data; give another file") from error
     except Exception as error:  # a damaged pickle can raise nearly anything; none of it is worth a traceback
         if isinstance(error, UserError) and not isinstance(error, RefusedError):
             raise
@@ -53,7 +53,7 @@ def _checked(load: Callable[[], object], source: str) -> Any:
 
 
 def load_object_npy(data: bytes, source: str) -> Any:
-    """What `numpy.save` made of a dict or a list of dicts: the one object, or a list of them."""
+    """A dict or a list of dicts that `numpy.save` wrote: the single object, or a list of them."""
     dtype, shape, _, offset = npy_header(data, source)
     if not dtype.hasobject or math.prod(shape) > MAX_NODES:
         raise UserError(f"{source}: not an npy of objects; give a tracker's file")
@@ -63,7 +63,7 @@ def load_object_npy(data: bytes, source: str) -> Any:
 
 
 def _tree(value: object, budget: Iterator[int]) -> Any:
-    """Stand-ins -> arrays; anything but plain objects is refused. `budget` ends walks over self-repeating trees."""
+    """Stand-ins -> arrays; anything but plain objects is refused. `budget` limits walks over self-repeating trees."""
     next(budget)
     if isinstance(value, ArrayStand):
         value = value.value

@@ -31,7 +31,7 @@ class Sighting:
     size: tuple[int, int]  # picture's height and width, pixels
     scores: np.ndarray | None = None  # (52,) float32, in the order of ARKit's BLEND_SHAPES
     matrix: np.ndarray | None = None  # (3, 3) head rotation
-    points: np.ndarray | None = None  # (len(OUTLINE), 2) shares of width and height
+    points: np.ndarray | None = None  # (len(OUTLINE), 2) fractions of width and height
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Sightings:
     times: np.ndarray  # (T,) seconds, increasing
     scores: np.ndarray  # (T, 52) float32
     matrices: np.ndarray  # (T, 3, 3) float32
-    points: np.ndarray  # (T, P, 2) float32, shares of width and height
+    points: np.ndarray  # (T, P, 2) float32, fractions of width and height
     size: tuple[int, int]  # the first picture's height and width
     crowds: int = 0  # frames with more than one face
 
@@ -64,8 +64,9 @@ class Sightings:
         return np.asarray(np.isfinite(self.scores).all(axis=1) & np.isfinite(self.matrices).all(axis=(1, 2)))
 
     def confidence(self) -> np.ndarray:
-        """(T,) float32 in 0..1: 0 without a face, else share of the outline inside the picture x size of the face (1
-        from `SMALL` pixels on) x how much it faces the camera (1 up to `TURNED` degrees, 0 from `PROFILE` on)."""
+        """(T,) float32 in 0..1: 0 without a face, else the product of three factors: the part of the outline inside
+        the picture, the size of the face (1 from `SMALL` pixels on), and its direction (1 up to `TURNED` degrees off
+        the camera, 0 from `PROFILE` on)."""
         points = self.points
         inside = ((points > 0) & (points < 1)).all(axis=2).mean(axis=1)
         height = np.ptp(points[:, : len(OVAL)], axis=1)[:, 1] * self.size[0]
@@ -86,10 +87,10 @@ class Chosen:
 
 
 def choose_face(faces: Sequence[np.ndarray], last: Chosen | None, shape: Sequence[int]) -> Chosen | None:
-    """Of several faces (P, 2) at first the largest and most central one, then the one nearest to where it was.
+    """Choose one of several faces (P, 2): at first the largest and most central one, later the one nearest to it.
 
     Args:
-        faces: landmarks of each face, shares of the picture's width and height.
+        faces: landmarks of each face, as fractions of the picture's width and height.
         last: the face followed in the frame before; None if there was none.
         shape: of the picture (height, width, ...).
     """

@@ -14,7 +14,7 @@ from utils.errors import UserError
 MAX_COLUMNS = 2000
 _SECONDS, _MILLISECONDS = ("time", "timestamp", "seconds", "timestamp_s"), ("timestamp_ms", "time_ms", "ms")
 _TIMECODE = re.compile(r"(\d+):(\d+):(\d+):(\d+)(\.\d+)?")  # hours : minutes : seconds : frames . part of a frame
-_RATES = (24, 25, 30, 60)  # frames a second that Live Link Face records at
+_RATES = (24, 25, 30, 60)  # frames per second that Live Link Face records at
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Table:
 
 
 def parse_table(data: bytes, source: str) -> Table | None:
-    """A table with a heading; None if the bytes are not text with commas.
+    """A table with a header row; None if the bytes are not text with commas.
 
     Raises:
-        UserError: rows of other lengths than the heading, or cells that are not numbers.
+        UserError: rows and header differ in length, or cells are not numbers.
     """
     if b"\0" in data[:4096] or b"," not in data[:65536]:
         return None
@@ -42,12 +42,10 @@ def parse_table(data: bytes, source: str) -> Table | None:
         raise UserError(f"{source}: not a readable table ({error}); export it again as csv") from error
     names = [name.strip().lower() for name in rows[0]]
     if len(names) > MAX_COLUMNS or len(set(names)) != len(names) or len(rows) < 2:
-        raise UserError(f"{source}: a table needs a heading with a name for each column, and rows; export it again")
+        raise UserError(f"{source}: a table needs a header with a name for each column, and rows; export it again")
     uneven = next((i for i, row in enumerate(rows) if len(row) != len(names)), None)
     if uneven is not None:
-        raise UserError(
-            f"{source}: row {uneven + 1} has {len(rows[uneven])} cells, the heading {len(names)}; repair it"
-        )
+        raise UserError(f"{source}: row {uneven + 1} has {len(rows[uneven])} cells, the header {len(names)}; repair it")
     cells = dict(zip(names, zip(*rows[1:])))
     codes = cells.pop("timecode", None)
     columns = {name: _numbers(values, f"{source}: column {name}") for name, values in cells.items()}
@@ -81,7 +79,9 @@ def _timecodes(codes: tuple[str, ...], source: str) -> np.ndarray:
     parts = np.array(rows)
     rate = next((r for r in _RATES if parts[:, 3].max() < r), None)
     if rate is None:
-        raise UserError(f"{source}: timecodes with {parts[:, 3].max():.0f} frames a second are not known; export at 60")
+        raise UserError(
+            f"{source}: timecodes with {parts[:, 3].max():.0f} frames per second are not supported; export at 60"
+        )
     times = parts[:, :3] @ [3600, 60, 1] + (parts[:, 3] + parts[:, 4]) / rate
     return times + 86400 * np.cumsum(np.diff(times, prepend=times[:1]) < -43200)  # over midnight
 

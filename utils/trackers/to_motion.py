@@ -1,8 +1,8 @@
 """A tracker's coefficients -> our motion: 25 fps, 50 expressions, one head rotation, a jaw that only opens.
 
-The head's rotation is global * neck, a product of rotations. FLAME turns the head about the neck's joint first and
-about the root then; without the neck it turns about the root only, so the head is turned right, but lies up to
-(I - R_neck) * (neck joint - root) elsewhere: about 1 mm per degree.
+The head's rotation is global * neck, a product of rotations. FLAME turns the head about the neck joint first, then
+about the root. Here it turns about the root only: the orientation is right, but the head is displaced by
+(I - R_neck) * (neck joint - root), about 1 mm per degree.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from utils.trackers.formats import read_shape, read_tracked
 from utils.trackers.tracked import Tracked, as_float
 
 MAX_SECONDS = 12 * 3600
-_HUGE = 1e4  # no coefficient or angle of a face
-MAX_LOST, _LONG_GAP = 0.3, 0.5  # share of lost frames that is refused above; seconds of a gap worth a warning
+_HUGE = 1e4  # larger than any coefficient or angle of a face
+MAX_LOST, _LONG_GAP = 0.3, 0.5  # largest accepted share of lost frames; seconds of a gap that is worth a warning
 _VIEWER = Rotation.from_matrix(np.diag([-1.0, 1.0, -1.0]))  # PyTorch3D's camera axes -> x right, y up, z to the viewer
 
 
@@ -37,12 +37,12 @@ class ImportOptions:
     notation: str = "auto"  # of rotations, see utils.rotations
     head_model: str | None = None
     full_jaw: bool = False  # keep the jaw's sideways rotations
-    flip: tuple[int, ...] = ()  # axes (0 to 2) of Euler angles whose sign is turned
+    flip: tuple[int, ...] = ()  # axes (0 to 2) of Euler angles whose sign is reversed
 
 
 @dataclass(frozen=True)
 class Imported:
-    """A motion, and what was guessed, changed or left out on the way."""
+    """A motion, and notes on what was guessed, changed or left out."""
 
     motion: Motion
     format: str
@@ -53,7 +53,7 @@ def import_shape(path: str | Path) -> np.ndarray:
     """Head shape (100,) float32 of a file: MICA's identity, or the shape beside a motion.
 
     Raises:
-        UserError: none in it.
+        UserError: the file holds none.
     """
     content = load_content(path)
     values = read_shape(content)
@@ -89,12 +89,12 @@ def from_content(content: Content, options: ImportOptions) -> Imported:
 
 
 def _times(content: Content, n_frames: int, fps: float | None) -> tuple[np.ndarray, list[str]]:
-    """Seconds of each frame from the first one's."""
+    """Time of each frame in seconds after the first."""
     stored = content.first("fps", "mocap_frame_rate")
     if fps is None and stored is not None and stored.size == 1:
         fps = float(stored.reshape(-1)[0])
     if fps is not None and not 1 <= fps <= 1000:
-        raise UserError(f"{content.path}: {fps:g} frames a second make no sense; give --fps")
+        raise UserError(f"{content.path}: {fps:g} frames per second make no sense; give --fps")
     if content.times is not None and len(content.times) == n_frames and fps is None:
         return content.times - content.times[0], []
     notes = [] if fps is not None else [f"the frame rate is not in the file: taken as {FPS}; --fps says otherwise"]
@@ -116,7 +116,7 @@ def _tracked_frames(tracked: Tracked, times: np.ndarray, source: str) -> tuple[n
         raise UserError(f"{source}: {(~finite).sum()} of {len(finite)} frames are lost (NaN or infinite); track again")
     huge = max(np.abs(x[finite]).max() for x in columns)
     if huge > _HUGE:
-        raise UserError(f"{source}: holds numbers as large as {huge:.3g}; these are no coefficients")
+        raise UserError(f"{source}: holds numbers as large as {huge:.3g}; these are not coefficients")
     notes = [f"{(~finite).sum()} lost frames (NaN) are interpolated"] if not finite.all() else []
     gaps = np.diff(times[finite])
     step = np.median(gaps) if len(gaps) else 0
@@ -124,7 +124,7 @@ def _tracked_frames(tracked: Tracked, times: np.ndarray, source: str) -> tuple[n
     if missing > (~finite).sum():
         notes.append(f"{missing - (~finite).sum()} frames are missing and interpolated")
     if len(gaps) and gaps.max() > max(_LONG_GAP, 3 * step):
-        notes.append(f"the longest gap is {gaps.max():.1f} s: cut the clip there if it is to train on")
+        notes.append(f"the longest gap is {gaps.max():.1f} s: cut the clip there before training on it")
     return finite, notes
 
 
@@ -143,15 +143,15 @@ def _rotations(tracked: Tracked, keep: np.ndarray, options: ImportOptions, sourc
 
 
 def _output_times(times: np.ndarray, source: str) -> np.ndarray:
-    """25 a second over the tracked stretch; the very same frames if that is what was tracked."""
+    """Times at 25 fps over the tracked range: the tracked ones themselves if they are at 25 fps."""
     length = times[-1] - times[0]
     if length > MAX_SECONDS:
-        raise UserError(f"{source}: {length / 3600:.0f} h are too long; is --fps right?")
+        raise UserError(f"{source}: {length / 3600:.0f} h is too long; is --fps right?")
     return times[0] + np.arange(int(np.floor(length * FPS + 1e-6)) + 1) / FPS
 
 
 def _expressions(exp: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """The first 50; fewer are filled up with zeros, which is exact: they are the stronger components."""
+    """The first 50. Missing ones are 0, which is exact: the components come in order of their strength."""
     width = exp.shape[1]
     if width < N_EXP:
         return np.pad(exp, {1: (0, N_EXP - width)}), [f"{width} expressions, filled up to {N_EXP} with zeros"]
@@ -181,10 +181,10 @@ def _shape(values: np.ndarray | None, source: str) -> tuple[np.ndarray | None, l
     shape = shape.reshape(-1, shape.shape[-1])
     shape = shape[np.isfinite(shape).all(axis=1)]
     if not len(shape) or shape.shape[1] < N_SHAPE or np.abs(shape).max() > _HUGE:
-        raise UserError(f"{source}: shape is {values.shape}, not {N_SHAPE} or more usual numbers; leave it out")
+        raise UserError(f"{source}: shape is {values.shape}, not {N_SHAPE} or more plausible numbers; leave it out")
     varied = float(shape.std(axis=0).max())
     notes = (
-        [f"the shape differs from frame to frame (by up to {varied:.2f}): their mean counts"] if varied > 1e-4 else []
+        [f"the shape differs from frame to frame (by up to {varied:.2f}): their mean is used"] if varied > 1e-4 else []
     )
     mean = shape.mean(axis=0) if varied > 1e-4 else shape[0]
     return mean[:N_SHAPE].astype(np.float32), notes

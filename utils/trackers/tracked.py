@@ -22,16 +22,16 @@ class Tracked:
     neck: np.ndarray | None = None
     shape: np.ndarray | None = None  # (n,) or (T, n)
     notation: str = "auto"  # of the rotations, see utils.rotations
-    own_jaw: str = ""  # notation of the jaw alone, whatever the user says of the head's
-    camera: bool = False  # `head` is how the camera is turned (PyTorch3D), not the head
+    own_jaw: str = ""  # notation of the jaw, if it is fixed whatever the user says about the head's
+    camera: bool = False  # `head` is the camera's rotation (PyTorch3D), not the head's
     head_model: str = UNKNOWN_FLAME
-    dropped: tuple[str, ...] = ()  # columns that have no place in 50 expressions and a head pose
+    dropped: tuple[str, ...] = ()  # columns that a motion cannot hold
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Format:
-    """How one tracker's files are told and read."""
+    """How one tracker's files are recognised and read."""
 
     name: str
     needs: str  # what must be in a file, for messages
@@ -60,5 +60,5 @@ def rows(values: np.ndarray | None, what: str, widths: tuple[int, ...] = ()) -> 
         raise UserError(f"{what}: holds no numbers; track again")
     if widths and array.shape[1] not in widths:
         wanted = ", ".join(map(str, widths))
-        raise UserError(f"{what}: has {array.shape[1]} numbers a frame, not {wanted}; is --format right?")
+        raise UserError(f"{what}: has {array.shape[1]} numbers per frame, not {wanted}; is --format right?")
     return array

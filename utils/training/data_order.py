@@ -12,7 +12,7 @@ from utils.errors import UserError
 
 @dataclass(frozen=True)
 class Share:
-    """Which of how many processes this one is."""
+    """This process's number among all processes."""
 
     process: int = 0
     processes: int = 1
@@ -24,8 +24,8 @@ class EndlessBatches(Sampler):
     Batch n of all processes together is items n B P .. (n + 1) B P - 1 of the permutation for P processes with batches
     of B: 2 processes of 16 see in a step what 1 process of 32 sees.
 
-    One endless pass spares restarting the workers, which for the style encoder's epochs of a few batches would take
-    most of the time.
+    One endless pass avoids restarting the workers, which would take most of the time for the style encoder's epochs of
+    a few batches.
     """
 
     def __init__(self, n_items: int, batch_size: int, seed: int, start: int = 0, share: Share = Share()) -> None:  # noqa: B008

@@ -1,4 +1,4 @@
-"""What is looked at before the first step: a long run must not end in a mistake that was there from the start."""
+"""Checks before the first step: a long run must not fail late because of a mistake that was there from the start."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def check_disk(learner: Learner, config: TrainerConfig, folder: Path) -> None:
 
 
 def checkpoint_bytes(learner: Learner) -> int:
-    """About how large a checkpoint will be: weights, their average, and two moments of what is trained."""
+    """Approximate size of a checkpoint: weights, their average, and two moments of each trained weight."""
     weights = sum(value.nbytes for value in learner.network.state_dict().values())
     return weights * (1 if learner.average is None else 2) + 2 * sum(p.nbytes for p in learner.parameters)
 
@@ -90,7 +90,7 @@ def freeze(network: nn.Module, names: str | None) -> None:
     """Stop training parts of a network: modules or parameters by name, separated by commas.
 
     Raises:
-        UserError: it has no part of that name, or nothing is left to train.
+        UserError: the network has no part of that name, or nothing is left to train.
     """
     for name in [name.strip() for name in (names or "").split(",") if name.strip()]:
         found = [p for path, p in network.named_parameters() if path == name or path.startswith(name + ".")]

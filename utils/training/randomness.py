@@ -10,11 +10,12 @@ from torch import Tensor
 
 
 class Randomness:
-    """All random numbers of a run. `host`: decisions the CPU takes; `device`: noise, drawn where it is used; `common`:
-    decisions on which work a step does, alike in all processes, so that none waits for another.
+    """All random numbers of a run. `host`: decisions that the CPU takes; `device`: noise, drawn where it is used;
+    `common`: decisions on which work a step does, the same in all processes, so that none waits for another.
 
-    `begin(step)` seeds these two, and the global ones (dropout; layer drop and SpecAugment in the audio encoder), from
-    (seed, step, process). So a resumed step draws what it would have drawn, whatever happened between.
+    `begin(step)` seeds these, and the global ones (dropout; layer drop and SpecAugment in the audio encoder), from
+    (seed, step, process), `common` from (seed, step). A resumed step therefore draws the same numbers as an
+    uninterrupted one.
     """
 
     def __init__(self, seed: int, device: torch.device | str, process: int = 0) -> None:
@@ -28,7 +29,7 @@ class Randomness:
         self.host.manual_seed(mixed)
         self.common.manual_seed(_mix(_mix(self.seed) + step))
         self.device.manual_seed(mixed)
-        # Not torch.manual_seed: without a GPU it notes a traceback at every call, for a GPU that may come.
+        # Not torch.manual_seed: without a GPU it stores a traceback at every call, for a GPU that may appear later.
         torch.default_generator.manual_seed(mixed + 1)
         if self.device.device.type == "cuda":
             torch.cuda.default_generators[torch.cuda.current_device()].manual_seed(mixed + 1)

@@ -50,15 +50,15 @@ class RunConfig(TrainerConfig):
     device: str = "auto"
     """cuda, cpu, or auto."""
     precision: str = flag("fp32", choices=PRECISIONS, spellings=PRECISION_SPELLINGS)
-    """Of matrix products: fp32, tf32 (about three digits), bf16 or fp16 (autocast; losses stay in single precision)."""
+    """Precision of products: fp32, tf32 (about three digits), bf16 or fp16 (autocast; losses stay in fp32)."""
     tf32: bool = False
     """The same as --precision tf32."""
     compile: bool = False
     """Compile the network with torch.compile."""
     cuda_graph: bool = False
-    """Replay each training step from a captured CUDA graph: faster where launching kernels is what takes the time."""
+    """Replay each training step from a captured CUDA graph: faster where launching kernels takes most of the time."""
     preload: bool = False
-    """Keep the training set decoded in device memory (about 0.2 GB an hour) instead of reading it with workers."""
+    """Keep the training set decoded in device memory (about 0.2 GB per hour of clips) instead of reading it."""
     resume: bool = False
     """Continue the newest run of this name even if other flags have changed. The same command continues without it."""
     fresh: bool = False
@@ -83,7 +83,7 @@ class OpenedRun:
 
 @contextlib.contextmanager
 def open_run(kind: str, config: RunConfig, resolved: dict[str, Any]) -> Iterator[OpenedRun]:
-    """The run to continue, or a new one, held until the end: no other process can train in its folder meanwhile.
+    """The run to continue, or a new one, locked until the end, so that no other process trains in its folder.
 
     The newest unfinished run of this name with the same configuration is continued; with `--resume` the newest of this
     name, with whatever configuration. `config.json` says what a run was started with.
@@ -114,7 +114,7 @@ def open_run(kind: str, config: RunConfig, resolved: dict[str, Any]) -> Iterator
 
 
 def _has_results(run: Path) -> bool:
-    """Whether a run got anywhere; one that ended with the checks before the first step did not."""
+    """Whether a run has results; one that failed the checks before its first step has none."""
     return any(p.is_file() and p.name not in ("config.json", "lock") for p in run.rglob("*"))
 
 
@@ -137,7 +137,7 @@ def _run_to_continue(kind: str, config: RunConfig, resolved: dict[str, Any]) -> 
 
 
 def _differences(run: Path, resolved: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Flags whose values were others when the run was started -> (then, now)."""
+    """Flags whose values have changed since the run was started -> (then, now)."""
     try:
         then = _flags(read_json(run / "config.json"))
     except (UserError, AttributeError):

@@ -34,7 +34,7 @@ class StepConfig:
     gradient_accumulation_steps: int = 1
     """Batches per step; their gradients are averaged."""
     grad_clip: float = 0.0
-    """Largest norm of the gradient, which is scaled down to it; 0: no limit."""
+    """Gradients with a larger norm are scaled down to this norm; 0: no limit."""
     scheduler: str = flag("None", choices=SCHEDULERS)
     """Learning rate: None (constant), Warmup, or WarmupThenDecay."""
     warm_iter: int = 5000
@@ -42,7 +42,7 @@ class StepConfig:
     cos_max_iter: int = 120_000
     """Step at which WarmupThenDecay's cosine ends."""
     min_lr_ratio: float = 0.02
-    """Where that cosine ends, relative to lr."""
+    """Learning rate at the end of that cosine, relative to --lr."""
     ema_decay: float = 0.0
     """Keep and save an exponential moving average of the weights with this decay; 0: off."""
 
@@ -71,7 +71,7 @@ class Learner:
         # On the device, so that a captured step finds the current values in the same place.
         self.rate, self.follow = torch.tensor(config.lr, device=device), torch.tensor(1.0, device=device)
         self.optimizer = torch.optim.Adam(self.parameters, self.rate, fused=on_gpu, capturable=on_gpu)
-        self.optimizer._warned_capturable_if_run_uncaptured = True  # running it eagerly, too, is meant
+        self.optimizer._warned_capturable_if_run_uncaptured = True  # running it eagerly as well is intended
         self.average = copy.deepcopy(network).requires_grad_(False) if config.ema_decay > 0 else None
         self.averaged = [] if self.average is None else [self.average.get_parameter(name) for name in trained]
         self.shared = self.share_gradients()
@@ -92,7 +92,7 @@ class Learner:
         # The average follows closely at first.
         self.follow.fill_(1 - min(self.config.ema_decay, (1 + self.step) / (10 + self.step)))
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate  # a restored optimiser has its own
+            group["lr"] = self.rate  # a restored optimiser brings its own rate
 
     def add_gradients(self, loss: Loss, batch: Any, share: float, last: bool) -> dict[str, Tensor]:
         """Backward pass of `share` of a batch's loss, the `last` one of this step or not; the loss and its terms."""
@@ -107,7 +107,7 @@ class Learner:
         """Average them over processes, clip them, update the weights and their average; {'grad_norm'} if clipped."""
         if self.shared is not None:
             self.shared.finish()
-        scaler, measured = self.accelerator.scaler, {}  # fp16 scales the loss up, lest small gradients vanish
+        scaler, measured = self.accelerator.scaler, {}  # fp16 scales the loss up, so that small gradients do not vanish
         if scaler is not None:
             scaler.unscale_(self.optimizer)
         if self.config.grad_clip > 0:
@@ -130,7 +130,7 @@ class Learner:
             torch._foreach_add_(averaged, change)  # pyright: ignore[reportPrivateImportUsage]
 
     def state(self) -> dict[str, Any]:
-        """What resuming needs beside the weights for use."""
+        """What resuming needs besides the weights."""
         state = {"optimizer": self.optimizer.state_dict()}
         if self.average is not None:
             state["raw_model"] = self.network.state_dict()
@@ -192,7 +192,7 @@ def step_maker(
     """`eager_step` or `graphed_step`, as `--cuda_graph` says.
 
     Raises:
-        UserError: graphs are wanted where there are none.
+        UserError: graphs were requested on a device without them.
     """
     if not cuda_graph:
         return eager_step

@@ -128,7 +128,7 @@ class Trainer:
                     sys.exit(128 + signal.SIGTERM)
 
     def _is_ending(self, termination: _Termination) -> bool:
-        """Whether a SIGTERM has come to any process; several of them have to agree on the step, when they log."""
+        """Whether any process has received a SIGTERM; several processes agree on the step when they log."""
         if self.accelerator.num_processes == 1:
             return termination.asked
         if not self._due(self.config.log_iter):
@@ -146,7 +146,7 @@ class Trainer:
         return self.step == self.config.max_iter or (interval > 0 and self.step % interval == 0)
 
     def _collect(self, batches_from: Callable[[int], Iterator[Any]]) -> None:
-        """Fetch the losses of the steps since the last time, averaged over processes: the only wait for the device.
+        """Fetch the losses since the last call, averaged over processes: the only wait for the device.
 
         Raises:
             UserError: one is not finite.
@@ -177,7 +177,7 @@ class Trainer:
         )
 
     def _training_scalars(self, prepared: list[Any]) -> dict[str, float]:
-        """Means of the last `log_smooth_win` steps, the rate, and how fast it goes."""
+        """Means of the last `log_smooth_win` steps, the learning rate, and the speed."""
         scalars = {f"train/{name}": sum(values) / len(values) for name, values in sorted(self._recent.items())}
         scalars["train/lr"] = self.config.lr * lr_factor(self.config, self.step - 1)  # of the last step
         items = len(prepared) * _batch_size(prepared[0]) * self.accelerator.num_processes
@@ -187,7 +187,7 @@ class Trainer:
         return scalars
 
     def _validate(self) -> None:
-        """On the first process; the others wait."""
+        """Validate on the first process; the others wait."""
         if self.accelerator.is_main_process:
             network = self.network_for_use
             training = network.training

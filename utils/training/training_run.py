@@ -1,4 +1,4 @@
-"""From a script's flags to a trained network: the run's folder, the checks, the trainer, and off it goes."""
+"""From a script's flags to a trained network: the run's folder, the checks, the trainer."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def test_what_is_no_video(tmp_path):
     (tmp_path / "cut.mp4").write_bytes(data[: len(data) // 3])
     (tmp_path / "text.mp4").write_text("no video at all")
     (tmp_path / "empty.mp4").touch()
-    wrong = {"s.wav": "no moving picture", "cut.mp4": "breaks off|damaged", "text.mp4": "damaged, or no video",
+    wrong = {"s.wav": "no moving picture", "cut.mp4": "breaks off|damaged", "text.mp4": "damaged, or not a video",
              "empty.mp4": "0 bytes", "none.mp4": "no such file", ".": "is a folder"}  # fmt: skip
     for name, message in wrong.items():
         with pytest.raises(UserError, match=message):

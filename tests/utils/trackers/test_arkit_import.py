@@ -68,11 +68,11 @@ def test_mediapipe(tmp_path):
     ("text", "match"),
     [
         ("a,b\n1,2\n", "Found: a"),
-        ("a,a\n1,2\n", "heading"),
+        ("a,a\n1,2\n", "header"),
         ("a,b\n1\n", "row 2 has 1 cells"),
         ("a,b\n1,x\n", "column b"),
         ("Timecode,b\nnoon,1\n", "timecode 'noon'"),
-        ("Timecode,b\n0:0:0:99,1\n", "frames a second"),
+        ("Timecode,b\n0:0:0:99,1\n", "frames per second"),
     ],
 )
 def test_bad_tables(tmp_path, text, match):
