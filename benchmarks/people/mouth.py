@@ -61,8 +61,8 @@ class MouthFlags(ModelFlags):
     prepare: bool = False
     """Only fill the cache."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
+        super().check()
         check_least(self, clips=1, style_clips=1)
 
 
