@@ -26,6 +26,7 @@ from utils.media.video_frames import VIDEO_SUFFIXES
 from utils.motion_file import OPEN_HEAD, Motion
 from utils.reading.array_file import read_npz
 from utils.timebase import FPS
+from utils.trackers.landmarker import check_installed
 
 Words = Sequence[tuple[str, float, float]]  # word, start and end in seconds
 NOT_SHUT = ("ph", "pn", "ps", "pt")  # beginnings of words whose p is not spoken
@@ -135,7 +136,7 @@ class Cache:
         """Recordings in which the mouth is seen; those not yet in the cache are watched first.
 
         Raises:
-            UserError: a file of the cache is damaged.
+            UserError: MediaPipe is missing and needed, or a file of the cache is damaged.
         """
         found = []
         for clip in tqdm(list(clips), desc="reading", unit="clip", leave=False, disable=None):
@@ -147,6 +148,7 @@ class Cache:
     def _read(self, clip: str) -> Recording | None:
         path = self.folder / f"{clip}.npz"
         if not path.is_file():
+            check_installed()
             try:
                 watched(self.videos[clip], clip, self.words.get(clip, ())).save(path)
             except UserError as error:
