@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from datasets.splits import group_by_person, split_of
 from models.tracking.person import ruler
-from models.tracking.video import film_of, track_video
+from models.tracking.video import film_of, output_times, track_video
 from utils.atomic import atomic_path
 from utils.errors import UserError
 from utils.media.audio import FULL_SCALE, load_audio
@@ -82,7 +82,7 @@ def watched(video: Path, clip: str, words: Words) -> Recording:
     tracked = track_video(video)
     film = film_of(tracked.sightings)
     openings = ruler(torch.from_numpy(film.points.astype(np.float64))).numpy()
-    times = np.arange(len(tracked.motion)) / FPS
+    times = output_times(film.times)  # those of the tracked motion
     there = np.flatnonzero(np.isfinite(openings))
     seen = np.interp(times, film.times[there], openings[there])
     nearest = np.abs(times[:, None] - film.times[there]).min(axis=1)

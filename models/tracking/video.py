@@ -120,7 +120,7 @@ def _fit(sightings: Sightings, usable: np.ndarray, source: str, options: VideoOp
     fit = FitOptions(rest=() if options.rest is None else (options.rest,), fov=options.fov,
                      steadiness=1.0 if options.smooth else UNSTEADY)  # fmt: skip
     (fitted,) = FilmFitter(LandmarkHead(load_head_file(None)), fit)([film])
-    times = _output_times(sightings.times)
+    times = output_times(sightings.times)
     rotations = resample_rotations(film.times, Rotation.from_rotvec(fitted.pose[:, :3]), times)
     jaw, residual = resample_values(film.times, np.stack([fitted.pose[:, 3], fitted.residual], axis=1), times).T
     pose = np.zeros((len(times), 6), np.float32)
@@ -134,7 +134,7 @@ def _fit(sightings: Sightings, usable: np.ndarray, source: str, options: VideoOp
                         fitted.identity, points)  # fmt: skip
 
 
-def _output_times(times: np.ndarray) -> np.ndarray:
+def output_times(times: np.ndarray) -> np.ndarray:
     """25 a second from the beginning of the sound, or from the first picture if that comes in step with it."""
     first = times[0] if abs(times[0]) <= FIRST_LATE else 0.0
     return first + np.arange(int(np.floor((max(times[-1], first) - first) * FPS + 1e-6)) + 1) / FPS
