@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from models.app import bundled
-from models.app.bundled import DEFAULT_STYLE, find_input
+from models.app.bundled import DEFAULT_STYLE, find_input, person_like
 from models.app.demo_flags import DESCRIPTION, DemoFlags, ModelFlags
 from models.app.export_flags import exporter_from
 from models.app.head_film import HeadFilm
@@ -137,7 +137,12 @@ def make_film(flags: DemoFlags, flame: Flame) -> HeadFilm | None:
 def look_of(flags: DemoFlags, flame: Flame) -> Look:
     """The look of the head."""
     picture = flags.picture
-    return dress(flame.head, picture.look, picture.texture, picture.hair, picture.skin, flags.io.coef)
+    return dress(flame.head, picture.look, picture.texture, picture.hair, picture.skin, person_like(shape_of(flags)))
+
+
+def shape_of(flags: DemoFlags) -> np.ndarray:
+    """(100,) `--coef`, a file or the name of a bundled one."""
+    return load_shape(find_input(flags.io.coef, [bundled.input_folder("coef")]))
 
 
 def titles(flags: DemoFlags, model: Model) -> Titles:
@@ -151,7 +156,7 @@ def make_speaker(flags: DemoFlags, model: Model, flame: Flame, film: HeadFilm | 
     io, picture = flags.io, flags.picture
     return Speaker(
         model.animator,
-        Person(load_shape(find_input(io.coef, [bundled.input_folder("coef")])), read_style(io.style, model)),
+        Person(shape_of(flags), read_style(io.style, model)),
         make_config(flags, model),
         [io.seed + i for i in range(io.n_repetitions)],
         film,

@@ -8,6 +8,7 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from models.app.bundled import person_like
 from models.exports.formats import FORMATS, ExportOptions
 from models.exports.motion_export import export, parse_formats
 from models.heads.flame import load_flame
@@ -85,7 +86,7 @@ def main(argv: list[str] | None = None) -> None:
     formats, out = parse_formats(flags.format), output_stem(flags)
     motion, flame = read_motion(flags), load_flame(flags.head)
     audio = None if flags.audio is None else load_audio(flags.audio)
-    look = dress(flame.head, flags.look, flags.texture, flags.hair, flags.skin, flags.coef)
+    look = dress(flame.head, flags.look, flags.texture, flags.hair, flags.skin, person_like(motion.shape))
     options = ExportOptions(flags.fps, look.texture, look.head, look.dressed, audio, flags.match)
     for path in export(motion, flame, formats, out, options):
         log.info("wrote %s", path)

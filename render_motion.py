@@ -8,6 +8,9 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
+from models.app.bundled import person_like
 from models.app.head_film import HeadFilm
 from models.heads.flame import Flame, load_flame
 from utils.atomic import check_output
@@ -111,9 +114,9 @@ def caption(flags: RenderFlags) -> str:
     return text.replace(AUDIO_NAME, "" if flags.audio is None else flags.audio.name)
 
 
-def make_film(flags: RenderFlags, flame: Flame) -> HeadFilm:
-    """The renderer that the flags describe."""
-    look = dress(flame.head, flags.look, flags.texture, flags.hair, flags.skin, flags.coef)
+def make_film(flags: RenderFlags, flame: Flame, shape: np.ndarray | None) -> HeadFilm:
+    """The renderer that the flags describe; skin and hair go by default with the head `shape` (100,)."""
+    look = dress(flame.head, flags.look, flags.texture, flags.hair, flags.skin, person_like(shape))
     style = RenderStyle(flags.size, flags.black_bg, look.texture, renderer=flags.renderer)
     return HeadFilm(Flame(look.drawn), style, flags.yaw, flags.pitch)
 
@@ -123,7 +126,8 @@ def main(argv: list[str] | None = None) -> None:
     flags = read_flags(RenderFlags, argv, (__doc__ or "").splitlines()[0])
     check_output(flags.output)
     texts, line = labels(flags), caption(flags)
-    film, motions = make_film(flags, load_flame(flags.head)), read_motions(flags)
+    motions = read_motions(flags)
+    film = make_film(flags, load_flame(flags.head), motions[0].shape)
     audio = None if flags.audio is None else load_audio(flags.audio)
     film.write_together(flags.output, list(zip(texts, motions)), audio, flags.columns, line)
     log.info("wrote %s", flags.output)

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from models.app.bundled import DEFAULT_AUDIO, input_folder
 from utils.errors import UserError
+from utils.rendering.looks import HAIR, SKINS
 from utils.trackers.landmarker import is_installed
+from web.scene import scene
 from web.service import (
     FEW_STEPS,
     MAX_BUILD,
@@ -18,6 +20,7 @@ from web.service import (
     MAX_SEED,
     MAX_STEPS,
     MAX_VIDEO_SECONDS,
+    OF_THE_HEAD,
     Studio,
     Wish,
     style_files,
@@ -116,6 +119,8 @@ def _person(gr, studio: Studio) -> dict:
         for name, label in (("large", "Larger"), ("long", "Longer"), ("narrow", "Narrower")):
             found[name] = gr.Slider(-MAX_BUILD, MAX_BUILD, 0, step=0.1, label=label)
         found["look"] = gr.Radio(["skin", "clay"], value="skin", label="Look")
+        found["hair"] = gr.Radio([OF_THE_HEAD, *HAIR], value=OF_THE_HEAD, label="Hair")
+        found["skin"] = gr.Radio([OF_THE_HEAD, *SKINS], value=OF_THE_HEAD, label="Skin")
     return found
 
 
@@ -146,6 +151,12 @@ def make_app(studio: Studio):
         if found is None:
             raise HTTPException(404)
         return FileResponse(found[0], media_type=found[1])
+
+    stage = scene(studio.flame)
+
+    @app.get("/viewer/stage.json")
+    def shared() -> dict:
+        return stage
 
     app.mount("/viewer", StaticFiles(directory=STATIC), name="viewer")
     page = make_page(studio)

@@ -9,13 +9,13 @@ import secrets
 import shutil
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from models.app.bundled import DEFAULT_SHAPE, DEFAULT_STYLE, input_folder, style_files_of
+from models.app.bundled import DEFAULT_SHAPE, DEFAULT_STYLE, bundled_shapes, style_files_of
 from models.app.head_film import HeadFilm
 from models.app.sampling_flags import FEW_STEPS, own_sampling
 from models.app.style_files import encoder_of, style_from_file
@@ -30,8 +30,8 @@ from utils.devices import pick_device
 from utils.errors import UserError
 from utils.media.audio import load_audio
 from utils.media.video_frames import VIDEO_SUFFIXES
-from utils.motion_file import Motion, load_shape, load_style
-from utils.rendering.looks import LOOKS, dress
+from utils.motion_file import Motion, load_style
+from utils.rendering.looks import HAIR, LOOKS, SKINS, Look, dress
 from utils.rendering.renderer import RenderStyle
 from utils.runs.run_dir import find_checkpoint
 from utils.timebase import FPS, SAMPLE_RATE
@@ -43,6 +43,8 @@ MAX_VIDEO_SECONDS = 30  # of a video whose style is wanted
 MAX_STEPS, MAX_GUIDANCE, MAX_SEED, MAX_BUILD = 100, 5.0, 2**31 - 1, 3.0
 MOTION_FILES = (".npz", ".csv")  # what a style may be taken from, besides videos
 PICTURE = 448  # pixels
+OF_THE_HEAD = "goes with the head"  # hair and skin: what goes with the bundled head shape
+KEPT_COSTUMES = 4
 DOWNLOADS = tuple(name for name, row in FORMATS.items() if not (row.needs_flame or row.is_folder))
 KEPT = re.compile(r"[0-9a-f]{32}")
 SERVED = {".glb": "model/gltf-binary", ".wav": "audio/wav"}  # what the 3-D view may ask for
@@ -71,6 +73,8 @@ class Wish:
     steps: int = FEW_STEPS
     seed: int = 0
     look: str = "skin"
+    hair: str = OF_THE_HEAD
+    skin: str = OF_THE_HEAD
 
     def check(self) -> None:
         """Raises UserError for what the sliders of the page would not allow."""
@@ -85,14 +89,23 @@ class Wish:
         ):
             if not (isinstance(value, int | float) and math.isfinite(value) and low <= value <= high):
                 raise UserError(f"{name}: must lie between {low:g} and {high:g}, got {value}")
-        if self.look not in LOOKS:
-            raise UserError(f"look: {self.look!r} is not a choice; use one of {', '.join(LOOKS)}")
+        _listed("look", self.look, LOOKS)
+        _listed("hair", self.hair, (OF_THE_HEAD, *HAIR))
+        _listed("skin", self.skin, (OF_THE_HEAD, *SKINS))
 
     def build(self) -> np.ndarray:
         """(100,) what the sliders add to the head's shape: the open head's first three axes, seen as what they are."""
         shape = np.zeros(100, np.float32)
         shape[:3] = -self.large, self.long, self.narrow
         return shape
+
+
+@dataclass(frozen=True)
+class Costume:
+    """One look of the head, ready to draw."""
+
+    look: Look
+    film: HeadFilm
 
 
 @dataclass(frozen=True)
@@ -125,7 +138,7 @@ class Studio:
     styles: Path  # folder of this model's style files
     extractor: StyleExtractor | None
     results: Path
-    films: dict[str, HeadFilm] = field(default_factory=dict)
+    costumes: dict[tuple[str | None, ...], Costume] = field(default_factory=dict)  # the last used ones
 
     @classmethod
     def open(cls, exp_name: str, results: Path, device: str = "auto") -> Studio:
@@ -152,7 +165,7 @@ class Studio:
 
     @staticmethod
     def identity_names() -> list[str]:
-        return sorted(path.stem for path in input_folder("coef").glob("*.npy"))
+        return list(bundled_shapes())
 
     def make(self, wish: Wish, report: Report = silent) -> Take:
         """Generate, draw and export; `report` is told how far it is.
@@ -164,7 +177,7 @@ class Studio:
         report(0, "listening")
         wish.check()
         name = _listed("identity", wish.identity, self.identity_names())
-        shape = load_shape(input_folder("coef") / f"{name}.npy") + wish.build()
+        shape = bundled_shapes()[name] + wish.build()
         style, audio = self._style(wish), _speech(wish.audio)
         scales = {"audio": float(wish.scale_audio), "style": float(wish.scale_style)}
         config = own_sampling(self.animator.model.config, int(wish.steps), scales)
@@ -173,11 +186,11 @@ class Studio:
         folder = self.results / secrets.token_hex(16)
         folder.mkdir(mode=0o700)
         try:
-            look = dress(self.flame.head, wish.look)
-            pieces = _reported(motion, report)
-            self._film(wish.look).write(folder / "take.mp4", pieces, len(motion), audio)
+            costume, pieces = self._costume(wish), _reported(motion, report)
+            costume.film.write(folder / "take.mp4", pieces, len(motion), audio)
             report(EXPORTING, "writing files")
-            options = ExportOptions(texture=look.texture, drawn_head=look.head, audio=audio)
+            look = costume.look
+            options = ExportOptions(texture=look.texture, drawn_head=look.head, dressed=look.drawn, audio=audio)
             export(motion, self.flame, DOWNLOADS, folder / "take", options)
             _archive(folder)
         except BaseException:
@@ -215,11 +228,17 @@ class Studio:
                 reason + (f"; give one of {', '.join(MOTION_FILES)} as the page says" if long else "")
             ) from error
 
-    def _film(self, look: str) -> HeadFilm:
-        if look not in self.films:
-            dressed = dress(self.flame.head, look)
-            self.films[look] = HeadFilm(Flame(dressed.drawn), RenderStyle(size=PICTURE, texture=dressed.texture))
-        return self.films[look]
+    def _costume(self, wish: Wish) -> Costume:
+        hair, skin = (None if name == OF_THE_HEAD else name for name in (wish.hair, wish.skin))
+        wanted = (wish.look, hair, skin, wish.identity if None in (hair, skin) else None)
+        found = self.costumes.pop(wanted, None)
+        if found is None:
+            look = dress(self.flame.head, wish.look, hair=hair, skin=skin, person=wish.identity)
+            found = Costume(look, HeadFilm(Flame(look.drawn), RenderStyle(size=PICTURE, texture=look.texture)))
+        self.costumes[wanted] = found
+        for old in list(self.costumes)[:-KEPT_COSTUMES]:
+            del self.costumes[old]
+        return found
 
     def served(self, token: str, name: str) -> tuple[Path, str] | None:
         """A result's file that the 3-D view may read and its media type; None for anything else."""
@@ -241,7 +260,7 @@ class Studio:
         return len(old)
 
 
-def _listed(what: str, name: str, names: list[str]) -> str:
+def _listed(what: str, name: str, names: Sequence[str]) -> str:
     """The name if it is one of the list: a page's visitor must not choose paths."""
     if name not in names:
         raise UserError(f"{what}: {name!r} is not a choice; use one of {', '.join(names)}")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 from utils.errors import UserError
+from utils.motion_file import load_shape
 from utils.runs.run_dir import ROOT, find_checkpoint, style_folder
 
 INPUT, OUTPUT = ROOT / "demo" / "input", ROOT / "demo" / "output"
@@ -14,6 +18,20 @@ DEFAULT_AUDIO, DEFAULT_SHAPE, DEFAULT_STYLE = "librivox_austen_0890.flac", "aver
 def input_folder(kind: str) -> Path:
     """The folder with inputs of one kind: audio, coef (head shapes), motion or style."""
     return INPUT / kind
+
+
+@cache
+def bundled_shapes() -> dict[str, np.ndarray]:
+    """The bundled head shapes (100,) by name."""
+    return {path.stem: load_shape(path) for path in sorted(input_folder("coef").glob("*.npy"))}
+
+
+def person_like(shape: np.ndarray | None) -> str:
+    """Whose skin and hair go with a head shape (100,): those of the bundled shape that is nearest; None is average."""
+    shapes = bundled_shapes()
+    if shape is None:
+        return Path(DEFAULT_SHAPE).stem
+    return min(shapes, key=lambda name: float(np.linalg.norm(shapes[name] - shape)))
 
 
 def style_files_of(style_encoder: str | Path) -> Path:

@@ -20,6 +20,7 @@ from models.exports.motion_export import export
 from tests.support.glb_reader import Glb
 from utils.errors import UserError
 from utils.motion_file import load_motion
+from utils.rendering.looks import SKINS
 from utils.runs.run_dir import DEFAULT_EXPERIMENT
 from web import app, service
 from web.page import wish_of
@@ -42,7 +43,7 @@ def speech(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def take(studio, speech):
     reports = []
-    made = studio.make(Wish(speech, "smile", steps=2), lambda *report: reports.append(report))
+    made = studio.make(Wish(speech, "smile", identity="female_young", steps=2), lambda *report: reports.append(report))
     assert [share for share, _ in reports] == sorted(share for share, _ in reports) and len(reports) == 4
     return made
 
@@ -57,6 +58,30 @@ def test_a_take_has_everything(take):
     assert len(glb.array(glb.document["animations"][0]["samplers"][0]["input"])) == 25
     with zipfile.ZipFile(take.folder / "take.zip") as archive:
         assert set(archive.namelist()) == names - {"take.zip"}
+
+
+def test_the_model_is_the_drawn_head(studio, take):
+    """The 3-D view and the downloads have the video's head: skin and hair of the person, lashes blended."""
+    document = Glb(take.folder / "take.glb").document
+    (costume,) = (found for key, found in studio.costumes.items() if key[-1] == "female_young")
+    assert costume.look.texture == SKINS["fair"]
+    corners = sum(document["accessors"][part["indices"]]["count"] for part in document["meshes"][0]["primitives"])
+    assert corners == costume.look.drawn.faces.size
+    assert [found.get("alphaMode") for found in document["materials"]] == [None, None, None, "BLEND"]
+    assert (take.folder / "take_skin.jpg").read_bytes() == SKINS["fair"].read_bytes()
+
+
+def test_costumes_are_kept_for_the_next_visitor_but_not_all(studio, speech):
+    mine = replace(studio, costumes={})
+    first = mine._costume(Wish(speech, hair="bald", skin="deep"))
+    assert mine._costume(Wish(speech, identity="male_older", hair="bald", skin="deep")) is first
+    for hair in ("short", "bob", "bald"):
+        mine._costume(Wish(speech, look="clay", hair=hair, skin="tan"))
+    assert (
+        len(mine.costumes) == service.KEPT_COSTUMES and mine._costume(Wish(speech, hair="bald", skin="deep")) is first
+    )
+    mine._costume(Wish(speech, hair="bob", skin="fair"))
+    assert len(mine.costumes) == service.KEPT_COSTUMES
 
 
 def test_a_style_of_ones_own(studio, speech):
@@ -131,7 +156,9 @@ def test_what_may_be_read(studio, take):
         ({"style": "../normal"}, "not a choice"),
         ({"style": "angry"}, "not a choice"),
         ({"identity": "../../motion/smile"}, "not a choice"),
-        ({"look": "wood"}, "not a choice"),
+        ({"look": "wood"}, "^look: 'wood' is not a choice"),
+        ({"hair": "mohawk"}, "^hair: 'mohawk' is not a choice; use one of goes with the head, bald, short, bob$"),
+        ({"skin": "../tan"}, "^skin: '../tan' is not a choice"),
         ({"steps": 0}, "steps"),
         ({"steps": 10**6}, "steps"),
         ({"scale_audio": float("nan")}, "audio guidance"),

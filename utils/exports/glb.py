@@ -12,7 +12,7 @@ import numpy as np
 from utils.atomic import atomic_path
 from utils.exports.gltf import ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER, GltfWriter
 from utils.exports.rig import Rig
-from utils.exports.surface import CLAY, Surface, linear_colours, smooth_normals
+from utils.exports.surface import CLAY, Material, Surface, linear_colours, smooth_normals
 from utils.heads.joints import JOINTS, NECK, PARENTS, ROOT_JOINT
 from utils.reading.array_file import read_bytes
 
@@ -21,6 +21,7 @@ from utils.reading.array_file import read_bytes
 NEGLIGIBLE = 3e-7
 NEGLIGIBLE_NORMAL = 0.004  # radians, about 1/4 degree
 NORMALS_BYTES = 3_000_000  # morphed normals larger than this are left out: readers then keep the neutral face's
+SPECULAR = "KHR_materials_specular"
 _INFLUENCES = 4  # joints per vertex in glTF
 
 
@@ -73,18 +74,14 @@ def _mesh(writer: GltfWriter, rig: Rig, surface: Surface, title: str) -> dict:
     if surface.colours is not None:
         attributes["COLOR_0"] = writer.accessor(_colours(surface.colours, surface.alpha), ARRAY_BUFFER, normalised=True)
     shared = {"attributes": attributes, "targets": _targets(writer, rig, surface, normals)}
-    material = _material(writer, surface)
-    solid, blended = surface.solid_and_blended()
-    looks = [(solid, material)]
-    if len(blended):
-        looks.append((blended, material | {"name": "soft", "alphaMode": "BLEND"}))
+    colour = _base_colour(writer, surface)
     primitives = [
         shared
         | {
-            "indices": writer.accessor(faces.ravel().astype(index_type), ELEMENT_ARRAY_BUFFER),
-            "material": writer.add("materials", look),
+            "indices": writer.accessor(surface.faces[faces].ravel().astype(index_type), ELEMENT_ARRAY_BUFFER),
+            "material": writer.add("materials", _material(writer, material, colour)),
         }
-        for faces, look in looks
+        for material, faces in surface.faces_of().items()
     ]
     names = [target.name for target in rig.targets]
     start = [float(target.weights[0]) for target in rig.targets]
@@ -145,16 +142,27 @@ def _colours(srgb: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
     return np.round(rgba * 65535).astype(np.uint16)
 
 
-def _material(writer: GltfWriter, surface: Surface) -> dict:
-    shading: dict = {"metallicFactor": 0.0, "roughnessFactor": 0.65}
+def _material(writer: GltfWriter, material: Material, colour: dict) -> dict:
+    shading = {"metallicFactor": 0.0, "roughnessFactor": material.roughness} | colour
+    found = {"name": material.name, "pbrMetallicRoughness": shading, "doubleSided": True}
+    if material.blended:
+        found["alphaMode"] = "BLEND"
+    if not material.mirrors:
+        writer.content["extensionsUsed"] = [SPECULAR]  # readers that do not know it show a faint reflection
+        found["extensions"] = {SPECULAR: {"specularFactor": 0.0}}
+    return found
+
+
+def _base_colour(writer: GltfWriter, surface: Surface) -> dict:
+    """What all materials have: the texture, or clay under no colours."""
     if surface.image is not None:
         kind = "image/png" if surface.image.suffix.lower() == ".png" else "image/jpeg"
         source = writer.add("images", {"mimeType": kind, "bufferView": writer.view(read_bytes(surface.image))})
         texture = writer.add("textures", {"source": source, "sampler": writer.add("samplers", {})})
-        shading["baseColorTexture"] = {"index": texture}
-    elif surface.colours is None:
-        shading["baseColorFactor"] = [*linear_colours(np.array(CLAY)).astype(float).tolist(), 1.0]
-    return {"name": "skin", "pbrMetallicRoughness": shading, "doubleSided": True}
+        return {"baseColorTexture": {"index": texture}}
+    if surface.colours is None:
+        return {"baseColorFactor": [*linear_colours(np.array(CLAY)).astype(float).tolist(), 1.0]}
+    return {}
 
 
 def _animation(writer: GltfWriter, rig: Rig, joints: list[int], head: int) -> dict:

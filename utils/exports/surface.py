@@ -8,10 +8,28 @@ from pathlib import Path
 import numpy as np
 
 from utils.errors import UserError
-from utils.heads.head_file import HeadFile
+from utils.heads.head_file import Finish, HeadFile
 from utils.heads.head_uv import NO_UV
+from utils.rendering.head_paint import EYE
 
 CLAY = (0.80, 0.73, 0.69)  # sRGB, for heads without colours
+
+
+@dataclass(frozen=True)
+class Material:
+    """How faces shine."""
+
+    name: str
+    roughness: float = 0.65
+    mirrors: bool = True  # False: no reflections, as in the depth of a mouth, which no light reaches
+    blended: bool = False  # over the rest, by alpha
+
+
+SKIN, EYES, MOUTH, SOFT = (
+    Material("skin"), Material("eyes", roughness=0.1), Material("mouth", roughness=1.0, mirrors=False),
+    Material("soft", blended=True),
+)  # fmt: skip
+MATERIALS = (SKIN, EYES, MOUTH, SOFT)  # in the order in which they are drawn
 
 
 @dataclass(frozen=True)
@@ -24,12 +42,14 @@ class Surface:
     colours: np.ndarray | None = None  # (N, 3) float32 sRGB in 0..1
     image: Path | None = None  # png or jpg; colours are multiplied with it
     alpha: np.ndarray | None = None  # (N,) float32, of a dressed head (`utils.heads.dressed_head`)
-    blended: int = 0  # number of faces at the end of the list that are blended over the rest by alpha
+    materials: np.ndarray | None = None  # (F,) numbers of MATERIALS, of a dressed head; None: all are SKIN
 
-    def solid_and_blended(self) -> tuple[np.ndarray, np.ndarray]:
-        """The faces (F, 3) of the opaque material and of the blended one, which may be empty."""
-        cut = len(self.faces) - self.blended
-        return self.faces[:cut], self.faces[cut:]
+    def faces_of(self) -> dict[Material, np.ndarray]:
+        """Numbers (n,) of the faces of each material in use."""
+        if self.materials is None:
+            return {SKIN: np.arange(len(self.faces))}
+        found = {material: np.flatnonzero(self.materials == k) for k, material in enumerate(MATERIALS)}
+        return {material: faces for material, faces in found.items() if len(faces)}
 
 
 def make_surface(head: HeadFile, texture: str | Path | None = None) -> Surface:
@@ -48,7 +68,18 @@ def make_surface(head: HeadFile, texture: str | Path | None = None) -> Surface:
     if colours is not None:
         colours = None if texture is not None and finish is None else colours[expand]
     surface = Surface(expand, faces, uv, colours, texture)
-    return surface if finish is None else replace(surface, alpha=finish.alpha[expand], blended=finish.blended)
+    if finish is None:
+        return surface
+    return replace(surface, alpha=finish.alpha[expand], materials=_materials(head, finish))
+
+
+def _materials(head: HeadFile, finish: Finish) -> np.ndarray:
+    """(F,) numbers of MATERIALS of a dressed head's faces."""
+    found = np.full(len(head.faces), MATERIALS.index(SKIN))
+    found[head.masks["mouth_interior"][head.faces].all(1)] = MATERIALS.index(MOUTH)
+    found[(finish.paint[:, 3] >= EYE)[head.faces].all(1)] = MATERIALS.index(EYES)
+    found[len(found) - finish.blended :] = MATERIALS.index(SOFT)
+    return found
 
 
 def _checked_image(path: Path, has_uv: bool) -> Path:

@@ -6,6 +6,7 @@ Specification: OpenUSD, schemas UsdGeom and UsdSkel. Metres, y up; quaternions w
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from utils.atomic import atomic_path
 from utils.exports.glb import NEGLIGIBLE
 from utils.exports.rig import Rig
-from utils.exports.surface import CLAY, Surface, linear_colours, smooth_normals
+from utils.exports.surface import CLAY, SKIN, Material, Surface, linear_colours, smooth_normals
 from utils.heads.joints import JOINTS, PARENTS
 from utils.reading.array_file import read_bytes
 
@@ -48,13 +49,14 @@ def write_usd(path: str | Path, rig: Rig, surface: Surface) -> None:
         texture = f"{path.stem}_skin{surface.image.suffix.lower()}"
         with atomic_path(path.with_name(texture)) as temporary:
             temporary.write_bytes(read_bytes(surface.image))
+    subsets = _subsets_of(surface)
     parts = [
         _HEADER.format(last=rig.n_frames - 1, fps=rig.fps),
         _skeleton(rig),
         _animation(rig),
-        _mesh(rig, surface),
-        _material("Skin", surface, texture),
-        *(_material(name, surface, None) for name in _subset_faces(surface)),
+        _mesh(rig, surface, subsets),
+        _material("Skin", SKIN, surface, texture),
+        *(_material(s.name, s.material, surface, None if s.painted else texture) for s in subsets),
         "}\n",
     ]
     with atomic_path(path) as temporary:
@@ -99,7 +101,7 @@ def _animation(rig: Rig) -> str:
 """
 
 
-def _mesh(rig: Rig, surface: Surface) -> str:
+def _mesh(rig: Rig, surface: Surface, subsets: list[_Subset]) -> str:
     faces = surface.expand[surface.faces]
     normals = smooth_normals(rig.rest, faces)
     low, high = rig.rest.min(0), rig.rest.max(0)
@@ -131,7 +133,7 @@ def _mesh(rig: Rig, surface: Surface) -> str:
         rel skel:blendShapeTargets = [{", ".join(f"</Head/Mesh/{name}>" for name in names)}]
         rel material:binding = </Head/Skin>
 
-{_subsets(surface)}{"".join(_blend_shape(rig, k, name) for k, name in enumerate(names))}    }}
+{_subset_prims(subsets)}{"".join(_blend_shape(rig, k, name) for k, name in enumerate(names))}    }}
 
 """
 
@@ -151,33 +153,49 @@ def _paint(surface: Surface) -> str:
     return lines
 
 
-def _subset_faces(surface: Surface) -> dict[str, np.ndarray]:
-    """Material -> faces that do not have the skin's: those that lie on a single point of the texture show their colour
-    only (a preview surface cannot multiply both), and those that are blended."""
-    if surface.alpha is None or surface.uv is None:
-        return {}
+@dataclass(frozen=True)
+class _Subset:
+    """Faces of one material that do not have the skin's."""
+
+    name: str
+    material: Material
+    faces: np.ndarray
+    painted: bool  # a colour per vertex instead of the texture: a preview surface cannot multiply both
+
+
+def _subsets_of(surface: Surface) -> list[_Subset]:
+    """What has other materials than the textured skin; faces on a single point of the texture show their colour only,
+    as "Painted..." where their material has textured faces as well."""
+    if surface.materials is None or surface.uv is None:
+        return []
     corners = surface.uv[surface.faces]
     flat = (np.ptp(corners, axis=1) == 0).all(1) & (surface.image is not None)
-    soft = np.arange(len(flat)) >= len(flat) - surface.blended
-    return {"Painted": np.flatnonzero(flat & ~soft), "Soft": np.flatnonzero(soft)}
+    found = []
+    for material, faces in surface.faces_of().items():
+        name, painted, textured = material.name.capitalize(), faces[flat[faces]], faces[~flat[faces]]
+        if material != SKIN and len(textured):
+            found.append(_Subset(name, material, textured, False))
+        if len(painted):
+            name = "Painted" + (name if material != SKIN else "") if len(textured) else name
+            found.append(_Subset(name, material, painted, True))
+    return found
 
 
-def _subsets(surface: Surface) -> str:
-    found = _subset_faces(surface)
+def _subset_prims(found: list[_Subset]) -> str:
     family = '        uniform token subsetFamily:materialBind:familyType = "nonOverlapping"\n\n' if found else ""
     return family + "".join(
-        f"""        def GeomSubset "{name}" (
+        f"""        def GeomSubset "{subset.name}" (
             prepend apiSchemas = ["MaterialBindingAPI"]
         )
         {{
             uniform token elementType = "face"
             uniform token familyName = "materialBind"
-            int[] indices = {_numbers(faces)}
-            rel material:binding = </Head/{name}>
+            int[] indices = {_numbers(subset.faces)}
+            rel material:binding = </Head/{subset.name}>
         }}
 
 """
-        for name, faces in found.items()
+        for subset in found
     )
 
 
@@ -198,7 +216,7 @@ def _blend_shape(rig: Rig, k: int, name: str) -> str:
 """
 
 
-def _material(name: str, surface: Surface, texture: str | None) -> str:
+def _material(name: str, material: Material, surface: Surface, texture: str | None) -> str:
     at = f"/Head/{name}"
     clay = ", ".join(f"{c:.4f}" for c in linear_colours(np.array(CLAY)))
     source, reader = f"color3f inputs:diffuseColor = ({clay})", ""
@@ -214,13 +232,13 @@ def _material(name: str, surface: Surface, texture: str | None) -> str:
         reader = _shader("Reader", "UsdPrimvarReader_float3", [
             'string inputs:varname = "displayColor"', "float3 outputs:result"])  # fmt: skip
     opacity = "float inputs:opacity = 1"
-    if name == "Soft":
+    if material.blended:
         opacity = f"float inputs:opacity.connect = <{at}/Alpha.outputs:result>"
         reader += _shader("Alpha", "UsdPrimvarReader_float", [
             'string inputs:varname = "displayOpacity"', "float outputs:result"])  # fmt: skip
     preview = _shader("Surface", "UsdPreviewSurface", [
-        source, opacity, "float inputs:roughness = 0.65", "float inputs:metallic = 0",
-        "token outputs:surface"])  # fmt: skip
+        source, opacity, f"float inputs:roughness = {material.roughness:g}", "float inputs:metallic = 0",
+        f"float inputs:ior = {1.5 if material.mirrors else 1:g}", "token outputs:surface"])  # fmt: skip
     return f"""    def Material "{name}"
     {{
         token outputs:surface.connect = <{at}/Surface.outputs:surface>

@@ -36,7 +36,7 @@ class MeshDrawing:
         self._moving = self.context.buffer(reserve=len(skin.paint) * 6 * 4, dynamic=True)
         self._texture = None if skin.image is None else _texture(self.context, skin.image)
         content = [(self._moving, "3f 3f", "position", "normal"), (fixed, "4f 2f", "color_0", "texcoord_0")]
-        head = _constants(skin, stage) + (SHADERS / "shading.glsl").read_text()
+        head = _constants(skin, stage) + shading_code(stage)
         solid = 3 * (len(skin.faces) - skin.blended)
         inner = faces if skin.inner is None else self._indices(skin.faces[skin.inner])
         self._sides = [  # (hidden sides, what draws the others, its number of corners)
@@ -93,26 +93,31 @@ class MeshDrawing:
 
 
 def _constants(skin: Skin, stage: Stage) -> str:
-    """What shading.glsl asks for, as constants: software rasterisers shade a third faster than with uniforms."""
-
-    def made(kind: str, numbers) -> str:
-        return f"{kind}({', '.join(repr(float(x)) for x in np.ravel(numbers))})"
-
-    def listed(vectors) -> str:
-        return f"vec3[]({', '.join(made('vec3', vector) for vector in vectors)})"
-
+    """Camera and image, as constants: software rasterisers shade a third faster than with uniforms."""
     image = "" if skin.image is None else "#define HAS_BASE_COLOR_TEX\nuniform sampler2D IMAGE;\n"
     return f"""#version 330 core
-{image}const vec3 CAMERA = {made("vec3", stage.pose[:3, 3])};
-const mat4 TO_SCREEN = {made("mat4", stage.to_screen.T)};
-const vec3 AMBIENT = {made("vec3", stage.ambient)};
+{image}const vec3 CAMERA = {_made("vec3", stage.pose[:3, 3])};
+const mat4 TO_SCREEN = {_made("mat4", stage.to_screen.T)};
 const bool BOTH_SIDES = false;
+"""
+
+
+def shading_code(stage: Stage) -> str:
+    """shading.glsl below the stage's lights; CAMERA must stand above it. The web page's view has it as well."""
+    towards = ", ".join(_made("vec3", light.towards) for light in stage.lights)
+    radiance = ", ".join(_made("vec3", light.intensity * np.array(light.colour)) for light in stage.lights)
+    lights = f"""const vec3 AMBIENT = {_made("vec3", stage.ambient)};
 const int LIGHTS = {len(stage.lights)};
-const vec3 TO_LIGHT[LIGHTS] = {listed(light.towards for light in stage.lights)};
-const vec3 RADIANCE[LIGHTS] = {listed(light.intensity * np.array(light.colour) for light in stage.lights)};
+const vec3 TO_LIGHT[LIGHTS] = vec3[]({towards});
+const vec3 RADIANCE[LIGHTS] = vec3[]({radiance});
 vec3 to_light(int i) {{ return TO_LIGHT[i]; }}
 vec3 radiance(int i) {{ return RADIANCE[i]; }}
 """
+    return lights + (SHADERS / "shading.glsl").read_text()
+
+
+def _made(kind: str, numbers) -> str:
+    return f"{kind}({', '.join(repr(float(x)) for x in np.ravel(numbers))})"
 
 
 @functools.cache

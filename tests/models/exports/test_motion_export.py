@@ -1,5 +1,6 @@
 """`export` and export_motion.py: every format, names, rates, audio, mistakes."""
 
+import re
 import sys
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ import pytest
 import soundfile
 
 import export_motion
+from models.app.bundled import bundled_shapes
 from models.exports.formats import FORMATS, ExportOptions
 from models.exports.motion_export import Exporter, export, export_path, parse_formats
 from models.heads.flame import Flame, load_flame
@@ -125,9 +127,25 @@ def test_skin_look(tmp_path, monkeypatch, motion):
     glb = Glb(tmp_path / "m.glb")
     assert glb.document["images"][0]["mimeType"] == "image/jpeg"
     dressed = load_flame(None).n_vertices < len(glb.array(glb.primitive()["attributes"]["POSITION"]))
-    assert dressed and [m.get("alphaMode") for m in glb.document["materials"]] == [None, "BLEND"]
+    assert dressed and [m.get("alphaMode") for m in glb.document["materials"]] == [None, None, None, "BLEND"]
     assert glb.array(glb.primitive()["attributes"]["COLOR_0"])[:, 3].min() == 0
     assert (tmp_path / "m_skin.jpg").is_file() and "@./m_skin.jpg@" in (tmp_path / "m.usda").read_text()
+
+
+def test_hair_goes_with_the_shape_in_the_file(tmp_path, monkeypatch, motion):
+    """A take of demo.py --save_coef keeps the look of its video, whatever the file is called; --hair overrides."""
+
+    def parts(*flags) -> int:
+        assert run(monkeypatch, tmp_path / "m.npz", "-f", "usd", *flags) == 0
+        points = re.search(r"int\[\] faceVertexCounts = \[(.*)\]", (tmp_path / "m.usda").read_text())
+        return points[1].count(",")
+
+    short = replace(motion, shape=bundled_shapes()["male_young"])
+    short.save(tmp_path / "m.npz")
+    counts = {flags: parts(*flags) for flags in ((), ("--hair", "short"), ("--hair", "bob"))}
+    replace(motion, shape=bundled_shapes()["female_young"]).save(tmp_path / "m.npz")
+    assert counts[()] == counts["--hair", "short"] != counts["--hair", "bob"]
+    assert parts() == counts["--hair", "bob"]
 
 
 def test_command_on_flame(tmp_path, monkeypatch, motion, caplog):

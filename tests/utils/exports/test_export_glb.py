@@ -12,7 +12,7 @@ from models.heads.flame import Flame, load_flame
 from tests.support.flame_fixtures import tiny_flame
 from tests.support.glb_reader import Glb
 from utils.errors import UserError
-from utils.exports.glb import influences, write_glb
+from utils.exports.glb import SPECULAR, influences, write_glb
 from utils.exports.rig import make_rig, resampled
 from utils.exports.surface import make_surface, smooth_normals
 from utils.heads.head_file import load_head_file
@@ -72,10 +72,31 @@ def test_dressed_head_equals_its_decoder(flame, motion, tmp_path):
     found, drawn = Glb(tmp_path / "a.glb"), Flame(look.drawn)
     (expected,) = decoded(drawn, motion, [200])
     assert np.abs(found.vertices(200)[: drawn.n_vertices] - expected).max() < 0.05 * MM
-    solid, soft = found.document["meshes"][0]["primitives"]
-    assert solid["attributes"] == soft["attributes"]
+    solid, _, _, soft = primitives = found.document["meshes"][0]["primitives"]
+    assert all(part["attributes"] == solid["attributes"] for part in primitives)
     assert len(found.array(soft["indices"])) == 3 * look.drawn.finish.blended
     assert len(found.binary) < 6e6
+
+
+def test_eyes_are_wet_and_the_mouth_mirrors_nothing(flame, motion, tmp_path):
+    """Every face is in one material; lights show in the eyes, but not in the depth of the mouth."""
+    look = dress(flame.head, "skin", hair="short")
+    surface = make_surface(look.drawn, look.texture)
+    write_glb(tmp_path / "a.glb", make_rig(look.drawn, motion), surface)
+    found = Glb(tmp_path / "a.glb")
+    materials = found.document["materials"]
+    parts = {materials[part["material"]]["name"]: part for part in found.document["meshes"][0]["primitives"]}
+    assert list(parts) == ["skin", "eyes", "mouth", "soft"]
+    corners = {name: surface.expand[found.array(part["indices"]).ravel()] for name, part in parts.items()}
+    assert sum(map(len, corners.values())) == look.drawn.faces.size
+    masks = look.drawn.masks
+    assert (masks["left_eyeball"] | masks["right_eyeball"])[corners["eyes"]].all()
+    assert masks["mouth_interior"][corners["mouth"]].all() and len(corners["mouth"]) > 3000
+    rough = {material["name"]: material["pbrMetallicRoughness"]["roughnessFactor"] for material in materials}
+    assert rough["eyes"] < 0.2 < rough["skin"] < rough["mouth"] == 1
+    dull = [material["name"] for material in materials if material.get("extensions")]
+    assert dull == ["mouth"] and materials[2]["extensions"] == {SPECULAR: {"specularFactor": 0.0}}
+    assert found.document["extensionsUsed"] == [SPECULAR] and "extensionsRequired" not in found.document
 
 
 def test_seam_copies_lie_on_their_vertices(glb, flame):
