@@ -1,6 +1,6 @@
-"""What the talker wants of an audio encoder, and the one table of those that there are.
+"""The protocol of audio encoders, and the table of all audio encoders.
 
-To add one: a module with a class like `AudioFrontEnd`, and a row of `FRONT_ENDS`.
+To add one: a module with a class that satisfies `AudioFrontEnd`, and a row of `FRONT_ENDS`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from models.audio.windows import Windows
 
 
 class AudioFrontEnd(Protocol):
-    """An nn.Module that encodes speech in motion frames."""
+    """An nn.Module that turns speech into one feature vector per motion frame."""
 
     @property
     def hidden_size(self) -> int:
@@ -27,7 +27,7 @@ class AudioFrontEnd(Protocol):
 
     @property
     def windows(self) -> Windows | None:
-        """How a long recording is encoded piece by piece; None: the encoder attends to the whole of it."""
+        """How a long recording is encoded piece by piece; None: the encoder attends to the whole recording."""
         ...
 
     def __call__(self, audio: Tensor, n_frames: int) -> Tensor:
@@ -35,24 +35,24 @@ class AudioFrontEnd(Protocol):
         ...
 
     def compile_layers(self, **options: Any) -> None:
-        """torch.compile what is trained; options as for `torch.compile`. Nothing to do for a frozen encoder."""
+        """Compile the trained layers; options as for `torch.compile`. A frozen encoder does nothing."""
         ...
 
     def checkpoint_config(self) -> dict[str, Any] | None:
-        """What `FrontEndKind.build` makes an encoder of the same sizes from; None for a frozen one."""
+        """The configuration with which `Trained.build` makes an encoder of these sizes; None for a frozen encoder."""
         ...
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a kind of encoder needs whose weights are trained, and stored in the talker's checkpoints."""
+    """Functions of an encoder whose weights are trained, and stored in the talker's checkpoints."""
 
     build: Callable[[dict[str, Any] | None], AudioFrontEnd]
-    """Random weights from a checkpoint's configuration (None: the usual sizes)."""
+    """An encoder with random weights from a checkpoint's configuration (None: the default sizes)."""
     config_from_weights: Callable[[dict[str, Tensor]], dict[str, Any]]
-    """That configuration from the encoder's state_dict: published checkpoints lack it."""
+    """The configuration from the encoder's state_dict, since published checkpoints lack it."""
     least_weights: Callable[[Mapping[str, Any], int], int]
-    """How many numbers an encoder of a configuration has at the least, with the matrix from it to so many features."""
+    """(configuration, n features) -> a lower bound on the numbers in the encoder and in the matrix to the features."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ class FrontEndKind:
     """A row of the table."""
 
     load: Callable[[str | None], AudioFrontEnd]
-    """Pretrained weights from --audio_model_path, or the usual ones; raises UserError."""
+    """An encoder with pretrained weights from a path, or the default weights for None; raises UserError."""
     trained: Trained | None = None
-    """None: frozen. The weights are shipped beside the code, never trained, and in no checkpoint."""
+    """None: frozen. The weights are bundled with the code, never trained, and stored in no checkpoint."""
 
 
 _HUBERT_LIKE = {
@@ -78,13 +78,13 @@ FRONT_ENDS: dict[str, FrontEndKind] = {**_HUBERT_LIKE, "whisper": FrontEndKind(W
 def build_front_end(
     name: str, config: dict[str, Any] | None = None, pretrained: bool = False, path: str | None = None
 ) -> AudioFrontEnd:
-    """An encoder with pretrained weights, or one of a checkpoint's configuration, whose weights follow.
+    """An encoder with pretrained weights, or one with random weights that those of a checkpoint will replace.
 
     Args:
         name: a row of `FRONT_ENDS`.
         config: see `AudioFrontEnd.checkpoint_config`.
-        pretrained: whether to load weights; those of a frozen encoder always are.
-        path: where they are (default: the usual place).
+        pretrained: whether to load weights; a frozen encoder always loads them.
+        path: of the weights; None: the default ones.
 
     Raises:
         UserError: the weights cannot be read.

@@ -16,7 +16,7 @@ _BASE = {
     "hidden_size": 768, "num_hidden_layers": 12, "intermediate_size": 3072, "num_conv_pos_embeddings": 128,
     "num_conv_pos_embedding_groups": 16, "conv_dim": (512,) * 7, "conv_kernel": (10, 3, 3, 3, 3, 2, 2),
 }  # fmt: skip
-_UNIT, _THRESHOLD = 320, 80  # the encoder's hop, and the samples its first frame needs beyond a hop
+_UNIT, _THRESHOLD = 320, 80  # samples: the encoder's hop, and what its first frame needs beyond a hop
 
 
 def pad_audio(audio: Tensor) -> Tensor:
@@ -36,14 +36,14 @@ def pad_audio(audio: Tensor) -> Tensor:
 
 
 class AudioEncoder(nn.Module):
-    """One class for both backbones: (B, n_samples) standardised audio -> (B, n_frames, hidden_size)."""
+    """HuBERT or wav2vec 2.0: standardised audio (B, n_samples) -> features (B, n_frames, hidden_size)."""
 
-    windows = None  # it attends to the whole recording
+    windows = None  # the encoder attends to the whole recording
     hidden_size: int
     backbone: Part
 
     def __init__(self, backbone: Part, fast: bool = True) -> None:
-        """`fast` takes the forms of `models.audio.hubert_fast`; False is the library's own, which they must equal."""
+        """`fast` uses the functions of `models.audio.hubert_fast`; False uses the library's, with the same result."""
         super().__init__()
         self.backbone, self.fast = backbone, fast
         self._run_layer = encoder_layer
@@ -63,9 +63,9 @@ class AudioEncoder(nn.Module):
         return resample(net.encoder(hidden).last_hidden_state, n_frames)
 
     def compile_layers(self, **options: Any) -> None:
-        """torch.compile for the transformer's layers, one code for all; options as for `torch.compile`.
+        """Compile one function for all transformer layers; options as for `torch.compile`.
 
-        The sizes are fixed in the code: training has a few kinds of batches only.
+        The compiled code has fixed sizes, because training has only a few kinds of batches.
         """
         self._run_layer = torch.compile(encoder_layer, dynamic=False, **options)
         if not self.fast:
@@ -100,7 +100,7 @@ def _interpolate(x: Tensor, n_frames: int) -> Tensor:
 
 
 def _resample(x: Tensor, n_frames: int) -> Tensor:
-    """The same. A frame of 25 fps lies midway between two of 50 fps, and to equal rates nothing changes."""
+    """The same, without interpolation at equal rates, and as a mean of two frames from 50 to 25 fps."""
     if x.shape[1] == n_frames:
         return x
     if x.shape[1] == 2 * n_frames:
@@ -109,7 +109,7 @@ def _resample(x: Tensor, n_frames: int) -> Tensor:
 
 
 def build_audio_encoder(kind: str, config: dict[str, Any] | None = None) -> AudioEncoder:
-    """Random weights from a configuration (None: the base model's); a checkpoint's weights are loaded over it."""
+    """An encoder with random weights of this configuration (None: the base model's), for a checkpoint's weights."""
     from transformers import HubertConfig, HubertModel, Wav2Vec2Config, Wav2Vec2Model
 
     config_class, model_class = {"hubert": (HubertConfig, HubertModel), "wav2vec2": (Wav2Vec2Config, Wav2Vec2Model)}[
@@ -119,7 +119,7 @@ def build_audio_encoder(kind: str, config: dict[str, Any] | None = None) -> Audi
 
 
 def load_audio_encoder(kind: str, path: str | None = None) -> AudioEncoder:
-    """Pretrained weights from a local folder in Hugging Face format, or from the hub when `path` is None.
+    """An encoder with weights from a local folder in Hugging Face format, or from the hub when `path` is None.
 
     Raises:
         UserError: the folder or the hub cannot be read.
@@ -138,9 +138,9 @@ def load_audio_encoder(kind: str, path: str | None = None) -> AudioEncoder:
 
 
 def config_from_weights(state: dict[str, Tensor]) -> dict[str, Any]:
-    """Sizes of a backbone from the shapes of an encoder's weights; published checkpoints lack its configuration.
+    """Sizes of a backbone from the shapes of an encoder's weights, since published checkpoints lack its configuration.
 
-    Heads cannot be read off a shape; both published backbones have 64 components a head.
+    The number of heads cannot be read off a shape; both published backbones have 64 components per head.
     """
     state = {name.removeprefix("backbone."): weight for name, weight in state.items()}
     hidden, conv = state["feature_projection.projection.weight"].shape
@@ -159,9 +159,9 @@ def config_from_weights(state: dict[str, Tensor]) -> dict[str, Any]:
 
 
 def least_weights(sizes: Mapping[str, Any], width: int) -> int:
-    """Numbers in the matrices of an encoder of these sizes and of the map from it to `width` features.
+    """A lower bound on the weights of an encoder of these sizes, and of the map from it to `width` features.
 
-    Biases and the like are left out. What `sizes` does not say is as in the base model.
+    It counts the matrices without biases. Sizes that `sizes` does not give are the base model's.
     """
     sizes = _BASE | dict(sizes)
     hidden, inner, n_layers = (sizes[name] for name in ("hidden_size", "intermediate_size", "num_hidden_layers"))

@@ -1,15 +1,15 @@
-"""The parts of HuBERT and wav2vec 2.0 that take the time, in forms a GPU likes and a CUDA graph can hold.
+"""The slow parts of HuBERT and wav2vec 2.0 in forms that are fast on a GPU and can be captured in a CUDA graph.
 
-Each function equals the transformers library's own (which `AudioEncoder(fast=False)` still runs) but for rounding:
+Each function equals that of the transformers library (which `AudioEncoder(fast=False)` runs) up to rounding:
 
-- convolutions as matrix products of windows that are views of (time, channel) data, so nothing is copied; the long
-  positional one by Fourier transform;
-- the first layer's group norm from the statistics of its windows: it is linear in ten samples, so mean and variance
-  of its 512 outputs follow from the windows' 10 x 10 covariance, and normalising is a change of its weights;
-- SpecAugment and layer drop drawn on the device, so that the host never decides what is computed;
-- transformer layers without the library's bookkeeping, so that they compile.
+- Convolutions are matrix products of windows that are views of (time, channel) data, so nothing is copied; the long
+  positional convolution is done by Fourier transform.
+- The first layer's group norm uses the statistics of its windows: the layer is linear in ten samples, so mean and
+  variance of its 512 outputs follow from the windows' 10 x 10 covariance, and normalising is a change of its weights.
+- SpecAugment and layer drop are drawn on the device, so that the host never decides what is computed.
+- Transformer layers leave out the library's bookkeeping, so that they compile.
 
-Under autocast the products run in its precision; normalisations and the sums between layers stay in single precision.
+Under autocast the products run in its precision; norms and the sums between layers stay in single precision.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-PIECE = 2**19  # samples convolved at once, over the batch: bounds the memory of the first layers
-_ALIGN = 8  # matrix products want rows of a multiple of 8 numbers
+PIECE = 2**19  # samples of the batch convolved at once, which bounds the memory of the first layers
+_ALIGN = 8  # matrix products are fast for rows of a multiple of 8 numbers
 Part: TypeAlias = Any  # a module of transformers; to a type checker, every attribute of an nn.Module may be a tensor
 
 
 def convolves(x: Tensor) -> bool:
-    """Whether the convolutions' forms are the faster ones for x: on a CPU the library's own are."""
+    """Whether the convolutions of this module are faster for x; on a CPU the library's are."""
     return x.is_cuda
 
 
 def product_precision(x: Tensor) -> torch.dtype:
-    """In which type autocast, if on, has matrix products done."""
+    """The number type of matrix products: autocast's if it is on, else x's."""
     kind = x.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
@@ -41,7 +41,7 @@ def product_precision(x: Tensor) -> torch.dtype:
 
 
 def can_convolve(extractor: Part) -> bool:
-    """Whether `convolve` stands for this feature extractor: frozen, with one norm, over time, after its first layer."""
+    """Whether `convolve` applies: the extractor is frozen, and its only norm is over time, after the first layer."""
     first, *rest = extractor.conv_layers
     norm = getattr(first, "layer_norm", None)
     per_channel = isinstance(norm, nn.GroupNorm) and norm.num_groups == norm.num_channels
@@ -51,10 +51,10 @@ def can_convolve(extractor: Part) -> bool:
 
 @torch.no_grad()
 def convolve(extractor: Part, audio: Tensor, piece: int = PIECE) -> Tensor:
-    """`extractor(audio).transpose(1, 2)`: audio (B, n) -> (B, frames, channels), at the memory of `piece` samples."""
+    """`extractor(audio).transpose(1, 2)`: audio (B, n) -> (B, frames, channels), with the memory of `piece` samples."""
     first, *rest = extractor.conv_layers
     hop, reach = first.conv.stride[0], first.conv.kernel_size[0]
-    step, window = 1, 1  # of the later layers, in frames of the first one
+    step, window = 1, 1  # of the later layers together, in frames of the first layer
     for layer in reversed(rest):
         stride, kernel = layer.conv.stride[0], layer.conv.kernel_size[0]
         step, window = step * stride, (window - 1) * stride + kernel
@@ -79,7 +79,7 @@ def normalised_weight(first: Part, windows: Tensor, size: int) -> Tensor:
     """The first convolution and its group norm as one matrix per clip: (B, n, k) -> (B, channels, k + 1, padded).
 
     For y = W w, over the windows w: mean(y) = W mean(w), var(y) = diag(W cov(w) W^T). The last column is a constant.
-    In double precision, `size` windows at a time. The convolution's own bias, if any, vanishes in the norm.
+    Computed in double precision, `size` windows at a time. A bias of the convolution vanishes in the norm.
     """
     norm, matrix = first.layer_norm, first.conv.weight[:, 0].double()
     n, k = windows.shape[1:]
@@ -98,7 +98,7 @@ def normalised_weight(first: Part, windows: Tensor, size: int) -> Tensor:
 
 
 def _strided_product(conv: nn.Conv1d, x: Tensor) -> Tensor:
-    """A strided convolution (no padding) of (B, n, C): taps within a stride are one contiguous row of the data."""
+    """A strided convolution (no padding) of (B, n, C). The taps within a stride are one contiguous row of the data."""
     (stride,), (kernel,) = conv.stride, conv.kernel_size
     batch, length, channels = x.shape
     n, weight = (length - kernel) // stride + 1, conv.weight.to(x.dtype)  # (out, C, k)
@@ -119,19 +119,19 @@ def _strided_product(conv: nn.Conv1d, x: Tensor) -> Tensor:
 def encode(encoder: Part, hidden: Tensor, run_layer: Callable[[Part, Tensor], Tensor]) -> Tensor:
     """`encoder(hidden).last_hidden_state` for encoders that normalise after each block (the base models).
 
-    `run_layer` is `encoder_layer`, as it is or compiled.
+    `run_layer` is `encoder_layer`, compiled or not.
     """
     position = encoder.pos_conv_embed
     if convolves(hidden):
         placed = position.activation(spectral_convolution(hidden, position.conv))
-    else:  # in 16 bits oneDNN's grouped convolutions are wrong for some sizes on processors with AMX
+    else:  # in 16 bit, oneDNN's grouped convolutions are wrong for some sizes on processors with AMX
         with torch.autocast(hidden.device.type, enabled=False):
             placed = position(hidden.to(torch.promote_types(hidden.dtype, torch.float32)))
     hidden = encoder.dropout(encoder.layer_norm(hidden + placed))
     drop = encoder.config.layerdrop if encoder.training else 0.0
     for layer in encoder.layers:
         result = run_layer(layer, hidden)
-        # A dropped layer is computed in vain: which ones are dropped must not change what is done.
+        # A dropped layer is computed as well: a captured graph must do the same work at every step.
         hidden = torch.where(torch.rand((), device=hidden.device) < drop, hidden, result) if drop > 0 else result
     return hidden
 
@@ -148,13 +148,13 @@ def encoder_layer(layer: Part, x: Tensor) -> Tensor:
 
 
 def spectral_convolution(x: Tensor, conv: nn.Conv1d) -> Tensor:
-    """The positional convolution: (B, L, C) -> (B, L, C); kernel k in groups, k // 2 frames of padding, a surplus cut.
+    """The positional convolution (B, L, C) -> (B, L, C), in groups, with k // 2 frames of padding for kernel size k.
 
-    By Fourier transform over time, in single precision at least: one small product for every frequency and group.
+    It is a Fourier transform over time, in single precision or better, with one small product per frequency and group.
     """
     kernel, groups, length = conv.kernel_size[0], conv.groups, x.shape[1]
     before = kernel // 2
-    # Long enough for what wraps around to stay off the frames that are kept; lengths with small factors are fast.
+    # Long enough for the wrap-around to miss the frames that are kept; lengths with small factors are fast.
     n = -(-(length + max(before, kernel - 1 - before)) // 32) * 32
     single = torch.promote_types(x.dtype, torch.float32)
     with torch.autocast(x.device.type, enabled=False):
@@ -166,26 +166,28 @@ def spectral_convolution(x: Tensor, conv: nn.Conv1d) -> Tensor:
     return out.to(product_precision(x))
 
 
-# SpecAugment (Park et al. 2019), with transformers' way of counting spans
+# SpecAugment (Park et al. 2019), counting spans as transformers does
 
 
 def span_mask(size: tuple[int, int], probability: float, span: int, least: int, device: torch.device) -> Tensor:
-    """Which entries of (B, L) lie in random spans, bool: `probability` L / `span` spans a row at distinct places.
+    """Mask (B, L) bool of the entries in random spans: `probability` L / `span` spans per row, at distinct places.
 
-    The number is rounded up or down at random for the whole batch, so that its mean is right, then raised to `least`
-    and cut to what fits.
+    That number is rounded up or down at random for the whole batch, so that its mean is right; then it is raised to
+    `least`, or lowered to the number of spans that fit.
 
     Raises:
         ValueError: a span is longer than a row.
     """
     batch, length = size
     if span > length:
-        raise ValueError(f"SpecAugment's spans of {span} are longer than the {length} entries to be masked")
+        raise ValueError(f"SpecAugment's spans of {span} entries are longer than the {length} entries to mask")
     expected = probability * length / span
     fewer, more = (min(max(int(expected) + up, least), length // span, length - span + 1) for up in (0, 1))
     if more == 0:
         return torch.zeros(size, dtype=torch.bool, device=device)
-    starts = torch.rand(batch, length - span + 1, device=device).topk(more, dim=1).indices  # distinct, all alike likely
+    starts = (
+        torch.rand(batch, length - span + 1, device=device).topk(more, dim=1).indices
+    )  # distinct, each place equally likely
     used = torch.arange(more, device=device) < fewer
     if more > fewer:
         used = used | (torch.rand((), device=device) < expected - int(expected))
@@ -194,7 +196,7 @@ def span_mask(size: tuple[int, int], probability: float, span: int, least: int, 
 
 
 def mask_hidden(net: Part, hidden: Tensor) -> Tensor:
-    """SpecAugment on (B, L, C) in training: spans of frames become the learnt vector, spans of channels zero."""
+    """SpecAugment on (B, L, C) in training: spans of frames become the learnt vector, spans of channels become 0."""
     config = net.config
     if not (net.training and getattr(config, "apply_spec_augment", True)):
         return hidden

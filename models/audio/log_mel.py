@@ -1,4 +1,4 @@
-"""Whisper's log-mel spectrogram in torch (Radford et al. 2022, section 2.2), and a level to compute it at."""
+"""Whisper's log-mel spectrogram in torch (Radford et al. 2022, section 2.2), and the level of its input."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def mel_filters(n_mels: int) -> Tensor:
 
 @cache
 def _filters_on(n_mels: int, device: torch.device) -> Tensor:
-    return mel_filters(n_mels).to(device)  # moved once: a copy from the host has no place in a captured CUDA graph
+    return mel_filters(n_mels).to(device)  # moved once: a captured CUDA graph cannot copy from the host
 
 
 def mel_power(audio: Tensor, n_mels: int = 80) -> Tensor:
@@ -53,8 +53,8 @@ def compress(log_power: Tensor) -> Tensor:
 def level_speech(audio: Tensor, level: float = LEVEL) -> Tensor:
     """Scale each row of (B, n_samples) so that its speech has RMS `level`; pauses and padding do not count.
 
-    The level is the RMS of those 50 ms blocks which are within 20 dB of the loudest one, and thus nearly the same
-    for 4 s of speech and for the file they were cut from.
+    The measured level is the RMS of the 50 ms blocks within 20 dB of the loudest one. It is thus nearly the same for
+    4 s of speech and for the recording that they were cut from.
     """
     audio = audio - audio.mean(dim=1, keepdim=True)
     blocks = F.pad(audio, (0, -audio.shape[1] % LEVEL_BLOCK)).unflatten(1, (-1, LEVEL_BLOCK))

@@ -1,17 +1,17 @@
 """Frozen Whisper features as an audio front end: `--audio_model whisper` (Radford et al. 2022, tiny.en, MIT licence).
 
-Whisper was trained on real speech of all kinds, so a small network on its features, trained on synthetic voices,
-also works on recordings. Three things are taken from its encoder, not more:
+Whisper was trained on real speech of all kinds, so a small network on its features works on recordings even if it was
+trained on synthetic voices. The encoder is used in this way:
 
-- the output of the third of four blocks, before the final layer norm: the last block's features depend strongly on
-  where in the window a sound lies, the third block's little, at equal phone accuracy;
-- windows of 4 s with margins of 0.5 s on both sides instead of 30 s of padding, positions counted from each window's
-  start, so that training on 4 s clips and generating for a whole file see the same thing;
-- 50 Hz features, three of them stacked per 25 fps frame: frame i spans features 2i, 2i+1 and 2i+2, and 2i+1 lies on
-  its centre, so nothing is interpolated.
+- The features are the output of the third of four blocks, before the final layer norm. The last block's features
+  depend strongly on a sound's place in the window, the third block's only a little, at equal phone accuracy.
+- Windows are 4 s long with margins of 0.5 s on both sides, instead of 30 s with padding, and positions count from each
+  window's start. So the features of a 4 s training clip and of a whole file agree.
+- Three 50 Hz features are stacked per 25 fps frame: frame i spans features 2i, 2i+1 and 2i+2, and 2i+1 lies on its
+  centre, so nothing is interpolated.
 
-The weights are shipped beside the code (`setup/build_whisper_encoder.py` makes the file), are never trained and
-are not part of any checkpoint: they are non-persistent buffers, so `state_dict` is empty and `parameters` too.
+The weights are bundled with the code (`setup/build_whisper_encoder.py` makes the file), are never trained, and are in
+no checkpoint: they are non-persistent buffers, so `state_dict` and `parameters` are empty.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from utils.timebase import SAMPLE_RATE, samples_per_frame
 
 WHISPER_WEIGHTS = Path(__file__).resolve().parents[1] / "data" / "whisper_tiny_en.safetensors"
 
-WINDOW = 100  # frames a window gives: 4 s
+WINDOW = 100  # motion frames per window: 4 s
 _MARGIN = SAMPLE_RATE // 2  # samples of context on either side
 _MEL_PER_FRAME = samples_per_frame() // HOP  # 4; a feature is two of them
 _MARGIN_FEATURES = _MARGIN // HOP // 2
-_EXTRA_MEL = 2  # so many mel frames beyond the margins make the outermost ones independent of where a stretch ends
+_EXTRA_MEL = 2  # mel frames beyond the margins, so that the outermost ones do not depend on where a stretch ends
 SURROUNDINGS = _MARGIN + _EXTRA_MEL * HOP  # samples on either side of a stretch that its features depend on
 _STACK = 3
 _BATCH = 128  # windows computed at once, which bounds the memory for an hour of audio
@@ -45,7 +45,7 @@ _BATCH = 128  # windows computed at once, which bounds the memory for an hour of
 
 @dataclass(frozen=True)
 class WhisperSize:
-    """Sizes of the encoder; the defaults are tiny.en's, cut after its third block."""
+    """Sizes of the encoder; the defaults are those of tiny.en up to its third block."""
 
     width: int = 384
     n_heads: int = 6
@@ -66,7 +66,7 @@ class WhisperSize:
 
 
 class WhisperEncoder(nn.Module):
-    """(B, n_samples) audio of any gain -> (B, n_frames, 3 * width) features; an `AudioFrontEnd`."""
+    """Audio (B, n_samples) of any gain -> features (B, n_frames, 3 * width); an `AudioFrontEnd`."""
 
     conv1_weight: Tensor
     conv1_bias: Tensor
@@ -76,8 +76,8 @@ class WhisperEncoder(nn.Module):
     def __init__(self, weights: dict[str, Tensor], size: WhisperSize | None = None) -> None:
         """
         Args:
-            weights: by the names of `WhisperSize.shapes`, any float type.
-            size: what the weights are of.
+            weights: tensors of any float type, by the names of `WhisperSize.shapes`.
+            size: of the encoder; None: tiny.en.
 
         Raises:
             ValueError: a weight is missing or of another shape.
@@ -87,12 +87,12 @@ class WhisperEncoder(nn.Module):
         self.hidden_size = _STACK * self.size.width
         for name, shape in self.size.shapes().items():
             if name not in weights or tuple(weights[name].shape) != shape:
-                raise ValueError(f"Whisper weights: {name} must be there with shape {shape}; build the file again")
+                raise ValueError(f"Whisper weights: {name} with shape {shape} is missing; build the file again")
             self.register_buffer(name, weights[name].float(), persistent=False)
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> WhisperEncoder:
-        """The shipped weights, or those of another file made by `setup/build_whisper_encoder.py`.
+        """An encoder with the bundled weights, or those of another file made by `setup/build_whisper_encoder.py`.
 
         Raises:
             UserError: missing or damaged file.
@@ -102,33 +102,36 @@ class WhisperEncoder(nn.Module):
 
         path = Path(path or WHISPER_WEIGHTS)
         if not path.is_file():
-            raise UserError(f"{path}: no Whisper weights here; see setup/build_whisper_encoder.py, or give none")
+            raise UserError(
+                f"{path}: no Whisper weights found; make them with setup/build_whisper_encoder.py, or give no path"
+            )
         try:
             return cls(load_file(path))
         except (SafetensorError, ValueError) as error:
             raise UserError(
-                f"{path}: not usable ({error}); make the file anew with setup/build_whisper_encoder.py"
+                f"{path}: not usable ({error}); make the file again with setup/build_whisper_encoder.py"
             ) from error
 
     @property
     def windows(self) -> Windows:
+        """See `AudioFrontEnd`."""
         return Windows(WINDOW, SURROUNDINGS, LEVEL, self.surrounded)
 
     def compile_layers(self, **options: Any) -> None:
-        """Nothing of it is trained, and it is fast enough as it is."""
+        """Does nothing: no layer is trained."""
 
     def checkpoint_config(self) -> None:
-        """Frozen: a checkpoint holds nothing of it."""
+        """None: the encoder is frozen and stored in no checkpoint."""
 
     @torch.no_grad()
     def forward(self, audio: Tensor, n_frames: int) -> Tensor:
         """Features of the first `n_frames` motion frames (25 fps) of audio (B, n_samples) at 16 kHz.
 
-        Audio that ends earlier counts as silence from there on. Each row's level is set first, since training audio
-        is standardised and recordings are not. The row is cut into windows of 100 frames, each with 0.5 s of the
-        row's own audio (silence beyond its ends) on either side; every frame comes from its window.
+        Audio that ends earlier continues as silence. Each row is first scaled to a fixed speech level, since training
+        audio is standardised and recordings are not. It is then cut into windows of 100 frames, each with 0.5 s of the
+        row's audio (silence beyond its ends) on either side.
         """
-        # Single precision also inside autocast: the features must not depend on how the talker is being run.
+        # Single precision even under autocast: the features must not depend on the talker's precision.
         with torch.autocast(audio.device.type, enabled=False):
             return self._features(audio, n_frames)
 
@@ -143,7 +146,7 @@ class WhisperEncoder(nn.Module):
         Args:
             audio: (B, n_samples) scaled as `level_speech` scales the whole recording: `SURROUNDINGS` samples, the
                 stretch (whole windows; it begins where a window of the recording begins), `SURROUNDINGS` samples.
-            n_windows: of the stretch.
+            n_windows: number of windows in the stretch.
 
         Returns:
             (B, n_windows * WINDOW, 3 * width).

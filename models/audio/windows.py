@@ -1,4 +1,4 @@
-"""How an audio encoder that looks at short windows only is given a stretch of a longer recording."""
+"""How a stretch of a long recording is given to an audio encoder that works on short windows."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Windows:
-    """What streaming needs to know of such an encoder."""
+    """What streaming needs to know about such an encoder."""
 
-    frames: int  # motion frames of a window, encoded on their own
-    surroundings: int  # samples on either side of a stretch that its features depend on
-    level: float  # RMS that the speech of the whole recording is scaled to
+    frames: int  # motion frames per window; windows are encoded independently
+    surroundings: int  # samples on either side of a stretch that affect its features
+    level: float  # RMS to which the speech of the whole recording is scaled
     encode: Callable[[Tensor, int], Tensor]
     """(B, surroundings + stretch + surroundings) samples, n windows -> (B, n * frames, hidden_size)."""

@@ -37,10 +37,10 @@ class Guidance:
     conditions: tuple[str, ...] = tuple(CONDITIONS)
     mode: str = "incremental"
     scales: Scales = field(default_factory=PUBLISHED_SCALES.copy, hash=False)
-    """Of each condition: a number, or one for each sample (B, 1, 1). Those left out are the published demo's."""
+    """Scale of each condition: a number, or (B, 1, 1), one per sample. The default is that of the published demo."""
     threshold: DynamicThreshold | None = None
     folded: bool = False
-    """The network was distilled with guidance: it is told the scales, and evaluated once."""
+    """The network was distilled with guidance: it takes the scales as input, and is evaluated once."""
 
     def __post_init__(self) -> None:
         unknown = [name for name in (*self.conditions, *self.scales) if name not in CONDITIONS]
@@ -51,10 +51,10 @@ class Guidance:
         object.__setattr__(self, "scales", PUBLISHED_SCALES | dict(self.scales))
 
     def folded_into(self, conditions: tuple[str, ...], mode: str) -> Guidance:
-        """The same for a network that was distilled with guidance of these conditions, in this mode.
+        """This guidance for a network that was distilled with guidance of these conditions, in this mode.
 
         Raises:
-            ValueError: it cannot guide in another way, nor clamp branches that it does not have.
+            ValueError: other conditions or another mode, or dynamic thresholding, which needs branches.
         """
         if self.threshold is not None:
             raise ValueError("dynamic thresholding needs guidance branches, which a distilled model does not have")
@@ -64,7 +64,7 @@ class Guidance:
 
     @property
     def guided(self) -> tuple[str, ...]:
-        """Guided conditions in canonical order."""
+        """Guided conditions in the order of `CONDITIONS`."""
         return tuple(name for name in CONDITIONS if name in self.conditions)
 
     def branches(self) -> list[frozenset[str]]:
@@ -81,11 +81,11 @@ class Guidance:
         return [always | seen for seen in sets]
 
     def distinct(self, condition: str) -> list[bool]:
-        """Without and with a condition, or either: what its branches see."""
+        """Whether branches see a condition: [False, True] if they differ, else one value."""
         return sorted({condition in seen for seen in self.branches()})
 
     def weights(self) -> list[float] | None:
-        """What `combine` multiplies the predictions by (sum 1); None where it is not that simple."""
+        """Weights of the predictions in `combine`, with sum 1; None if `combine` is not a fixed weighted sum."""
         if self.folded:
             return [1.0]
         scales = [self.scales[name] for name in self.guided]

@@ -1,21 +1,21 @@
-"""The guided prediction of a window's frames, computed plainly: every step evaluates the whole network."""
+"""The guided prediction of a window's frames, with the whole network evaluated at every step."""
 
 import torch
 from torch import Tensor
 
 from models.diffusion.guidance import Guidance
 from models.diffusion.solvers import Denoise
-from models.diffusion.window import Conditions, fitting, persons
+from models.diffusion.window import Conditions, persons, with_folding
 from models.networks.talker import Talker
 
 
 def guided_denoiser(model: Talker, given: Conditions, guidance: Guidance) -> Denoise:
     """The guided prediction of the window's frames as a function of (x_t, t); all branches run as one batch.
 
-    Null audio stands in for the current window's features only; the previous ones stay in every branch.
-    This is the plain twin of `Engine`: every step evaluates the whole network.
+    Null audio replaces the current window's features only; every branch sees the previous ones.
+    This is the plain twin of `Engine`.
     """
-    guidance = fitting(guidance, model)
+    guidance = with_folding(guidance, model)
     branches = guidance.branches()
     n_branches, batch = len(branches), len(given.audio)
     null_audio = model.null("audio").expand_as(given.audio)

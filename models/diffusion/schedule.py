@@ -23,7 +23,7 @@ def make_betas(kind: str, n_steps: int) -> Tensor:
         return _LO + (_HI - _LO) * torch.sigmoid(10 * t - 5)
     if kind == "cosine":  # Nichol & Dhariwal 2021, s = 0.008
         s = 0.008
-        # In float32 on purpose: early betas lose digits in 1 - ratio, and the published weights learnt those values.
+        # In float32 on purpose: early betas lose digits in 1 - ratio, which the published weights were trained with.
         f = torch.cos((torch.arange(n_steps + 1, dtype=torch.float32) / n_steps + s) / (1 + s) * math.pi / 2) ** 2
         f = f / f[0]
         return (1 - f[1:] / f[:-1]).clamp(1e-4, 0.999).double()

@@ -1,11 +1,11 @@
-"""Solvers of the reverse process, each written as a table of numbers, and the one loop that runs any of them.
+"""Solvers of the reverse process, each as a table of numbers, and the loop that runs any of them.
 
 A step at diffusion time t evaluates the network once, `out = denoise(x, t)`, and moves on linearly:
 
-    value = from_x x + from_out out                       (what the solver extrapolates: x_0, or the noise)
+    value = from_x x + from_out out                       (the solver extrapolates x_0, or the noise)
     x'    = keep x + data value + previous value_before + noise z
 
-All numbers depend on the schedule alone. That makes a solver a short function, and lets one CUDA graph run any of them.
+All numbers depend on the schedule alone. So a solver is a short function, and one CUDA graph can run any of them.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,13 +20,13 @@ Denoise = Callable[[Tensor, int], Tensor]
 Noise = Callable[[int, Tensor], Tensor]  # (t, like) -> z_t of the shape of `like`
 
 SAMPLERS = ("ddpm", "ddim", "dpmpp_2m")
-MIN_LOG_SNR = -5.0  # noise with 0.7 % of signal: times noisier than that would be wasted on nothing
-NOISE_BLOCK = 16  # steps whose noise is drawn at once: fewer, larger calls of the generator
+MIN_LOG_SNR = -5.0  # noise with 0.7 % signal; steps at noisier times would be wasted
+NOISE_BLOCK = 16  # steps whose noise is drawn at once, for fewer and larger calls of the generator
 
 
 @dataclass(frozen=True)
 class SamplerConfig:
-    """Which solver, and how many network evaluations (None: one for every diffusion step)."""
+    """The solver, and the number of network evaluations (None: one for every diffusion step)."""
 
     name: str = "ddpm"
     steps: int | None = None
@@ -54,10 +54,10 @@ class Step:
 
 
 def gaussian_noise(sources: list[int | torch.Generator], device: torch.device) -> Noise:
-    """z ~ N(0, I) for a batch of len(sources) samples, each from its own generator, or from a new one of that seed.
+    """z ~ N(0, I) for a batch of len(sources) samples; each source is a generator, or the seed of a new one.
 
-    A sample's noise does not depend on the samples beside it. Noise for some steps is drawn in advance, so a
-    generator must not be used by others until this one is no longer called.
+    A sample's noise does not depend on the other samples. Noise for several steps is drawn in advance, so nothing else
+    may use the generators while this function is in use.
     """
     generators = [s if isinstance(s, torch.Generator) else torch.Generator(device).manual_seed(s) for s in sources]
     waiting: list[Tensor] = []
@@ -87,10 +87,10 @@ def even_times(n_steps: int, steps: int) -> list[int]:
 
 
 def log_snr_times(schedule: Schedule, steps: int) -> list[int]:
-    """`steps` + 1 times whose log signal-to-noise ratios are evenly spread, the way multistep solvers need them.
+    """`steps` + 1 times with evenly spread log signal-to-noise ratios, as multistep solvers need them.
 
-    From T, taken to be at MIN_LOG_SNR if it is noisier than that, to 1, then to 0. Fewer than 4 steps are spread evenly
-    over time instead, because the one at t = 1 would change next to nothing.
+    They run from T (which counts as MIN_LOG_SNR if it is noisier) to 1, then to 0. Fewer than 4 steps are spread evenly
+    over time instead, because the step at t = 1 would change almost nothing.
     """
     even = even_times(schedule.n_steps, steps)
     if steps < 4:
@@ -100,7 +100,7 @@ def log_snr_times(schedule: Schedule, steps: int) -> list[int]:
     nearest = 1 + (log_snr[None] - nodes[:, None]).abs().argmin(dim=1)
     times = [schedule.n_steps]
     for left, t in zip(range(steps - 1, 0, -1), nearest[1:].tolist()):
-        times.append(min(max(t, left), times[-1] - 1))  # no time twice, and room for those that follow
+        times.append(min(max(t, left), times[-1] - 1))  # distinct times, with room for those that follow
     return [*times, 0]
 
 
@@ -148,7 +148,7 @@ def respaced_ddpm_steps(schedule: Schedule, target: str, times: list[int]) -> li
 
 
 def _flow(target: str, abar: Tensor, abar_next: Tensor) -> dict[str, Tensor]:
-    """One step along the probability flow with x_0 held fixed, x_0 taken from what the network predicts."""
+    """One step along the probability flow with x_0 held fixed at the network's prediction."""
     keep = ((1 - abar_next) / (1 - abar)).sqrt()
     columns = {"keep": keep, "data": abar_next.sqrt() - keep * abar.sqrt()}
     if target == "noise":
@@ -182,7 +182,7 @@ def solver_steps(config: SamplerConfig, schedule: Schedule, target: str) -> list
     """The steps of a configured solver.
 
     Raises:
-        ValueError: a number of steps that the model does not have.
+        ValueError: fewer than 1 step, or more than the model has.
     """
     count = schedule.n_steps if config.steps is None else config.steps
     if config.name == "dpmpp_2m":
@@ -193,12 +193,12 @@ def solver_steps(config: SamplerConfig, schedule: Schedule, target: str) -> list
     return ddpm_steps(schedule, target) if count == schedule.n_steps else respaced_ddpm_steps(schedule, target, times)
 
 
-# Running them
+# Running the steps
 
 
 @torch.no_grad()
 def run_steps(steps: Iterable[Step], denoise: Denoise, x_T: Tensor, noise: Noise | None = None) -> Tensor:
-    """x_T (B, L, D) -> x_0. `noise` may be absent for solvers without any."""
+    """x_T (B, L, D) -> x_0. Deterministic solvers need no `noise`."""
     x, before = x_T, None
     for step in steps:
         value = denoise(x, step.t)

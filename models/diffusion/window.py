@@ -1,4 +1,4 @@
-"""What a window is generated for: its conditions, and what each branch of guidance sees of them."""
+"""The conditions of a window, and the part of them that each guidance branch sees."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from models.networks.talker import Talker
 
 @dataclass(frozen=True)
 class Conditions:
-    """What one batch of windows is generated for."""
+    """The inputs of a batch of windows."""
 
     audio: Tensor  # (B, L, F) features of the window
     prev_audio: Tensor  # (B, P, F)
@@ -25,7 +25,7 @@ class Conditions:
     indicator: Tensor | None  # (B, L)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Conditions:
-        """The same with every tensor changed."""
+        """These conditions with every tensor changed."""
         return Conditions(
             change(self.audio),
             change(self.prev_audio),
@@ -35,7 +35,7 @@ class Conditions:
         )
 
     def __getitem__(self, index: Tensor) -> Conditions:
-        """The windows of these indices."""
+        """The conditions of the windows with these indices."""
         return self.map(lambda value: value[index])
 
 
@@ -48,17 +48,17 @@ class Branches:
 
     @property
     def persons(self) -> int:
-        """How many there are."""
+        """The number of distinct persons."""
         return max(self.person_of) + 1
 
-    def apart(self) -> Branches:
-        """Every branch with its own person: after the first cross-attention they differ by what was heard."""
+    def separated(self) -> Branches:
+        """The branches, each with its own person: after the first cross-attention they differ by their memory."""
         return replace(self, person_of=tuple(range(len(self.person_of))))
 
 
 @dataclass(frozen=True)
 class BranchInputs:
-    """What the guidance branches of a window see."""
+    """The inputs of a window's guidance branches, for N samples."""
 
     branches: Branches
     memories: list[Tensor]  # distinct audio memories (N, P + L, F)
@@ -67,11 +67,11 @@ class BranchInputs:
     indicator: Tensor | None  # (N, L)
 
 
-def fitting(guidance: Guidance, model: Talker) -> Guidance:
-    """Guidance as this network computes it: by branches, or, after distillation, by itself.
+def with_folding(guidance: Guidance, model: Talker) -> Guidance:
+    """The guidance, folded into the network if the model is distilled.
 
     Raises:
-        ValueError: a distilled network cannot guide that way.
+        ValueError: a distilled network does not offer this guidance.
     """
     if not model.config.distilled_steps:
         return guidance
@@ -79,7 +79,7 @@ def fitting(guidance: Guidance, model: Talker) -> Guidance:
 
 
 def persons(model: Talker, given: Conditions, guidance: Guidance, seen: Sequence[Collection[str]]) -> Tensor:
-    """What person tokens are made from when these conditions are seen, (len(seen) B, person_dim)."""
+    """Inputs of the person tokens of branches that see these conditions, (len(seen) B, person_dim)."""
     if guidance.folded:
         scales = torch.tensor([[guidance.scales[name] for name in CONDITIONS]], device=given.audio.device)
         return model.person_vector(given.person, scales.expand(len(given.audio), -1))
@@ -88,7 +88,7 @@ def persons(model: Talker, given: Conditions, guidance: Guidance, seen: Sequence
 
 
 def branch_inputs(model: Talker, given: Conditions, guidance: Guidance) -> BranchInputs:
-    """The same inputs for `CachedDenoiser`, which needs each distinct audio memory and person only once."""
+    """The inputs of `CachedDenoiser`, which needs each distinct audio memory and person only once."""
     branches = guidance.branches()
     heard, styled = guidance.distinct("audio"), guidance.distinct("style")
     null_audio = model.null("audio").expand_as(given.audio)

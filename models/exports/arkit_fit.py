@@ -1,7 +1,7 @@
-"""ARKit blend shape weights for a head whose expressions are something else (FLAME): fitted to the moving vertices.
+"""ARKit blend shape weights for a head with other expressions (FLAME), fitted to the moving vertices.
 
-The open head knows what every ARKit blend shape does to a face. Those displacements are carried over to the other head
-through pairs of corresponding vertices; then, for all frames at once,
+The open head has the displacements of every ARKit blend shape. They are transferred to the other head through pairs of
+corresponding vertices; then, for all frames at once,
 
     min over 0 <= W <= 1 of  sum_t |B w_t - d_t|^2 / n + ridge |w_t|^2 + smooth |w_t - w_(t-1)|^2
 
@@ -23,8 +23,8 @@ from utils.heads.joints import JAW_OPEN_RADIANS
 from utils.motion_file import Motion
 from utils.timebase import FPS
 
-FITTED = BLEND_SHAPES[:-1]  # no motion of ours shows the tongue
-SPEECH_JAW = 0.4  # of jawOpen = 1: the jaw turns on an arc, and speech uses the beginning of it
+FITTED = BLEND_SHAPES[:-1]  # without tongueOut, which no motion of ours has
+SPEECH_JAW = 0.4  # jawOpen in speech: the jaw moves on an arc, and speech uses its beginning
 ITERATIONS = 600
 
 
@@ -33,14 +33,14 @@ class FitOptions:
     """Weights of the regularisers, in mm^2 per squared weight."""
 
     ridge: float = 2e-4
-    """Of the squared weights: what hardly shows stays near 0."""
+    """Penalty of the squared weights, which keeps blend shapes with little effect near 0."""
     smooth: float = 2e-3
-    """Of the change from frame to frame."""
+    """Penalty of the squared change from frame to frame."""
 
 
 @dataclass(frozen=True)
 class FitReport:
-    """What the fitted blend shapes do not explain, over all pairs and frames."""
+    """The error of the fitted blend shapes over all pairs and frames."""
 
     rms_mm: float
     worst_frame_mm: float  # rms of the worst frame
@@ -49,7 +49,7 @@ class FitReport:
 
     @property
     def explained(self) -> float:
-        """Share of the motion's squared length."""
+        """Fraction of the motion's squared displacement that the fit explains."""
         return 1 - self.rms_mm**2 / max(self.motion_mm**2, 1e-12)
 
     def text(self) -> str:
@@ -61,14 +61,14 @@ class FitReport:
 
 @dataclass(frozen=True)
 class _Problem:
-    """The least-squares problem through its products; n pairs, K blend shapes, T frames."""
+    """The products of the least-squares problem; n pairs, K blend shapes, T frames."""
 
     hessian: np.ndarray  # (K, K) B B' / n
     linear: np.ndarray  # (T, K) d B' / n
     squares: np.ndarray  # (T,) |d|^2 / n
 
     def residual(self, weights: np.ndarray) -> np.ndarray:
-        """(T,) mean squared distance in mm^2 left by weights (T, K)."""
+        """Mean squared error (T,) in mm^2 of weights (T, K)."""
         explained = ((weights @ self.hessian - 2 * self.linear) * weights).sum(1)
         return np.maximum(self.squares + explained, 0)
 
@@ -76,10 +76,10 @@ class _Problem:
 def fit_arkit(
     flame: Flame, motion: Motion, pairs: Pairs | None = None, fps: float = FPS, options: FitOptions | None = None
 ) -> tuple[ArkitTrack, FitReport]:
-    """Weights and angles of a motion (raw coefficients) of any head -> track, report.
+    """Fit ARKit weights and angles to a motion (raw coefficients) of any head -> track, report.
 
-    Without `pairs` they are derived from both heads' 68 landmarks. Head angles are the motion's; eye angles follow from
-    the fitted eyeLook weights; tongueOut is 0.
+    Missing `pairs` are derived from the 68 landmarks of both heads. Head angles are those of the motion; eye angles
+    follow from the fitted eyeLook weights; tongueOut is 0.
 
     Raises:
         UserError: the head has no 68 landmarks to derive the pairs from, or too few vertices correspond.
@@ -102,9 +102,10 @@ def fit_arkit(
 
 @torch.no_grad()
 def blend_shape_offsets(open_flame: Flame, pairs: Pairs) -> np.ndarray:
-    """(51, N, 3) mm: what each blend shape at 1 does to the other head's vertices.
+    """Displacements (51, N, 3) in mm of the other head's vertices for each blend shape at 1.
 
-    The jaw's and mouthClose's (which ARKit defines on the open jaw) are taken where speech has them, and scaled up.
+    Those of the jaw, and of mouthClose (which ARKit defines on the open jaw), are measured at the jaw angles of speech
+    and scaled up.
     """
     names = open_flame.head.exp_names
     assert names is not None, "the open head names its expressions"
@@ -125,7 +126,7 @@ def blend_shape_offsets(open_flame: Flame, pairs: Pairs) -> np.ndarray:
 
 @torch.no_grad()
 def _problem(flame: Flame, motion: Motion, vertices: np.ndarray, offsets: np.ndarray) -> _Problem:
-    """Decode the motion without head rotation, piece by piece, and keep the products only."""
+    """Decode the motion without head rotation, piece by piece, and keep only the products."""
     shape = torch.from_numpy(motion.shape_or_average)
     rest = flame(shape[None], torch.zeros(1, flame.n_exp), torch.zeros(1, 6))[:, vertices]
     basis = torch.from_numpy(offsets).flatten(1)  # (K, 3n)
@@ -139,10 +140,10 @@ def _problem(flame: Flame, motion: Motion, vertices: np.ndarray, offsets: np.nda
 
 
 def _solve(problem: _Problem, options: FitOptions) -> np.ndarray:
-    """The bounded least squares of the module's head -> weights (T, K) in 0..1.
+    """Solve the bounded least squares of the module's docstring -> weights (T, K) in 0..1.
 
-    Accelerated projected gradient with restarts (Beck and Teboulle 2009; O'Donoghue and Candes 2015), in variables
-    scaled so that every blend shape is equally strong.
+    The method is accelerated projected gradient with restarts (Beck and Teboulle 2009; O'Donoghue and Candes 2015), in
+    variables scaled so that every blend shape is equally strong.
     """
     strength = np.sqrt(np.diag(problem.hessian) + options.ridge)
     hessian = (problem.hessian + options.ridge * np.eye(len(strength))) / np.outer(strength, strength)
@@ -154,7 +155,7 @@ def _solve(problem: _Problem, options: FitOptions) -> np.ndarray:
     for _ in range(ITERATIONS):
         gradient = ahead @ hessian - linear - smooth * _curvature(ahead)
         new = np.clip(ahead - step * gradient, 0, strength)
-        if np.sum((ahead - new) * (new - weights)) > 0:  # uphill: forget the momentum
+        if np.sum((ahead - new) * (new - weights)) > 0:  # uphill: reset the momentum
             momentum = 1.0
         following = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
         ahead = new + (momentum - 1) / following * (new - weights)

@@ -1,7 +1,7 @@
-"""Which vertices of the open head and of another head (FLAME) lie on the same spot of the face.
+"""Corresponding vertices of the open head and another head (FLAME).
 
-Given by the user, or derived from 68 (or the inner 51) facial landmarks of both heads: the open head is bent onto the
-other by a thin-plate spline through the landmarks, then nearest vertices that face the same way are paired.
+They are given by the user, or derived from 68 (or the inner 51) facial landmarks of both heads: the open head is warped
+onto the other by a thin-plate spline through the landmarks, then nearest vertices that face the same way are paired.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from utils.heads.head_file import HeadFile
 from utils.reading.array_file import is_finite, is_numeric, read_npz
 
 REACH = 0.006  # metres: farther vertices do not correspond
-SAME_SIDE = 0.5  # cosine of normals: keeps the upper lip from the lower
+SAME_SIDE = 0.5  # least cosine of normals, which separates the upper lip from the lower
 INNER = ("mouth_interior", "left_eyeball", "right_eyeball", "teeth", "tongue")
 MIN_PAIRS = 200
 _WHAT = (
@@ -39,14 +39,14 @@ class Pairs:
 
 
 def find_pairs(open_head: HeadFile, head: HeadFile, match: Path | None = None) -> Pairs:
-    """Pairs from the user's file, else from the head's own 68 landmarks.
+    """Pairs from the user's file, else from the head's 68 landmarks.
 
     Raises:
         UserError: neither a file nor landmarks, an unusable file, or fewer than 200 pairs.
     """
     if match is None:
         if head.lmk68 is None:
-            raise UserError(f"{head.name}: has no 68 landmarks to match it with ARKit's face; give --match, {_WHAT}")
+            raise UserError(f"{head.name}: has no 68 landmarks to match with ARKit's face; give --match, {_WHAT}")
         return pairs_from_landmarks(open_head, head, head.v_template[head.lmk68])
     arrays = _read(Path(match))
     try:
@@ -63,7 +63,7 @@ def pairs_from_landmarks(open_head: HeadFile, head: HeadFile, points: np.ndarray
     """Pairs from landmark positions (68, 3) or, without the face's contour, (51, 3) on the other head's template.
 
     Raises:
-        UserError: fewer than 200 vertices meet.
+        UserError: fewer than 200 vertices correspond.
     """
     assert open_head.lmk68 is not None, "the open head has landmarks"
     source, target = (h.v_template.astype(np.float64) for h in (open_head, head))
@@ -124,6 +124,6 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 def _check_count(vertices: np.ndarray, head: HeadFile) -> None:
     if len(vertices) < MIN_PAIRS:
         raise UserError(
-            f"{head.name}: only {len(vertices)} of {MIN_PAIRS} vertices needed meet ARKit's face; "
+            f"{head.name}: only {len(vertices)} vertices correspond to ARKit's face, but {MIN_PAIRS} are needed; "
             "check the landmarks, or give pairs of vertices with --match"
         )

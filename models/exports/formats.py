@@ -1,4 +1,4 @@
-"""The table of export formats. A new one is a row of `FORMATS`, and its writer in utils/exports/."""
+"""The table of export formats. To add one: a row of `FORMATS`, and its writer in utils/exports/."""
 
 from __future__ import annotations
 
@@ -32,31 +32,31 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """How a motion is written."""
+    """Settings of the written files."""
 
     fps: float = FPS
     """Frames per second of the files."""
     texture: Path | None = None
     """Texture image on the head's UVs, for glb and usd."""
     drawn_head: HeadFile | None = None
-    """The head with other UVs or colours (`utils.rendering.looks`), for glb, usd, obj and ply; None: as it is."""
+    """The head with other UVs or colours (`utils.rendering.looks`), for glb, usd, obj and ply; None: the plain head."""
     dressed: HeadFile | None = None
-    """The open head with teeth, hair, lashes and bust (`utils.heads.dressed_head`), for glb and usd; None: without."""
+    """The open head with teeth, hair, lashes and bust (`utils.heads.dressed_head`), for glb and usd; None: bare."""
     audio: np.ndarray | Iterable[np.ndarray] | None = None
-    """Speech (n,) at 16 kHz, whole or in pieces; a wav is put beside glb and usd, which carry no sound."""
+    """Speech (n,) at 16 kHz, whole or in pieces, written as a wav beside glb and usd, which carry no sound."""
     match: Path | None = None
     """File of landmarks or corresponding vertices for the ARKit fit of FLAME heads (`models.exports.arkit_pairs`)."""
     fit: FitOptions = field(default_factory=FitOptions)
 
 
 class ExportJob:
-    """One motion at the rate of the files, and what several formats share, made once."""
+    """One motion at the files' frame rate, with the parts that several formats share."""
 
     def __init__(self, motion: Motion, flame: Flame, options: ExportOptions) -> None:
         """motion: raw coefficients at 25 fps.
 
         Raises:
-            UserError: a rate that no file can have.
+            UserError: a frame rate out of range.
         """
         self.original, self.flame, self.options, self.head = motion, flame, options, flame.head
         self.motion = resampled(motion, options.fps)
@@ -64,16 +64,17 @@ class ExportJob:
 
     @cached_property
     def rig(self) -> Rig:
+        """The animated head of glb and usd."""
         return make_rig(self.options.dressed or self.head, self.motion, self.options.fps)
 
     @cached_property
     def surface(self) -> Surface:
-        """The dressed or the drawn head's, with the texture."""
+        """The surface of the dressed or the drawn head, with the texture."""
         return make_surface(self.options.dressed or self.drawn_head, self.options.texture)
 
 
 def _livelink(path: Path, job: ExportJob) -> None:
-    """ARKit values: the open head's own expressions, or fitted ones of any other head."""
+    """Write ARKit values: the open head's expressions, or weights fitted to any other head."""
     options = job.options
     if has_arkit_expressions(job.head):
         track = arkit_of_open_head(job.head, job.motion, options.fps)
@@ -124,17 +125,17 @@ class Format:
     name: str  # as in --format
     ending: str  # appended to the output's path
     write: Callable[[Path, ExportJob], None]  # raises UserError
-    needs_flame: bool = False  # holds coefficients that mean nothing unless they are FLAME's
-    needs_wav: bool = False  # a model that carries no sound: speech is put beside it
+    needs_flame: bool = False  # holds coefficients that only FLAME can use
+    needs_wav: bool = False  # carries no sound, so the speech is written beside it
     is_folder: bool = False
 
     @property
     def suffix(self) -> str:
-        """Of the file, or of the files in the folder."""
+        """Suffix of the file, or of the files in the folder."""
         return f".{self.name}" if self.is_folder else "." + self.ending.rpartition(".")[2]
 
     def check_head(self, head: HeadFile) -> None:
-        """Raises UserError for a format that only FLAME's coefficients can have, if the head is the open head."""
+        """Raises UserError for a format that needs FLAME's coefficients if the head is the open head."""
         if self.needs_flame and has_arkit_expressions(head):
             raise UserError(
                 f"--format {self.name}: {head.name}'s coefficients are not FLAME's and would mean nothing there; "

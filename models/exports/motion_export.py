@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 
 
 def parse_formats(text: str) -> tuple[str, ...]:
-    """`glb,livelink` -> names, each once; `all` is every format that needs no FLAME coefficients.
+    """`glb,livelink` -> distinct names; `all` means every format that needs no FLAME coefficients.
 
     Raises:
-        UserError: an unknown name, or none.
+        UserError: an unknown name, or no name.
     """
     names = [name.strip().lower() for name in text.split(",") if name.strip()]
     if names == ["all"]:
@@ -48,7 +48,7 @@ def export(
     """Write a motion (raw coefficients, 25 fps) in several formats -> the files and folders written.
 
     Raises:
-        UserError: a format that this head cannot have, a path that cannot be written, or unusable options.
+        UserError: a format that does not suit this head, a path that cannot be written, or unusable options.
     """
     options = options or ExportOptions()
     _check_head(motion, flame)
@@ -68,7 +68,7 @@ def export(
 
 
 def _check_head(motion: Motion, flame: Flame) -> None:
-    """A motion that names its head should be shown on it; coefficients of one head mean nothing on another."""
+    """Warn if the motion belongs to another head, on which its coefficients mean nothing."""
     ours = has_arkit_expressions(flame.head)
     if motion.head_model and (motion.head_model == OPEN_HEAD) != ours:
         log.warning(
@@ -81,14 +81,14 @@ def _check_head(motion: Motion, flame: Flame) -> None:
 
 @dataclass(frozen=True)
 class Exporter:
-    """What a generating program carries along: every finished motion goes out in these formats."""
+    """Writes every finished motion of a program in these formats."""
 
     flame: Flame
     formats: tuple[str, ...]
     options: ExportOptions = field(default_factory=ExportOptions)
 
     def write(self, motion: Motion, out: Path, audio: np.ndarray | Iterable[np.ndarray]) -> list[Path]:
-        """Export one motion with its speech and say what was written; `out` is the path without ending.
+        """Export one motion with its speech and log the files; `out` is the path without ending.
 
         Raises:
             UserError: see `export`.

@@ -236,5 +236,5 @@ class CachedDenoiser:
             asking = int(layer is not last) if self.lookup else tokens.shape[1] - first
             mask = None if self.mask is None else self.mask[first:]
             tokens = layer(tokens, window, mask, first, asking, branches)
-            branches = branches.apart()
+            branches = branches.separated()
         return self.hidden_out.gelu(tokens)

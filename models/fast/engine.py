@@ -15,7 +15,7 @@ from torch import Tensor
 from models.diffusion.guidance import Guidance
 from models.diffusion.plain import guided_denoiser
 from models.diffusion.solvers import Noise, Step, run_steps
-from models.diffusion.window import Conditions, branch_inputs, fitting
+from models.diffusion.window import Conditions, branch_inputs, with_folding
 from models.fast.cached_denoiser import CachedDenoiser
 from models.fast.kernels.select import kernels_for
 from models.fast.window_cache import WindowCache
@@ -76,7 +76,7 @@ class Engine:
     """
 
     def __init__(self, model: Talker, guidance: Guidance, config: EngineConfig | None = None) -> None:
-        self.model, self.guidance = model, fitting(guidance, model)
+        self.model, self.guidance = model, with_folding(guidance, model)
         self.config = (config or EngineConfig()).on(model.device)
         dtype = _DTYPES.get(self.config.precision, torch.float32)
         self.net = CachedDenoiser(model.denoising_net, dtype, kernels_for(model.device))

@@ -1,4 +1,4 @@
-"""Speech in, FLAME motion out: a checkpoint with everything around it that raw inputs need."""
+"""Raw speech -> raw motion: a talker with its statistics, normalisation and decoding."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from utils.timebase import SAMPLE_RATE
 
 
 class Animator:
-    """A talker that takes raw audio and a raw person (numpy arrays), and returns raw coefficients."""
+    """A talker that takes raw audio and a raw person (numpy arrays) and returns raw coefficients."""
 
     def __init__(self, model: Talker, codec: MotionCodec, published: bool) -> None:
-        """published: the checkpoint is one of the authors'. The model's weights must not change from now on."""
+        """`published`: the checkpoint is one of the authors'. The model's weights must not change afterwards."""
         self.model, self.codec, self.published = model, codec, published
         self._engine: tuple[tuple[Guidance, EngineConfig], Engine] | None = None
 
     @classmethod
     def load(cls, checkpoint: Path, stats: Path | None, device: torch.device) -> Animator:
-        """Read a checkpoint; `stats` overrides (or, for published files, supplies) its statistics.
+        """Read a checkpoint; `stats` replaces its statistics, or supplies them for published files.
 
         Raises:
             UserError: see `load_talker`; no statistics.
@@ -54,7 +54,7 @@ class Animator:
             audio: (n,) float32 at 16 kHz.
             person: shape (100,), and style (d_style,) or None for the null style.
             config: guidance and sampler.
-            seeds: of the samples, which are drawn together as one batch.
+            seeds: one per sample; the samples are drawn as one batch.
 
         Raises:
             UserError: audio shorter than one frame.
@@ -70,7 +70,7 @@ class Animator:
         seeds: list[int],
         batch_size: int = 32,
     ) -> list[list[Motion]]:
-        """One motion per utterance and seed, windows of all of them `batch_size` at a time; arguments as of a call.
+        """One motion per utterance and seed, with `batch_size` windows of all of them at once; arguments as for a call.
 
         Raises:
             UserError: audio shorter than one frame.
@@ -94,14 +94,14 @@ class Animator:
         config: GenerationConfig,
         seed: int,
     ) -> Iterator[Motion]:
-        """A recording of any length in bounded memory -> its motion, a window (up to 4 s) at a time.
+        """The motion of a recording of any length, one window (up to 4 s) at a time, in bounded memory.
 
         Args:
             blocks: the samples at 16 kHz, in pieces of any size.
             scale: of the whole recording, from an earlier pass over the same samples.
             person: shape (100,), and style (d_style,) or None for the null style.
             config: guidance and sampler.
-            seed: of the sample; the motion is the one a call gives for it.
+            seed: of the sample; the motion equals that of a call with this seed.
         """
         windows = feature_windows(self.model, blocks, scale, config.whole_audio)
         n_frames = scale.n_samples * self.model.config.fps // SAMPLE_RATE
@@ -109,7 +109,7 @@ class Animator:
             yield self.decode(motion, person.shape)
 
     def continuation(self, person: Person[np.ndarray], config: GenerationConfig, seed: int) -> Continuation:
-        """A sample of this person that is generated window by window."""
+        """A sample of this person's motion, to be generated window by window."""
         return Continuation(self.generator(config), Sample(self.model, self._normalised(person), seed))
 
     def decode(self, motion: Tensor, shape: np.ndarray) -> Motion:
@@ -118,10 +118,10 @@ class Animator:
         return Motion(exp, pose, shape)
 
     def generator(self, config: GenerationConfig) -> WindowGenerator:
-        """What generates with this configuration; prepared weights and graphs of the last guidance are used again."""
+        """A generator with this configuration; it reuses the weights and graphs prepared for the last guidance."""
         key = (config.guidance, config.engine)
         if self._engine is None or self._engine[0] != key:
-            self._engine = None  # prepared weights and graphs are large: one is enough
+            self._engine = None  # weights and graphs are large: free the old ones first
             self._engine = (key, Engine(self.model, *key))
         return WindowGenerator(self.model, config, self._engine[1])
 

@@ -1,7 +1,7 @@
-"""Audio features of speech of any length in bounded memory: two passes, the first for its level, the second in chunks.
+"""Audio features of speech of any length in bounded memory: one pass measures its level, a second encodes it in chunks.
 
-Networks that look at a few seconds only (Whisper in windows) give what the whole recording gives, up to rounding. Those
-that attend everything (HuBERT, wav2vec 2.0) give that for recordings of one chunk; longer ones are encoded in chunks
+An encoder that works on short windows (Whisper) gives the same features as for the whole recording, up to rounding. One
+that attends to everything (HuBERT, wav2vec 2.0) does so for recordings of one chunk; longer ones are encoded in chunks
 that overlap by `_CONTEXT` frames on either side.
 """
 
@@ -21,12 +21,12 @@ from utils.media.audio import STD_FLOOR
 from utils.timebase import plan_windows, samples_per_frame
 
 _CONTEXT = 125  # frames (5 s) on either side of a chunk that an encoder without windows sees
-_CHUNK = 1000  # frames (40 s) a chunk gives
-_SPOKEN = 0.01  # of the loudest block's power; see `level_speech`
+_CHUNK = 1000  # frames (40 s) per chunk
+_SPOKEN = 0.01  # fraction of the loudest block's power; see `level_speech`
 
 
 class AudioScale:
-    """Mean, deviation and speech level of what has been heard so far; keeps 16 bytes per 50 ms."""
+    """Mean, standard deviation and speech level of the audio so far; keeps 16 bytes per 50 ms."""
 
     def __init__(self) -> None:
         self.n_samples = 0
@@ -35,7 +35,7 @@ class AudioScale:
         self._rest = np.zeros(0, np.float32)
 
     def push(self, audio: np.ndarray) -> None:
-        """Take up the next samples (n,)."""
+        """Add the next samples (n,)."""
         self.n_samples += len(audio)
         joined = np.concatenate([self._rest, audio])
         whole = len(joined) // LEVEL_BLOCK * LEVEL_BLOCK
@@ -52,7 +52,7 @@ class AudioScale:
         self._n_blocks = end
 
     def sums(self) -> np.ndarray:
-        """(n_blocks + 1, 2) sum and sum of squares of every block; the last one may be short or empty."""
+        """Sum and sum of squares of every block, (n_blocks + 1, 2); the last block may be short or empty."""
         last = self._rest.astype(np.float64)
         return np.concatenate([self._blocks[: self._n_blocks], [[last.sum(), np.square(last).sum()]]])
 
@@ -62,13 +62,13 @@ class AudioScale:
 
     @property
     def std(self) -> float:
-        """Unbiased, as `utils.media.audio.standardise` takes it."""
+        """The unbiased standard deviation, as in `utils.media.audio.standardise`."""
         squares = float(self.sums()[:, 1].sum()) - self.n_samples * self.mean**2
         return math.sqrt(max(0.0, squares) / max(1, self.n_samples - 1))
 
     @property
     def speech_rms(self) -> float:
-        """RMS of the blocks within 20 dB of the loudest, as `level_speech` takes it."""
+        """RMS of the blocks within 20 dB of the loudest, as in `level_speech`."""
         sums, mean = self.sums(), self.mean
         counts = np.full(len(sums), LEVEL_BLOCK)
         counts[-1] = len(self._rest)
@@ -77,21 +77,21 @@ class AudioScale:
 
 
 class SpanEncoder:
-    """Features of a stretch of a recording from its samples and those around it."""
+    """Encodes a stretch of a recording from its samples and those around it."""
 
     def __init__(self, model: Talker, whole: bool = True) -> None:
-        """whole: as if the recording were encoded as a whole; else each window alone (`--no_context_audio_feat`)."""
+        """`whole`: encode as if the recording were one piece; else each window alone (`--no_context_audio_feat`)."""
         self.model, self.unit = model, samples_per_frame(model.config.fps)
         self.windows = model.audio_encoder.windows if whole else None
         context = _CONTEXT if whole else 0
         window = model.config.n_motions
-        # Frames wanted on either side.
+        # Frames of context on either side.
         self.margin = -(-self.windows.surroundings // self.unit) if self.windows else context
         step = math.lcm(window, self.windows.frames) if self.windows else window
         self.chunk = -(-_CHUNK // step) * step if whole else window  # frames
 
     def scaled(self, audio: np.ndarray, scale: AudioScale, least_rms: float = 0.0) -> np.ndarray:
-        """Samples (n,) as the encoder wants them, if the recording's level is `scale`; below `least_rms` is noise."""
+        """Samples (n,) scaled for the encoder by the recording's level, which counts as `least_rms` or more."""
         if self.windows:
             factor = self.windows.level / max(scale.speech_rms, least_rms, 1e-8)
         else:
@@ -100,8 +100,13 @@ class SpanEncoder:
 
     @torch.no_grad()
     def __call__(self, before: np.ndarray, span: np.ndarray, after: np.ndarray) -> Tensor:
-        """Scaled samples, whole frames each: of the span (chunks: whole windows), and what there is around it, at most
-        `margin` frames -> features (n_frames of the span, feature_dim)."""
+        """Features (n_frames, feature_dim) of a span of scaled audio.
+
+        Args:
+            before: samples before the span, whole frames, at most `margin`.
+            span: samples of the span, whole frames; for chunks, whole windows.
+            after: samples after the span, like `before`.
+        """
         device, n_frames = self.model.device, len(span) // self.unit
         if self.windows is None:
             audio = torch.from_numpy(np.concatenate([before, span, after])).to(device)
@@ -120,12 +125,12 @@ class SpanEncoder:
 def feature_windows(
     model: Talker, blocks: Iterable[np.ndarray], scale: AudioScale, whole: bool = True
 ) -> Iterator[Tensor]:
-    """Features (L, F) of a recording's windows, one after the other; `Speech.encode` for recordings of hours.
+    """Features (L, F) of a recording's windows, one after the other: `Speech.encode` for recordings of hours.
 
     Args:
         model: in eval mode.
         blocks: the recording's raw samples, in pieces of any size.
-        scale: of the whole recording: the first pass.
+        scale: of the whole recording, from the first pass.
         whole: see `SpanEncoder`.
     """
     encoder = SpanEncoder(model, whole)

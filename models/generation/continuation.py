@@ -1,4 +1,4 @@
-"""One sample in windows of any length, each from the last frames of the one before: long recordings and live speech."""
+"""One sample, window by window, each continuing the last frames of the one before: for long or live speech."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from models.generation.windows import Sample, WindowGenerator
 
 
 class Continuation:
-    """A sample that goes on. A window may be short: the rest is padding to the network."""
+    """A sample that is continued window by window. A window may be short; the network sees the rest as padding."""
 
     def __init__(self, generator: WindowGenerator, sample: Sample) -> None:
         self.generator, self.sample = generator, sample
         self._window = generator.model.config.n_motions
-        self._expected = sample.motion[:0]  # (k, D) frames that the last window has already made of the next
+        self._expected = sample.motion[:0]  # (k, D) frames of the next window that the last one has already generated
 
     @torch.no_grad()
     def window(self, audio: Tensor, n: int, ahead: int = 0) -> Tensor:
         """Motion (n, D) of the next n frames from audio features (m, F), n + ahead <= m <= L.
 
-        Frames beyond n + ahead are padding, as at the end of a recording. The `ahead` frames are generated too, not
-        returned but faded into the next window's, which begins with the same frames.
+        Frames beyond n + ahead are padding, as at the end of a recording. The `ahead` frames are not returned but
+        faded into the next window, which begins with the same frames.
         """
         valid = n + ahead
         (made,) = self.generator([self.sample], [self._whole(audio)], [valid])
@@ -40,7 +40,7 @@ class Continuation:
 
 
 def faded(old: Tensor, new: Tensor) -> Tensor:
-    """Motion (n, D) that begins as `old` (k, D) goes on, and is `new` (n, D) after k frames."""
+    """Motion (n, D) that fades from `old` (k, D) to `new` (n, D) over k frames."""
     k = min(len(old), len(new))
     if not k:
         return new
@@ -51,7 +51,7 @@ def faded(old: Tensor, new: Tensor) -> Tensor:
 def continued_motion(windows: Iterable[Tensor], n_frames: int, sample: Continuation) -> Iterator[Tensor]:
     """Full windows of features (L, F) -> motion (n, D) each, `n_frames` frames in all; the last window is cut.
 
-    What `generate_batch` gives for one item, a window at a time.
+    The result equals that of `generate_batch` for one item, one window at a time.
     """
     left = n_frames
     for audio in windows:

@@ -1,10 +1,10 @@
-"""Motion while somebody speaks: audio in blocks of any size as it arrives, frames out a hop at a time.
+"""Live speech -> motion: takes audio in blocks of any size as it arrives, and gives frames one hop at a time.
 
-Every hop is a short window: the network gets the hop's audio, the last 10 frames of motion and their audio, and is told
-by the indicator that the rest of its 100 frames is padding. It was trained on such truncated windows (paper section
-3.3), and goes on from its own last frames as between the windows of a file. A hop also makes the frames of its look
-ahead, which are faded into the next hop's: seams stay as smooth as the inside. The level of the voice is estimated
-from what has been heard so far.
+Every hop is a short window: the network sees the hop's audio and the last 10 frames of motion with their audio, and the
+indicator marks the rest of its 100 frames as padding. It was trained on such truncated windows (paper section 3.3), and
+continues its last frames as it does between the windows of a file. A hop also generates the frames of its look-ahead,
+which are faded into the next hop, so that motion at the seams is as smooth as elsewhere. The level of the voice is
+estimated from the audio so far.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from utils.errors import UserError
 from utils.motion_file import Motion
 from utils.timebase import FPS, SAMPLE_RATE
 
-LIVE_SAMPLER, LIVE_STEPS = "ddim", 4  # of our models: docs/live.md
-HOPS = (0.2, 4.0)  # seconds, the least and the most
-QUIET = 0.005  # RMS; a voice is taken to be at least so loud, so that a noise before the first word is not shouted
+LIVE_SAMPLER, LIVE_STEPS = "ddim", 4  # the default of our models: docs/live.md
+HOPS = (0.2, 4.0)  # seconds: shortest and longest hop
+QUIET = 0.005  # RMS; the voice counts as at least this loud, so that noise before the first word is not amplified
 
 
 @dataclass(frozen=True)
 class LiveConfig:
-    """When frames are made."""
+    """How much audio a stream waits for, and how much motion it generates at once."""
 
     hop: float = 0.6
-    """Seconds of motion made at once: the longer, the better and the cheaper, but the later."""
+    """Seconds of motion generated at once: longer hops are better and cheaper, but later."""
     first_hop: float = 0.4
-    """Seconds of the first piece (at most `hop`), so that the first frames come early."""
+    """Seconds of the first hop (at most `hop`), so that the first frames come early."""
     look_ahead: float = 0.2
-    """Seconds of audio waited for beyond a hop: what follows a sound helps to hear it, and hops are faded there."""
+    """Seconds of audio to wait for beyond a hop: the encoder needs what follows a sound, and hops are faded there."""
     catch_up: bool = False
-    """When several hops of audio are waiting, make them as one window; frames then depend on when audio came."""
+    """Generate several waiting hops as one window; the frames then depend on when the audio arrived."""
 
     def __post_init__(self) -> None:
         if not HOPS[0] <= self.hop <= HOPS[1]:
@@ -49,7 +49,7 @@ class LiveConfig:
 
 
 class LiveTalker:
-    """Turns one voice into motion as it arrives.
+    """Turns one voice into motion as it arrives:
 
     talker = LiveTalker(animator, Person(shape, style), config)
     for block in microphone:           # float32 (n,) at 16 kHz, -1 to 1, any n
@@ -70,24 +70,27 @@ class LiveTalker:
         Args:
             animator: the model.
             person: shape (100,), and style (d_style,) or None for the null style.
-            config: guidance and sampler; few steps make it fast.
-            live: when frames are made.
+            config: guidance and sampler; few steps are fast.
+            live: hop and look-ahead.
             seed: of the sample.
         """
         self.animator, self.live, self.shape = animator, live or LiveConfig(), person.shape
         self._person, self._config = person, config
         self.scale = AudioScale()
-        self.done = 0  # frames made
+        self.done = 0  # frames generated
         self._sample = animator.continuation(person, config, seed)
         self._encoder = SpanEncoder(animator.model)
         self._window = animator.model.config.n_motions
         self._hop = min(self._window, _frames(self.live.hop))
         self._first = min(self._hop, _frames(self.live.first_hop))
         self._ahead = round(self.live.look_ahead * FPS)
-        self._audio, self._begin = np.zeros(0, np.float32), 0  # what is kept of the audio, and its first frame
+        self._audio, self._begin = (
+            np.zeros(0, np.float32),
+            0,
+        )  # the audio that is kept, and the number of its first frame
 
     def push(self, block: np.ndarray) -> list[Motion]:
-        """The next samples (n,) float32 at 16 kHz -> the motion which they complete: none, one or several pieces.
+        """Add the next samples (n,) float32 at 16 kHz; returns the motion that they complete, in any number of pieces.
 
         Raises:
             UserError: samples that are NaN or infinite.
@@ -96,7 +99,7 @@ class LiveTalker:
             raise UserError("audio: NaN or infinite samples; check the source")
         block, made = np.asarray(block, np.float32), []
         while True:
-            # Each piece hears what it needs and no more, so that it does not depend on the sizes of the blocks.
+            # Each piece takes only the audio that it needs, so that it does not depend on the sizes of the blocks.
             missing = self._needed * self._encoder.unit - self.scale.n_samples
             now = len(block) if self.live.catch_up else max(0, min(missing, len(block)))
             self._take(block[:now])
@@ -106,20 +109,20 @@ class LiveTalker:
             made.append(self._make(self._size(self._received - self._ahead - self.done)))
 
     def finish(self) -> list[Motion]:
-        """The motion of the audio that is left; then the stream is over."""
+        """The motion of the remaining audio, at the end of the stream."""
         made = []
         while self._received > self.done:
             made.append(self._make(min(self._received - self.done, self._hop + self._ahead)))
         return made
 
     def talk(self, blocks: Iterable[np.ndarray]) -> Iterator[Motion]:
-        """All motion of a source of blocks, as soon as it can be made."""
+        """The motion of all blocks, each piece as soon as it can be generated."""
         for block in blocks:
             yield from self.push(block)
         yield from self.finish()
 
     def warm_up(self) -> None:
-        """Do what happens at the first window only (prepared weights, captured graphs) before the audio comes."""
+        """Prepare weights and capture graphs, as the first window does, before the audio arrives."""
         other = LiveTalker(self.animator, self._person, self._config, self.live)
         other.push(np.zeros(SAMPLE_RATE * 2, np.float32))
 
@@ -130,11 +133,11 @@ class LiveTalker:
 
     @property
     def _received(self) -> int:
-        """Whole frames of audio that have come."""
+        """Whole frames of audio that have arrived."""
         return self.scale.n_samples // self._encoder.unit
 
     def _size(self, waiting: int) -> int:
-        """Frames of the next piece when audio of `waiting` frames is there."""
+        """Frames of the next piece when `waiting` frames of audio are available."""
         hop = self._hop if self.done else self._first
         return min(self._window, waiting // hop * hop) if self.live.catch_up else hop
 
@@ -153,14 +156,14 @@ class LiveTalker:
         return motion
 
     def _features(self, n: int) -> Tensor:
-        """Features (m, F) of the next n frames, and of what follows them in the encoder's window."""
+        """Features (m, F) of the next n frames, and of the frames after them in the encoder's window."""
         audio = self._encoder.scaled(self._audio, self.scale, QUIET)
         unit, now = self._encoder.unit, self.done - self._begin
         if self._encoder.windows is None:
             first, end = max(0, now - self._encoder.margin), now + n
             after = audio[end * unit :][: (len(audio) // unit - end) * unit]
             return self._encoder(audio[first * unit : now * unit], audio[now * unit : end * unit], after)
-        # The new frames stand in the middle of the encoder's window, where its features depend least on the place.
+        # The new frames lie in the middle of the encoder's window, where features depend least on their place.
         first = max(0, now - (self._window - n) // 2)
         heard = audio[first * unit : (first + self._window) * unit]
         span = np.zeros(self._window * unit, np.float32)

@@ -1,4 +1,4 @@
-"""Speech as the network hears it: features of whole windows (paper section 3.4)."""
+"""Speech as features of whole windows, the input of the network (paper section 3.4)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def pad_to_windows(audio: Tensor, plan: WindowPlan, unit: int, mode: str) -> Ten
 
 
 def encode_speech(model: Talker, audio: Tensor, plan: WindowPlan, whole: bool) -> list[Tensor]:
-    """Standardised audio (B, n) -> per window features (B, L, F)."""
+    """Standardised audio (B, n) -> features (B, L, F) of each window; `whole` encodes all windows at once."""
     unit = samples_per_frame(model.config.fps)
     padded = pad_to_windows(audio, plan, unit, model.config.pad_mode)
     if whole:
@@ -41,6 +41,6 @@ class Speech:
     @classmethod
     @torch.no_grad()
     def encode(cls, model: Talker, audio: Tensor, whole: bool = True) -> Speech:
-        """Standardised 16 kHz audio (n,); whole: the file at once, else window by window."""
+        """Encode standardised audio (n,) at 16 kHz, as a whole or window by window."""
         plan = plan_windows(len(audio), model.config.n_motions, model.config.fps)
         return cls(torch.cat(encode_speech(model, audio[None], plan, whole)), plan.n_frames)

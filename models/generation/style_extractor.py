@@ -1,4 +1,4 @@
-"""A style encoder with what raw coefficients need around it."""
+"""Raw motion -> style vector: a style encoder with its statistics and normalisation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Features -> motion, window by window with carried context (paper section 3.4): the one way for files and streams."""
+"""Features -> motion, window by window with carried context (paper section 3.4), for files and streams alike."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from models.networks.talker import Talker
 
 @dataclass(frozen=True)
 class GenerationConfig:
-    """Everything about a generation run that is not the model or its input."""
+    """The settings of a generation run."""
 
     guidance: Guidance = field(default_factory=Guidance)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
@@ -29,13 +29,14 @@ class GenerationConfig:
     whole_audio: bool = True
     """Encode the whole file at once; False: window by window (`--no_context_audio_feat`)."""
     fresh_noise: bool = False
-    """A new x_T for every window. The published sampler reuses the first one; with a deterministic solver that would
-    repeat whatever speech does not decide (turns of the head, blinks) every 4 s."""
+    """Draw a new x_T for every window. The published sampler reuses the first one; a deterministic solver would then
+    repeat motion that speech does not determine (turns of the head, blinks) every 4 s."""
     progress: bool = False
+    """Show a progress bar."""
 
 
 class Sample:
-    """One sample between two windows: what its next window starts from."""
+    """The state of one sample between two windows, from which its next window continues."""
 
     def __init__(
         self, model: Talker, person: Person[Tensor], seed: int, start: tuple[Tensor, Tensor] | None = None
@@ -44,7 +45,7 @@ class Sample:
         Args:
             model: in eval mode.
             person: normalised shape (100,) and style (d_style,).
-            seed: of all of the sample's noise.
+            seed: of all noise of the sample.
             start: motion (P, D) and audio features (P, F) before the first window; None: the learnt start.
         """
         self.person = person if model.config.has_style else replace(person, style=None)
@@ -54,27 +55,27 @@ class Sample:
         self.motion, self.audio = start or (learnt_motion[0], learnt_audio[0])
 
     def draw(self, size: tuple[int, int], fresh: bool) -> Tensor:
-        """The noise x_T (L, D) of the next window: a new one if `fresh`, else always the first."""
+        """The noise x_T (L, D) of the next window: a new one if `fresh`, else that of the first window."""
         if self.x_T is None or fresh:
             self.x_T = torch.randn(size, generator=self.generator, device=self.generator.device)
         return self.x_T
 
     def advance(self, motion: Tensor, audio: Tensor) -> None:
-        """Take up what was made: motion (n, D) from features (n, F)."""
+        """Continue after the generated motion (n, D) of features (n, F)."""
         n_prev = len(self.motion)
         self.motion = torch.cat([self.motion, motion])[-n_prev:]
         self.audio = torch.cat([self.audio, audio])[-n_prev:]
 
 
 class WindowGenerator:
-    """Makes the next window of one sample or of many, in one batch."""
+    """Generates the next window of one or many samples in one batch."""
 
     def __init__(self, model: Talker, config: GenerationConfig, engine: Engine | None = None) -> None:
         """
         Args:
             model: in eval mode.
             config: guidance and sampler.
-            engine: of this model and guidance, to be used again; None: a new one.
+            engine: an existing engine of this model and guidance; None: make a new one.
         """
         options = model.config
         self.model, self.config = model, config
@@ -88,9 +89,9 @@ class WindowGenerator:
         """Normalised motion (B, L, D) of every sample's next window. The samples do not advance.
 
         Args:
-            samples: (B) between two windows.
-            audio: of each, features (L, F) of its window.
-            valid: of each, how many of its frames are real; the rest is padding.
+            samples: B samples between two windows.
+            audio: for each sample, the features (L, F) of its window.
+            valid: for each sample, the number of real frames; the rest is padding.
         """
         x_T = torch.stack([sample.draw(self._size, self.config.fresh_noise) for sample in samples])
         noise = gaussian_noise([sample.generator for sample in samples], self.model.device)
@@ -106,7 +107,7 @@ class WindowGenerator:
         )
 
     def _persons(self, persons: list[Person[Tensor]]) -> Person[Tensor]:
-        """One batch; the learnt null style stands in where only some have a style."""
+        """The persons as one batch; the learnt null style replaces missing styles if only some have one."""
         shape, styles = torch.stack([person.shape for person in persons]), [person.style for person in persons]
         if all(style is None for style in styles):
             return Person(shape)
@@ -116,17 +117,17 @@ class WindowGenerator:
 
 @dataclass(frozen=True)
 class Item:
-    """One sample to draw. Items of any lengths share batches; none depends on the items beside it."""
+    """One sample to draw. Items of any length share batches, and do not affect each other."""
 
     speech: Speech
     person: Person[Tensor]
     seed: int
     start: tuple[Tensor, Tensor] | None = None
-    """Motion (P, D) and audio features (P, F) before it; None: the learnt start."""
+    """Motion (P, D) and audio features (P, F) before the first window; None: the learnt start."""
 
 
 class _Running:
-    """An item, and what is made of it so far."""
+    """An item, and the windows generated so far."""
 
     def __init__(self, model: Talker, item: Item) -> None:
         self.speech, self.made = item.speech, []
@@ -154,15 +155,15 @@ class _Running:
 
 @torch.no_grad()
 def generate_batch(generator: WindowGenerator, items: Sequence[Item], batch_size: int = 32) -> list[Tensor]:
-    """Motion of many items, windows of different items in one batch.
+    """Motion of many items, with windows of different items in one batch.
 
     Each round generates the next window of the `batch_size` items with the most windows left, so that batches stay
-    full. An item's result is that of the item alone, up to rounding.
+    full. An item's result is the same as if it were generated alone, up to rounding.
 
     Args:
         generator: of a model, guidance and sampler.
         items: what to generate; samples of one utterance may share its `Speech`.
-        batch_size: items at once; the network sees them once per guidance branch.
+        batch_size: items per batch; the network sees each item once per guidance branch.
 
     Returns:
         Per item, in the order given, normalised motion (n_frames, D).

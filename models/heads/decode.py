@@ -1,4 +1,4 @@
-"""Coefficients -> vertices: of some frames at once, or of a motion of any length in pieces that need little memory."""
+"""Coefficients -> vertices: for a few frames at once, or for a motion of any length in pieces of little memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models.heads.flame import Flame
 from utils.motion_file import Motion
 
 FRAMES = 100  # per piece
-_BUDGET = {"cpu": 96 << 20, "cuda": 2 << 30}  # bytes of vertices in one piece (temporaries are some times that)
+_BUDGET = {"cpu": 96 << 20, "cuda": 2 << 30}  # bytes of vertices per piece; temporaries take several times as much
 
 
 class Coefficients(Protocol):
@@ -47,7 +47,7 @@ def vertex_pieces(
     frames: int = FRAMES,
     before: int = 0,
 ) -> Iterator[Tensor]:
-    """`decode`, `frames` frames at a time: pieces (..., t, V, 3).
+    """`decode` for `frames` frames at a time: pieces (..., t, V, 3).
 
     Every piece but the first begins with the last `before` frames of the piece before it, for differences over time.
     """
@@ -57,13 +57,13 @@ def vertex_pieces(
 
 
 def motion_vertices(flame: Flame, motion: Motion) -> Iterator[np.ndarray]:
-    """Vertices (t, V, 3) in metres of a motion on its own shape, or on the average one, piece by piece."""
+    """Vertices (t, V, 3) in metres of a motion on its own head shape, or on the average one, piece by piece."""
     for piece in vertex_pieces(flame, motion, motion.shape_or_average):
         yield piece.cpu().numpy()
 
 
 def frames_per_piece(flame: Flame, n_motions: int) -> int:
-    """How many frames of `n_motions` motions at once fill the memory that a piece may take on the head's device."""
+    """The number of frames of `n_motions` parallel motions that fit the memory of one piece on the head's device."""
     budget = _BUDGET.get(flame.template.device.type, _BUDGET["cpu"])
     return max(8, budget // (12 * flame.n_vertices * n_motions))
 

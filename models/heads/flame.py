@@ -1,4 +1,4 @@
-"""FLAME (Li et al. 2017) or any head in its layout: coefficients -> vertices.
+"""FLAME (Li et al. 2017), or any head in its layout: coefficients -> vertices.
 
 v = template + identity . shape + expression . exp + correctives . (R - I); joints from the shaped vertices before the
 correctives; then linear blend skinning over root, neck (never rotated here), jaw, left eye, right eye.
@@ -17,11 +17,11 @@ from utils.heads.joints import JAW, ROOT_JOINT
 
 
 class Flame(nn.Module):
-    """Head model as a differentiable function. Its arrays are buffers that stay out of `state_dict`.
+    """A head model as a differentiable function. Its arrays are buffers that are not in `state_dict`.
 
     The neck does not rotate, so it moves with the root and skinning simplifies: with weights w that sum to 1,
     v' = v + sum over jaw and eyes of w_j (R_j - I)(v - joint_j), then the global rotation about the root joint.
-    The tests compare it with the textbook form, which is equal.
+    The tests compare it with the textbook form, which gives the same result.
     """
 
     template: Tensor  # (3V,)
@@ -62,11 +62,17 @@ class Flame(nn.Module):
         eye_pose: Tensor | None = None,
         global_rotation: bool = True,
     ) -> Tensor:
-        """shape (B, <=100), exp (B, 50), pose (B, 6) global ++ jaw axis-angle, eye_pose (B, 6) left ++ right or None
-        -> vertices (B, V, 3) in metres. `global_rotation=False` ignores pose[:, :3], as if they were 0.
+        """Vertices (B, V, 3) in metres.
 
-        Runs in the buffers' precision even under autocast: bfloat16 resolves 0.4 mm at 0.1 m from the origin, and
+        It runs in the buffers' precision even under autocast: bfloat16 resolves 0.4 mm at 0.1 m from the origin, and
         the vertex losses work on smaller differences than that.
+
+        Args:
+            shape: (B, <=100).
+            exp: (B, 50).
+            pose: (B, 6) axis-angle in radians, global ++ jaw.
+            eye_pose: (B, 6) axis-angle in radians, left ++ right; None: eyes at rest.
+            global_rotation: False takes pose[:, :3] as 0.
         """
         with torch.autocast(shape.device.type, enabled=False):
             shape, exp, pose = (x.to(self.template.dtype) for x in (shape, exp, pose))

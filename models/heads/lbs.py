@@ -1,13 +1,13 @@
-"""Rotations, and what they do to vertices in linear blend skinning (SMPL/FLAME; Li et al. 2017, section 3)."""
+"""Rotations, and their effect on vertices in linear blend skinning (SMPL/FLAME; Li et al. 2017, section 3)."""
 
 import torch
 from torch import Tensor
 
 
 def rotation_matrix(axis_angle: Tensor) -> Tensor:
-    """Rodrigues' formula: axis-angle (..., 3) radians -> rotation matrices (..., 3, 3).
+    """Rodrigues' formula: axis-angle (..., 3) in radians -> rotation matrices (..., 3, 3).
 
-    R = I + sin(a)/a K + (1 - cos(a))/a^2 K^2, with series near a = 0, where value and gradient stay exact.
+    R = I + sin(a)/a K + (1 - cos(a))/a^2 K^2, with series near a = 0, so that value and gradient stay exact there.
     """
     square = (axis_angle * axis_angle).sum(-1)[..., None, None]
     small = square < 1e-8
@@ -34,7 +34,7 @@ def rotate_about(vertices: Tensor, rotation: Tensor, centre: Tensor) -> Tensor:
 
 
 def hinge_offsets(vertices: Tensor, rotation: Tensor, joint: Tensor, weight: Tensor) -> Tensor:
-    """What one rotating joint adds to vertices at rest: w (R - I)(v - joint).
+    """The displacement that one rotating joint adds to vertices at rest: w (R - I)(v - joint).
 
     vertices (B, V, 3), rotation (B, 3, 3), joint (B, 3), weight (V,) -> (B, V, 3).
     """

@@ -1,4 +1,4 @@
-"""Mouth opening, and the lip closure an identity needs at a given jaw angle."""
+"""Mouth opening, and the mouthClose coefficient that closes the lips at a given jaw angle."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ CLOSE = "mouthClose"
 
 
 def mouth_opening(vertices: Tensor, head: HeadFile) -> Tensor:
-    """Height between the inner lips at mid mouth, metres, positive when open.
+    """Vertical distance of the inner lips at mid mouth in metres, positive when open.
 
-    vertices (..., V, 3) WITHOUT head rotation (`Flame.forward(..., global_rotation=False)`) -> (...). Only y counts:
-    at rest the inner lips of the open head touch with the lower one 2.3 mm in front.
+    vertices (..., V, 3) WITHOUT head rotation (`Flame.forward(..., global_rotation=False)`) -> (...). Only y counts,
+    because the inner lips of the open head touch at rest with the lower one 2.3 mm in front.
     """
     return vertices[..., head.landmark(UPPER), 1] - vertices[..., head.landmark(LOWER), 1]
 
 
 def opening_mm(flame: Flame, motion: Motion) -> np.ndarray:
-    """Mouth opening (T,) in mm of a motion, its head rotation left out; of the average head if it has no shape."""
+    """Mouth opening (T,) in mm of a motion without its head rotation, on its own head shape or the average one."""
     pieces = vertex_pieces(flame, motion, motion.shape_or_average, global_rotation=False)
     return 1000 * torch.cat([mouth_opening(piece, flame.head) for piece in pieces]).cpu().numpy()
 
@@ -36,8 +36,8 @@ def solve_mouth_close(flame: Flame, shape: Tensor, jaw_angle: Tensor, steps: int
     """The mouthClose coefficient at which the lips just touch (opening 0).
 
     shape (B, <=100), jaw_angle (B,) radians about x -> (B,). Identity changes the jaw's leverage, so one coefficient
-    for all heads leaves some lips apart. The opening is linear in the coefficient up to the joint's tiny motion, so
-    the secant method is there after two or three steps.
+    for all heads would leave some lips open. The opening is linear in the coefficient up to the joint's tiny motion,
+    so the secant method converges in two or three steps.
 
     Raises:
         UserError: the head has no expression called mouthClose, or no lip landmarks.

@@ -1,4 +1,4 @@
-"""The networks: denoiser, style encoder, the talker around them, and how checkpoints become networks.
+"""The networks: denoiser, style encoder, the talker around them, and loading them from checkpoints.
 
-To add an input of the denoiser: denoiser.py, and talker.py, which puts the person vector together.
+To add an input of the denoiser: denoiser.py, and talker.py, which makes the person vector.
 """

@@ -1,4 +1,4 @@
-"""The conditions of classifier-free guidance: what stands for an absent one, and how often training leaves it out."""
+"""The conditions of classifier-free guidance: their null vectors, and how often training drops them."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from dataclasses import dataclass
 from torch import Tensor
 
 MODES = ("incremental", "independent")
-_ALONE, _INDEPENDENT = 0.1, 0.5  # share of samples that lose the only condition; each of several
+_ALONE, _INDEPENDENT = 0.1, 0.5  # fraction of samples that lose the only condition; that lose each of several
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One condition, as the talker and its training know it."""
+    """One condition of guidance."""
 
     null: str
-    """The talker's learnt parameter that stands for an absent condition."""
+    """Name of the talker's learnt parameter that replaces an absent condition."""
     kept: float
-    """Incremental guidance with other conditions: the share of training samples that keep it (paper section 3.4)."""
+    """Fraction of training samples that keep it, for incremental guidance of several conditions (paper section 3.4)."""
     published_scale: float
     """Default guidance scale for published models."""
     own_scale: float
     """Default guidance scale for our models (docs/model_card.md has the measurements)."""
 
 
-# In the order in which incremental guidance adds them; a later one is never seen without those before it.
+# In the order in which incremental guidance adds them: a branch that sees one also sees those before it.
 CONDITIONS = {
     "audio": Condition("null_audio_feat", kept=0.9, published_scale=1.15, own_scale=1.15),
     "style": Condition("null_style_feat", kept=0.55, published_scale=3.0, own_scale=1.5),
@@ -48,15 +48,15 @@ def parse_conditions(text: str) -> tuple[str, ...]:
 
 
 def dropped_conditions(conditions: Sequence[str], mode: str, u: Tensor) -> dict[str, Tensor]:
-    """Which training samples lose which condition.
+    """Draw the conditions that each training sample loses.
 
     Args:
         conditions: the guided ones; the others are never dropped.
-        mode: of guidance. Incremental: one number decides for all, so that a condition is dropped with those after it.
+        mode: of guidance. Incremental: one number per sample, so that a dropped condition takes those after it along.
         u: (B, len(CONDITIONS)) uniform in [0, 1).
 
     Returns:
-        {name: (B,) bool} of all conditions.
+        {name: (B,) bool, True = dropped} for all conditions.
     """
     guided = [name for name in CONDITIONS if name in conditions]
     dropped = {name: u.new_zeros(len(u)).bool() for name in CONDITIONS}

@@ -1,4 +1,4 @@
-"""The denoising network: a transformer decoder over motion tokens that attends aligned audio features (section 3.3)."""
+"""The denoising network: a transformer decoder over motion that attends to aligned audio features (section 3.3)."""
 
 from dataclasses import dataclass
 
@@ -34,9 +34,9 @@ class DenoiserConfig:
 
 
 def alignment_mask(n_frames: int, width: int) -> Tensor | None:
-    """(1 + n_frames, n_frames) bool, True = blocked: frame i attends memory j with |i - j| < width, token 0 all.
+    """(1 + n_frames, n_frames) bool, True = blocked: frame i attends to memory j with |i - j| < width, token 0 to all.
 
-    None for width <= 0: everything attends everything.
+    None for width <= 0: every token attends to all memory.
     """
     if width <= 0:
         return None
@@ -52,7 +52,7 @@ class Denoiser(nn.Module):
     mask: Tensor | None
 
     def __init__(self, config: DenoiserConfig, fast: bool = True) -> None:
-        """`fast` takes `fast_decoder` for training, where it applies; False is PyTorch's own decoder always."""
+        """`fast` uses `fast_decoder` in training where it applies; False always uses PyTorch's decoder."""
         super().__init__()
         self.config, self.fast = config, fast
         dim = config.feature_dim
@@ -72,13 +72,13 @@ class Denoiser(nn.Module):
         self.register_buffer("step_table", sinusoidal_rows(steps, dim), persistent=False)
         self.register_buffer("mask", alignment_mask(config.n_frames, config.align_mask_width), persistent=False)
 
-    def set_dropout(self, share: float) -> None:
-        """Another dropout than the one it was built with: weights go on with it, or are fine-tuned without."""
+    def set_dropout(self, probability: float) -> None:
+        """Set the dropout probability, which may differ from that of the checkpoint."""
         for module in self.modules():
             if isinstance(module, nn.Dropout):
-                module.p = share
+                module.p = probability
             elif isinstance(module, nn.MultiheadAttention):
-                module.dropout = share
+                module.dropout = probability
 
     def forward(self, motion: Tensor, memory: Tensor, person: Tensor, step: Tensor, indicator: Tensor | None) -> Tensor:
         """Predict the clean motion (or the noise) of previous and current frames.
@@ -99,11 +99,11 @@ class Denoiser(nn.Module):
         person_token = self.person_proj(person) + self.diff_step_map(self.step_table[step])
         tokens = torch.cat([person_token[:, None], self.feature_proj(motion)], dim=1)
         tokens = tokens + self.PE if self.config.learnable_positions else self.positions(tokens)
-        # Without gradients this stays the plain twin of models.fast.cached_denoiser, which is what inference runs on.
+        # Without gradients this stays the plain twin of models.fast.cached_denoiser, which inference uses.
         if self.fast and self.config.align_mask_width == 1 and torch.is_grad_enabled():
             tokens = decode(self.transformer, tokens, memory)
         else:
             tokens = self.transformer(tokens, memory, memory_mask=self.mask)
-        # The losses take differences over time: the rounding of 16 bit numbers would be a large part of these.
+        # The losses take differences over time, of which 16 bit rounding would be a large part.
         with torch.autocast(tokens.device.type, enabled=False):
             return self.motion_dec(tokens[:, 1:].to(self.feature_proj.weight.dtype))

@@ -1,9 +1,9 @@
-"""The denoiser's transformer decoder for training, where every frame attends the audio of its own frame alone.
+"""The denoiser's transformer decoder for training, where each frame attends only to its own frame of audio.
 
 With alignment width 1 a frame token's softmax runs over a single memory token, so its weight is 1 whatever query and
-key are: the cross-attention is that token's value. Only the person token attends. Equal to `nn.TransformerDecoder`
-with `denoiser.alignment_mask(n, 1)`, dropout included: what that drops of an attention weight, per head and
-frame, is dropped of the value here. `models.fast.cached_denoiser` has the same idea for inference, where the values are
+key are: the cross-attention is that token's value. Only the person token needs real attention. The result equals
+`nn.TransformerDecoder` with `denoiser.alignment_mask(n, 1)`, dropout included: dropping an attention weight, per head
+and frame, drops the value here. `models.fast.cached_denoiser` uses the same fact for inference, where the values are
 also constant over the steps.
 """
 
@@ -40,7 +40,7 @@ def self_attention(attention: nn.MultiheadAttention, x: Tensor) -> Tensor:
 
 
 def aligned_attention(attention: nn.MultiheadAttention, person: Tensor, memory: Tensor) -> Tensor:
-    """Cross-attention of the person token (B, 1, d), to all of memory (B, T, d), and of frames 1..T, to their own.
+    """Cross-attention of the person token (B, 1, d) to all memory (B, T, d), and of frames 1..T to their own memory.
 
     Returns:
         (B, 1 + T, d).

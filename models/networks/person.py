@@ -1,4 +1,4 @@
-"""Whom the talker animates."""
+"""The person that the talker animates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Other = TypeVar("Other", np.ndarray, Tensor)
 
 @dataclass(frozen=True)
 class Person(Generic[Array]):
-    """What decides a motion besides the speech: raw arrays outside of the network, normalised tensors inside.
+    """The inputs besides speech: raw arrays outside the network, normalised tensors inside.
 
     A further input of the network (an emotion, say) is a field here.
     """
@@ -26,5 +26,5 @@ class Person(Generic[Array]):
     """(..., d_style); None: the null style."""
 
     def map(self, change: Callable[[Array], Other]) -> Person[Other]:
-        """The same with every array changed."""
+        """This person with every array changed."""
         return Person(change(self.shape), None if self.style is None else change(self.style))

@@ -1,4 +1,4 @@
-"""Sinusoidal tables, and the two ways in which they are added to a sequence."""
+"""Sinusoidal positional tables, and the two ways of adding them to a sequence."""
 
 import math
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 # How a sinusoidal table is added to a sequence of L tokens:
 #   per_frame            row i is added to token i (what the paper describes; new models),
 #   sequence_length_row  row L is added to every token (what the published weights were trained with, so that
-#                        token order is invisible to the network).
+#                        the network cannot see the order of tokens).
 POSITIONAL_ENCODINGS = ("per_frame", "sequence_length_row")
 
 

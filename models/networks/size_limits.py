@@ -1,6 +1,6 @@
-"""What a checkpoint says of its network, checked before memory is taken: a file of a few bytes can ask for terabytes.
+"""Checks a checkpoint's configuration before memory is allocated: a file of a few bytes can ask for terabytes.
 
-Numbers have bounds, and the weights that the network must have at the least are compared with those in the file.
+Numbers have upper bounds, and a lower bound on the network's weights is compared with those in the file.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from models.audio.front_end import FRONT_ENDS
 from models.networks.style_encoder import StyleEncoderConfig
 from models.networks.talker import TalkerConfig
 
-# Far beyond any use; tables that are not among the weights follow from these alone.
+# Far beyond any use. They also bound the tables that are not among the weights.
 MOST = {
     "feature_dim": 4096, "d_style": 4096, "n_heads": 512, "n_layers": 96, "mlp_ratio": 64, "n_motions": 4000,
     "n_prev_motions": 4000, "n_diff_steps": 10_000, "align_mask_width": 10_000, "fps": 1000,
 }  # fmt: skip
-# Bounds on what a checkpoint may say of its audio encoder.
+# Bounds on the configuration of an audio encoder.
 _MOST_AUDIO, _MOST_LAYERS, _MOST_ITEMS = 20_000, 96, 32
-_ADDED = ("add_adapter", "adapter_attn_dim")  # weights that no model of ours has
+_ADDED = ("add_adapter", "adapter_attn_dim")  # options for weights that no model of ours has
 
 
 def check_config(config: Any) -> None:
-    """Compare the values of a configuration with its fields' types, and numbers with `MOST`.
+    """Check the values of a configuration against its fields' types, and numbers against `MOST`.
 
     Raises:
         ValueError: naming the field.
@@ -43,7 +43,7 @@ def check_config(config: Any) -> None:
 
 
 def check_audio_config(sizes: object) -> None:
-    """The same for the arguments of transformers' configuration of an audio encoder; None: it has none.
+    """Check the arguments of transformers' configuration of an audio encoder; None passes.
 
     Raises:
         ValueError: naming the entry.
@@ -63,19 +63,19 @@ def check_audio_config(sizes: object) -> None:
 
 
 def check_amount(least: int, weights: Mapping[str, Tensor]) -> None:
-    """Raises ValueError if there are fewer weights than the network has at the least."""
+    """Raises ValueError if there are fewer weights than `least`, a lower bound for the network."""
     found = sum(value.numel() for value in weights.values())
     if least > found:
-        raise ValueError(f"a network of these sizes has {least} weights or more, the file {found}")
+        raise ValueError(f"a network of these sizes has {least} weights or more, the file only {found}")
 
 
 def least_of_style_encoder(config: StyleEncoderConfig) -> int:
-    """Matrices of the transformer, without biases and the like."""
+    """A lower bound on a style encoder's weights: the matrices of its transformer."""
     return config.n_layers * (4 + 2 * config.mlp_ratio) * config.feature_dim**2
 
 
 def least_of_talker(config: TalkerConfig, sizes: Mapping[str, Any] | None) -> int:
-    """The same for the denoiser and, unless it is a frozen one, the audio encoder."""
+    """A lower bound on a talker's weights: matrices of the denoiser and, unless it is frozen, of the audio encoder."""
     dim = config.feature_dim
     frames = 0 if config.no_use_learnable_pe else config.n_motions
     style = config.d_style if config.has_style else 0

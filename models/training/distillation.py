@@ -1,10 +1,10 @@
-"""A talker that needs few steps and one network evaluation for each, distilled from one that needs many.
+"""Distils a talker into one that needs few steps, with one network evaluation per step.
 
-Guidance is folded in as by Meng et al. 2023 ("On Distillation of Guided Diffusion Models"): the student is told the
-scales and predicts what the teacher's branches give together. Steps are merged as by Salimans & Ho 2022 ("Progressive
-Distillation"), in one go: between two of the student's times the teacher takes several ddim steps, and the student
-learns the x_0 with which one step ends at the same place. Both are taken along the teacher's own paths from noise, so
-the student sees in training what it will see when it samples.
+Guidance is folded in as by Meng et al. 2023 ("On Distillation of Guided Diffusion Models"): the student takes the
+scales as input and predicts the teacher's guided prediction. Steps are merged as by Salimans & Ho 2022 ("Progressive
+Distillation"), but all at once: between two of the student's times the teacher takes several ddim steps, and the
+student learns the x_0 with which one step ends at the same place. Training follows the teacher's paths from pure noise,
+so the student sees the same inputs as in sampling.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from models.networks.talker import Talker
 from models.training.objective import Ends, TalkerObjective, average_clips, to, truncate
 from utils.training.randomness import Randomness
 
-SCALE_RANGES = {"audio": (0.5, 2.0), "style": (0.0, 3.0)}  # of half of the samples; the others have OWN_SCALES
-NULL_STYLE = 0.1  # share of samples whose style is not given
-TERMS = ("noise", "vert", "vel", "head_angle", "head_vel")  # those that compare; the teacher is as smooth as it is
+SCALE_RANGES = {"audio": (0.5, 2.0), "style": (0.0, 3.0)}  # for half of the samples; the others have OWN_SCALES
+NULL_STYLE = 0.1  # fraction of samples with the null style
+TERMS = ("noise", "vert", "vel", "head_angle", "head_vel")  # those with a target; the teacher needs no smoothing
 
 
 def make_student(teacher: Talker, steps: int) -> Talker:
-    """The network to be trained; it begins as the teacher, deaf to the scales."""
+    """The network to train. It starts with the teacher's weights, and zero weights for the scales."""
     student = Talker(replace(teacher.config, distilled_steps=steps), teacher.audio_encoder)
     weights, key = teacher.state_dict(), "denoising_net.person_proj.weight"
     student.load_state_dict({**weights, key: F.pad(weights[key], (0, len(CONDITIONS)))})
@@ -48,7 +48,7 @@ def only_denoiser(student: Talker) -> None:
 
 @contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Without dropout for the while; then every module is in its own mode again: the audio encoder is shared."""
+    """Evaluate without dropout, then restore every module's mode, since the audio encoder is shared."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
@@ -59,17 +59,17 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 
 class Distillation(TalkerObjective):
-    """Batch of clip pairs -> unweighted loss terms of the student against its teacher's paths."""
+    """Batch of clip pairs -> unweighted loss terms of the student along its teacher's paths."""
 
     def __init__(self, objective: TalkerObjective, teacher: Talker, steps: int) -> None:
         """
         Args:
-            objective: what the teacher was trained by; `config.teacher_steps` is the number of its steps for one.
+            objective: of the teacher; one step of the student replaces `config.teacher_steps` of the teacher's.
             teacher: on its device.
-            steps: of the student.
+            steps: number of the student's steps.
 
         Raises:
-            ValueError: the teacher has fewer steps than that takes, or predicts the noise.
+            ValueError: the teacher has too few steps, or predicts the noise.
         """
         super().__init__(objective.config, objective.schedule, objective.loss, objective.style_encoder)
         if teacher.config.target != "sample":
@@ -79,7 +79,7 @@ class Distillation(TalkerObjective):
         self.times = times[:: self.each]  # the student's
         self.path = ddim_steps(self.schedule, "sample", times)
         self.strides = ddim_steps(self.schedule, "sample", self.times)
-        device = teacher.device  # made here: a captured step cannot bring numbers from the host
+        device = teacher.device  # tables made here, because a captured step cannot copy from the host
         self.at = torch.tensor(self.times[:-1], device=device)
         self.scales = torch.tensor([SCALE_RANGES[name] for name in CONDITIONS], device=device)
         self.usual = torch.tensor([OWN_SCALES[name] for name in CONDITIONS], device=device)
@@ -87,7 +87,7 @@ class Distillation(TalkerObjective):
     def __call__(
         self, model: Talker, batch: dict[str, Tensor], random: Randomness, ends: Ends | None = None
     ) -> dict[str, Tensor]:
-        """See `TalkerObjective`; model is the student."""
+        """See `TalkerObjective`; `model` is the student."""
         size, motion = len(batch["motion"]), batch["motion"]
         device, steps = motion.device, len(self.strides)
         ends = [to(end, device) for end in ends or self.draw_ends(size, motion.shape[2], random)]
@@ -118,7 +118,7 @@ class Distillation(TalkerObjective):
         return {name: value for name, value in terms.items() if name in TERMS}
 
     def _conditions(self, batch: dict[str, Tensor], random: Randomness, ends: Ends) -> Conditions:
-        """What the windows of the first clips, then of the second, are generated for (2B)."""
+        """Conditions of the 2B windows: those of the first clips, then those of the second."""
         teacher, motion, options = self.teacher, batch["motion"], self.teacher.config
         size, n_prev = len(motion), options.n_prev_motions
         start_motion, start_audio = teacher.start(size)
@@ -133,7 +133,7 @@ class Distillation(TalkerObjective):
         )
 
     def _style(self, motion: Tensor, random: Randomness) -> Tensor | None:
-        """For each clip the style of the other clip of the pair (2B, d_style), sometimes the null style."""
+        """The style (2B, d_style) of each clip's partner in the pair, sometimes the null style."""
         if self.style_encoder is None:
             return None
         style = self.style_encoder(torch.cat([motion[:, 1], motion[:, 0]]))
@@ -141,7 +141,7 @@ class Distillation(TalkerObjective):
         return torch.where(missing, self.teacher.null("style")[0], style)
 
     def _paths(self, given: Conditions, scales: Tensor, x_T: Tensor) -> tuple[Tensor, Tensor]:
-        """The teacher's way from x_T: where the student steps from, and the x_0 it should say there, (K, 2B, L, D)."""
+        """The teacher's paths from x_T: noisy inputs of the student's K steps and targets x_0, each (K, 2B, L, D)."""
         options = self.teacher.config
         each = dict(zip(CONDITIONS, scales[:, :, None, None].unbind(1)))
         guidance = Guidance(options.conditions, options.cfg_mode, each)
@@ -156,7 +156,7 @@ class Distillation(TalkerObjective):
         return torch.stack(noisy), torch.stack(targets)
 
     def _draw_scales(self, n: int, random: Randomness) -> Tensor:
-        """Guidance scales (n, len(CONDITIONS)): the usual ones for about half, any for the others."""
+        """Guidance scales (n, len(CONDITIONS)): the default ones for about half, random ones for the others."""
         low, high = self.scales.unbind(1)
         drawn = low + (high - low) * torch.rand(n, len(CONDITIONS), generator=random.device, device=low.device)
         return torch.where(torch.rand(n, 1, generator=random.device, device=low.device) < 0.5, self.usual, drawn)

@@ -1,6 +1,6 @@
 """Training losses of the denoising network (paper section 3.3, eqs. 5-12) and of the style encoder (eq. 4).
 
-All means are pooled over the valid elements of the batch. A difference of any order counts if its last frame is valid.
+All means are taken over the valid elements of the batch. A difference counts if its last frame is valid.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,10 @@ TERMS = ("noise", "vert", "vel", "smooth", "head_angle", "head_vel", "head_smoot
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Kinds and weights; field names are the published flags of `main_dpt.py`. The reconstruction term has weight 1."""
+    """Distance and weights of the losses; field names are the published flags of `main_dpt.py`.
+
+    The reconstruction term has weight 1.
+    """
 
     criterion: str = flag("l2", choices=("l1", "l2"))
     """Distance that every term measures (l2 is squared)."""
@@ -69,7 +72,7 @@ def diff(x: Tensor, order: int = 1) -> Tensor:
 
 @dataclass(frozen=True)
 class Window:
-    """One window of motion to compare: `n_context` leading frames that only serve differences, then counted frames."""
+    """One window of motion to compare: `n_context` frames that only serve differences, then the counted frames."""
 
     predicted: Tensor  # (B, C + N, D) normalised
     truth: Tensor  # (B, C + N, D)
@@ -84,8 +87,8 @@ class Window:
 def make_window(output: Tensor, truth: Tensor, prev: Tensor | None, ends: Tensor | None, config: LossConfig) -> Window:
     """Line up the network's output (B, P + L, D) with the truth (B, L, D) and the previous frames (B, P, D).
 
-    First clip (prev None): the L new frames alone. Later clip: all P + L frames, or with `no_constrain_prev` the
-    true previous frames stand in for the predicted ones and only serve differences. ends (B,): valid new frames.
+    A first clip (prev None) has the L new frames alone. A later clip has all P + L frames; with `no_constrain_prev` the
+    true previous frames replace the predicted ones and only serve differences. ends (B,): number of valid new frames.
     """
     n_frames = truth.shape[1]
     frames = torch.arange(n_frames, device=truth.device)
@@ -102,12 +105,12 @@ def make_window(output: Tensor, truth: Tensor, prev: Tensor | None, ends: Tensor
 
 
 class MotionLoss:
-    """Unweighted loss terms of one clip, by name; terms that do not apply are absent."""
+    """Unweighted loss terms of one clip by name, without those that do not apply."""
 
     def __init__(
         self, config: LossConfig, target: str, codec: MotionCodec, flame: Flame, compressed: bool = True
     ) -> None:
-        """`compressed` (l2 only) measures vertices in their `VertexSpace`; False is the plain form it must equal."""
+        """`compressed` measures vertices in their `VertexSpace` (l2 only); False is the equal plain form."""
         if config.criterion not in ("l1", "l2"):
             raise ValueError(f"criterion {config.criterion!r} is unknown; use l1 or l2")
         self.config, self.target, self.codec, self.flame = config, target, codec, flame
@@ -139,15 +142,15 @@ class MotionLoss:
         return terms
 
     def _compare(self, window: Window, error: Tensor, order: int = 0) -> Tensor:
-        """Size of an error's order-th differences, counting those that end on a counted, valid frame."""
+        """Size of an error's differences of this order, over those that end on a counted and valid frame."""
         start = window.counted(order)
         return magnitude(self.config.criterion, diff(error, order)[:, start:], window.valid[:, start + order :])
 
     def _acceleration(self, window: Window, predicted: Tensor, project: Projection = None) -> Tensor:
-        """Size of the predicted acceleration: velocities of neighbouring frames against each other."""
+        """Size of the predicted acceleration, the difference of neighbouring velocities."""
         start = window.counted(2)
         acceleration = diff(predicted, 2)[:, start:]
-        if project is not None:  # only now: a second difference is tiny, and would lose digits beside what it is of
+        if project is not None:  # after the difference, which is tiny and would lose digits otherwise
             acceleration = project(acceleration)
         return magnitude(self.config.criterion, acceleration, window.valid[:, start + 2 :])
 
@@ -161,7 +164,7 @@ class MotionLoss:
         error, project = predicted - truth, None
         if self.space is not None:
             project = partial(self.space.project, shape=shape)
-            error = project(error)  # once: the velocity's error is its difference
+            error = project(error)  # once: the difference of this error is the error of the velocity
         return {
             "vert": self._compare(window, error),
             "vel": self._compare(window, error, order=1),
@@ -169,7 +172,7 @@ class MotionLoss:
         }
 
     def _geometry(self, motion: Tensor, shape: Tensor) -> Tensor:
-        """Normalised motion (B, L, D), raw shape (B, 100) -> vertices (B, L, 3V), or features that stand for them."""
+        """Normalised motion (B, L, D), raw shape (B, 100) -> vertices (B, L, 3V), or `VertexSpace` features instead."""
         exp, pose = self.codec.decode(motion)
         if self.space is not None:
             return self.space.features(exp, pose)
@@ -190,7 +193,7 @@ class MotionLoss:
     def _transition(self, window: Window, prev: Tensor) -> Tensor:
         """Smooth entry into the window (paper eq. 12): velocity and acceleration must not jump at the seam.
 
-        On 3 true previous and 3 predicted frames; the new frames' truth is not involved.
+        It uses 3 true previous and 3 predicted frames, but not the truth of the new frames.
         """
         rotation, first = self.codec.layout.rotation, prev.shape[1]
         seam = torch.cat([prev[:, -3:, rotation], window.predicted[:, first : first + 3, rotation]], dim=1)

@@ -1,4 +1,4 @@
-"""One training pass of the denoising network over a pair of consecutive clips (paper section 3.3; SPEC section 5)."""
+"""One training pass of the denoising network over a pair of consecutive clips (paper section 3.3)."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from utils.training.randomness import Randomness
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
-    """How training pairs are presented; field names are the published flags of `main_dpt.py`."""
+    """Settings of the training pairs; field names are the published flags of `main_dpt.py`."""
 
     use_context_audio_feat: bool = False
     """Encode the audio of both clips in one 8 s pass."""
@@ -28,15 +28,15 @@ class ObjectiveConfig:
     person_noise: float = 0.0
     """Relative noise on head shape and style in training, so that the network does not memorise speakers."""
     teacher_steps: int = 4
-    """With --distilled_steps: ddim steps of the teacher that one of the student replaces."""
+    """With --distilled_steps: ddim steps of the teacher that one step of the student replaces."""
 
 
-# Per clip of the pair: None (whole), or a valid length in [1, L) for every sample (B,).
+# For each clip of the pair: None (whole), or the valid length in [1, L) of every sample (B,).
 Ends = list[Tensor | None]
 
 
 def truncate(x: Tensor, ends: Tensor | None, unit: int, mode: str) -> Tensor:
-    """Pad x (B, L * unit, ...) from frame ends[b] on with zeros, or with the last valid entry; None: all valid."""
+    """Pad x (B, L * unit, ...) from frame ends[b] on, with zeros or with the last valid entry; None: all valid."""
     if ends is None:
         return x
     stop = ends * unit
@@ -65,12 +65,12 @@ class TalkerObjective:
     def __call__(
         self, model: Talker, batch: dict[str, Tensor], random: Randomness, ends: Ends | None = None
     ) -> dict[str, Tensor]:
-        """Unweighted loss terms: each one's mean over the two clips (the transition's exists for the second alone).
+        """Unweighted loss terms, each averaged over the two clips; only the second clip has a transition term.
 
         Args:
             model: in training or eval mode, possibly under autocast; the losses themselves are in single precision.
             batch: audio (B, 2, n_samples), motion (B, 2, L, D), shape (B, 2, L, 100), standardised and normalised.
-            random: for steps, noise, dropped conditions, and `ends` if not given.
+            random: source of steps, noise, dropped conditions, and `ends` if they are not given.
             ends: where the clips end, from `draw_ends`, on the batch's device.
         """
         options, motion, device = model.config, batch["motion"], batch["motion"].device
@@ -97,16 +97,16 @@ class TalkerObjective:
             self._indicator(model, ends, truth),
         )
         first, second = output.float().chunk(2)
-        with torch.autocast(device.type, enabled=False):  # differences of vertices need every digit
+        with torch.autocast(device.type, enabled=False):  # differences of vertices need full precision
             return average_clips(
                 self.loss(first, truth[0], None, noise[:size], shape, ends[0]),
                 self.loss(second, truth[1], prev, noise[size:], shape, ends[1]),
             )
 
     def draw_ends(self, size: int, n_frames: int, random: Randomness) -> Ends:
-        """Where the clips of a batch are cut short: the only random choice that changes which work is done.
+        """Draw where the clips of a batch are cut short, the only random choice that changes the work of a step.
 
-        Drawn on the host, ahead of the pass, so that the pass never waits for the device.
+        It is drawn on the host before the pass, so that the pass never waits for the device.
         """
         ends: Ends = []
         for probability in (self.config.trunc_prob1, self.config.trunc_prob2):
@@ -120,7 +120,7 @@ class TalkerObjective:
         unit, n_frames = samples_per_frame(options.fps), options.n_motions
         cut = [truncate(audio[:, i], ends[i], unit, options.pad_mode) for i in (0, 1)]
         if self.config.use_context_audio_feat:
-            # One 8 s pass. Nothing follows a first clip that was cut short, so that one gets a pass of its own.
+            # One 8 s pass. A first clip that was cut short has nothing after it, and is encoded separately.
             both = model.encode_audio(torch.cat([audio[:, 0], cut[1]], dim=1), 2 * n_frames)
             whole, second = both.split(n_frames, dim=1)
             first = whole if ends[0] is None else model.encode_audio(cut[0], n_frames)
@@ -133,7 +133,7 @@ class TalkerObjective:
     def _person(
         self, model: Talker, shape: Tensor, motion: Tensor, dropped: Tensor, random: Randomness
     ) -> Tensor:  # fmt: skip
-        """Person vectors (2B, ...): the pair's shape, and for each clip the style of the OTHER clip of the pair."""
+        """Person vectors (2B, ...) of the pair's shape and, for each clip, the style of the OTHER clip of the pair."""
         blur = self.config.person_noise if model.training else 0.0
         shape = blurred(shape.repeat(2, 1), blur, random)
         if self.style_encoder is None:
@@ -159,5 +159,5 @@ def blurred(x: Tensor, amount: float, random: Randomness) -> Tensor:
 
 
 def average_clips(first: dict[str, Tensor], second: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Mean of each term over the two clips; a term of the second clip alone stays whole."""
+    """Mean of each term over the two clips; a term that only the second clip has is kept as it is."""
     return {name: (first[name] + value) / 2 if name in first else value for name, value in second.items()}

@@ -1,4 +1,4 @@
-"""What a model in training does with the same few clips: metrics, mouth-opening curves, short videos."""
+"""Clips generated during validation: metrics, curves of the mouth opening, short videos."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ValidationClips:
 
     @torch.no_grad()
     def write_videos(self, folder: Path) -> list[Path]:
-        """The first 4 s of some clips, true motion on the left, generated on the right, with sound.
+        """Write the first 4 s of some clips with sound, the true motion on the left and the generated one on the right.
 
         Raises:
             UserError: no OpenGL, or the folder cannot be written.
@@ -64,7 +64,7 @@ class ValidationClips:
         return paths
 
     def _vertices(self, motion: Sampled, shape: Tensor) -> np.ndarray:
-        """(T, V, 3) of the first sample, with its head rotation."""
+        """Vertices (T, V, 3) of the first sample, with its head rotation."""
         shapes = shape.expand(motion.n_frames, -1)
         return self.flame(shapes, motion.exp[0], motion.pose[0]).cpu().numpy()
 
@@ -89,7 +89,7 @@ def _side_by_side(left: Iterator[np.ndarray], right: Iterator[np.ndarray]) -> It
 
 
 def curve_panel(title: str, true_mm: np.ndarray, generated_mm: np.ndarray) -> np.ndarray:
-    """Two curves over time, uint8 (150, 720, 3); the scale is the truth's range, widened by 20 %, and 5 mm at least."""
+    """Two curves over time, uint8 (150, 720, 3); the scale is the truth's range widened by 20 %, at least 5 mm."""
     from PIL import Image, ImageDraw
 
     picture = Image.new("RGB", (_WIDTH, _HEIGHT), "white")

@@ -1,4 +1,4 @@
-"""Squared vertex distances without vertices: an exact, much smaller stand-in for skinned meshes in L2 losses.
+"""Squared vertex distances without vertices: an exact and much smaller form of skinned meshes for L2 losses.
 
 With the head rotation left out and the eyes at rest, a vertex is linear in a feature vector f of the coefficients:
 
@@ -23,10 +23,10 @@ _N_D = 9  # entries of D
 
 
 class VertexSpace(nn.Module):
-    """Isometric coordinates of vertex motion; non-persistent buffers, nothing trained.
+    """Isometric coordinates of vertex motion, in non-persistent buffers; nothing is trained.
 
-    `project(features(a) - features(b), shape)` has the mean square over its components that the difference of the
-    vertices has over vertices and xyz.
+    The mean square of `project(features(a) - features(b), shape)` over its components equals that of the difference of
+    the vertices over vertices and xyz.
     """
 
     projection: Tensor  # (F', K)
@@ -36,7 +36,7 @@ class VertexSpace(nn.Module):
         """
         Args:
             flame: the head.
-            tolerance: eigenvalues below this share of the largest are dropped (float32 carries 1e-7 of a distance,
+            tolerance: eigenvalues below this fraction of the largest are dropped (float32 carries 1e-7 of a distance,
                 1e-14 of its square).
         """
         super().__init__()
@@ -45,7 +45,7 @@ class VertexSpace(nn.Module):
         keep = eigenvalues > tolerance * eigenvalues[-1]
         projection = eigenvectors[:, keep] * eigenvalues[keep].sqrt()
         n_kept = int(keep.sum())
-        projection = projection * (n_kept / basis.shape[1]) ** 0.5  # means over n_kept stand for means over 3V
+        projection = projection * (n_kept / basis.shape[1]) ** 0.5  # so that means over n_kept equal means over 3V
         linear, products = projection.float().split([N_EXP + _N_D, _N_D * (N_SHAPE + N_EXP + _N_D)])
         by_shape, others = products.unflatten(0, (_N_D, -1)).split([N_SHAPE, N_EXP + _N_D], dim=1)
         self.register_buffer("projection", torch.cat([linear, others.flatten(0, 1)]), persistent=False)
@@ -53,21 +53,21 @@ class VertexSpace(nn.Module):
 
     @staticmethod
     def features(exp: Tensor, pose: Tensor) -> Tensor:
-        """Raw exp (..., 50), pose (..., 6) -> (..., F'), all but the shape's; the head's pose[..., :3] is ignored."""
+        """Raw exp (..., 50), pose (..., 6) -> features (..., F') except the shape's; pose[..., :3] is ignored."""
         change = rotation_matrix(pose[..., 3:6]) - torch.eye(3, dtype=pose.dtype, device=pose.device)
         d = change.flatten(-2)
         linear = torch.cat([exp, d], dim=-1)
         return torch.cat([linear, (d[..., :, None] * linear[..., None, :]).flatten(-2)], dim=-1)
 
     def project(self, features: Tensor, shape: Tensor) -> Tensor:
-        """Differences of features (B, L, F') of clips of raw shape (B, 100) -> coordinates (B, L, K)."""
+        """Differences of features (B, L, F') of clips with raw shape (B, 100) -> coordinates (B, L, K)."""
         of_clip = (shape @ self.by_shape.flatten(1)).unflatten(1, (_N_D, -1))  # (B, 9, K)
         return torch.baddbmm(features @ self.projection, features[..., N_EXP : N_EXP + _N_D], of_clip)
 
 
 @torch.no_grad()
 def vertex_basis(flame: Flame) -> Tensor:
-    """Rows: what a unit of each feature f (above) adds to the vertices, (F, 3V) float64."""
+    """The matrix M^T (F, 3V) float64: the displacement of the vertices per unit of each feature."""
     n_vertices = flame.n_vertices
     directions = flame.directions.double().unflatten(1, (n_vertices, 3))
     n_blend = flame.n_shape + flame.n_exp
@@ -92,6 +92,6 @@ def vertex_basis(flame: Flame) -> Tensor:
 
 
 def _padded(directions: Tensor, n_shape: int) -> Tensor:
-    """(n_shape + 50, ...) -> (100 + 50, ...): identity components that this head lacks do nothing."""
+    """(n_shape + 50, ...) -> (100 + 50, ...), with zeros for identity components that this head lacks."""
     missing = directions.new_zeros(N_SHAPE - n_shape, *directions.shape[1:])
     return torch.cat([directions[:n_shape], missing, directions[n_shape : n_shape + N_EXP]])

@@ -78,7 +78,7 @@ def test_the_network_is_evaluated_for_each_distinct_memory_and_person_once():
     inputs = branch_inputs(model, conditions(model, 2), Guidance())
     assert (len(inputs.memories), len(inputs.person)) == (2, 2 * 2)
     assert inputs.branches == Branches(person_of=(0, 0, 1), memory_of=(0, 1, 1))
-    assert inputs.branches.apart() == Branches((0, 1, 2), (0, 1, 1))
+    assert inputs.branches.separated() == Branches((0, 1, 2), (0, 1, 1))
     assert torch.equal(inputs.memories[0][:, :10], inputs.memories[1][:, :10])
     for guidance, branches in (
         (Guidance(mode="independent"), Branches((0, 0, 1), (0, 1, 0))),

@@ -241,7 +241,7 @@ def test_a_session_ends_with_an_interrupt_and_keeps_everything(model, tmp_path):
     report = run_live(LiveTalker(animator(model), PERSON, CONFIG), microphone(), output)
     assert len(load_motion(tmp_path / "m.npz")) == report.n_frames == 37
     assert report.audio_seconds == 1.5 and report.busy_seconds > 0
-    with pytest.raises(UserError, match="less than a frame"):
+    with pytest.raises(UserError, match="less than one frame"):
         run_live(
             LiveTalker(animator(model), PERSON, CONFIG), [np.zeros(5, np.float32)], FileAtTheEnd(tmp_path / "n", None)
         )
