@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from utils import config
-from utils.atomic import atomic_path, check_output
+from utils.atomic import check_output, write_text
 from utils.reports.text_table import text_table
 
 __all__ = ["DeviceFlags", "Flags", "Spread", "column", "machine", "publish", "read_flags", "table", "text_table",
@@ -87,8 +87,7 @@ def write_json(path: Path | None, content: Any) -> None:
         UserError: the path cannot be written.
     """
     if path is not None:
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(_plain(content), indent=1) + "\n")
+        write_text(path, json.dumps(_plain(content), indent=1) + "\n")
 
 
 def _plain(content: Any) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 
 from datasets import clip_encoding
 from datasets.clip_encoding import Coefs
-from utils.atomic import atomic_path
+from utils.atomic import write_text
 from utils.errors import UserError
 from utils.runs.file_lock import hold
 
@@ -100,8 +100,7 @@ class ClipWriter:
             self._put({"metadata": clip_encoding.encode_metadata(seg_len=self.seg_len), UNFINISHED: None})
             self._environment.sync(True)
         self._release()
-        with atomic_path(self.path / "keys.txt") as temporary:
-            temporary.write_text("".join(f"{clip}\n" for clip in self._keys), encoding="utf-8")
+        write_text(self.path / "keys.txt", "".join(f"{clip}\n" for clip in self._keys))
         log.info("%s: %d clips", self.path, len(self._keys))
 
     def _release(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.atomic import atomic_path
+from utils.atomic import write_text
 from utils.errors import UserError
 from utils.reading.json_file import read_lines
 
@@ -55,8 +55,7 @@ def read_list(path: str | Path) -> list[str]:
 
 def write_list(path: str | Path, clips: Iterable[str]) -> None:
     """Write a list file, whole or not at all."""
-    with atomic_path(path) as temporary:
-        temporary.write_text("".join(f"{clip}\n" for clip in clips), encoding="utf-8")
+    write_text(path, "".join(f"{clip}\n" for clip in clips))
 
 
 def n_eval_persons(n_persons: int) -> int:

@@ -12,13 +12,14 @@ from __future__ import annotations
 import json
 import logging
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from utils.atomic import atomic_path
-from utils.config import UserParser
+from utils.config import positional, read_flags, required
 from utils.errors import UserError, cli
 from utils.exports.arkit import BLEND_SHAPES, ArkitTrack
 from utils.exports.livelink import read_livelink
@@ -158,18 +159,27 @@ def drive(avatar: Path, track: ArkitTrack, output: Path, head_node: str | None) 
     return known
 
 
+@dataclass(frozen=True)
+class AvatarFlags:
+    """All flags."""
+
+    avatar: Path = positional()
+    """.glb with ARKit-named morph targets."""
+    csv: Path = positional()
+    """Of Live Link Face, or export_motion.py -f livelink."""
+    output: Path = required("-o")
+    """.glb."""
+    head_node: str | None = None
+    """Joint that the head's rotation goes to (default: none)."""
+
+
 @cli
 def main(argv: list[str] | None = None) -> None:
-    parser = UserParser(description=__doc__.splitlines()[0])
-    parser.add_argument("avatar", type=Path, help=".glb with ARKit-named morph targets")
-    parser.add_argument("csv", type=Path, help="of Live Link Face, or export_motion.py -f livelink")
-    parser.add_argument("-o", "--output", type=Path, required=True, help=".glb")
-    parser.add_argument("--head_node", help="joint that the head's rotation goes to (default: none)")
-    args = parser.parse_args(argv)
-    track = read_livelink(args.csv)
-    known = drive(args.avatar, track, args.output, args.head_node)
+    flags = read_flags(AvatarFlags, argv, (__doc__ or "").splitlines()[0])
+    track = read_livelink(flags.csv)
+    known = drive(flags.avatar, track, flags.output, flags.head_node)
     moving = {name for name in BLEND_SHAPES if np.ptp(track.column(name)) > 0.02}
-    log.info("wrote %s: %d frames, %d of 52 ARKit shapes", args.output, len(track), len(known))
+    log.info("wrote %s: %d frames, %d of 52 ARKit shapes", flags.output, len(track), len(known))
     if moving - known:
         log.info("not on the avatar, though they move: %s", ", ".join(sorted(moving - known)))
 

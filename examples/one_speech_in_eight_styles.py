@@ -10,6 +10,7 @@ demo/output.
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from models.app.style_files import encoder_of, style_from_file
 from models.generation.animator import Animator
 from models.heads.flame import Flame, load_flame
 from models.networks.person import Person
-from utils.config import UserParser
+from utils.config import flag, positional, read_flags
 from utils.devices import pick_device
 from utils.errors import cli
 from utils.media.audio import load_audio
@@ -37,16 +38,22 @@ SPEECH = INPUT / "audio" / "sphinx_cards_005.flac"
 COLUMNS = 4
 
 
-def make_parser() -> UserParser:
-    parser = UserParser(description=__doc__.splitlines()[0])
-    add = parser.add_argument
-    add("speech", type=Path, nargs="?", default=SPEECH, help="default: a bundled recording")
-    add("-m", "--motion", type=Path, help="motion whose style is shown in the place of no style")
-    add("-o", "--output", type=Path, default=OUTPUT / "eight_styles.mp4", help="default: in demo/output")
-    add("--seed", type=int, default=0, help="of all samples (default: 0)")
-    add("--steps", type=int, default=FEW_STEPS, help=f"of the sampler (default: {FEW_STEPS})")
-    add("--size", type=int, default=320, help="pixels of each picture (default: 320)")
-    return parser
+@dataclass(frozen=True)
+class StylesFlags:
+    """All flags."""
+
+    speech: Path = positional(SPEECH)
+    """Who speaks (default: a bundled recording)."""
+    motion: Path | None = flag(None, "-m")
+    """Motion whose style is shown in the place of no style."""
+    output: Path = flag(OUTPUT / "eight_styles.mp4", "-o")
+    """mp4."""
+    seed: int = 0
+    """Of all samples."""
+    steps: int = FEW_STEPS
+    """Of the sampler."""
+    size: int = 320
+    """Pixels of each picture."""
 
 
 def styles_of(animator: Animator, motion: Path | None) -> dict[str, np.ndarray | None]:
@@ -65,20 +72,20 @@ def styles_of(animator: Animator, motion: Path | None) -> dict[str, np.ndarray |
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    args = make_parser().parse_args(argv)
-    check_video_path(args.output)
+    flags = read_flags(StylesFlags, argv, (__doc__ or "").splitlines()[0])
+    check_video_path(flags.output)
     animator = Animator.load(find_checkpoint("DPT", DEFAULT_EXPERIMENT, None), None, pick_device("auto"))
-    styles, speech = styles_of(animator, args.motion), load_audio(args.speech)
+    styles, speech = styles_of(animator, flags.motion), load_audio(flags.speech)
 
     look = dress(load_flame(None).head, "skin")
-    film = HeadFilm(Flame(look.drawn), RenderStyle(args.size, texture=look.texture))
+    film = HeadFilm(Flame(look.drawn), RenderStyle(flags.size, texture=look.texture))
 
-    config, average = own_sampling(animator.model.config, args.steps), np.zeros(100, np.float32)
+    config, average = own_sampling(animator.model.config, flags.steps), np.zeros(100, np.float32)
     takes = []
     for label, style in tqdm(styles.items(), desc="generating", unit="style"):
-        takes += [(label, animator(speech, Person(average, style), config, [args.seed])[0])]
-    film.write_together(args.output, takes, speech, COLUMNS, caption=args.speech.name)
-    log.info("wrote %s", args.output)
+        takes += [(label, animator(speech, Person(average, style), config, [flags.seed])[0])]
+    film.write_together(flags.output, takes, speech, COLUMNS, caption=flags.speech.name)
+    log.info("wrote %s", flags.output)
 
 
 if __name__ == "__main__":

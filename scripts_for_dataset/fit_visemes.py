@@ -28,7 +28,7 @@ from scripts_for_dataset.synthetic.identity import close_factors
 from scripts_for_dataset.synthetic.rule_fit import FitConfig, Levers, Rule, batch_of, correlations, fit, speech_mask
 from scripts_for_dataset.synthetic.talkers import TalkerClip, read_talkers
 from scripts_for_dataset.synthetic.visemes import CHANNELS, GROUPS
-from utils.atomic import atomic_path, check_output
+from utils.atomic import check_output, write_text
 from utils.config import check_least, read_flags
 from utils.errors import UserError, cli
 from utils.timebase import FPS
@@ -120,8 +120,7 @@ def write_table(path: Path, table: dict) -> None:
             parts.append(f"  {json.dumps(key)}: {{\n{rows}\n  }}")
         else:
             parts.append(f"  {json.dumps(key)}: {json.dumps(value)}")
-    with atomic_path(path) as temporary:
-        temporary.write_text("{\n" + ",\n".join(parts) + "\n}\n")
+    write_text(path, "{\n" + ",\n".join(parts) + "\n}\n")
 
 
 @cli

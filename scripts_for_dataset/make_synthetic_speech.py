@@ -29,7 +29,7 @@ from scripts_for_dataset.synthetic.kokoro import DEFAULT_FOLDER as KOKORO_FOLDER
 from scripts_for_dataset.synthetic.speech_plan import Part, plan_parts
 from scripts_for_dataset.synthetic.texts import held_out
 from scripts_for_dataset.synthetic.voices import Voice, find_voices, say
-from utils.atomic import atomic_path
+from utils.atomic import atomic_path, write_text
 from utils.config import check_least, flag, read_flags
 from utils.errors import UserError, cli
 from utils.timebase import SAMPLE_RATE
@@ -87,8 +87,7 @@ def _write(path: Path, audio: np.ndarray, rows: list[dict]) -> None:
     audio = audio / max(1.0, np.abs(audio).max() / 0.99)
     with atomic_path(path.with_suffix(".opus")) as temporary:
         soundfile.write(temporary, audio, SAMPLE_RATE, format="OGG", subtype="OPUS")
-    with atomic_path(path.with_suffix(".jsonl")) as temporary:
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_text(path.with_suffix(".jsonl"), "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def check_voices(voices: list[Voice]) -> None:

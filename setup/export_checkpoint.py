@@ -5,37 +5,46 @@ python -m setup.export_checkpoint experiments/DPT/RUN/checkpoints/iter_0020000.p
 """
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from utils.config import UserParser
+from utils.config import positional, read_flags
 from utils.errors import UserError, cli
 from utils.runs.checkpoint import load_checkpoint
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class ExportFlags:
+    """All flags."""
+
+    source: Path = positional()
+    """Checkpoint of a training run."""
+    target: Path = positional()
+    """Where the small file goes."""
+    style_enc_ckpt: str | None = None
+    """The style encoder's name where the model is shipped."""
+    full: bool = False
+    """Keep float32."""
+
+
 @cli
 def main(argv: list[str] | None = None) -> None:
-    parser = UserParser(description=__doc__.splitlines()[0])
-    parser.add_argument("source", type=Path, help="checkpoint of a training run")
-    parser.add_argument("target", type=Path, help="where the small file goes")
-    parser.add_argument("--style_enc_ckpt", help="the style encoder's name where the model is shipped")
-    parser.add_argument("--full", action="store_true", help="keep float32")
-    args = parser.parse_args(argv)
-    kind = "style_encoder" if "SE" in args.source.parts else "talker"
-    checkpoint = load_checkpoint(args.source, kind)
-    if args.style_enc_ckpt is not None and kind != "talker":
+    flags = read_flags(ExportFlags, argv, (__doc__ or "").splitlines()[0])
+    kind = "style_encoder" if "SE" in flags.source.parts else "talker"
+    checkpoint = load_checkpoint(flags.source, kind)
+    if flags.style_enc_ckpt is not None and kind != "talker":
         raise UserError("--style_enc_ckpt: only a denoising network has a style encoder; leave it out")
     config = dict(checkpoint.config)
-    if args.style_enc_ckpt is not None:
-        config["style_enc_ckpt"] = args.style_enc_ckpt
-    dtype = torch.float32 if args.full else torch.float16
+    if flags.style_enc_ckpt is not None:
+        config["style_enc_ckpt"] = flags.style_enc_ckpt
+    dtype = torch.float32 if flags.full else torch.float16
     weights = {k: v.to(dtype) if v.is_floating_point() else v for k, v in checkpoint.model.items()}
-    replace(checkpoint, model=weights, config=config, training={}).save(args.target)
-    log.info("wrote %s (%.1f MB)", args.target, args.target.stat().st_size / 1e6)
+    replace(checkpoint, model=weights, config=config, training={}).save(flags.target)
+    log.info("wrote %s (%.1f MB)", flags.target, flags.target.stat().st_size / 1e6)
 
 
 if __name__ == "__main__":

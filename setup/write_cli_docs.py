@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from utils.atomic import atomic_path
+from utils.atomic import write_text
 from utils.config import ROOT, Flag, flag, flags_of, groups_of, read_flags
 from utils.errors import cli
 
@@ -96,8 +96,7 @@ def page() -> str:
 @cli
 def main(argv: list[str] | None = None) -> None:
     flags = read_flags(DocsFlags, argv, (__doc__ or "").splitlines()[0])
-    with atomic_path(flags.output) as temporary:
-        temporary.write_text(page(), encoding="utf-8")
+    write_text(flags.output, page())
     log.info("wrote %s", flags.output)
 
 

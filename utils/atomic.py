@@ -38,6 +38,16 @@ def atomic_path(final: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_text(final: str | Path, text: str, encoding: str = "utf-8") -> None:
+    """A text file, whole or not at all.
+
+    Raises:
+        UserError: see `atomic_path`.
+    """
+    with atomic_path(final) as temporary:
+        temporary.write_text(text, encoding=encoding)
+
+
 def make_folder(folder: Path) -> None:
     """Create a folder for outputs, and those above it.
 

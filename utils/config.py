@@ -143,7 +143,7 @@ class Flag:
             group.add_argument(self.name, **options)
             return
         if self.many or self.looks.const is not None:
-            options |= {"nargs": "+" if self.many else "?", "const": self.looks.const}
+            options |= {"nargs": "+", "action": _Gather} if self.many else {"nargs": "?", "const": self.looks.const}
         group.add_argument(*self.spelled, dest=self.name, required=missing, **options)
 
 
@@ -293,6 +293,14 @@ def check_least(config: Any, **least: float) -> None:
         value = getattr(config, name)
         if value is not None and not value >= low:
             raise UserError(f"--{name} {value}: must be at least {low:g}")
+
+
+class _Gather(argparse.Action):
+    """The values of a flag that is given more than once are joined."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        known = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, values if known is self.default else [*known, *values])
 
 
 class UserParser(argparse.ArgumentParser):

@@ -25,7 +25,6 @@ from benchmarks.speech.speech_scores import (
     Clip,
     ClipScore,
     MouthScore,
-    Rule,
     pool,
     pool_mouths,
     score_clip,
@@ -37,6 +36,7 @@ from benchmarks.subject import INPUT, ModelFlags, Session, Subject
 from models.generation.windows import GenerationConfig
 from models.heads.flame import Flame, load_flame
 from models.heads.mouth import opening_mm
+from models.metrics.lips import ClosureRule
 from utils.errors import UserError, cli
 from utils.media.alignment import align_phones, read_transcripts
 from utils.media.audio import load_audio
@@ -60,9 +60,9 @@ class SpeechFlags(ModelFlags):
     """Bundled style."""
     coefs: Path | None = None
     """Instead of generating: folder of npz files."""
-    closed_mm: float = Rule.closed_mm
+    closed_mm: float = ClosureRule.closed_mm
     """With --coefs: largest opening of shut lips."""
-    tolerance: int = Rule.tolerance
+    tolerance: int = ClosureRule.tolerance
     """With --coefs: frames around the phone."""
     head: Path | None = None
     """With --coefs: head model; without it the open head."""
@@ -169,7 +169,7 @@ def read_opening(path: Path, flame: Flame) -> np.ndarray:
     return opening_mm(flame, motion)
 
 
-def score_folder(coefs: Path, audio: Path, rule: Rule, head: Path | None = None) -> list[MouthScore]:
+def score_folder(coefs: Path, audio: Path, rule: ClosureRule, head: Path | None = None) -> list[MouthScore]:
     """Score every recording of `audio`/transcripts.tsv that has a coefficient file in `coefs`.
 
     Raises:
@@ -189,7 +189,7 @@ def score_folder(coefs: Path, audio: Path, rule: Rule, head: Path | None = None)
 
 def score_existing(flags: SpeechFlags, folder: Path) -> None:
     """Print and write the scores of --coefs."""
-    rule = Rule(flags.closed_mm, flags.tolerance)
+    rule = ClosureRule(flags.closed_mm, flags.tolerance)
     scores = score_folder(folder, flags.audio, rule, flags.head)
     scores.append(pool_mouths(scores))
     print(f"closure: opening <= {rule.closed_mm} mm within {rule.tolerance} frames of the phone")

@@ -17,18 +17,17 @@ from benchmarks.report import Spread, column
 from models.heads.flame import Flame
 from models.heads.mouth import opening_mm
 from models.metrics import synchrony
+from models.metrics.lips import ClosureRule
 from models.metrics.synchrony import subframe_lag as best_lag
 from scripts_for_dataset.synthetic.identity import close_factors
 from scripts_for_dataset.synthetic.motion import Speech, speech_motion
 from scripts_for_dataset.synthetic.style import named_style
 from utils.motion_file import Motion
-from utils.speech import Phone
+from utils.speech import BILABIALS, SILENCE, Phone
 from utils.timebase import FPS, samples_per_frame
 
 CLOSED_MM = 1.0  # largest opening that passes for shut lips
 TOLERANCES = (1, 2)  # frames around the closure in which the lips may shut
-SILENCE = "sil"
-CLOSED = frozenset(["p", "b", "m"])
 OPEN = frozenset(["aa", "ae", "ah", "ao", "aw", "ay"])
 REACH = 8  # frames; lags are searched from -REACH to REACH
 FLOOR_DB = 40.0  # loudness is cut off this far below the clip's loudest frames
@@ -59,7 +58,7 @@ class Clip:
     phones: list[Phone] = field(default_factory=list)
 
     def bilabials(self) -> list[Phone]:
-        return [phone for phone in self.phones if phone.name in CLOSED]
+        return [phone for phone in self.phones if phone.name in BILABIALS]
 
 
 @dataclass(frozen=True)
@@ -196,16 +195,6 @@ def _weighted(values: list[float], weights: list[int]) -> float:
 
 
 @dataclass(frozen=True)
-class Rule:
-    """What counts as a closure."""
-
-    closed_mm: float = 1.0
-    """Largest opening that passes for shut lips, mm."""
-    tolerance: int = 1
-    """Video frames before and after the phone in which the closure may lie."""
-
-
-@dataclass(frozen=True)
 class MouthScore:
     """Measured on one recording, or pooled over several."""
 
@@ -221,9 +210,9 @@ class MouthScore:
     """Pearson, opening against a 0/1 track (0 at p/b/m, 1 at open vowels) on those frames; NaN if undefined."""
 
 
-def score_mouth(name: str, phones: list[Phone], opening: np.ndarray, rule: Rule) -> MouthScore:
+def score_mouth(name: str, phones: list[Phone], opening: np.ndarray, rule: ClosureRule) -> MouthScore:
     """phones, opening (T,) in mm at 25 fps -> MouthScore. Phones beyond the end of the motion are not counted."""
-    shut = [piece.min() for p in phones if p.name in CLOSED and len(piece := near(p, opening, rule.tolerance))]
+    shut = [piece.min() for p in phones if p.name in BILABIALS and len(piece := near(p, opening, rule.tolerance))]
     wide = [piece.mean() for p in phones if p.name in OPEN and len(piece := near(p, opening, 0))]
     found = sum(float(value) <= rule.closed_mm for value in shut)
     mean = [float(np.mean(values)) if values else math.nan for values in (shut, wide)]
@@ -233,7 +222,7 @@ def score_mouth(name: str, phones: list[Phone], opening: np.ndarray, rule: Rule)
 def _contrast(phones: list[Phone], opening: np.ndarray) -> float:
     values, target = [], []
     for phone in phones:
-        if phone.name in CLOSED | OPEN:
+        if phone.name in BILABIALS | OPEN:
             piece = near(phone, opening, 0)
             values.extend(piece)
             target.extend([float(phone.name in OPEN)] * len(piece))

@@ -10,7 +10,7 @@ from models.metrics.catalogue import METRICS, Metric, formula
 from models.metrics.page import build_page
 from models.metrics.results import Results
 from models.metrics.suite import Suite, lve_ratio
-from utils.atomic import atomic_path
+from utils.atomic import write_text
 from utils.reports.text_table import text_table
 
 FORMAT = "evaluation-1"
@@ -77,5 +77,4 @@ def write_results(folder: Path, suite: Suite, settings: dict[str, Any], pictures
         "metrics.json": to_json(suite, settings),
     }
     for name, text in files.items():
-        with atomic_path(folder / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(folder / name, text)

@@ -12,7 +12,7 @@ import numpy as np
 
 from datasets.inspection import NAMES, ClipFacts, Summary
 from datasets.splits import group_by_person
-from utils.atomic import atomic_path
+from utils.atomic import write_text
 from utils.coefs import DIMS
 from utils.reports.html_page import png_address, render
 from utils.reports.plots import BLUE, INK, legend, new_figure, set_titles, to_svg, whole_x
@@ -25,8 +25,7 @@ _SHOWN = 40  # entries of a finding on the page; the JSON has all
 def write_json(path: Path, summary: Summary, lists: dict[str, Any], extra: dict[str, Any]) -> None:
     """Everything that was found; NaN becomes null."""
     content = extra | {"lists": lists} | summary.plain()
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(_plain(content), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(_plain(content), indent=1, ensure_ascii=False) + "\n")
 
 
 def _plain(value: Any) -> Any:
@@ -57,8 +56,7 @@ def write_page(
         ranges=[range_plot(summary, key) for key in DIMS],
         sheet="" if sheet is None else png_address(sheet),
     )
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, text)
 
 
 def _overview(summary: Summary, lists: dict[str, Any]) -> list[tuple[str, str]]:

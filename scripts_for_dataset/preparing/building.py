@@ -15,7 +15,7 @@ from datasets.splits import generate_split, group_by_person, read_list, write_li
 from datasets.statistics import random_crop_stats
 from scripts_for_dataset.preparing.batch import DONE, SKIPPED, THERE, BatchFlags, Outcome, run_all, summarise
 from scripts_for_dataset.preparing.preparation import Sources, Treatment, prepare_clip
-from utils.atomic import atomic_path
+from utils.atomic import write_text
 from utils.errors import UserError
 from utils.reading.json_file import read_json
 
@@ -143,8 +143,7 @@ def _check_treatment(out: Path, treatment: Treatment) -> None:
     if known is not None and known != flags and (out / "data.mdb").is_file():
         raise UserError(f"--out {out}: its clips were made with {known}, not {flags}; choose another folder")
     if known != flags:
-        with atomic_path(record) as temporary:
-            temporary.write_text(json.dumps(flags) + "\n", encoding="utf-8")
+        write_text(record, json.dumps(flags) + "\n")
 
 
 def _plan(jobs: list[Job], alone: list[Outcome], out: Path) -> list[Outcome]:
@@ -167,8 +166,7 @@ def read_report(out: Path) -> dict:
 def _write_report(out: Path, outcomes: list[Outcome], models: Counter) -> None:
     counts = Counter(outcome.status for outcome in outcomes)
     content = {"counts": counts, "head_models": models, "clips": [asdict(outcome) for outcome in outcomes]}
-    with atomic_path(out / REPORT) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(out / REPORT, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def enough_to_train(out: Path) -> bool:

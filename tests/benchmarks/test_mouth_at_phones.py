@@ -7,8 +7,9 @@ import pytest
 
 from benchmarks.report import table
 from benchmarks.speech.real_speech import read_opening
-from benchmarks.speech.speech_scores import MouthScore, Rule, near, pool_mouths, score_mouth
+from benchmarks.speech.speech_scores import MouthScore, near, pool_mouths, score_mouth
 from models.heads.flame import load_flame
+from models.metrics.lips import ClosureRule
 from utils.errors import UserError
 from utils.media.alignment import read_transcripts, words_of
 from utils.speech import Phone
@@ -39,7 +40,7 @@ def test_near_stays_within_the_clip():
 
 
 def test_closures_and_vowels_are_counted():
-    result = score_mouth("x", PHONES, opening_track(), Rule(1.0, 2))
+    result = score_mouth("x", PHONES, opening_track(), ClosureRule(1.0, 2))
     assert (result.closures_expected, result.closures_found, result.open_vowels) == (2, 1, 1)
     assert result.opening_at_closures_mm == pytest.approx((0.6 + 1.5) / 2)
     assert result.opening_at_vowels_mm == pytest.approx(10)
@@ -47,14 +48,15 @@ def test_closures_and_vowels_are_counted():
 
 
 @pytest.mark.parametrize(
-    ("rule", "found"), [(Rule(2.0, 2), 2), (Rule(1.0, 1), 0), (Rule(0.5, 2), 0), (Rule(1.0, 9), 1)]
+    ("rule", "found"),
+    [(ClosureRule(2.0, 2), 2), (ClosureRule(1.0, 1), 0), (ClosureRule(0.5, 2), 0), (ClosureRule(1.0, 9), 1)],
 )
 def test_the_rule_decides(rule, found):
     assert score_mouth("x", PHONES, opening_track(), rule).closures_found == found
 
 
 def test_nothing_to_measure_is_nan_not_a_crash():
-    result = score_mouth("x", [Phone("t", 0, 0.2)], opening_track(), Rule())
+    result = score_mouth("x", [Phone("t", 0, 0.2)], opening_track(), ClosureRule())
     assert result.closures_expected == 0
     assert math.isnan(result.opening_at_closures_mm)
     assert math.isnan(result.correlation)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.atomic import atomic_path
+from utils.atomic import write_text
 from utils.errors import UserError
 from utils.exports.arkit import ANGLES, BLEND_SHAPES, ArkitTrack
 from utils.reading.array_file import read_bytes
@@ -43,8 +43,7 @@ def write_livelink(path: str | Path, track: ArkitTrack) -> None:
     for i, row in enumerate(values.tolist()):
         numbers = ",".join(f"{value:.6f}" for value in row)
         lines.append(f"{timecode(i / track.fps)},{len(COLUMNS)},{numbers}")
-    with atomic_path(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="ascii")
+    write_text(path, "\n".join(lines) + "\n", encoding="ascii")
 
 
 def read_livelink(path: str | Path) -> ArkitTrack:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.atomic import atomic_path
+from utils.atomic import atomic_path, write_text
 from utils.exports.glb import NEGLIGIBLE
 from utils.exports.rig import Rig
 from utils.exports.surface import CLAY, SKIN, Material, Surface, linear_colours, smooth_normals
@@ -59,8 +59,7 @@ def write_usd(path: str | Path, rig: Rig, surface: Surface) -> None:
         *(_material(s.name, s.material, surface, None if s.painted else texture) for s in subsets),
         "}\n",
     ]
-    with atomic_path(path) as temporary:
-        temporary.write_text("".join(parts), encoding="ascii")
+    write_text(path, "".join(parts), encoding="ascii")
 
 
 def joint_paths() -> list[str]:

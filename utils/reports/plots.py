@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from utils.atomic import atomic_path
+from utils.atomic import write_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -110,8 +110,7 @@ def write_svg(path: Path, figure: Figure) -> None:
         UserError: the path cannot be written.
     """
     head, end, rest = to_svg(figure).partition(">")
-    with atomic_path(path) as temporary:
-        temporary.write_text(f"{head}{end}<style>{_ALONE}</style>{rest}\n", encoding="utf-8")
+    write_text(path, f"{head}{end}<style>{_ALONE}</style>{rest}\n")
 
 
 def _saved(figure: Figure) -> ElementTree.Element:

@@ -4,7 +4,7 @@ import json
 import math
 from pathlib import Path
 
-from utils.atomic import atomic_path
+from utils.atomic import write_text
 from utils.errors import UserError
 from utils.reading.json_file import read_json
 from utils.runs.run_dir import iter_name, saved_steps
@@ -28,8 +28,7 @@ class KeptCheckpoints:
     def set_best(self, step: int, value: float, regular: bool) -> None:
         """Record the best step, whose checkpoint exists. `regular`: it would have been saved in any case."""
         before = self._best()
-        with atomic_path(self._record) as temporary:
-            temporary.write_text(json.dumps({"step": step, "value": value, "regular": regular}) + "\n")
+        write_text(self._record, json.dumps({"step": step, "value": value, "regular": regular}) + "\n")
         if before and not before["regular"] and before["step"] != step:
             self.path(before["step"]).unlink(missing_ok=True)
 

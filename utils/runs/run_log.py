@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.atomic import atomic_path
+from utils.atomic import write_text
 
 
 class RunLog:
@@ -50,8 +50,7 @@ def drop_later_lines(path: Path, step: int) -> None:
     if not path.exists():
         return
     kept = [line for line in path.read_text(errors="replace").splitlines() if _step_of(line) <= step]
-    with atomic_path(path) as temporary:
-        temporary.write_text("".join(line + "\n" for line in kept))
+    write_text(path, "".join(line + "\n" for line in kept))
 
 
 def _step_of(line: str) -> float:

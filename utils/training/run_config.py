@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from utils.atomic import atomic_path
+from utils.atomic import write_text
 from utils.config import flag
 from utils.devices import PRECISION_SPELLINGS, PRECISIONS
 from utils.errors import UserError
@@ -102,8 +102,7 @@ def open_run(kind: str, config: RunConfig, resolved: dict[str, Any]) -> Iterator
         for leftover in (folder / "checkpoints").glob(".*.tmp*"):
             leftover.unlink()
         resumed = _last_usable(folder, _KINDS[kind])
-        with atomic_path(folder / "config.json") as temporary:
-            temporary.write_text(json.dumps(resolved, indent=2) + "\n")
+        write_text(folder / "config.json", json.dumps(resolved, indent=2) + "\n")
         try:
             yield OpenedRun(folder, resumed)
         finally:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.speech.speech_scores import Rule, pool_mouths, score_mouth
+from benchmarks.speech.speech_scores import pool_mouths, score_mouth
 from benchmarks.styles.bundled import head_std_deg
 from models.diffusion.solvers import SamplerConfig
 from models.generation.animator import Animator
@@ -12,6 +12,7 @@ from models.generation.style_extractor import StyleExtractor
 from models.generation.windows import GenerationConfig
 from models.heads.flame import load_flame
 from models.heads.mouth import opening_mm
+from models.metrics.lips import ClosureRule
 from models.networks.person import Person
 from utils.media.alignment import align_phones, read_transcripts
 from utils.media.audio import load_audio
@@ -70,7 +71,9 @@ def test_mouth_follows_real_speech(animator, flame):
     scores = []
     for name in ("librivox_austen_0930", "arctic_a0009", "librivox_austen_0890"):
         phones = align_phones(load_audio(INPUT / "audio" / f"{name}.flac"), transcripts[name])
-        scores.append(score_mouth(name, phones, opening_mm(flame, generate(animator, name, "normal", [0])[0]), Rule()))
+        scores.append(
+            score_mouth(name, phones, opening_mm(flame, generate(animator, name, "normal", [0])[0]), ClosureRule())
+        )
     total = pool_mouths(scores)
     assert total.closures_found >= 0.8 * total.closures_expected > 5
     assert total.opening_at_vowels_mm > 3
