@@ -6,29 +6,35 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from models.diffusion.guidance import OWN_SCALES, PUBLISHED_SCALES, DynamicThreshold, Guidance
 from models.diffusion.solvers import SAMPLERS, SamplerConfig
 from models.generation.windows import GenerationConfig
-from models.networks.conditions import MODES, parse_conditions
+from models.networks.conditions import CONDITIONS, MODES, parse_conditions
 from models.networks.talker import TalkerConfig
-from models.training.distillation import SCALE_RANGES
 from utils.config import flag
 from utils.errors import UserError
 
 log = logging.getLogger(__name__)
 
 FEW_STEPS_SAMPLER, FEW_STEPS = "dpmpp_2m", 12  # the default of our models: docs/sampling.md
-_STYLE_DEFAULTS = (f"{PUBLISHED_SCALES['style']:g} for published models", f"else {OWN_SCALES['style']:g}")
+
+
+def _scale(name: str, *names: str) -> Any:
+    """The field of a condition's guidance scale, with its defaults for the help."""
+    published, own = f"{PUBLISHED_SCALES[name]:g}", f"{OWN_SCALES[name]:g}"
+    known = (own,) if own == published else (f"{published} for published models", f"else {own}")
+    return flag(None, *names, known=known)
 
 
 @dataclass(frozen=True)
 class SamplingFlags:
     """How motion is sampled."""
 
-    scale_style: float | None = flag(None, "-ss", known=_STYLE_DEFAULTS)
+    scale_style: float | None = _scale("style", "-ss")
     """Guidance scale of the style (default: {known})."""
-    scale_audio: float | None = flag(None, "-sa", known=(f"{OWN_SCALES['audio']:g}",))
+    scale_audio: float | None = _scale("audio", "-sa")
     """Guidance scale of the audio (default: {known})."""
     cfg_mode: str | None = flag(None, choices=MODES)
     """How guidance combines conditions (default: the model's)."""
@@ -99,8 +105,8 @@ def check_distilled(flags: SamplingFlags, guidance: Guidance, options: TalkerCon
         guidance.folded_into(options.conditions, options.cfg_mode)
     except ValueError as error:
         raise UserError(f"--dtr, --cfg_mode, --cfg_cond: {error}; leave them out") from error
-    for name, (low, high) in SCALE_RANGES.items():
-        scale = guidance.scales[name]
+    for name in options.columns:
+        scale, (low, high) = guidance.scales[name], CONDITIONS[name].distilled_scales
         if not low <= scale <= high:
             log.warning("--scale_%s %g: this model was distilled with %g to %g; other scales are unreliable",
                         name, scale, low, high)  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -32,7 +32,10 @@ class DynamicThreshold:
 
 @dataclass(frozen=True)
 class Guidance:
-    """Which conditions are guided, how, and how strongly; an unguided condition is given to every branch."""
+    """Which conditions are guided, how, and how strongly; an unguided condition is given to every branch.
+
+    Conditions that a network has no input for are left out when it is used.
+    """
 
     conditions: tuple[str, ...] = tuple(CONDITIONS)
     mode: str = "incremental"
@@ -49,6 +52,10 @@ class Guidance:
         if self.mode not in MODES:
             raise ValueError(f"guidance mode {self.mode!r} is unknown; use one of {', '.join(MODES)}")
         object.__setattr__(self, "scales", PUBLISHED_SCALES | dict(self.scales))
+
+    def among(self, available: Collection[str]) -> Guidance:
+        """The same without conditions that a network has no input for."""
+        return replace(self, conditions=tuple(name for name in self.conditions if name in available))
 
     def folded_into(self, conditions: tuple[str, ...], mode: str) -> Guidance:
         """This guidance for a network that was distilled with guidance of these conditions, in this mode.

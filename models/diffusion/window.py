@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from models.diffusion.guidance import Guidance
-from models.networks.conditions import CONDITIONS
 from models.networks.person import Person
 from models.networks.talker import Talker
 
@@ -73,6 +72,7 @@ def with_folding(guidance: Guidance, model: Talker) -> Guidance:
     Raises:
         ValueError: a distilled network does not offer this guidance.
     """
+    guidance = guidance.among(model.config.available)
     if not model.config.distilled_steps:
         return guidance
     return guidance.folded_into(model.config.conditions, model.config.cfg_mode)
@@ -81,24 +81,24 @@ def with_folding(guidance: Guidance, model: Talker) -> Guidance:
 def persons(model: Talker, given: Conditions, guidance: Guidance, seen: Sequence[Collection[str]]) -> Tensor:
     """Inputs of the person tokens of branches that see these conditions, (len(seen) B, person_dim)."""
     if guidance.folded:
-        scales = torch.tensor([[guidance.scales[name] for name in CONDITIONS]], device=given.audio.device)
+        scales = torch.tensor([[guidance.scales[name] for name in model.config.columns]], device=given.audio.device)
         return model.person_vector(given.person, scales.expand(len(given.audio), -1))
-    unstyled = replace(given.person, style=None)
-    return torch.cat([model.person_vector(given.person if "style" in names else unstyled) for names in seen])
+    return torch.cat([model.person_vector(given.person.only(names)) for names in seen])
 
 
 def branch_inputs(model: Talker, given: Conditions, guidance: Guidance) -> BranchInputs:
     """The inputs of `CachedDenoiser`, which needs each distinct audio memory and person only once."""
-    branches = guidance.branches()
-    heard, styled = guidance.distinct("audio"), guidance.distinct("style")
+    branches, heard = guidance.branches(), guidance.distinct("audio")
+    seen = [frozenset(model.config.of_person) & names for names in branches]
+    distinct = list(dict.fromkeys(seen))
     null_audio = model.null("audio").expand_as(given.audio)
     return BranchInputs(
         Branches(
-            person_of=tuple(styled.index("style" in seen) for seen in branches),
-            memory_of=tuple(heard.index("audio" in seen) for seen in branches),
+            person_of=tuple(distinct.index(names) for names in seen),
+            memory_of=tuple(heard.index("audio" in names) for names in branches),
         ),
         memories=[torch.cat([given.prev_audio, given.audio if audio else null_audio], dim=1) for audio in heard],
-        person=persons(model, given, guidance, [["style"] if style else [] for style in styled]),
+        person=persons(model, given, guidance, distinct),
         prev_motion=given.prev_motion,
         indicator=given.indicator,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -48,7 +48,7 @@ class Sample:
             seed: of all noise of the sample.
             start: motion (P, D) and audio features (P, F) before the first window; None: the learnt start.
         """
-        self.person = person if model.config.has_style else replace(person, style=None)
+        self.person = person.only(model.config.available)
         self.generator = torch.Generator(model.device).manual_seed(seed)
         self.x_T: Tensor | None = None  # (L, D)
         learnt_motion, learnt_audio = model.start(1)
@@ -107,12 +107,13 @@ class WindowGenerator:
         )
 
     def _persons(self, persons: list[Person[Tensor]]) -> Person[Tensor]:
-        """The persons as one batch; the learnt null style replaces missing styles if only some have one."""
-        shape, styles = torch.stack([person.shape for person in persons]), [person.style for person in persons]
-        if all(style is None for style in styles):
-            return Person(shape)
-        null = self.model.null("style")[0, 0]
-        return Person(shape, torch.stack([null if style is None else style for style in styles]))
+        """The persons as one batch; null vectors replace missing conditions if only some have them."""
+        given = [person.given for person in persons]
+        conditions = {}
+        for name in dict.fromkeys(name for one in given for name in one):
+            null = self.model.null(name)[0, 0]
+            conditions[name] = torch.stack([one.get(name, null) for one in given])
+        return Person(torch.stack([person.shape for person in persons]), **conditions)
 
 
 @dataclass(frozen=True)

@@ -17,19 +17,30 @@ class Condition:
 
     null: str
     """Name of the talker's learnt parameter that replaces an absent condition."""
+    width: str
+    """The field of `TalkerConfig` with the length of that vector."""
+    switch: str | None
+    """The field of `TalkerConfig` that is None or 0 in models without this input, which is a field of `Person`; None:
+    the speech, which every model hears."""
     kept: float
     """Fraction of training samples that keep it, for incremental guidance of several conditions (paper section 3.4)."""
     published_scale: float
     """Default guidance scale for published models."""
     own_scale: float
     """Default guidance scale for our models (docs/model_card.md has the measurements)."""
+    distilled_scales: tuple[float, float]
+    """The scales that half of the samples have in distillation; the others have `own_scale`."""
 
 
 # In the order in which incremental guidance adds them: a branch that sees one also sees those before it.
 CONDITIONS = {
-    "audio": Condition("null_audio_feat", kept=0.9, published_scale=1.15, own_scale=1.15),
-    "style": Condition("null_style_feat", kept=0.55, published_scale=3.0, own_scale=1.5),
-}
+    "audio": Condition("null_audio_feat", "feature_dim", None, kept=0.9,
+                       published_scale=1.15, own_scale=1.15, distilled_scales=(0.5, 2.0)),
+    "style": Condition("null_style_feat", "d_style", "style_enc_ckpt", kept=0.55,
+                       published_scale=3.0, own_scale=1.5, distilled_scales=(0.0, 3.0)),
+}  # fmt: skip
+# Every model has columns for these in its arrays of scales and random numbers, even without a style encoder.
+PUBLISHED = ("audio", "style")
 
 
 def parse_conditions(text: str) -> tuple[str, ...]:
@@ -53,7 +64,7 @@ def dropped_conditions(conditions: Sequence[str], mode: str, u: Tensor) -> dict[
     Args:
         conditions: the guided ones; the others are never dropped.
         mode: of guidance. Incremental: one number per sample, so that a dropped condition takes those after it along.
-        u: (B, len(CONDITIONS)) uniform in [0, 1).
+        u: (B, at least len(conditions)) uniform in [0, 1).
 
     Returns:
         {name: (B,) bool, True = dropped} for all conditions.

@@ -13,12 +13,14 @@ from typing import Any
 from torch import Tensor
 
 from models.audio.front_end import FRONT_ENDS
+from models.networks.conditions import CONDITIONS
 from models.networks.style_encoder import StyleEncoderConfig
 from models.networks.talker import TalkerConfig
 
 # Far beyond any use. They also bound the tables that are not among the weights.
 MOST = {
-    "feature_dim": 4096, "d_style": 4096, "n_heads": 512, "n_layers": 96, "mlp_ratio": 64, "n_motions": 4000,
+    **{one.width: 4096 for one in CONDITIONS.values()},
+    "feature_dim": 4096, "n_heads": 512, "n_layers": 96, "mlp_ratio": 64, "n_motions": 4000,
     "n_prev_motions": 4000, "n_diff_steps": 10_000, "align_mask_width": 10_000, "fps": 1000,
 }  # fmt: skip
 # Bounds on the configuration of an audio encoder.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from models.audio.front_end import FRONT_ENDS, AudioFrontEnd, build_front_end
-from models.networks.conditions import CONDITIONS, MODES, parse_conditions
+from models.networks.conditions import CONDITIONS, MODES, PUBLISHED, parse_conditions
 from models.networks.denoiser import Denoiser, DenoiserConfig
 from models.networks.person import Person
 from utils.coefs import N_SHAPE, CoefLayout
@@ -89,13 +89,24 @@ class TalkerConfig:
     @property
     def available(self) -> tuple[str, ...]:
         """Conditions that the model has an input for."""
-        return tuple(name for name in CONDITIONS if name != "style" or self.has_style)
+        return tuple(name for name, one in CONDITIONS.items()
+                     if one.switch is None or getattr(self, one.switch) not in (None, 0))  # fmt: skip
+
+    @property
+    def of_person(self) -> dict[str, int]:
+        """Those of them that are a vector of the person, and its length."""
+        return {name: getattr(self, CONDITIONS[name].width) for name in self.available if CONDITIONS[name].switch}
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The conditions that have a column in arrays of scales (a distilled network's input) and random numbers."""
+        return tuple(name for name in CONDITIONS if name in (*PUBLISHED, *self.available))
 
     def denoiser(self) -> DenoiserConfig:
         """The denoiser's sizes."""
         return DenoiserConfig(
             motion_dim=self.layout.motion_dim,
-            person_dim=N_SHAPE + self.has_style * self.d_style + bool(self.distilled_steps) * len(CONDITIONS),
+            person_dim=N_SHAPE + sum(self.of_person.values()) + bool(self.distilled_steps) * len(self.columns),
             n_diff_steps=self.n_diff_steps,
             feature_dim=self.feature_dim,
             n_heads=self.n_heads,
@@ -125,13 +136,13 @@ class Talker(nn.Module):
         self.denoising_net = Denoiser(config.denoiser())
         self.start_audio_feat = nn.Parameter(torch.randn(1, n_prev, dim))
         self.start_motion_feat = nn.Parameter(torch.randn(1, n_prev, config.layout.motion_dim))
-        if config.has_style:
-            self.null_style_feat = nn.Parameter(torch.randn(1, 1, config.d_style))
-        self.null_audio_feat = nn.Parameter(torch.randn(1, 1, dim))
+        for name in reversed(config.available):  # seeded weights depend on this order
+            null = nn.Parameter(torch.randn(1, 1, getattr(config, CONDITIONS[name].width)))
+            self.register_parameter(CONDITIONS[name].null, null)
 
     @property
     def device(self) -> torch.device:
-        return self.null_audio_feat.device
+        return self.start_audio_feat.device
 
     def encode_audio(self, audio: Tensor, n_frames: int) -> Tensor:
         """Standardised audio (B, n_samples) -> features of n_frames motion frames (B, n_frames, feature_dim)."""
@@ -149,13 +160,14 @@ class Talker(nn.Module):
         """The input of the person token, (B, person_dim).
 
         Args:
-            person: normalised shape (B, 100) and style (B, d_style).
-            scales: (B, len(CONDITIONS)) guidance scales, for a distilled network.
+            person: normalised shape (B, 100), style (B, d_style) and what else the model has; null vectors stand in for
+                what is None.
+            scales: (B, len(config.columns)) guidance scales, for a distilled network.
         """
-        shape, style = person.shape, person.style
+        shape, given = person.shape, person.given
         parts = [torch.zeros_like(shape) if self.config.no_shape_input else shape]
-        if self.config.has_style:
-            parts.append(self.null("style")[0].expand(len(shape), -1) if style is None else style)
+        for name in self.config.of_person:
+            parts.append(given[name] if name in given else self.null(name)[0].expand(len(shape), -1))
         if self.config.distilled_steps:
             assert scales is not None, "a distilled network needs the guidance scales"
             parts.append(scales)

@@ -17,18 +17,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.diffusion.guidance import OWN_SCALES, Guidance
+from models.diffusion.guidance import Guidance
 from models.diffusion.plain import guided_denoiser
 from models.diffusion.solvers import ddim_steps, even_times
 from models.diffusion.window import Conditions
 from models.networks.conditions import CONDITIONS
 from models.networks.person import Person
 from models.networks.talker import Talker
-from models.training.objective import Ends, TalkerObjective, average_clips, to, truncate
+from models.training.objective import Ends, TalkerObjective, average_clips, to, truncate, without
 from utils.training.randomness import Randomness
 
-SCALE_RANGES = {"audio": (0.5, 2.0), "style": (0.0, 3.0)}  # for half of the samples; the others have OWN_SCALES
-NULL_STYLE = 0.1  # fraction of samples with the null style
+_NULL = 0.1  # fraction of samples with the null style, and likewise for each other condition of the person
 TERMS = ("noise", "vert", "vel", "head_angle", "head_vel")  # those with a target; the teacher needs no smoothing
 
 
@@ -36,7 +35,7 @@ def make_student(teacher: Talker, steps: int) -> Talker:
     """The network to train. It starts with the teacher's weights, and zero weights for the scales."""
     student = Talker(replace(teacher.config, distilled_steps=steps), teacher.audio_encoder)
     weights, key = teacher.state_dict(), "denoising_net.person_proj.weight"
-    student.load_state_dict({**weights, key: F.pad(weights[key], (0, len(CONDITIONS)))})
+    student.load_state_dict({**weights, key: F.pad(weights[key], (0, len(student.config.columns)))})
     return student
 
 
@@ -81,8 +80,9 @@ class Distillation(TalkerObjective):
         self.strides = ddim_steps(self.schedule, "sample", self.times)
         device = teacher.device  # tables made here, because a captured step cannot copy from the host
         self.at = torch.tensor(self.times[:-1], device=device)
-        self.scales = torch.tensor([SCALE_RANGES[name] for name in CONDITIONS], device=device)
-        self.usual = torch.tensor([OWN_SCALES[name] for name in CONDITIONS], device=device)
+        columns = [CONDITIONS[name] for name in teacher.config.columns]
+        self.scales = torch.tensor([one.distilled_scales for one in columns], device=device)
+        self.usual = torch.tensor([one.own_scale for one in columns], device=device)
 
     def __call__(
         self, model: Talker, batch: dict[str, Tensor], random: Randomness, ends: Ends | None = None
@@ -128,22 +128,22 @@ class Distillation(TalkerObjective):
             audio=audio,
             prev_audio=torch.cat([start_audio, prev_audio]),
             prev_motion=torch.cat([start_motion, motion[:, 0, -n_prev:]]),
-            person=Person(batch["shape"][:, 0, 0].repeat(2, 1), self._style(motion, random)),
+            person=self._sometimes_without(self._person(batch, random, training=False), random),
             indicator=self._indicator(teacher, ends, truth),
         )
 
-    def _style(self, motion: Tensor, random: Randomness) -> Tensor | None:
-        """The style (2B, d_style) of each clip's partner in the pair, sometimes the null style."""
-        if self.style_encoder is None:
-            return None
-        style = self.style_encoder(torch.cat([motion[:, 1], motion[:, 0]]))
-        missing = torch.rand(len(style), 1, generator=random.device, device=style.device) < NULL_STYLE
-        return torch.where(missing, self.teacher.null("style")[0], style)
+    def _sometimes_without(self, person: Person[Tensor], random: Randomness) -> Person[Tensor]:
+        """Persons (2B), some with null vectors."""
+        size, device = len(person.shape), person.shape.device
+        missing = {
+            name: torch.rand(size, 1, generator=random.device, device=device)[:, 0] < _NULL for name in person.given
+        }
+        return without(self.teacher, person, missing)
 
     def _paths(self, given: Conditions, scales: Tensor, x_T: Tensor) -> tuple[Tensor, Tensor]:
         """The teacher's paths from x_T: noisy inputs of the student's K steps and targets x_0, each (K, 2B, L, D)."""
         options = self.teacher.config
-        each = dict(zip(CONDITIONS, scales[:, :, None, None].unbind(1)))
+        each = dict(zip(options.columns, scales[:, :, None, None].unbind(1)))
         guidance = Guidance(options.conditions, options.cfg_mode, each)
         denoise = guided_denoiser(self.teacher, given, guidance)
         x, noisy, targets = x_T, [], []
@@ -156,7 +156,7 @@ class Distillation(TalkerObjective):
         return torch.stack(noisy), torch.stack(targets)
 
     def _draw_scales(self, n: int, random: Randomness) -> Tensor:
-        """Guidance scales (n, len(CONDITIONS)): the default ones for about half, random ones for the others."""
+        """Guidance scales (n, columns): the default ones for about half, random ones for the others."""
         low, high = self.scales.unbind(1)
-        drawn = low + (high - low) * torch.rand(n, len(CONDITIONS), generator=random.device, device=low.device)
+        drawn = low + (high - low) * torch.rand(n, len(low), generator=random.device, device=low.device)
         return torch.where(torch.rand(n, 1, generator=random.device, device=low.device) < 0.5, self.usual, drawn)

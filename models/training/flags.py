@@ -6,7 +6,7 @@ from typing import Any
 
 from models.audio.front_end import FRONT_ENDS
 from models.diffusion.schedule import SCHEDULES
-from models.networks.conditions import parse_conditions
+from models.networks.conditions import CONDITIONS, parse_conditions
 from models.networks.talker import TalkerConfig
 from models.training.losses import LossConfig
 from models.training.objective import ObjectiveConfig
@@ -19,7 +19,8 @@ DESCRIPTION = "Train or test the denoising network (paper section 3.3)."
 
 # These decide the shapes and the meaning of the weights.
 NETWORK_FLAGS = (
-    *("target", "n_diff_steps", "diff_schedule", "no_head_pose", "d_style", "audio_model", "align_mask_width"),
+    *("target", "n_diff_steps", "diff_schedule", "no_head_pose", "audio_model", "align_mask_width"),
+    *(one.width for one in CONDITIONS.values()),
     *("no_use_learnable_pe", "use_indicator", "feature_dim", "n_heads", "n_layers", "mlp_ratio", "n_motions"),
     *("n_prev_motions", "fps"),
 )
@@ -93,6 +94,8 @@ def with_conditions(model: TalkerConfig) -> TalkerConfig:
     except ValueError as error:
         raise UserError(f"--guiding_conditions {asked}: {error}") from error
     if missing:
-        raise UserError(f"--guiding_conditions {asked}: style needs a style encoder; give --style_enc_ckpt, "
-                        "or leave style out")  # fmt: skip
+        name = min(missing)
+        what = "a style encoder" if name == "style" else "an input"
+        raise UserError(f"--guiding_conditions {asked}: {name} needs {what}; give --{CONDITIONS[name].switch}, "
+                        f"or leave {name} out")  # fmt: skip
     return model

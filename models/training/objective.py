@@ -1,12 +1,13 @@
 """One training pass of the denoising network over a pair of consecutive clips (paper section 3.3)."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from models.diffusion.schedule import Schedule
-from models.networks.conditions import CONDITIONS, dropped_conditions
+from models.networks.conditions import dropped_conditions
 from models.networks.person import Person
 from models.networks.style_encoder import StyleEncoder
 from models.networks.talker import Talker
@@ -80,7 +81,7 @@ class TalkerObjective:
         prev = motion[:, 0, -options.n_prev_motions :]  # from the untruncated first clip
         shape = batch["shape"][:, 0, 0]
 
-        u = torch.rand(2 * size, len(CONDITIONS), generator=random.device, device=device)
+        u = torch.rand(2 * size, len(options.columns), generator=random.device, device=device)
         dropped = dropped_conditions(options.conditions, options.cfg_mode, u)
         step = torch.randint(1, options.n_diff_steps + 1, (2 * size,), generator=random.device, device=device)
         noise = torch.randn(2 * size, *motion.shape[2:], generator=random.device, device=device)
@@ -92,7 +93,7 @@ class TalkerObjective:
         output = model.denoising_net(
             torch.cat([torch.cat([start_motion, prev]), noisy], dim=1),
             torch.cat([torch.cat([start_audio, prev_audio]), audio], dim=1),
-            self._person(model, shape, motion, dropped["style"], random),
+            model.person_vector(without(model, self._person(batch, random, model.training), dropped)),
             step,
             self._indicator(model, ends, truth),
         )
@@ -130,17 +131,14 @@ class TalkerObjective:
                 whole = first if ends[0] is None else model.encode_audio(audio[:, 0], n_frames)
         return torch.cat([first, second]), whole[:, -options.n_prev_motions :].detach()
 
-    def _person(
-        self, model: Talker, shape: Tensor, motion: Tensor, dropped: Tensor, random: Randomness
-    ) -> Tensor:  # fmt: skip
-        """Person vectors (2B, ...) of the pair's shape and, for each clip, the style of the OTHER clip of the pair."""
-        blur = self.config.person_noise if model.training else 0.0
-        shape = blurred(shape.repeat(2, 1), blur, random)
+    def _person(self, batch: dict[str, Tensor], random: Randomness, training: bool) -> Person[Tensor]:
+        """The persons (2B): the pair's shape and, for each clip, the style of the OTHER clip of the pair."""
+        blur, motion = self.config.person_noise if training else 0.0, batch["motion"]
+        shape = blurred(batch["shape"][:, 0, 0].repeat(2, 1), blur, random)
         if self.style_encoder is None:
-            return model.person_vector(Person(shape))
+            return Person(shape)
         with torch.no_grad():
-            style = blurred(self.style_encoder(torch.cat([motion[:, 1], motion[:, 0]])), blur, random)
-        return model.person_vector(Person(shape, torch.where(dropped[:, None], model.null("style")[0], style)))
+            return Person(shape, blurred(self.style_encoder(torch.cat([motion[:, 1], motion[:, 0]])), blur, random))
 
     @staticmethod
     def _indicator(model: Talker, ends: Ends, truth: list[Tensor]) -> Tensor | None:
@@ -148,6 +146,14 @@ class TalkerObjective:
             return None
         ones = [x.new_ones(x.shape[:2]) for x in truth]
         return torch.cat([truncate(one, end, 1, "zero") for one, end in zip(ones, ends)])
+
+
+def without(model: Talker, person: Person[Tensor], dropped: Mapping[str, Tensor]) -> Person[Tensor]:
+    """Persons (B) with null vectors in place of the conditions that each of them loses: {name: (B,) bool}."""
+    kept = {
+        name: torch.where(dropped[name][:, None], model.null(name)[0], value) for name, value in person.given.items()
+    }
+    return replace(person, **kept)
 
 
 def blurred(x: Tensor, amount: float, random: Randomness) -> Tensor:
