@@ -1,4 +1,4 @@
-"""The same mathematics, faster: cached denoiser, repacked products, CUDA graphs of steps.
+"""Fast inference with the same results: cached denoiser, repacked products, CUDA graphs of steps.
 
-To add a faster form: beside its plain twin in models/diffusion/plain.py, with a test that compares both.
+To add a faster form: a module here, and a test that compares it with its plain twin, models/diffusion/plain.py.
 """

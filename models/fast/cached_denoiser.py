@@ -1,16 +1,17 @@
-"""The denoiser, evaluated many times on one window: everything that does not change between steps is kept.
+"""The denoiser for many steps on one window: everything that does not change between steps is computed once.
 
-Exact up to rounding; `Denoiser` is the plain twin. What stays constant over the steps of a window:
+The result is exact up to rounding; `Denoiser` is the plain twin. These stay constant over the steps of a window:
 
-- The audio memory, so every layer's keys and values. With alignment width 1 each frame token attends a single memory
-  token, whose weight is then 1: its cross-attention is that token's value, a constant. Only the person token attends.
+- The audio memory, and with it every layer's keys and values. With alignment width 1 each frame token attends to a
+  single memory token, whose weight is then 1: its cross-attention is that token's value, a constant. Only the person
+  token needs attention.
 - Previous motion, indicator, positions and biases of the input tokens. The step enters through the person token alone.
 - Guidance branches differ in memory and person only: the noisy motion is projected once for all of them, and the first
   self-attention, which sees no memory yet, is evaluated once for each person.
 
-The last layer is evaluated for the window's frames alone. Biases that end in a residual sum are moved into the norm
-before it (and taken out of the matrix that reads the norm), so that sums are accumulated inside the matrix products.
-On a GPU the token-wise work is done by `kernels.token_wise`, some products by `kernels.products`.
+The last layer is evaluated for the window's frames alone. A bias that is added to a residual sum is moved into the norm
+before it (and subtracted in the matrix that reads the norm), so that sums are accumulated inside the matrix products.
+On a GPU `kernels.token_wise` does the token-wise work, and `kernels.products` some of the products.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ from models.networks.denoiser import Denoiser
 
 
 def _spread(x: Tensor, which: tuple[int, ...]) -> Tensor:
-    """What the branches see: (K N, ...) of K distinct persons or memories -> (R N, ...)."""
+    """Repeat (K N, ...) of K distinct persons or memories for the R branches that see them -> (R N, ...)."""
     parts = x.chunk(max(which) + 1)
     return x if which == tuple(range(len(parts))) else torch.cat([parts[k] for k in which])
 
 
 class _Norm:
-    """LayerNorm whose output has a later bias added already."""
+    """LayerNorm whose output already includes a later bias."""
 
     def __init__(self, norm: nn.LayerNorm, shift: Tensor | None, dtype: torch.dtype) -> None:
         bias = norm.bias if shift is None else norm.bias + shift
@@ -64,9 +65,9 @@ class _Layer:
         """
         Args:
             layer: with the weights.
-            following: the self-attention output bias of the next layer; None for the last one.
+            following: output bias of the next layer's self-attention; None for the last layer.
             dtype: of weights and tokens.
-            kernels: do what they are faster at.
+            kernels: used where they are faster.
         """
 
         def frozen(weight: Tensor, bias: Tensor | None) -> FrozenLinear:
@@ -96,7 +97,7 @@ class _Layer:
     def __call__(
         self, x: Tensor, window: list[Tensor], mask: Tensor | None, first: int, n: int, branches: Branches
     ) -> Tensor:
-        """Tokens (persons N, T, d) -> those from `first` on, (B, T', d); see `cross_attention`. Overwrites x."""
+        """Tokens (persons N, T, d) -> tokens from `first` on, (B, T', d); see `cross_attention`. Overwrites x."""
         return self.feed_forward(self.cross_block(self.self_attention(x, first), window, mask, n, branches))
 
     def cross_block(self, x: Tensor, window: list[Tensor], mask: Tensor | None, n: int, branches: Branches) -> Tensor:
@@ -108,7 +109,7 @@ class _Layer:
         return self.norm2(self.cross_attention(x, window, mask, n))
 
     def looks_up(self, known: Tensor) -> bool:
-        """Whether cross-attention is the kernel's work: it is known. Then each branch finds its memory there."""
+        """Whether the kernel does the cross-attention, which is known then; it finds each branch's memory itself."""
         return self.cross_kernel is not None and known.dim() == 3
 
     def split(self, x: Tensor) -> Tensor:
@@ -116,7 +117,7 @@ class _Layer:
         return x.unflatten(2, (-1, self.heads, self.query.weight.shape[0] // self.heads)).permute(2, 0, 3, 1, 4)
 
     def self_attention(self, x: Tensor, first: int) -> Tensor:
-        """Tokens (B, T, d) -> sum of the tokens from `first` on and their self-attention."""
+        """Tokens (B, T, d) -> the tokens from `first` on plus their self-attention."""
         qkv = self.qkv(x)
         if self.kernels is not None and self.kernels.can_attend(qkv, self.heads):
             attended = self.kernels.attention(qkv, self.heads, first)
@@ -128,7 +129,10 @@ class _Layer:
         return total
 
     def cross_attention(self, x: Tensor, window: list[Tensor], mask: Tensor | None, n: int) -> Tensor:
-        """Tokens plus cross-attention, which is looked up but for the first `n` tokens; window: keys, values, known."""
+        """Tokens plus cross-attention, which is computed for the first `n` tokens and looked up for the others.
+
+        window: keys, values, known cross-attention.
+        """
         keys, values, known = window
         total = x + known
         if n:
@@ -140,7 +144,7 @@ class _Layer:
         return total
 
     def feed_forward(self, x: Tensor) -> Tensor:
-        """norm3(tokens plus feed-forward); overwrites x."""
+        """norm3(tokens plus feed-forward). Overwrites x."""
         hidden, partial = self.up.gelu(x), None
         if self.kernels is not None and self.kernels.can_split(hidden, self.down.weight):
             partial = self.kernels.partial_products(hidden, self.down.weight)
@@ -155,20 +159,20 @@ class CachedDenoiser:
     """A denoiser in eval mode, prepared for inference; make a new one after its weights have changed.
 
     `dtype` is that of weights and tokens (float32, bfloat16 or float16). The last matrix product, and everything
-    outside the network, stay in float32. `kernels` do what they are faster at, on the GPU that they were made for.
+    outside the network, stay in float32. `kernels` are used where they are faster, on the GPU that they were made for.
     """
 
     @torch.no_grad()
     def __init__(self, net: Denoiser, dtype: torch.dtype = torch.float32, kernels: KernelSet | None = None) -> None:
-        assert not net.training, "dropout would be left out silently"
+        assert not net.training, "this class leaves dropout out"
         self.net, self.config, self.dtype, self.kernels = net, net.config, dtype, kernels
         layers = [cast(nn.TransformerDecoderLayer, layer) for layer in net.transformer.layers]
         self.shifts = [layer.self_attn.out_proj.bias for layer in layers]
         self.layers = [_Layer(*each, dtype, kernels) for each in zip(layers, [*self.shifts[1:], None])]
-        self.lookup = self.config.align_mask_width == 1  # cross-attention of frames is known beforehand
-        # True = allowed here, blocked there.
+        self.lookup = self.config.align_mask_width == 1  # the cross-attention of frames is known in advance
+        # True = allowed here, but blocked in the denoiser's mask.
         self.mask = None if self.lookup or net.mask is None else ~net.mask
-        self.steps = net.diff_step_map(net.step_table)  # (T + 1, d): what a step adds to the person token
+        self.steps = net.diff_step_map(net.step_table)  # (T + 1, d), added to the person token
         self.motion_in = FrozenLinear(net.feature_proj.weight[:, : self.config.motion_dim].to(dtype), None, kernels)
         hidden, motion = (cast(nn.Linear, net.motion_dec[i]) for i in (0, 2))
         self.hidden_out = FrozenLinear(hidden.weight.to(dtype), hidden.bias.to(dtype), kernels)
@@ -184,7 +188,7 @@ class CachedDenoiser:
             key, value = layer.key_value(memory).chunk(2, dim=-1)
             known = layer.cross_bias
             if self.lookup:
-                known = F.pad(layer.cross_out(value), (0, 0, 1, 0)) + known  # person: to be added
+                known = F.pad(layer.cross_out(value), (0, 0, 1, 0)) + known  # the person token's is computed later
                 known = known if layer is not self.layers[-1] else known[:, -n_last:].contiguous()
             found = [layer.split(key)[0], layer.split(value)[0], known]
             if not layer.looks_up(known):
@@ -229,7 +233,7 @@ class CachedDenoiser:
         return tokens.flatten(0, 1)
 
     def hidden(self, tokens: Tensor, cache: WindowCache) -> Tensor:
-        """Through the layers -> what the last matrix is applied to, (B, L, h)."""
+        """Run the layers -> input (B, L, h) of the last matrix."""
         last, branches = self.layers[-1], cache.branches
         for layer, *window in zip(self.layers, cache.keys, cache.values, cache.cross):
             first = 1 + self.config.n_prev_motions if layer is last else 0

@@ -1,4 +1,4 @@
-"""How a window's reverse process is computed: on which numbers, with what kept, and on a GPU as CUDA graphs of steps.
+"""Computes a window's reverse process: its precision, its cache, and on a GPU its CUDA graphs of steps.
 
 `guided_denoiser` with `run_steps` is the plain twin of everything here.
 """
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-_SLOW_BF16 = torch.backends.cpu.get_cpu_capability() == "AVX2"  # six times slower than float32 there
-_MAX_GRAPHS = 8  # kept at once; the one used longest ago goes first
+_SLOW_BF16 = torch.backends.cpu.get_cpu_capability() == "AVX2"  # where it is six times slower than float32
+_MAX_GRAPHS = 8  # kept at once; the least recently used one is dropped
 
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """How the network is evaluated; all of it gives the same motion up to rounding."""
+    """How the network is evaluated; the motion is the same up to rounding."""
 
     precision: str = "fp32"  # one of PRECISIONS, in any spelling
-    cached: bool = True  # keep what does not change between steps; False: the plain twin, for reference
-    graph: bool = True  # replay steps as a CUDA graph; without effect on a CPU
+    cached: bool = True  # use `CachedDenoiser`; False: the plain twin, for reference
+    graph: bool = True  # replay steps as a CUDA graph; no effect on a CPU
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "precision", PRECISION_SPELLINGS.get(self.precision, self.precision))
@@ -49,7 +49,7 @@ class EngineConfig:
             raise ValueError(f"precision {self.precision!r} needs the cached network; use fp32 or tf32")
 
     def on(self, device: torch.device) -> "EngineConfig":
-        """What of it this device can do."""
+        """The configuration with what this device supports; logs a warning if it changes the precision."""
         if device.type == "cuda":
             return self
         if self.precision in ("tf32", "fp16") or (self.precision == "bf16" and _SLOW_BF16):
@@ -70,7 +70,7 @@ def _matmul_precision(precision: str) -> Iterator[None]:
 
 
 class Engine:
-    """Runs solvers for one model and one guidance. Graphs and prepared weights are kept between windows.
+    """Runs solvers for one model and one guidance. It keeps graphs and prepared weights between windows.
 
     The model must be in eval mode; make a new engine after its weights have changed.
     """
@@ -98,13 +98,13 @@ class Engine:
             return run_steps(steps, lambda x, t: self.predict(x, self.net.steps[t], cache), x_T, noise)
 
     def _run_graph(self, given: Conditions, steps: list[Step], x_T: Tensor, noise: Noise) -> Tensor:
-        """The same by graphs of a few batch sizes; a batch between two sizes is filled up with its last window."""
+        """One window by CUDA graphs of a few batch sizes; a batch in between is filled up with its last window."""
         n = len(x_T)
         index = torch.arange(graph_size(n), device=x_T.device).clamp(max=n - 1)
         cache = self.net.window(branch_inputs(self.model, given[index], self.guidance))
         key = (len(index), tuple(steps))
         graph = self._graphs.pop(key, None) or _StepGraph(self, cache, steps, x_T[index])
-        self._graphs[key] = graph  # now the last of the dictionary
+        self._graphs[key] = graph  # now the most recent in the dictionary
         while len(self._graphs) > _MAX_GRAPHS:
             del self._graphs[next(iter(self._graphs))]
         return graph.run(cache, x_T[index], noise, n)
@@ -116,12 +116,12 @@ def graph_size(n: int) -> int:
 
 
 def graph_length(steps: int) -> int:
-    """How many of so many steps are recorded as one graph: 8 to 16, so that few idle ones are needed at the end."""
+    """Steps per graph for this number of steps: 8 to 16, chosen to need few idle steps at the end."""
     return steps if steps <= 16 else min(range(16, 7, -1), key=lambda length: -steps % length)
 
 
 class _StepGraph:
-    """Some steps of a solver, captured once: each reads its line of a table of numbers, and updates x."""
+    """Some steps of a solver, captured once. Each step reads its row of a table of numbers and updates x."""
 
     def __init__(self, engine: Engine, cache: WindowCache, steps: list[Step], x_T: Tensor) -> None:
         self.engine, self.length = engine, graph_length(len(steps))
@@ -139,7 +139,7 @@ class _StepGraph:
         self.graph = self._capture()
 
     def _fused(self, weights: list[float] | None) -> "FusedStep | None":
-        """CUDA kernels for what surrounds the network; None without CUDA, or if guidance is not a weighted sum."""
+        """CUDA kernels for the work around the network; None without CUDA, or if guidance is not a weighted sum."""
         net = self.engine.net
         if weights is None or net.kernels is None:
             return None
@@ -148,13 +148,13 @@ class _StepGraph:
         return net.kernels.fused_step(*matrices, weights, self.table, self.line)
 
     def _start(self) -> None:
-        """Before the first step."""
+        """Reset the row counter before the first step."""
         self.line.zero_()
         if self.fused is not None:
             self.fused.start()
 
     def _capture(self) -> "torch.cuda.CUDAGraph":
-        """Warm up beside the current stream (libraries allocate, compilers compile), then record."""
+        """Warm up on a side stream, since libraries allocate and compile at first use, then record."""
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
@@ -168,12 +168,12 @@ class _StepGraph:
         return graph
 
     def some_steps(self) -> None:
-        """What is recorded."""
+        """The steps of one graph."""
         for noise in self.noise:
             self.step(noise)
 
     def step(self, z: Tensor) -> None:
-        """x <- the next x, with noise z (N, L, D); see `models.diffusion.solvers` for the numbers."""
+        """Replace x by the next x, with noise z (N, L, D); see `models.diffusion.solvers` for the numbers."""
         if self.fused is not None:
             hidden = self.engine.net.hidden(self.fused.tokens(self.x, self.cache), self.cache)
             self.fused.update(hidden, self.x, self.before, z)
@@ -192,7 +192,7 @@ class _StepGraph:
         self.line.add_(1)
 
     def run(self, cache: WindowCache, x_T: Tensor, noise: Noise, n: int) -> Tensor:
-        """A whole window; noise is drawn for the first n items, and these are returned."""
+        """Run a whole window; noise is drawn for the first n items, which are returned."""
         self.cache.copy_(cache)
         self.x.copy_(x_T)
         self.before.zero_()

@@ -1,4 +1,4 @@
-"""A frozen linear layer for inference, in the form that its device multiplies fastest."""
+"""A frozen linear layer for inference, in the form that is fastest on its device."""
 
 import torch
 import torch.nn.functional as F
@@ -6,20 +6,20 @@ from torch import Tensor
 
 from models.fast.kernels.select import KernelSet
 
-# On processors with AVX2 alone oneDNN's GELU takes longer than PyTorch's.
+# With AVX2 alone, oneDNN's GELU is slower than PyTorch's.
 _FUSE_GELU = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 
 
 class FrozenLinear:
-    """y = x W^T + b with weights that are not trained any more.
+    """y = x W^T + b with weights that are no longer trained.
 
-    On a GPU sums are accumulated by the matrix product itself, and float32 products are made of TF32 ones that add up
-    to the same (`kernels.products`), unless less is asked for. On a CPU float32 weights are repacked for oneDNN where
-    this PyTorch has it: MKL, the default, leaves half the speed of AVX-512 unused on AMD processors.
+    On a GPU the matrix product itself accumulates sums, and float32 products consist of TF32 products with the same sum
+    (`kernels.products`), unless a lower precision is set. On a CPU float32 weights are repacked for oneDNN if this
+    PyTorch has it: MKL, the default, leaves half the speed of AVX-512 unused on AMD processors.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, kernels: KernelSet | None = None) -> None:
-        """weight (out, in), bias (out,); kernels multiply where they are faster."""
+        """weight (out, in), bias (out,); `kernels` are used where they are faster."""
         self.weight, self.bias = weight.contiguous(), None if bias is None else bias.contiguous()
         self.packed = _pack(self.weight)
         self.kernels = kernels
@@ -68,7 +68,7 @@ class FrozenLinear:
 
 
 def _pack(weight: Tensor) -> Tensor | None:
-    """Weights in oneDNN's own layout; None where it does not apply or this PyTorch does not offer it."""
+    """Weights in oneDNN's layout; None where it does not apply or this PyTorch does not offer it."""
     if weight.device.type != "cpu" or weight.dtype != torch.float32 or not torch.backends.mkldnn.is_available():
         return None
     try:

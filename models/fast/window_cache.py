@@ -1,4 +1,4 @@
-"""What the cached denoiser keeps of a window; the kernels around the network read it as well."""
+"""The constants of a window, for the cached denoiser and the kernels around the network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models.diffusion.window import Branches
 class WindowCache:
     """The constants of a window; N samples, R guidance branches (B = R N, branch by branch), P + L frames.
 
-    Those of the memory are kept once for each distinct one (M = memories N) where a kernel looks them up, else M = B.
+    Constants of the memory are stored once per distinct memory (M = memories N) if a kernel looks them up, else M = B.
     """
 
     branches: Branches
@@ -21,13 +21,13 @@ class WindowCache:
     frames: Tensor  # (N, P + L, d): frame tokens without the noisy motion
     keys: list[Tensor]  # per layer (M, heads, P + L, d / heads)
     values: list[Tensor]  # the same
-    cross: list[Tensor]  # per layer what is known of the cross-attention: (M, 1 + P + L, d), or its bias (d,) alone
+    cross: list[Tensor]  # per layer, known cross-attention (M, 1 + P + L, d), or its bias (d,) alone
 
     def tensors(self) -> list[Tensor]:
         return [self.person, self.frames, *self.keys, *self.values, *self.cross]
 
     def copy_(self, other: WindowCache) -> None:
-        """Take over another window's constants, keeping the memory."""
+        """Copy another window's constants into these tensors."""
         assert self.branches == other.branches
         for mine, theirs in zip(self.tensors(), other.tensors(), strict=True):
             mine.copy_(theirs)

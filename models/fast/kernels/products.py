@@ -1,11 +1,11 @@
 # pyright: basic, reportArgumentType=false, reportCallIssue=false
 # Triton's types ask for tl.constexpr where a kernel is given plain numbers, and for as many of them as it can count.
-"""CUDA kernels for those products of a decoder layer that libraries are slow at.
+"""CUDA kernels for the products of a decoder layer that are slow in libraries.
 
-One window has 333 tokens. Its attention takes longer to set up than to compute, and the feed-forward's second product
-is long and narrow: its partial sums are added up by the norm that follows instead of a kernel of their own. And for
-float32 libraries leave the tensor cores alone, where three TF32 products of the numbers' upper and lower halves add up
-to one. Plain twins: the methods of `CachedDenoiser`'s layers, and of `FrozenLinear`.
+One window has 333 tokens. Its attention takes longer to set up than to compute. The feed-forward's second product is
+long and narrow, so the norm that follows adds its partial sums instead of a separate kernel. In float32, libraries do
+not use the tensor cores, on which three TF32 products of the numbers' upper and lower halves make one float32 product.
+Plain twins: the methods of `CachedDenoiser`'s layers, and of `FrozenLinear`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from models.fast.kernels.launch import FEW_ROWS, launch, take_turn
 
 @dataclass(frozen=True)
 class Tile:
-    """How a product is cut up."""
+    """The tile of a product that one program computes."""
 
     rows: int
     columns: int = 0
@@ -32,7 +32,7 @@ class Tile:
     stages: int = 4
 
 
-# Measured on an H100: on few tokens (one window), and on many (eight).
+# Measured on an H100 with few tokens (one window) and with many (eight windows).
 ATTENTION, ATTENTION_FLOAT32 = Tile(64, stages=1), Tile(32, stages=1)
 DOWN, DOWN_FLOAT32 = Tile(64, 64, splits=2), Tile(64, 64, 32, splits=8, stages=3)
 FLOAT32, FLOAT32_WIDE, FLOAT32_MANY = Tile(32, 64, stages=3), Tile(64, 32, stages=2), Tile(64, 64, 32)
@@ -44,7 +44,7 @@ def _attention_kernel(
     qkv, out, tokens, first, size,
     TOKENS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, PRECISION: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """ROWS queries of head h of item b. Program (query tile, h, b). qkv (B, tokens, 3 size), out (B, asking, size)."""
+    """ROWS queries of head h of item b. Program (query tile, h, b). qkv (B, tokens, 3 size), out (B, queries, size)."""
     h, b = tl.program_id(1), tl.program_id(2)
     t, i = tl.arange(0, TOKENS), tl.arange(0, WIDTH)
     asking = first + tl.program_id(0) * ROWS + tl.arange(0, ROWS)
@@ -69,7 +69,7 @@ def _partial_product_kernel(
     SIZE: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, STEP: tl.constexpr, SPLITS: tl.constexpr,
     PRECISION: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """out (SPLITS, rows, size_out): x (rows, SIZE) W^T, a part of SIZE each. Program (column, row, part)."""
+    """out (SPLITS, rows, size_out): x (rows, SIZE) W^T, each over a part of SIZE. Program (column, row, part)."""
     split = tl.program_id(2)
     row = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
@@ -93,7 +93,7 @@ def _float32_kernel(
     SIZE: tl.constexpr, KIND: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, STEP: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """out (rows, size_out) = x (rows, SIZE) W^T, + bias, GELU of that, or added to out. Program (column, row)."""
+    """out (rows, size_out) = x (rows, SIZE) W^T + bias, its GELU, or out + x W^T. Program (column, row)."""
     row = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
     k = tl.arange(0, STEP)
@@ -118,12 +118,12 @@ def _float32_kernel(
 
 
 def _precision() -> str:
-    """Of a product of float32 numbers; without meaning for others."""
+    """Precision of products of float32 numbers; it has no effect on other types."""
     return "tf32x3" if torch.get_float32_matmul_precision() == "highest" else "tf32"
 
 
 def can_multiply(x: Tensor, weight: Tensor) -> bool:
-    """Whether `float32_product` takes x (..., in), weight (out, in), and libraries would be slower."""
+    """Whether `float32_product` accepts x (..., in), weight (out, in), and is faster than libraries."""
     exact = x.dtype == torch.float32 and _precision() == "tf32x3"
     return exact and weight.shape[0] % 64 == weight.shape[1] % 64 == 0
 
@@ -141,12 +141,12 @@ def float32_product(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor,
 
 
 def can_attend(qkv: Tensor, heads: int) -> bool:
-    """Whether `attention` takes these (B, T, 3 d)."""
+    """Whether `attention` accepts qkv (B, T, 3 d)."""
     return qkv.shape[2] // 3 // heads in (16, 32, 64, 128) and qkv.shape[1] <= _LONGEST
 
 
 def attention(qkv: Tensor, heads: int, first: int) -> Tensor:
-    """Self-attention, asked by the tokens from `first` on: queries, keys, values (B, T, 3 d) -> (B, T - first, d)."""
+    """Self-attention of the tokens from `first` on: queries, keys, values (B, T, 3 d) -> (B, T - first, d)."""
     batch, tokens, size = qkv.shape
     tile = ATTENTION_FLOAT32 if qkv.dtype == torch.float32 else ATTENTION
     out = qkv.new_empty(batch, tokens - first, size // 3)
@@ -158,7 +158,7 @@ def attention(qkv: Tensor, heads: int, first: int) -> Tensor:
 
 
 def can_split(x: Tensor, weight: Tensor) -> bool:
-    """Whether `partial_products` takes x (B, T, in), weight (out, in), and is worth it."""
+    """Whether `partial_products` accepts x (B, T, in), weight (out, in), and is faster than libraries."""
     fits = weight.shape[0] % 64 == weight.shape[1] % 256 == 0 and weight.shape[1] >= 512
     return fits and x.shape[0] * x.shape[1] <= FEW_ROWS
 

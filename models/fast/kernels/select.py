@@ -1,4 +1,4 @@
-"""Which kernels serve a device."""
+"""The set of kernels that runs on a device."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class KernelSet:
-    """Our CUDA kernels, each with the question whether it takes given tensors; see the functions' own modules."""
+    """Our CUDA kernels, and whether each accepts given tensors; see the modules of the functions."""
 
     cross_attention: type[CrossAttention]
     norm_of_sum: Callable[[Tensor, Tensor | None, tuple[Tensor, Tensor, float]], Tensor]
@@ -35,7 +35,7 @@ class KernelSet:
 
 
 def all_kernels() -> KernelSet:
-    """The kernels, whether or not they run here. Imports Triton."""
+    """All kernels, whether or not they run on this machine. Imports Triton."""
     from models.fast.kernels import products, step, token_wise
 
     return KernelSet(
@@ -52,7 +52,7 @@ def all_kernels() -> KernelSet:
 
 
 def kernels_for(device: torch.device) -> KernelSet | None:
-    """The kernels where they run; None: PyTorch's own do the work."""
+    """The kernels for this device; None: use PyTorch's."""
     if device.type != "cuda" or torch.version.cuda is None or importlib.util.find_spec("triton") is None:
         return None
     return _probed(device)
@@ -60,11 +60,11 @@ def kernels_for(device: torch.device) -> KernelSet | None:
 
 @functools.cache
 def _probed(device: torch.device) -> KernelSet | None:
-    """The kernels if one of them runs: Triton needs a C compiler, and a GPU of the Ampere generation or later."""
+    """The kernels if one of them runs: Triton needs a C compiler, and an Ampere GPU or later."""
     try:
         kernels, x = all_kernels(), torch.zeros(1, 1, 16, device=device)
         return None if kernels.norm_of_sum(x, None, (x[0, 0], x[0, 0], 1e-5)).any().item() else kernels
-    except Exception as error:  # whatever compiler and driver may say
+    except Exception as error:  # any error of the compiler or driver
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        log.warning("PyTorch's own kernels are used, which are slower; Triton's fail here: %s", reason[0])
+        log.warning("using PyTorch's kernels, which are slower, because Triton fails here: %s", reason[0])
         return None

@@ -2,7 +2,7 @@
 # Triton's types ask for tl.constexpr where a kernel is given plain numbers, and for as many of them as it can count.
 """Two CUDA kernels around the network in a sampling step: from x to its tokens, and from its output to the next x.
 
-In PyTorch they are eighteen small ones. Plain twins: `CachedDenoiser.tokens`, `Guidance.combine`, `sampling.run_steps`.
+They replace eighteen small kernels. Plain twins: `CachedDenoiser.tokens`, `Guidance.combine`, `solvers.run_steps`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from torch import Tensor
 from models.fast.kernels.launch import launch, take_turn
 from models.fast.window_cache import WindowCache
 
-_FRAMES, _COLUMNS, _UNITS = 16, 64, 128  # of a program's tile
-_PRECISION = "tf32x3"  # single precision to the last bits, on tensor cores
+_FRAMES, _COLUMNS, _UNITS = 16, 64, 128  # size of a program's tile
+_PRECISION = "tf32x3"  # single precision on tensor cores
 
 
 @triton.jit
@@ -28,7 +28,7 @@ def _tokens_kernel(
 ):  # fmt: skip
     """Tokens (persons N, 1 + before + window, size). Program (column tile, frame tile, sample).
 
-    Which line of the table is this step's comes from a ticket that each program draws: it needs no kernel of its own.
+    Each program draws a ticket that tells this step's row of the table, so that no separate kernel has to count.
     """
     n = tl.program_id(2)
     column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
@@ -66,7 +66,7 @@ def _update_kernel(
     SIZE: tl.constexpr, BRANCHES: tl.constexpr, FRAMES: tl.constexpr, DIM: tl.constexpr, STEP: tl.constexpr,
     PRECISION: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """x <- the next x, `earlier` <- this step's value; see `models.diffusion.solvers`. Program (frame tile, sample).
+    """Set x to the next x and `earlier` to this step's value; see `diffusion.solvers`. Program (frame tile, sample).
 
     The last matrix is linear and the guidance weights add up to 1, so hidden units are combined before it.
     """
@@ -99,7 +99,7 @@ def _update_kernel(
 
 
 class FusedStep:
-    """One step of a solver, but for the network's layers; its state is the caller's tensors."""
+    """One step of a solver except the network's layers; the caller owns the tensors of its state."""
 
     def __init__(
         self,
@@ -116,10 +116,10 @@ class FusedStep:
             motion_out: (D, h) the network's last matrix.
             bias: (D,) of the last matrix.
             weights: of the guidance branches' predictions; they add up to 1.
-            table: (K, 6 + d) a step's numbers and what it adds to the person token.
-            line: (1,) int64, set to the step's line by `tokens` for `update`; `start` begins with the first.
+            table: (K, 6 + d) each step's numbers, and the vector that it adds to the person token.
+            line: (1,) int64, the step's row, which `tokens` sets for `update`; `start` resets it to the first.
 
-        A window takes no more steps than the table has lines: nothing checks that on the device.
+        A window must not take more steps than the table has rows: nothing checks that on the device.
         """
         assert abs(sum(weights) - 1) < 1e-4 * sum(map(abs, weights))
         self.motion_in, self.motion_out, self.bias = motion_in, motion_out, bias
@@ -128,11 +128,11 @@ class FusedStep:
         self.tickets = torch.zeros(1, dtype=torch.int32, device=table.device)
 
     def start(self) -> None:
-        """Before a window's first step."""
+        """Reset the row before a window's first step."""
         self.tickets.zero_()
 
     def tokens(self, x: Tensor, cache: WindowCache) -> Tensor:
-        """x (N, L, D) -> tokens (persons N, 1 + P + L, d), of the next line of the table."""
+        """x (N, L, D) -> tokens (persons N, 1 + P + L, d), with the next row of the table."""
         n, window, dim = x.shape
         total, size = cache.frames.shape[1:]
         out = torch.empty(len(cache.person), 1 + total, size, dtype=cache.frames.dtype, device=x.device)
@@ -145,7 +145,7 @@ class FusedStep:
         return out
 
     def update(self, hidden: Tensor, x: Tensor, before: Tensor, noise: Tensor) -> None:
-        """Hidden units (B, L, h) before the last matrix -> x (N, L, D) <- the next x, before <- its value."""
+        """Update x (N, L, D) and `before` in place from the hidden units (B, L, h) before the last matrix."""
         (n, window, dim), size = x.shape, hidden.shape[2]
         _update_kernel[triton.cdiv(window, _FRAMES), n](
             hidden, self.motion_out, self.bias, self.scales, self.table, self.line, x, before, noise,

@@ -2,11 +2,11 @@
 # Triton's types ask for tl.constexpr where a kernel is given plain numbers, and for as many of them as it can count.
 """CUDA kernels for the token-wise work of a decoder layer.
 
-One takes the place of five to seven between self-attention and feed-forward; one adds up and normalises what follows.
-On a GPU a sampling step of one window is a chain of small kernels, and most of its time lies between them. With
-alignment width 1 all that happens there is a matter of single tokens: frames look their cross-attention up, and the
-person token attends the memory, which some programs of `_cross_kernel` do while the others do the frames. Plain twin:
-`CachedDenoiser`'s `norm2(cross_attention(norm1(x)))`.
+One replaces five to seven kernels between self-attention and feed-forward; another sums and normalises the result of
+the feed-forward. On a GPU a sampling step of one window is a chain of small kernels, and most of its time lies between
+them. With alignment width 1 this work is independent for each token: frames look up their cross-attention, and the
+person token attends to the memory, in other programs of `_cross_kernel` than the frames. Plain twin: `CachedDenoiser`'s
+`norm2(cross_attention(norm1(x)))`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from torch import Tensor
 from models.diffusion.window import Branches
 from models.fast.kernels.launch import FEW_ROWS, launch, normalised, normalised_rows, take_turn
 
-_ONE_WAVE = 128  # programs that run at once, each on a multiprocessor of its own
-_MOST_ITEMS = 1 << 15  # more of them would have more numbers than a kernel counts
+_ONE_WAVE = 128  # programs that run at once, one per multiprocessor
+_MOST_ITEMS = 1 << 15  # more items would overflow a kernel's indices
 
 
 @triton.jit
 def _seen_by(item, which, samples):
-    """Which of the distinct persons or memories an item's branch sees, of the same sample; `which`: see `_packed`."""
+    """Index of the person or memory that an item's branch sees, for the same sample; `which`: see `_packed`."""
     return ((which >> (item // samples * 4)) & 15) * samples + item % samples
 
 
@@ -39,10 +39,10 @@ def _person(
     HEADS: tl.constexpr, BLOCK: tl.constexpr, FRAMES: tl.constexpr, WIDTH: tl.constexpr,
     EARLY: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """Head h for the person token of item b, in program (b, h); whichever head of an item comes last adds them up.
+    """Attention head h of the person token of item b, in program (b, h); the last head of an item adds up all heads.
 
-    A chain of short sums whose time is waiting for memory: all that there is no need to wait for is asked for first
-    (the output matrix EARLY where the registers hold it, too, else as soon as the query's does not need them).
+    This chain of short sums mostly waits for memory, so everything is loaded as early as possible (the output matrix
+    EARLY if the registers hold it, else as soon as the query's matrix has left them).
     """
     program = tl.program_id(0)
     b, h = program // HEADS, program % HEADS
@@ -80,12 +80,12 @@ def _person(
     weight = tl.load(second_weight + at, mask=inside, other=0.0).to(tl.float32)
     bias = tl.load(second_bias + at, mask=inside, other=0.0).to(tl.float32)
     row += tl.load(known + memory * tokens * size + at, mask=inside, other=0.0).to(tl.float32)
-    tl.debug_barrier()  # all of this program's numbers are written before its ticket is drawn
+    tl.debug_barrier()  # this program's numbers must be written before it draws its ticket
     if tl.atomic_add(tickets + b, 1) == HEADS - 1:
         tl.store(tickets + b, 0)
         for head in tl.static_range(HEADS):
             theirs = partial + (b * HEADS + head) * size + at
-            row += tl.load(theirs, mask=inside, other=0.0, cache_modifier=".cg")  # not from this processor's own cache
+            row += tl.load(theirs, mask=inside, other=0.0, cache_modifier=".cg")  # bypasses this multiprocessor's cache
         row = normalised(row, weight, bias, inside, size, second_eps)
         tl.store(out + b * tokens * size + at, row.to(out.dtype.element_ty), mask=inside)
 
@@ -96,7 +96,7 @@ def _frames(
     persons, memories, samples, tile, first, tokens, size,
     ROWS: tl.constexpr, BLOCK: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """ROWS tokens of frames, which are those from `first` on; `tile`: which of them, item by item."""
+    """ROWS frame tokens of tile number `tile`, counted item by item; frames are the tokens from `first` on."""
     tiles = tl.cdiv(tokens - first, ROWS)
     item, token = tile // tiles, first + tile % tiles * ROWS + tl.arange(0, ROWS)
     at = tl.arange(0, BLOCK)
@@ -124,7 +124,7 @@ def _cross_kernel(
     HEADS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, FRAMES: tl.constexpr, WIDTH: tl.constexpr,
     EARLY: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """Norm, plus cross-attention, norm. The first programs are the person tokens' heads; HEADS = 0: there is none."""
+    """Norm, cross-attention, norm. The first programs are the person tokens' heads; HEADS = 0: no person token."""
     people, first = items * HEADS, 1 if HEADS > 0 else 0
     if tl.program_id(0) >= people:
         _frames(
@@ -199,10 +199,10 @@ class CrossAttention:
 
         Args:
             x: (persons N, T, d) contiguous sums of tokens and self-attention.
-            keys, values: (memories N, heads, M, d / heads) of the memories, alike in strides.
-            known: (memories N, T, d) contiguous cross-attention of the frames; for the person its bias.
-            person: whether the first token is the person's, which attends the memory.
-            branches: whose persons and memories these are.
+            keys, values: (memories N, heads, M, d / heads), with equal strides.
+            known: (memories N, T, d) contiguous; cross-attention of the frames, and its bias for the person.
+            person: whether the first token is the person's, which attends to the memory.
+            branches: which person and memory each branch sees.
         """
         assert keys.stride() == values.stride() and keys.stride(3) == 1
         (items, tokens, size), (frames, width) = x.shape, keys.shape[2:]
@@ -224,21 +224,21 @@ class CrossAttention:
 
 
 def _packed(which: tuple[int, ...]) -> int:
-    """Four bits for each branch."""
+    """One number with four bits per branch."""
     return sum(k << 4 * branch for branch, k in enumerate(which))
 
 
 @dataclass(frozen=True)
 class _CrossTile:
-    """How the work of a cross-attention block is cut up."""
+    """The tile of a cross-attention block that one program computes."""
 
     warps: int
-    rows: int  # of a program for frames
-    early: bool = False  # whether the output matrix is asked for first, too
+    rows: int  # tokens per program for frames
+    early: bool = False  # whether the output matrix is loaded first as well
 
 
 def _cross_tile(x: Tensor, heads: int, person: bool) -> _CrossTile:
-    """As many programs as can be at work side by side, each with as many registers."""
+    """As many programs as run at once, each with as many registers as possible."""
     rows, few = x.shape[0] * x.shape[1], x.shape[0] * heads <= _ONE_WAVE
     if not person:
         return _CrossTile(1, 1) if rows <= FEW_ROWS else _CrossTile(2, 2)

@@ -239,7 +239,7 @@ def test_without_kernels_where_they_fail(monkeypatch, caplog):
     monkeypatch.setattr(fused_layer, "norm_of_sum", fail)
     assert probed(DEVICE) is None
     assert caplog.messages == [
-        "PyTorch's own kernels are used, which are slower; Triton's fail here: Failed to find C compiler."
+        "using PyTorch's kernels, which are slower, because Triton fails here: Failed to find C compiler."
     ]
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     for expected in (None, all_kernels()):
