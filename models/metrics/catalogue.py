@@ -35,6 +35,11 @@ _LIPS = [
         digits=-3,
     ),
     Metric("lve_rms", "mm", LOWER, "sqrt(lve_sq)", "ARTalk", root=True),
+    Metric(
+        *("lve_best", "mm", LOWER),
+        "the lve of each clip's best sample, pooled over frames",
+        source="best of n samples, as the ADE of Yuan and Kitani, DLow, ECCV 2020",
+    ),
     Metric("mod", "mm", LOWER, "mean_t |o_t - o*_t|, pooled over frames", "DiffPoseTalk"),
     Metric(
         *("opening_correlation", "", HIGHER, "mean over clips of Pearson(o, o*) at lag 0"), target=(0.9, 1.0), digits=3
@@ -45,6 +50,19 @@ _LIPS = [
         target=(-1.0, 1.0),
     ),
     Metric("sync_lag_abs", "frames", LOWER, "mean over clips of |sync lag|"),
+    Metric(
+        *("mtm", "ms", LOWER),
+        "mean over the turning points of o*, pooled, of |t' - t|, t': the frame of o that derivative dynamic time "
+        "warping joins with t (smoothed by 1 frame, within 12 frames)",
+        source="mean temporal misalignment, Chae-Yeon et al., CVPR 2025",
+        digits=1,
+    ),
+    Metric(
+        *("slcc", "", NEITHER),
+        "Pearson over clips of the sound's root mean square and the mean of o, each standardised within its speaker",
+        source="after the speech-lip intensity correlation coefficient, Chae-Yeon et al., CVPR 2025",
+        digits=3,
+    ),
     Metric("opening_ratio", "", ONE, "sqrt(variance over time of o / that of o*, pooled)", root=True),
     Metric(
         *("closure_recall", "", HIGHER),
@@ -76,6 +94,12 @@ _FACE = [
         "blinks per minute, pooled: the lids rise above 0.5 shut after having been below 0.25",
         digits=1,
     ),
+    Metric(
+        *("frechet_face", "", LOWER),
+        "|m - m*|^2 + tr(C + C* - 2 (C C*)^(1/2)), m, C: mean and covariance over all clips' windows of 50 frames of "
+        "mean, standard deviation and mean speed of the mouth opening and the lids' distance, over their spread in the truth",
+        source="this project, after Heusel et al., NeurIPS 2017",
+    ),
     Metric("mhd", "mm", LOWER, "mean_t,v |x_tv - x*_tv| over all vertices, pooled over frames", SPEC),
     Metric(
         "diversity", "mm", NEITHER, "mean over clips, pairs of samples, frames and all vertices of |x_tv - x'_tv|", SPEC
@@ -106,6 +130,12 @@ _HEAD = [
             target=(0.8, 1.2),
         )
         for axis, c in (("pitch", "x"), ("yaw", "y"), ("roll", "z"))
+    ),
+    Metric(
+        *("frechet_head", "", LOWER),
+        "|m - m*|^2 + tr(C + C* - 2 (C C*)^(1/2)), m, C: mean and covariance over all clips' windows of 50 frames of "
+        "mean, standard deviation and mean speed of the three rotations, over their spread in the truth",
+        source="this project, after Heusel et al., NeurIPS 2017",
     ),
     Metric(
         *("diversity_head", "deg", NEITHER),

@@ -10,6 +10,7 @@ import numpy as np
 
 from models.metrics.catalogue import METRICS
 from models.metrics.score import Share, Shares
+from models.metrics.sets import MotionSets
 
 
 def value(name: str, numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
@@ -30,10 +31,11 @@ def summary(values: np.ndarray) -> dict[str, Any]:
 
 
 class Results:
-    """Method -> clip -> metric -> share."""
+    """Method -> clip -> metric -> share; and what the metrics of a whole set are made of."""
 
     def __init__(self) -> None:
         self.shares: dict[str, dict[str, Shares]] = {}
+        self.sets = MotionSets()
 
     def add(self, method: str, clip: str, shares: Shares) -> None:
         self.shares.setdefault(method, {}).setdefault(clip, {}).update(shares)
@@ -45,6 +47,7 @@ class Results:
     def metrics(self) -> list[str]:
         """Metrics that any method has, in the catalogue's order."""
         found = {name for clips in self.shares.values() for shares in clips.values() for name in shares}
+        found |= {name for method in self.methods for name in self.sets.values(method)}
         return [name for name in METRICS if name in found]
 
     def pooled(self, method: str) -> dict[str, dict[str, Any]]:
@@ -56,6 +59,8 @@ class Results:
             if shares:
                 sums, n_clips = _sum(shares)
                 result[name] = {**summary(value(name, *sums)), "clips": n_clips}
+        for name, values in self.sets.values(method).items():
+            result[name] = {**summary(values), "clips": len(self.sets.clips[method])}
         return result
 
     def per_clip(self, method: str) -> dict[str, dict[str, dict[str, Any]]]:

@@ -13,6 +13,7 @@ from models.metrics.lips import ClosureRule, closures
 from models.metrics.measure import HeadMeasure, Sampled, Tracks
 from models.metrics.synchrony import correlation, lag_curve, whole_lag
 from models.metrics.upper_face import count_blinks, lids_shut
+from models.metrics.warping import misalignments
 from utils.speech import SpokenClip
 from utils.timebase import FPS
 
@@ -83,6 +84,8 @@ def _vertices(tracks: Tracks, true: Tracks, n: int) -> Shares:
         "fdd": Share.of(true.dynamics - tracks.dynamics),
         "jitter": Share.of(tracks.jitter * (n - 2), true.jitter * (n - 2)),
     }
+    if len(distance) > 1:
+        shares["lve_best"] = Share.of(1000 * distance.sum(1).min(), n)
     if tracks.mean_distance is not None:
         shares["mhd"] = Share.of(1000 * tracks.mean_distance * n, n)
     if tracks.diversity is not None:
@@ -93,10 +96,12 @@ def _vertices(tracks: Tracks, true: Tracks, n: int) -> Shares:
 def _opening(tracks: Tracks, true: Tracks, n: int) -> Shares:
     predicted, truth = tracks.opening_mm.astype(np.float64), true.opening_mm[0].astype(np.float64)
     reach = min(LAG_REACH, max(n - LAG_OVERLAP, 0))
+    late = [misalignments(track, truth) for track in predicted]
     lag = np.array([whole_lag(lag_curve(track, truth, reach)) for track in predicted], float)  # None: NaN
     return {
         "mod": Share.of(np.abs(predicted - truth).sum(1), n),
         "opening_correlation": Share.of([correlation(track, truth) for track in predicted]),
+        "mtm": Share.of([1000 / FPS * each.sum() for each in late], [len(each) for each in late]),
         "sync_lag": Share.of(lag),
         "sync_lag_abs": Share.of(np.abs(lag)),
         "opening_ratio": Share.of(predicted.var(1) * n, truth.var() * n),

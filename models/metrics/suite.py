@@ -12,6 +12,7 @@ from models.metrics.measure import HeadMeasure, Sampled
 from models.metrics.obedience import StyleJudge
 from models.metrics.results import Results
 from models.metrics.score import ClipTruth
+from models.metrics.sets import Described
 from utils.speech import SpokenClip
 
 MODEL, TRUTH, RESAMPLED, OTHER_CLIP, MEAN_POSE = "model", "truth", "resampled", "other clip", "mean pose"
@@ -54,6 +55,9 @@ class Suite:
         for method, motion in {TRUTH: truth.motion, **methods}.items():
             shares, tracks = truth.score(motion, self.rule)
             self.results.add(method, clip.name, shares)
+            turns = motion.pose[..., :3].cpu().numpy()
+            described = Described.of(clip.speaker, clip.audio, tracks.opening_mm, tracks.lid_aperture, turns)
+            self.results.sets.clips.setdefault(method, {})[clip.name] = described
             if method == MODEL and clip.name in self.show:
                 kept = Sampled(motion.exp.cpu(), motion.pose.cpu())
                 self.examples.append(Example(clip, kept, tracks.opening_mm, truth.tracks.opening_mm[0]))
