@@ -97,7 +97,7 @@ _FACE = [
     Metric(
         *("frechet_face", "", LOWER),
         "|m - m*|^2 + tr(C + C* - 2 (C C*)^(1/2)), m, C: mean and covariance over all clips' windows of 50 frames of "
-        "mean, standard deviation and mean speed of the mouth opening and the lids' distance, over their spread in the truth",
+        "mean, standard deviation and mean speed of mouth opening and lid distance, over their spread in the truth",
         source="this project, after Heusel et al., NeurIPS 2017",
     ),
     Metric("mhd", "mm", LOWER, "mean_t,v |x_tv - x*_tv| over all vertices, pooled over frames", SPEC),

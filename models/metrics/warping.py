@@ -19,7 +19,10 @@ STILL = 1e-6  # mm: standard deviation of an opening that does not move
 
 
 def slopes(track: np.ndarray) -> np.ndarray:
-    """Keogh and Pazzani's derivative of a track (T,), ends repeated: ((x_t - x_{t-1}) + (x_{t+1} - x_{t-1}) / 2) / 2."""
+    """Derivative of a track (T,) after Keogh and Pazzani, with the ends repeated.
+
+    ((x_t - x_{t-1}) + (x_{t+1} - x_{t-1}) / 2) / 2
+    """
     inside = (track[1:-1] - track[:-2] + (track[2:] - track[:-2]) / 2) / 2
     return np.concatenate([inside[:1], inside, inside[-1:]])
 

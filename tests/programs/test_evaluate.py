@@ -14,6 +14,7 @@ from datasets.clip_store import ClipStore, ClipWriter
 from datasets.spoken_clips import read_clip, references, second_take, spread, validation_clips
 from models.metrics.catalogue import METRICS
 from models.metrics.result_files import find_results, match_results
+from models.metrics.sets import SETS
 from utils.errors import UserError
 from utils.motion_file import Motion, load_motion
 from utils.speech import Phone, write_phones
@@ -61,7 +62,8 @@ def scored(data, tmp_path_factory):
 def test_every_method_and_metric_is_there(scored):
     folder, found = scored
     assert set(found["pooled"]) == {"model", "truth", "resampled", "other clip", "mean pose"}
-    assert set(found["pooled"]["model"]) == set(METRICS)
+    here = set(METRICS) - set(SETS)  # which need more clips: tests/models/metrics/test_set_metrics.py
+    assert set(found["pooled"]["model"]) == here
     assert found["pooled"]["model"]["lve"]["samples"] == 2 and found["pooled"]["model"]["lve"]["std"] > 0
     assert found["pooled"]["truth"]["lve"]["mean"] == pytest.approx(0, abs=1e-6)
     rest = found["pooled"]["mean pose"]["lve"]["mean"]
@@ -72,7 +74,7 @@ def test_every_method_and_metric_is_there(scored):
         "ann/001",
     }
     assert len(found["clips"]["model"]["bob/000"]["lve"]["values"]) == 2
-    assert {name: entry["formula"] != "" for name, entry in found["metrics"].items()} == dict.fromkeys(METRICS, True)
+    assert {name: entry["formula"] != "" for name, entry in found["metrics"].items()} == dict.fromkeys(here, True)
     assert found["settings"]["sampling"]["config"]["sampler"] == {"name": "dpmpp_2m", "steps": 1}
     assert sorted(p.name for p in folder.iterdir()) == ["coef", "metrics.csv", "metrics.json", "report.html"]
 

@@ -3,9 +3,13 @@
 import numpy as np
 import pytest
 
+from models.heads.flame import load_flame
+from models.metrics.measure import HeadMeasure
+from models.metrics.regions import find_regions
 from models.metrics.results import Results
-from models.metrics.score import Share
+from models.metrics.score import Share, sampled
 from models.metrics.sets import (
+    SETS,
     WINDOW,
     Described,
     MotionSets,
@@ -13,7 +17,10 @@ from models.metrics.sets import (
     frechet_distance,
     intensity_correlation,
 )
+from models.metrics.suite import MODEL, TRUTH, Suite
 from models.metrics.warping import misalignments, slopes, turning_points, warping_path
+from utils.motion_file import Motion
+from utils.speech import SpokenClip
 
 
 def mouth(n: int, late: float = 0.0) -> np.ndarray:
@@ -112,3 +119,30 @@ def test_sets_in_the_results():
     assert model["frechet_face"]["mean"] > 0.01 and model["frechet_face"]["samples"] == 2
     assert model["slcc"]["mean"] > 0.9 and model["slcc"]["clips"] == 3
     assert "frechet_head" not in model and results.metrics() == ["lve", "slcc", "frechet_face"]
+
+
+def talking(seed: int, samples: int = 1, n: int = 250) -> tuple[np.ndarray, np.ndarray]:
+    """exp (samples, n, 50) and pose (samples, n, 6)."""
+    rng = np.random.default_rng(seed)
+    pose = 0.1 * np.sin(np.arange(n)[:, None] * rng.uniform(0.1, 0.4, (samples, 1, 6)) + rng.uniform(0, 6))
+    pose[..., 3] = np.abs(pose[..., 3]) * (1 + seed % 3)
+    return np.zeros((samples, n, 50), np.float32), pose.astype(np.float32)
+
+
+def test_a_suite_gathers_sets_and_the_best_sample():
+    flame = load_flame()
+    suite = Suite(HeadMeasure(flame, find_regions(flame.head)), whole=False)
+    for seed in range(3):
+        exp, pose = talking(seed)
+        truth = Motion(exp[0], pose[0], np.zeros(100, np.float32))
+        audio = (0.1 * (1 + seed) * np.ones(640 * len(truth))).astype(np.float32)
+        clip = SpokenClip(f"ann/{seed}", "ann", audio, truth, truth)
+        suite.score(clip, {MODEL: sampled(*talking(seed + 7, samples=3), suite.measure.device)})
+    truth, model = suite.results.pooled(TRUTH), suite.results.pooled(MODEL)
+    assert set(SETS) <= set(truth) & set(model) and truth["slcc"]["mean"] > 0.9
+    for name in SETS[1:]:
+        assert truth[name]["mean"] == pytest.approx(0, abs=1e-6) and model[name]["mean"] > 0.1
+    assert truth["mtm"]["mean"] == 0 and model["mtm"]["mean"] > 0
+    assert "lve_best" not in truth and model["lve_best"]["samples"] == 1
+    clips = suite.results.per_clip(MODEL).values()
+    assert model["lve_best"]["mean"] == pytest.approx(np.mean([min(clip["lve"]["values"]) for clip in clips]))
