@@ -41,6 +41,7 @@ PROGRAMS = {
     "scripts_for_dataset.make_synthetic_speech": "SpeechFlags",
     "scripts_for_dataset.make_synthetic_dataset": "DatasetFlags",
     "scripts_for_dataset.make_style_clips": "StyleClipsFlags",
+    "scripts_for_dataset.fit_visemes": "FitFlags",
 }
 HEAD = """# Command-line flags
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from models.metrics.head import spectral_centroid
 from scripts_for_dataset.synthetic import arkit
 from scripts_for_dataset.synthetic.gaze import gaze_angles
 from scripts_for_dataset.synthetic.head_motion import (
@@ -17,7 +18,7 @@ from scripts_for_dataset.synthetic.head_motion import (
 from scripts_for_dataset.synthetic.motion import find_phrases
 from scripts_for_dataset.synthetic.nonverbal import add_brows, add_eyes, blink_curve, blink_times, brow_curve
 from scripts_for_dataset.synthetic.prosody import Accents, Prosody, analyse, find_accents, smooth
-from scripts_for_dataset.synthetic.style import SpeakerStyle
+from scripts_for_dataset.synthetic.style import SpeakerStyle, sample_style
 
 STYLE = SpeakerStyle()
 
@@ -116,6 +117,30 @@ def test_every_few_seconds_show_the_heads_amplitude():
     assert np.all(deviation.std(0) / deviation.mean(0) < 0.42)
 
 
+def test_heads_move_as_fast_as_peoples():
+    """People: 16.5 degrees/s, centroids of yaw and roll .75 and .63 Hz over clips of about 10 s."""
+    tracks = np.concatenate([head(STYLE, seed)[:500].reshape(2, 250, 3) for seed in range(10)])
+    speed = 25 * np.linalg.norm(np.diff(tracks, axis=1), axis=-1).mean()
+    assert 12 < speed < 20
+    centroid = np.mean([[spectral_centroid(track[:, k]) for k in (1, 2)] for track in tracks], axis=0)
+    assert np.all(centroid > 0.5) and np.all(centroid < 0.9)
+
+
+def test_random_styles_differ_as_people_do():
+    styles = [sample_style(np.random.default_rng(k)) for k in range(400)]
+
+    def spread(name):
+        return np.quantile([getattr(style, name) for style in styles], (0.05, 0.5, 0.95))
+
+    low, middle, high = spread("head_amplitude")
+    assert high / low > 5 and 0.85 < middle < 1.15
+    assert spread("jaw")[2] / spread("jaw")[0] > 3
+    low, middle, high = spread("blink_rate")
+    assert low < 18 and 25 < middle < 31 and high > 42
+    assert spread("breath")[2] / spread("breath")[0] > 6
+    assert np.median(np.abs([style.asymmetry for style in styles])) > 0.1
+
+
 def test_smooth_heads_have_less_high_frequency_motion():
     abrupt, flowing = (np.stack([head(SpeakerStyle(head_smoothness=s), seed) for seed in range(6)]) for s in (0.0, 1.0))
     assert np.abs(np.diff(flowing, 2, axis=1)).mean() < 0.6 * np.abs(np.diff(abrupt, 2, axis=1)).mean()
@@ -158,6 +183,14 @@ def test_brows_rise_before_the_accent():
     assert curve[int(1.42 * 25)] > 0.5 * curve.max() > 0.1
     assert curve[int(1.2 * 25)] == 0
     assert brow_curve(75, accents(1.5, rise=0.0), STYLE).max() == 0
+
+
+def test_inner_brows_move_as_much_as_peoples():
+    """People's SD is 1.01 mm; browInnerUp at 1 lifts the inner brow of the average head by 4 mm."""
+    exp = arkit.neutral(750)["exp"]
+    marks = accents(*np.arange(1.0, 29.0, 1.1))
+    add_brows(exp, brow_curve(750, marks, STYLE), STYLE, np.random.default_rng(0))
+    assert 0.7 < 4 * exp[:, arkit.unit("browInnerUp")].std() < 1.3
 
 
 def test_eyes_hold_against_the_head_and_units_are_exclusive():
