@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import math
 import platform
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,12 +16,15 @@ import torch
 
 from utils import config
 from utils.atomic import check_output, write_text
+from utils.reports.json_text import json_text
 from utils.reports.text_table import text_table
 
 __all__ = ["DeviceFlags", "Flags", "Spread", "column", "machine", "publish", "read_flags", "table", "text_table",
            "write_json"]  # fmt: skip
 
+log = logging.getLogger(__name__)
 FlagsT = TypeVar("FlagsT", bound="Flags")
+RowT = TypeVar("RowT")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,19 +90,7 @@ def write_json(path: Path | None, content: Any) -> None:
         UserError: the path cannot be written.
     """
     if path is not None:
-        write_text(path, json.dumps(_plain(content), indent=1) + "\n")
-
-
-def _plain(content: Any) -> Any:
-    if is_dataclass(content) and not isinstance(content, type):
-        content = asdict(content)
-    if isinstance(content, dict):
-        return {str(key): _plain(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_plain(value) for value in content]
-    if isinstance(content, np.generic):
-        content = content.item()
-    return None if isinstance(content, float) and math.isnan(content) else content
+        write_text(path, json_text(content))
 
 
 @dataclass(frozen=True)
@@ -131,6 +122,17 @@ def machine(device: torch.device) -> str:
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     name = names[0] if names else platform.processor()
     return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def measured(modes: Iterable[str], run: Callable[[str], RowT], what: str) -> list[RowT]:
+    """The rows of all modes that work: out of memory or without a compiler, the others are still of interest."""
+    rows = []
+    for mode in modes:
+        try:
+            rows.append(run(mode))
+        except RuntimeError as error:
+            log.warning("%s, %s: %s", mode, what, str(error).strip().splitlines()[0])
+    return rows
 
 
 def synchronize(device: torch.device) -> None:

@@ -10,7 +10,6 @@ not stand out by 12 dB, or cross nowhere within 70 ms, are left out. Positive: t
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,13 +17,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.report import Flags, read_flags, write_json
+from benchmarks.report import Flags, column, read_flags, table, write_json
 from scripts_for_dataset.synthetic.corpus import Row, load_sentence, read_rows
 from scripts_for_dataset.synthetic.ipa import Timed
 from utils.errors import UserError, cli
 from utils.timebase import SAMPLE_RATE
-
-log = logging.getLogger(__name__)
 
 _STEP, _WINDOW = 80, 320  # samples: 5 ms, 20 ms
 _STEP_S = _STEP / SAMPLE_RATE
@@ -47,14 +44,14 @@ class Found:
 class Summary:
     """Figures of one voice; times in milliseconds."""
 
-    voice: str
-    n_sibilants: int
-    onset_median: float
-    onset_abs_p50: float
-    onset_abs_p90: float
-    end_median: float
-    n_stops: int
-    closures_inside_percent: float
+    voice: str = column("voice")
+    n_sibilants: int = column("sibilants")
+    onset_median: float = column("onset ms", "{:+.1f}")
+    onset_abs_p50: float = column("|onset| p50", "{:.1f}")
+    onset_abs_p90: float = column("p90", "{:.1f}")
+    end_median: float = column("end ms", "{:+.1f}")
+    n_stops: int = column("stops")
+    closures_inside_percent: float = column("closures inside %", "{:.0f}")
 
 
 def levels(audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -143,12 +140,7 @@ def main(argv: list[str] | None = None) -> None:
     if unknown:
         raise UserError(f"--voices {', '.join(unknown)}: not in {flags.speech}")
     results = [summarise(v, rows[v][: flags.most]) for v in tqdm(flags.voices or rows, desc="voices", disable=None)]
-    for r in results:
-        log.info(
-            f"{r.voice:32s} sibilant onset {r.onset_median:+5.1f} ms, |error| p50 {r.onset_abs_p50:.1f} p90"
-            f" {r.onset_abs_p90:.1f}, end {r.end_median:+5.1f} (n {r.n_sibilants});"
-            f" closures inside {r.closures_inside_percent:.0f} % of {r.n_stops}"
-        )
+    print(table(results))
     write_json(flags.json, results)
 
 

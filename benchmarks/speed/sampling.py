@@ -16,7 +16,6 @@ product in the same precision. `--audio` also times a whole call, speech to coef
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from benchmarks.report import DeviceFlags, column, kernels, machine, matrix_rate, publish, read_flags, seconds
+from benchmarks.report import DeviceFlags, column, kernels, machine, matrix_rate, measured, publish, read_flags, seconds
 from benchmarks.subject import INPUT, Subject
 from models.diffusion.guidance import DynamicThreshold, Guidance
 from models.diffusion.schedule import Schedule
@@ -41,8 +40,6 @@ from utils.errors import UserError, cli
 from utils.media.audio import load_audio
 from utils.runs.run_dir import DEFAULT_EXPERIMENT
 from utils.timebase import FPS, SAMPLE_RATE
-
-log = logging.getLogger(__name__)
 
 PLAIN = "plain"  # the baseline of every comparison
 MODES = {
@@ -247,11 +244,7 @@ def main(argv: list[str] | None = None) -> None:
     modes = [PLAIN, *(m for m in flags.modes or (MODES if device.type == "cuda" else CPU_MODES) if m != PLAIN)]
     rows: list[SamplingRow] = []
     for n in flags.samples:
-        for mode in modes:
-            try:
-                rows.append(bench.time_mode(mode, n))
-            except RuntimeError as error:  # out of memory: the other modes are still of interest
-                log.warning("%s, %d samples: %s", mode, n, str(error).strip().splitlines()[0])
+        rows += measured(modes, lambda mode, n=n: bench.time_mode(mode, n), f"{n} samples")
     calls = {}
     for mode in modes if flags.audio else []:
         calls[mode] = whole_call(flags.exp_name, sampler, mode, flags.repeats)

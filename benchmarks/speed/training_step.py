@@ -17,7 +17,6 @@
 from __future__ import annotations
 
 import gc
-import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -32,6 +31,7 @@ from benchmarks.report import (
     DeviceFlags,
     column,
     machine,
+    measured,
     memory_gb,
     read_flags,
     seconds,
@@ -49,7 +49,6 @@ from utils.cuda_graph import recording
 from utils.devices import pick_device
 from utils.errors import cli
 
-log = logging.getLogger(__name__)
 PARTS = ("step", "vertices")
 _PLAIN = "plain fp32"
 _PROFILED, _TOP = 3, 14
@@ -160,11 +159,7 @@ def time_steps(flags: StepFlags, device: torch.device) -> tuple[list[StepRow], d
     rows, profiles = [], {}
     for batch_size in flags.batch_sizes:
         bench = Bench(flags, batch_size)
-        for mode in [_PLAIN, *(m for m in modes if m != _PLAIN)]:
-            try:
-                rows.append(bench.time_mode(mode))
-            except RuntimeError as error:  # out of memory, no compiler: the other modes are still of interest
-                log.warning("%s, batch %d: %s", mode, batch_size, str(error).strip().splitlines()[0])
+        rows += measured([_PLAIN, *(m for m in modes if m != _PLAIN)], bench.time_mode, f"batch {batch_size}")
         profiles[batch_size] = bench.profiles
     return rows, profiles
 

@@ -200,9 +200,3 @@ def _shared_equations(seen: Linearised, weights: Tensor, person: Person) -> tupl
     by_shape = frame.flatten(1, 2).transpose(1, 2) @ shape.flatten(1, 2)
     by_offset = (frame.transpose(2, 3) @ offset).permute(0, 2, 1, 3).flatten(2)
     return matrix, pull, torch.cat([by_shape, by_offset], dim=2)
-
-
-def keyframe_problem(problem: Problem, rows: Tensor) -> Problem:
-    """The same problem, of single frames."""
-    alone = problem.shares.new_zeros(len(rows), 0)
-    return replace(problem, seen=problem.seen[rows], trust=problem.trust[rows], shares=alone)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.heads.lbs import rotation_matrix
 from models.tracking.solver import (
     GONE,
     JAW_MOST,
@@ -164,8 +163,3 @@ def _where(better: Tensor, new: Frames, old: Frames, problem: Problem) -> Frames
     rows = better.repeat_interleave(len(old.jaw) // problem.n_windows)
     pairs = ((new.exp, old.exp), (new.jaw, old.jaw), (new.rotation, old.rotation), (new.place, old.place))
     return Frames(*(torch.where(rows.view(-1, *[1] * (a.dim() - 1)), a, b) for a, b in pairs))
-
-
-def level_rotations(n_frames: int, device: torch.device) -> Tensor:
-    """(N, 3, 3): heads that face the camera."""
-    return rotation_matrix(torch.zeros(n_frames, 3, dtype=torch.float64, device=device))

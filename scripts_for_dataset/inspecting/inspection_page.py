@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from datasets.splits import group_by_person
 from utils.atomic import write_text
 from utils.coefs import DIMS
 from utils.reports.html_page import png_address, render
+from utils.reports.json_text import json_text
 from utils.reports.plots import BLUE, INK, legend, new_figure, set_titles, to_svg, whole_x
 from utils.timebase import FPS
 
@@ -25,17 +25,7 @@ _SHOWN = 40  # entries of a finding on the page; the JSON has all
 def write_json(path: Path, summary: Summary, lists: dict[str, Any], extra: dict[str, Any]) -> None:
     """Everything that was found; NaN becomes null."""
     content = extra | {"lists": lists} | summary.plain()
-    write_text(path, json.dumps(_plain(content), indent=1, ensure_ascii=False) + "\n")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    write_text(path, json_text(content))
 
 
 def write_page(
