@@ -25,7 +25,8 @@ from models.heads.flame import load_flame
 from models.tracking.embedding import LandmarkHead
 from scripts_for_dataset.synthetic import visemes
 from scripts_for_dataset.synthetic.identity import close_factors
-from scripts_for_dataset.synthetic.rule_fit import FitConfig, Levers, Rule, batch_of, correlations, fit, speech_mask
+from scripts_for_dataset.synthetic.levers import Levers
+from scripts_for_dataset.synthetic.rule_fit import FitConfig, Rule, batch_of, correlations, fit, speech_mask
 from scripts_for_dataset.synthetic.talkers import TalkerClip, read_talkers
 from scripts_for_dataset.synthetic.visemes import CHANNELS, GROUPS
 from utils.atomic import check_output, write_text

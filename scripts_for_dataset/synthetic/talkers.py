@@ -13,10 +13,11 @@ from tqdm import tqdm
 
 from models.heads.flame import load_flame
 from models.tracking.embedding import LandmarkHead
+from scripts_for_dataset.synthetic.levers import lip_tracks
 from scripts_for_dataset.synthetic.motion import find_phrases
 from scripts_for_dataset.synthetic.pauses import pauses
 from scripts_for_dataset.synthetic.prosody import analyse, vowel_loudness
-from scripts_for_dataset.synthetic.rule_fit import Spoken, lip_tracks
+from scripts_for_dataset.synthetic.rule_fit import Spoken
 from scripts_for_dataset.synthetic.style import SpeakerStyle
 from scripts_for_dataset.synthetic.visemes import segments
 from utils.errors import UserError

@@ -11,16 +11,15 @@ from models.heads.flame import load_flame
 from models.tracking.embedding import LandmarkHead
 from scripts_for_dataset import fit_visemes
 from scripts_for_dataset.synthetic import arkit, visemes
+from scripts_for_dataset.synthetic.levers import Levers, lip_tracks
 from scripts_for_dataset.synthetic.pauses import breaths
 from scripts_for_dataset.synthetic.rule_fit import (
     FitConfig,
-    Levers,
     Rule,
     Spoken,
     batch_of,
     correlations,
     fit,
-    lip_tracks,
     speech_mask,
 )
 from scripts_for_dataset.synthetic.style import SpeakerStyle
