@@ -63,7 +63,7 @@ class ResidentBatches:
         log.info("%d clips, %.1f h, %.2f GB on %s", len(loaded), sum(lengths) / (3600 * FPS), size / 1e9, device)
 
     def __call__(self, batches: Iterable[Keys]) -> Iterator[Any]:
-        """Batch by batch; where their crops begin goes to the device for some batches at once."""
+        """Batch by batch; the starts of the crops are copied to the device for several batches at once."""
         waiting = iter(batches)
         while block := list(islice(waiting, _BLOCK)):
             starts = self._starts([key for keys in block for key in keys])

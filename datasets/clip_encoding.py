@@ -17,7 +17,7 @@ from utils.timebase import samples_per_frame
 from utils.trackers.pickles import load_tree
 
 FORMAT = "clips-1"
-_HEADER = struct.Struct("<4sII")  # magic, frames, rows of the shape: one if it is constant, else one a frame
+_HEADER = struct.Struct("<4sII")  # magic, frames, rows of the shape: one if it is constant, else one per frame
 MAX_COUNT = 10**9  # frames of a clip: more than a year
 _MAGIC, _METADATA = b"CLP1", b"/metadata"
 
@@ -72,7 +72,7 @@ def decode_count(value: bytes, name: str, source: str) -> int:
 
 
 def encode_segment(segment: Segment) -> bytes:
-    """Header, then shape (one row if all are equal: it usually is), exp, pose as little-endian float32, then FLAC."""
+    """Header, then shape (one row if all are equal, as usual), exp, pose as little-endian float32, then FLAC."""
     shape = segment.coefs["shape"]
     rows = 1 if (shape == shape[:1]).all() else len(shape)
     arrays = (shape[:rows], segment.coefs["exp"], segment.coefs["pose"])
@@ -159,7 +159,7 @@ def encode_clip(clip: str, audio: np.ndarray, coefs: Coefs, seg_len: int) -> dic
 
 
 def _fit(audio: np.ndarray, n_samples: int, clip: str) -> np.ndarray:
-    """Cut or zero-pad mono audio to whole frames; UserError unless it is finite and about as long."""
+    """Cut or zero-pad mono audio to whole frames; UserError unless it is finite and about that long."""
     if audio.ndim != 1 or audio.dtype.kind != "f" or not np.isfinite(audio).all():
         raise UserError(f"{clip}: the audio must be finite float samples (n,), got {audio.dtype} {audio.shape}")
     if audio.size < n_samples / 2:

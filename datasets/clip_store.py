@@ -1,4 +1,4 @@
-"""Clips of speech with coefficients in an LMDB file. With clip_writer and clip_encoding the only place that knows how.
+"""Clips of speech with coefficients in an LMDB file. Only this module, clip_writer and clip_encoding know the format.
 
 Keys, for both encodings: `metadata`; `<person>/<video>/metadata`; `<person>/<video>/<segment:03d>`. A segment is
 `seg_len` frames; the last one may be shorter. The published data sets pickle their values. Ours, written by
@@ -37,7 +37,7 @@ _TAIL_FRAMES = 2  # a segment's audio may differ this much from its frames (stre
 
 @dataclass(frozen=True)
 class Frames:
-    """A stretch of one clip."""
+    """A range of frames of one clip."""
 
     audio: np.ndarray  # float32 (or int16, if asked for) (640 n,)
     coefs: Coefs  # 'shape' (n, 100), 'exp' (n, 50), 'pose' (n, 6), float32
@@ -54,10 +54,10 @@ class ClipStore:
         """
         Args:
             path: the folder with `data.mdb`.
-            unfinished: also read a data set whose writing was cut off: the whole clips that are there.
+            unfinished: also read a data set whose writing was interrupted: its complete clips.
 
         Raises:
-            UserError: it is not there.
+            UserError: there is no data set.
         """
         self.path = Path(path).resolve()
         self._unfinished = unfinished
@@ -82,7 +82,7 @@ class ClipStore:
         return self._seg_len
 
     def clips(self, list_file: str | Path | None = None) -> list[str]:
-        """All clips `<person>/<video>` in key order, or those of a list file (checked to be here)."""
+        """All clips `<person>/<video>` in key order, or those of a list file (checked to exist)."""
         _ = self.seg_len  # an unfinished data set fails here, not in a worker
         if list_file is None:
             with _environment(self.path, self._inode).begin() as transaction:
@@ -91,13 +91,13 @@ class ClipStore:
         missing = [clip for clip in clips if clip not in self]
         if missing:
             raise UserError(
-                f"{list_file}: {len(missing)} clips are not in {self.path} (first: {missing[0]}); make the lists anew"
+                f"{list_file}: {len(missing)} clips are not in {self.path} (first: {missing[0]}); make the lists again"
             )
         return clips
 
     @property
     def finished(self) -> bool:
-        """Whether its writing came to an end."""
+        """Whether the data set was written completely."""
         return self._get("metadata") is not None
 
     def __contains__(self, clip: str) -> bool:
@@ -151,7 +151,7 @@ class ClipStore:
             segment = clip_encoding.decode_segment(self._need(key), f"{self.path}: {key}")
             if segment.n_frames != min(seg_len, n_frames - first):
                 raise UserError(
-                    f"{self.path}: {key} has {segment.n_frames} frames, not as its clip says; rebuild the data set"
+                    f"{self.path}: {key} has {segment.n_frames} frames, against its clip's length; rebuild the data set"
                 )
             yield key, segment, max(start - first, 0), min(stop - first, segment.n_frames)
 
@@ -213,7 +213,7 @@ def _environment(path: Path, inode: int) -> lmdb.Environment:
 
 
 def check_length(path: Path, environment: lmdb.Environment) -> None:
-    """Refuse a file that was cut off: touching a page that is not there would end the process by a signal.
+    """Refuse a file that was cut off: reading a missing page would kill the process.
 
     Pages at the end may rightly be absent if no value uses them; then a child process tries all values.
     """

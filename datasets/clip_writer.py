@@ -30,18 +30,18 @@ UNFINISHED = "writing"  # key of a data set that is not finished: holds what `me
 class ClipWriter:
     """Builds a data set folder: `data.mdb` and `keys.txt`.
 
-    Every clip is one transaction, so a run that was cut off at any moment leaves a store of whole clips, which
-    `resume=True` continues. Until `close` it is marked as unfinished: readers refuse it unless asked for the part that
-    is there. The file's size grows as needed. One writer at a time. Use as a context manager; an exception inside
+    Every clip is one transaction, so a run that is interrupted at any moment leaves a store of whole clips, which
+    `resume=True` continues. Until `close` it is marked as unfinished: readers refuse it unless asked for the existing
+    part. The file's size grows as needed. One writer at a time. Use as a context manager; an exception inside
     leaves the store unfinished.
     """
 
     def __init__(self, path: str | Path, seg_len: int = 100, resume: bool = False) -> None:
         """
         Args:
-            path: the folder, created if need be.
+            path: the folder, created if missing.
             seg_len: frames per segment.
-            resume: add to what is already there.
+            resume: add to an existing data set.
 
         Raises:
             UserError: the folder holds a data set and `resume` is off, or cannot be written, or has other segments, or
@@ -80,7 +80,7 @@ class ClipWriter:
         self.add_encoded(clip, clip_encoding.encode_clip(clip, audio, coefs, self.seg_len))
 
     def add_encoded(self, clip: str, values: dict[str, bytes]) -> None:
-        """Store what `clip_encoding.encode_clip` made of a clip (in another process, say), with this writer's seg_len.
+        """Store the result of `clip_encoding.encode_clip` (from another process, say), with this writer's seg_len.
 
         Raises:
             UserError: bad name, present already, or the disk is full.

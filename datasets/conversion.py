@@ -26,12 +26,12 @@ class Converted:
 
 
 def convert(source: ClipStore, target: Path, clips: list[str]) -> Iterator[Converted]:
-    """Copy clips that are not in the target yet; damaged ones are left out and said.
+    """Copy clips that are not in the target yet; damaged ones are left out and reported.
 
-    The target counts as finished when all clips have been passed on.
+    The target counts as finished when all results have been consumed.
 
     Raises:
-        UserError: the target cannot be written, or is another data set's.
+        UserError: the target cannot be written, or belongs to another data set.
     """
     with ClipWriter(target, source.seg_len, resume=True) as writer:
         for clip in clips:
@@ -52,7 +52,7 @@ def encode(source: ClipStore, clip: str) -> dict[str, bytes]:
     """A clip's values in our encoding, each decoded again and compared with the source's.
 
     Raises:
-        UserError: damaged, or a value that does not come back as it was.
+        UserError: damaged, or a value that decodes to something else.
     """
     n_frames = source.n_frames(clip)
     values = {}
@@ -67,9 +67,9 @@ def check_equal(a: Segment, b: Segment, what: str) -> None:
     """Raises UserError unless all coefficients are equal bit for bit, and the audio byte for byte."""
     for name in a.coefs:
         if not np.array_equal(a.coefs[name], b.coefs[name]):
-            raise UserError(f"{what}: {name} did not come back as it was; report this data set")
+            raise UserError(f"{what}: {name} is not the same after decoding; report this data set")
     if a.flac != b.flac:
-        raise UserError(f"{what}: the audio did not come back as it was; report this data set")
+        raise UserError(f"{what}: the audio is not the same after decoding; report this data set")
 
 
 def verify(source: ClipStore, target: ClipStore, clip: str) -> None:

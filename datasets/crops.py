@@ -39,7 +39,7 @@ def usable_clips(store: ClipStore, clips: Iterable[str], n_frames: int) -> dict[
 def crop_random(seed: int, key: int | tuple[int, int]) -> tuple[int, np.random.Generator]:
     """Item key -> (index, its random generator). The key is (epoch, index), or an index in epoch 0.
 
-    The epoch travels with the key, so an item is the same on every run and for any number of workers, and workers
+    The epoch is part of the key, so an item is the same on every run and for any number of workers, and workers
     need not be told when an epoch ends.
     """
     epoch, index = key if isinstance(key, tuple) else (0, key)

@@ -18,8 +18,8 @@ from utils.timebase import FPS, samples_per_frame
 
 WIDTH = sum(DIMS.values())
 NAMES = [f"{name}[{i}]" for name, width in DIMS.items() for i in range(width)]
-SILENT, CLIPPED, LOUD = 1e-4, 1e-3, 0.999  # peak of no sound; share of clipped samples worth a word; what is clipped
-FROZEN, JUMP, AWAY = 12, 20.0, 90.0  # frames without any change; degrees of the head between frames, and from the front
+SILENT, CLIPPED, LOUD = 1e-4, 1e-3, 0.999  # peak of silence; share of clipped samples that is reported; full scale
+FROZEN, JUMP, AWAY = 12, 20.0, 90.0  # frames without change; degrees that the head turns in a frame, and off the front
 OUTLIER = 15.0  # standard deviations of the data set
 
 
@@ -45,7 +45,7 @@ class ClipFacts:
 
 
 def look_at(store: ClipStore, clip: str, all_audio: bool = False) -> ClipFacts:
-    """Read a clip's coefficients and the audio of its first segment (or `all_audio`). Damage is a fact as well."""
+    """Read a clip's coefficients and the audio of its first segment (or `all_audio`). Damage is reported, too."""
     try:
         n_frames = store.n_frames(clip)
         heard = n_frames if all_audio else min(n_frames, store.seg_len)
@@ -167,7 +167,7 @@ def _same(digests: dict[str, str]) -> list[list[str]]:
 
 
 def _outliers(facts: Sequence[ClipFacts], mean: np.ndarray, std: np.ndarray) -> dict[str, str]:
-    """Clip -> its coefficient that lies furthest out, if that is more than OUTLIER standard deviations."""
+    """Clip -> its coefficient furthest from the mean, if that is more than OUTLIER standard deviations."""
     found = {}
     scale = np.where(std > 1e-8, std, np.inf)
     for f in facts:

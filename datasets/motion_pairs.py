@@ -18,7 +18,7 @@ Cut = Callable[[str, Tensor, int], Tensor]  # array's name, starts (...), length
 
 
 class MotionPairs(Dataset):
-    """One item per clip of the list (or some): a random crop of 2 n frames, cut in two."""
+    """One item (or several) per clip of the list: a random crop of 2 n frames, cut in two."""
 
     def __init__(
         self,
@@ -112,12 +112,12 @@ class StoredPairs(Dataset):
 
 
 def finished(batch: dict[str, Tensor], codec: MotionCodec) -> dict[str, Tensor]:
-    """A collated batch of `StoredPairs` -> items of `MotionPairs`; batch and codec are on the device that does it."""
+    """A collated batch of `StoredPairs` -> items of `MotionPairs`; batch and codec must be on one device."""
     return _halves(_normalised(batch | {"audio": standardise_pcm(batch["audio"])}, codec), 1)
 
 
 def _normalised(raw: dict[str, Tensor], codec: MotionCodec) -> dict[str, Tensor]:
-    """The arrays of an item, from audio as it shall be and raw coefficients."""
+    """The arrays of an item, from standardised audio and raw coefficients."""
     return {
         "audio": raw["audio"],
         "motion": codec.encode(raw["exp"], raw["pose"]),

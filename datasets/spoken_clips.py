@@ -30,7 +30,7 @@ def long_enough(store: ClipStore, clips: Sequence[str], n_style: int = STYLE_FRA
 
 
 def references(clips: Sequence[str]) -> dict[str, str]:
-    """Clip -> the one its style is taken from: the speaker's next in the list (of the last: the first), or itself."""
+    """Clip -> the clip that its style is taken from: the speaker's next one in the list (cyclic), or itself."""
     return {clip: own[(i + 1) % len(own)] for own in group_by_person(clips).values() for i, clip in enumerate(own)}
 
 
@@ -63,7 +63,7 @@ def read_clip(
 def validation_clips(
     store: ClipStore, clips: Sequence[str], limit: int = 6, n_frames: int = 250, phones: Mapping | None = None
 ) -> list[SpokenClip]:
-    """A handful of clips for `models.metrics.validation.Validator`: evenly over the list, their first 10 s."""
+    """A few clips for `models.metrics.validation.Validator`: evenly over the list, their first 10 s."""
     usable = long_enough(store, clips)
     reference = references(usable)
     return [read_clip(store, clip, reference[clip], phones, n_frames) for clip in spread(usable, limit)]

@@ -23,12 +23,12 @@ def random_crop_stats(
 ) -> CoefStats:
     """Average over crops of each crop's mean and (population) standard deviation, per coefficient.
 
-    The deviation is that within a crop, not that between persons: what normalisation has to even out is motion. Each
-    round takes one random crop of every clip, so long clips do not outweigh short ones.
+    The deviation is taken within crops, not between persons, because normalisation is to scale motion. Each round takes
+    one random crop of every clip, so long clips do not outweigh short ones.
 
     Args:
         store: where the clips are; only coefficients are read, each clip once.
-        clips: those to count; ones shorter than a crop are skipped with a logged count.
+        clips: the clips to use; those shorter than a crop are skipped with a logged count.
         n_frames: length of a crop.
         n_rounds: crops per clip.
         seed: of the crops.

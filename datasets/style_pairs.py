@@ -1,4 +1,4 @@
-"""Training items of the style encoder: two stretches of one clip of one person (paper section 3.2)."""
+"""Training items of the style encoder: two windows of one clip of one person (paper section 3.2)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from datasets.motion_pairs import Cut
 from datasets.splits import group_by_person
 from utils.coefs import MotionCodec
 
-_SPAN = 2.1  # length of the crop in clips: the two stretches of an item lie 0.1 clips apart
+_SPAN = 2.1  # length of the crop in windows: the two windows of an item are 0.1 windows apart
 
 
 class StylePairs(Dataset):
@@ -29,7 +29,7 @@ class StylePairs(Dataset):
             clips: `<person>/<video>`; those shorter than 2.1 n_motions frames are skipped with a logged count.
                 Persons are numbered in order of their first clip here.
             codec: layout and statistics of the motion vectors.
-            n_motions: n, frames per stretch.
+            n_motions: n, frames per window.
             seed: of the choice of clip and crop.
 
         Raises:

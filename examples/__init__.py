@@ -1,1 +1,1 @@
-"""Small programs that show what the exports are good for."""
+"""Small programs that show how to use the models and the exports."""

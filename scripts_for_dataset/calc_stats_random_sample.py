@@ -24,17 +24,17 @@ class StatsFlags:
     data_root: Path
     """Folder with data.mdb."""
     list: Path | None = None
-    """Clips to use; without it DATA_ROOT/train.txt."""
+    """List of the clips to use (default: DATA_ROOT/train.txt)."""
     output: Path | None = flag(None, "-o")
-    """Without it DATA_ROOT/stats_train.npz."""
+    """The npz to write (default: DATA_ROOT/stats_train.npz)."""
     n_motions: int = 100
     """Frames per crop."""
     rounds: int = 100
     """Crops per clip."""
     seed: int = 0
-    """Of the crops."""
+    """Seed of the crops."""
     dry_run: bool = False
-    """Say what would be done."""
+    """Say what would be done; write nothing."""
 
     def check(self) -> None:
         """Raises UserError for a number out of range."""

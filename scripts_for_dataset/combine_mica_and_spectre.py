@@ -3,7 +3,7 @@
     python -m scripts_for_dataset.combine_mica_and_spectre --spectre DIR --mica DIR --out DIR
 
 Folders hold `<person>/<video>.npz` (any tracker's files that import_coefs reads). The shape is the one of the same
-name, or else the person's first (`<person>.npy`, `<person>/identity.npy`). What is there and newer stays.
+name, or else the person's first (`<person>.npy`, `<person>/identity.npy`). Outputs newer than their inputs stay.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Job:
 
 
 def write_motion(job: Job) -> Outcome:
-    """Runs in a worker. What is wrong with a clip is its outcome; an output that cannot be written ends all.
+    """Runs in a worker. A problem with a clip becomes its outcome; an output that cannot be written ends the run.
 
     Raises:
         UserError: the output cannot be written, or the disk is full.
@@ -55,7 +55,7 @@ def write_motion(job: Job) -> Outcome:
 
 
 def write_all(jobs: list[Job], flags: BatchFlags, what: str) -> list[Outcome]:
-    """Write what is not there yet; a summary in the log. With --dry_run nothing is written.
+    """Write the outputs that do not exist yet and log a summary. With --dry_run nothing is written.
 
     Raises:
         UserError: an output cannot be written, or no clip could be used at all.

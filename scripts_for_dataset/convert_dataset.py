@@ -3,8 +3,8 @@
     python -m scripts_for_dataset.convert_dataset datasets/HDTF_TFHP/lmdb datasets/HDTF_TFHP/safe
 
 Every value is decoded again and compared before it is written, and once more from the finished file. Lists and
-statistics are checked and copied. A run that was cut off continues when the same command is given again; the original
-stays as it is.
+statistics are checked and copied. An interrupted run continues when the same command is given again; the original
+is not changed.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 
 Folders hold `<person>/<video>.npz`; rotations are (T, 3, 3) matrices (6DRepNet's), npy or npz, at 25 fps. Without
 --rotations the head keeps the tracker's. Savitzky-Golay filters of order 2: 5 frames on expressions and jaw, 7 on the
-head; --no_smooth leaves them out. What is there and newer stays.
+head; --no_smooth leaves them out. Outputs newer than their inputs stay.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class FixFlags(BatchFlags):
     out: Path
     """Folder of the corrected npz."""
     no_smooth: bool = False
-    """No filters."""
+    """Leave the filters out."""
 
 
 @cli

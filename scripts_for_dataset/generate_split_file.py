@@ -24,17 +24,17 @@ class SplitFlags:
     data_root: Path
     """Folder with data.mdb; the lists go there."""
     n_eval: int | None = None
-    """Persons each for val and test; without it 64, fewer in small sets."""
+    """Persons each for val and test (default: 64, fewer in small sets)."""
     seed: int = 0
-    """Of the shuffle."""
+    """Seed of the shuffle."""
     overwrite: bool = False
-    """Replace lists that are there."""
+    """Replace existing lists."""
     dry_run: bool = False
     """Say what would be written."""
 
 
 def lists_are(folder: Path, parts: dict[str, list[str]]) -> bool:
-    """Whether the lists are there, with just these clips."""
+    """Whether the lists exist with exactly these clips."""
     files = {folder / f"{name}.txt": clips for name, clips in parts.items()}
     return all(path.is_file() and clips and read_list(path) == clips for path, clips in files.items())
 
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
     flags = read_flags(SplitFlags, argv, "Split a data set by person.")
     parts = generate_split(ClipStore(flags.data_root).clips(), flags.seed, flags.n_eval)
     if lists_are(flags.data_root, parts):
-        log.info("%s: its lists are these already", flags.data_root)
+        log.info("%s: its lists are up to date", flags.data_root)
         return
     present = [f"{name}.txt" for name in parts if (flags.data_root / f"{name}.txt").exists()]
     if present and not (flags.overwrite or flags.dry_run):

@@ -2,8 +2,8 @@
 
     python -m scripts_for_dataset.import_coefs IN OUT.npz [--format auto] [--fps 30]
 
-IN is a file or one video's folder. Formats: {formats}. `mica` is a head shape alone: OUT.npy is then (100,).
-What was guessed, changed or left out is said line by line.
+IN is a file or one video's folder. Formats: {formats}. `mica` is a head shape alone, which OUT.npy (100,) gets.
+Whatever was guessed, changed or left out is logged line by line.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ImportCoefsFlags:
     input: Path = positional(metavar="IN")
     """A tracker's file, or one video's folder."""
     output: Path = positional(metavar="OUT")
-    """npz; for a head shape alone npy."""
+    """npz; npy for a head shape alone."""
     shape: Path | None = None
     """Take the head shape from here (MICA's identity.npy, any npz)."""
     files: ImportFlags

@@ -2,9 +2,9 @@
 
     python -m scripts_for_dataset.inspect_dataset LMDB_FOLDER [-o FOLDER] [--verify] [--head generic_model.pkl]
 
-Every coefficient is read, and the audio of each clip's first 4 s; --verify reads all of it. Said are: clips, speakers,
-hours, ranges and outliers, frozen or jumping motion, silent or clipped audio, duplicates, broken entries, clips missing
-from the lists. The contact sheet shows random clips on the open head, or on --head: coefficients of FLAME mean nothing
+Every coefficient is read, and the audio of each clip's first 4 s; --verify reads all of it. Reported are clips,
+speakers, hours, ranges and outliers, frozen or jumping motion, silent or clipped audio, duplicates, broken entries,
+clips missing from the lists. The contact sheet shows random clips on the open head, or on --head: coefficients of FLAME mean nothing
 on the open head. Writes inspection.json, inspection.html and contact_sheet.png. Exit code 1 if an entry is broken.
 """
 
@@ -42,9 +42,9 @@ class InspectFlags:
     output: Path | None = flag(None, "-o")
     """Folder of the report (default: LMDB_FOLDER/inspection)."""
     verify: bool = False
-    """Read every value, all audio too."""
+    """Read every value, including all audio."""
     workers: int = 1
-    """Processes (default: 1, which reads 1,000 clips a minute or more)."""
+    """Processes (default: 1, which reads 1,000 clips per minute or more)."""
     no_pictures: bool = False
     """No contact sheet (which needs OpenGL)."""
     head: Path | None = None
@@ -52,7 +52,7 @@ class InspectFlags:
     clips: int = 8
     """Clips on the contact sheet."""
     seed: int = 0
-    """Of their choice."""
+    """Seed of their choice."""
 
     def check(self) -> None:
         """Raises UserError for a number out of range."""
@@ -67,7 +67,7 @@ def look(job: tuple[Path, str, bool]) -> ClipFacts:
 
 
 def check_lists(folder: Path, clips: list[str]) -> dict[str, Any]:
-    """Clips and persons of each list, and what does not fit: unknown clips, persons in two lists, clips in none."""
+    """Clips and persons of each list, and contradictions: unknown clips, persons in two lists, clips in none."""
     content: dict[str, Any] = {}
     listed: dict[str, list[str]] = {}
     for name in LISTS:
@@ -93,7 +93,7 @@ def check_lists(folder: Path, clips: list[str]) -> dict[str, Any]:
 
 
 def say(summary: Summary, lists: dict[str, Any], finished: bool) -> None:
-    """The findings in the log, a line each."""
+    """Log the findings, one per line."""
     log.info("%d clips of %d speakers, %.2f h%s", summary.clips, summary.speakers, summary.hours,
              "" if finished else "; UNFINISHED: give the command that made it again")  # fmt: skip
     findings = {

@@ -2,9 +2,9 @@
 
     python -m scripts_for_dataset.make_combined_dataset --coefs DIR --audio DIR --out LMDB_FOLDER
 
-Folders hold `<person>/<video>.npz` and `<person>/<video>.*` with sound (any format, any rate). A run that was cut off
-continues when the same command is given again; clips that are there are not done twice. Then follow
-generate_split_file and calc_stats_random_sample; prepare_dataset does all in one go.
+Folders hold `<person>/<video>.npz` and `<person>/<video>.*` with sound (any format, any rate). An interrupted run
+continues when the same command is given again, without making clips twice. generate_split_file and
+calc_stats_random_sample come next; prepare_dataset does all of it in one command.
 """
 
 from __future__ import annotations

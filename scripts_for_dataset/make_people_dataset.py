@@ -6,7 +6,7 @@
     python -m scripts_for_dataset.merge_datasets data/synthetic data/people -o data/both
 
 For corpora of sentences, whose recordings are shorter than a training pair and whose heads keep still. The result
-depends on the data, the flags and the seed alone. A run that was cut off continues when the same command is given
+depends on the data, the flags and the seed alone. An interrupted run continues when the same command is given
 again.
 """
 
@@ -47,9 +47,9 @@ class PeopleFlags:
     data: Path
     """Data set of the recordings, from prepare_dataset: <person>/<recording>, motion of the open head."""
     output: Path
-    """Folder of the data set that is made."""
+    """Folder of the new data set."""
     hours: float = 4.0
-    """Hours of training clips; recordings come again in other orders, voices and sizes of the mouth."""
+    """Hours of training clips; recordings are repeated in other orders, voices and sizes of the mouth's motion."""
     held: tuple[str, ...] = ()
     """Talkers that are never trained on: the test split."""
     most_share: float = 0.5
@@ -61,7 +61,7 @@ class PeopleFlags:
     workers: int = multiprocessing.cpu_count()
     """Processes (default: all cores)."""
     seed: int = 0
-    """Of the clips."""
+    """Seed of the clips."""
 
     def check(self) -> None:
         """Raises UserError for a number out of range."""
@@ -81,7 +81,7 @@ class Job:
 
 @functools.cache
 def _sources(data: Path) -> tuple[ClipStore, LandmarkHead]:
-    """What every clip of a worker needs."""
+    """What a worker needs for every clip."""
     torch.set_num_threads(1)
     return ClipStore(data), LandmarkHead(load_flame().head)
 

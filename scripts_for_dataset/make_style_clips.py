@@ -26,7 +26,7 @@ from utils.timebase import FPS, SAMPLE_RATE
 
 log = logging.getLogger(__name__)
 MIN_SECONDS = 8.0
-# Seeds of `identity.sample_shape` and what the faces they give look like; None is the mean head.
+# Seeds of `identity.sample_shape`, named after the faces that they give; None is the mean head.
 IDENTITIES = {
     "average": None, "female_young": 24, "female_slender": 32, "female_round": 7, "male_young": 34, "male_broad": 25,
     "male_narrow": 28, "male_older": 35,
@@ -40,13 +40,13 @@ class StyleClipsFlags:
     speech: Path
     """Folder made by make_synthetic_speech."""
     voice: str | None = None
-    """Whose sentences to use; default: the first voice."""
+    """Voice whose sentences are used (default: the first)."""
     output: Path = Path("demo/input")
     """Folder that gets motion/ and coef/."""
     seconds: float = 14.0
     """Length of the motion clips, at least 8."""
     seed: int = 0
-    """Of the blinks and turns of the head."""
+    """Seed of the blinks and turns of the head."""
 
     def check(self) -> None:
         """Raises UserError for a number out of range."""

@@ -2,7 +2,7 @@
 
     python -m scripts_for_dataset.make_synthetic_dataset --speech data/speech --output data/synthetic --hours 4
 
-The result depends on the speech, the hours and the seed alone, not on the number of workers. A run that was cut off
+The result depends on the speech, the hours and the seed alone, not on the number of workers. An interrupted run
 continues where it stopped when the same command is given again.
 """
 
@@ -63,7 +63,7 @@ class DatasetFlags:
     workers: int = multiprocessing.cpu_count()
     """Processes (default: all cores)."""
     seed: int = 0
-    """Of the speakers and their motion."""
+    """Seed of the speakers and their motion."""
     no_augment: bool = False
     """Leave the speech clean."""
     with_resample: bool = False
@@ -116,7 +116,7 @@ def retake(job: Job) -> list[Motion]:
 
 
 def done(task: Callable[[Job], Result], jobs: list[Job], workers: int) -> Iterator[tuple[Job, Result]]:
-    """Jobs with what a task made of them, in the order of the jobs whatever the number of workers."""
+    """Jobs with the results of a task, in the order of the jobs whatever the number of workers."""
     if workers == 1 or not jobs:
         yield from ((job, task(job)) for job in jobs)
         return
@@ -141,7 +141,7 @@ def build(flags: DatasetFlags) -> None:
 
 
 def _write_clips(flags: DatasetFlags, jobs: list[Job]) -> None:
-    """Render what is not there yet."""
+    """Render the clips that do not exist yet."""
     from datasets.clip_writer import ClipWriter
     from datasets.splits import read_list
 
@@ -201,7 +201,7 @@ def _write_lists(output: Path, speakers: list[Speaker]) -> None:
 
 
 def _describe(output: Path, jobs: list[Job], frames: int) -> None:
-    """`speakers.json`: who has which style and split, for evaluations."""
+    """`speakers.json`: the style and split of every speaker, for evaluations."""
     table = {
         j.speaker.name: {"split": j.speaker.split, "close_factor": j.close_factor, "style": asdict(j.speaker.style)}
         for j in jobs

@@ -5,8 +5,8 @@
 Writes `<engine>-<voice>/part_NNN.opus` (16 kHz mono) and `part_NNN.jsonl`, one row per sentence: text, split (train or
 held), start and n_samples in the audio file, phones [[ARPAbet or "sil", start, end], ...] in seconds, speed.
 
-What the folder holds already counts towards the hours, whoever made it: the same command continues a run that was cut
-off (at most a part of 20 sentences per process is lost), and one with more hours adds to it. No voice says a sentence
+Speech that the folder already holds counts towards the hours: the same command continues an interrupted run (at most a
+part of 20 sentences per process is lost), and one with more hours adds to it. No voice says a sentence
 twice, and sentences that no voice has said come first.
 
 The mix: Kokoro 24 voices 35 %, flite 25 %, hibari 20 %, festival 10 %, espeak-ng 12 voices 10 %; the five voices kept
@@ -44,7 +44,7 @@ class SpeechFlags:
     output: Path
     """Folder of the speech corpus."""
     hours: float = 5.6
-    """About how much speech, over the chosen voices."""
+    """Approximate hours of speech, over the chosen voices."""
     voices: tuple[str, ...] | None = flag(None, metavar="NAME")
     """Engines or <engine>-<voice>; default: all."""
     kokoro: Path = KOKORO_FOLDER
@@ -52,7 +52,7 @@ class SpeechFlags:
     workers: int = multiprocessing.cpu_count()
     """Processes (default: all cores)."""
     seed: int = 0
-    """Of the choice of sentences."""
+    """Seed of the choice of sentences."""
 
     def check(self) -> None:
         """Raises UserError for a number out of range."""

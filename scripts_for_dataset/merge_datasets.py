@@ -3,7 +3,7 @@
     python -m scripts_for_dataset.merge_datasets data/synthetic data/people -o data/both
 
 A data set's share of training is its share of the listed clips; make it with more or fewer hours for another share.
-Clips are copied as they are. A run that was cut off continues when the same command is given again.
+Clips are copied as they are. An interrupted run continues when the same command is given again.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class MergeFlags:
     """All flags of the program."""
 
     sources: tuple[Path, ...] = positional(metavar="LMDB")
-    """Data sets with train.txt, val.txt and test.txt; their coefficients must be the same head's."""
+    """Data sets with train.txt, val.txt and test.txt; their coefficients must belong to the same head."""
     output: Path = required("-o")
     """Folder of the merged data set."""
     seed: int = 0
-    """Of the statistics."""
+    """Seed of the statistics."""
 
     def check(self) -> None:
         """Raises UserError for too few sources."""

@@ -3,8 +3,8 @@
     python -m scripts_for_dataset.prepare_dataset --coefs DIR --audio DIR --out LMDB_FOLDER [--shapes DIR]
 
 Coefficients: `<person>/<video>` as a file or folder of any tracker that import_coefs reads. Audio: the same names, any
-format. A run that was cut off continues when the same command is given again. LMDB_FOLDER/preparation.json says of
-every clip whether it was taken, why not, and what was remarkable.
+format. An interrupted run continues when the same command is given again. LMDB_FOLDER/preparation.json lists for
+every clip whether it was used, why not, and remarks.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class PreparationFlags:
     rotations: Path | None = None
     """Folder of head rotations (6DRepNet) that replace the tracker's."""
     no_smooth: bool = False
-    """Without the published Savitzky-Golay filters."""
+    """Leave out the published Savitzky-Golay filters."""
     n_eval: int | None = None
     """Persons each for val and test (default: 64, fewer in small sets)."""
     seed: int = 0
-    """Of the split and the statistics."""
+    """Seed of the split and the statistics."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@
     python -m scripts_for_dataset.prepare_dataset --coefs COEFS --audio VIDEOS --out LMDB
 
 MediaPipe is optional: {install}
-(it keeps the video on this machine, but says of itself that it sends usage figures to Google). One face is followed:
+(it keeps the video on this machine, but states that it sends usage statistics to Google). One face is followed:
 the largest and most central. With several videos OUT is a folder, npz files that are newer than their video stay, and a
 video that cannot be used does not stop the others.
 
@@ -50,17 +50,17 @@ class TrackFlags:
     overlay: Path | None = None
     """Also write an mp4 to check: the video with landmarks beside the tracked head; with several videos: a folder."""
     raw: bool = False
-    """MediaPipe's scores as they are; no head is fitted."""
+    """Write MediaPipe's scores as they are; no head is fitted."""
     no_smooth: bool = False
-    """Without the cost of change between frames (closures and blinks are sharp with it as well)."""
+    """Leave out the cost of change between frames (closures and blinks are sharp with it as well)."""
     rest: str = "auto"
     """Second at which the face is at rest: lips shut, no expression; auto: the frames that look most like it."""
     fov: float | None = None
-    """Degrees that the longer side of the picture spans (default: the likeliest of 20, 30, 45 and 60)."""
+    """Field of view of the picture's longer side, degrees (default: the likeliest of 20, 30, 45 and 60)."""
     workers: int = 1
     """With several videos: processes."""
     overwrite: bool = False
-    """With several videos: also make again what is there already."""
+    """With several videos: also track those again whose output exists."""
 
     def check(self) -> None:
         """Raises UserError for a number out of range."""
@@ -72,7 +72,7 @@ class TrackFlags:
 
     @property
     def rest_second(self) -> float | None:
-        """None: found by itself."""
+        """None: found automatically."""
         try:
             return None if self.rest == "auto" else float(self.rest)
         except ValueError:
@@ -108,7 +108,7 @@ def find_jobs(flags: TrackFlags) -> list[tuple[Path, Path, Path | None]]:
 
 
 def _named(given: Path) -> list[tuple[Path, Path]]:
-    """Videos of a folder and of its folders with their relative paths; or the one that was given."""
+    """Videos of a folder and its subfolders with their relative paths, or the one that was given."""
     if not given.is_dir():
         return [(given, Path(given.name))]
     found = sorted(p for p in given.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES and not p.name.startswith("."))

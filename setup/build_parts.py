@@ -2,7 +2,7 @@
 
     python -m setup.build_parts [--wheel PATH] [-o OUT]
 
-Teeth, gums, lashes, hair and bust (setup/open_head/); they follow the head and are no part of the motion mesh.
+Teeth, gums, lashes, hair and bust (setup/open_head/); they follow the head and are not part of the motion mesh.
 """
 
 from __future__ import annotations

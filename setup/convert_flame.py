@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def flame_arrays(head: HeadFile, masks: dict[str, np.ndarray], landmarks: dict[str, int]) -> dict[str, np.ndarray]:
-    """What the npz holds; `load_head_file` reads it back. masks: name -> (V,) bool."""
+    """The arrays of the npz, which `load_head_file` reads back. masks: name -> (V,) bool."""
     arrays = {
         "v_template": head.v_template,
         "shapedirs": head.shapedirs,

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The virtual environment .venv with the locked packages. A second call ends at once, unless a lock changed.
 #   setup/ensure_env.sh        what the programs need
-#   setup/ensure_env.sh dev    and what tests need
-#   setup/ensure_env.sh web    and what the web demo needs
-#   setup/ensure_env.sh lint   what style checks need, and no more
+#   setup/ensure_env.sh dev    what the programs and the tests need
+#   setup/ensure_env.sh web    what the programs and the web demo need
+#   setup/ensure_env.sh lint   what style checks need
 #   setup/ensure_env.sh types  what the programs and pyright need
 #   PYTHON=python3.12 setup/ensure_env.sh    with that interpreter
 set -euo pipefail

@@ -94,7 +94,7 @@ class Flag:
         text = text.replace("{known}", ", ".join(self.looks.known))
         if "default" in text or self.kind is bool or self.default in (None, "", ()):
             return text
-        shown = self.default
+        shown: Any = self.default
         if isinstance(shown, Path) and shown.is_relative_to(ROOT):
             shown = shown.relative_to(ROOT)
         shown = " ".join(map(str, shown)) if self.many and not self.required else shown

@@ -1,4 +1,4 @@
-"""What the page of the web demo looks like, and which addresses it answers."""
+"""The web demo's page and its routes."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ EXAMPLES = {
 EMPTY = '<div class="empty">the head appears here</div>'
 FILES = """take.glb is for Blender and the browser, take.usda for USD tools, take_livelink.csv for Unreal and ARKit
 avatars, take_coef.npz to make a style of."""
-OWN_STYLE = """Somebody's motion, 4 s or more: a csv of Live Link Face (an app for phones) or of MediaPipe, or an npz of
-ours{}. It replaces the style above."""
+OWN_STYLE = """A motion of 4 s or more: a csv of Live Link Face (an app for phones) or of MediaPipe, or an npz of
+ours{}. Its style replaces the one above."""
 OR_VIDEO = f", or a video of a face ({MAX_VIDEO_SECONDS} s at most)"
 CSS = """
 .empty, #view iframe { width: 100%; height: min(520px, 70vh, 110vw); border: 0; display: block }
@@ -98,7 +98,7 @@ def make_page(studio: Studio):
 
 
 def _speech(gr) -> dict:
-    """What is said."""
+    """The inputs for the speech."""
     audio = gr.Audio(sources=["microphone", "upload"], type="filepath", label="Speech", elem_id="speech", buttons=[])
     files = [[str(input_folder("audio") / name)] for name in EXAMPLES.values()]
     gr.Examples(files, audio, label="Or try one of these", elem_id="examples", example_labels=list(EXAMPLES))
@@ -106,7 +106,7 @@ def _speech(gr) -> dict:
 
 
 def _person(gr, studio: Studio) -> dict:
-    """How it is said, and by whom."""
+    """The inputs for the style and the head."""
     styles, usual = studio.style_names(), Wish(None).style
     found = {"style": gr.Dropdown(styles, value=usual if usual in styles else styles[0], label="Style",
                                   elem_id="style")}  # fmt: skip
@@ -125,7 +125,7 @@ def _person(gr, studio: Studio) -> dict:
 
 
 def _sampling(gr) -> dict:
-    """How it is drawn from the model."""
+    """The inputs for sampling."""
     default = Wish(None)
     with gr.Accordion("Sampling", open=False):
         return {
@@ -167,11 +167,11 @@ def make_app(studio: Studio):
 
 
 def _check_uploads(page) -> None:
-    """Let Gradio refuse requests that name other files than the visitors' uploads: it checks that only for pages that
-    know they are launched, which mounting does not tell them (Gradio 6.31).
+    """Let Gradio refuse requests that name other files than the visitors' uploads: it checks this only for pages that
+    are marked as launched, which mounting does not do (Gradio 6.31).
 
     Raises:
-        UserError: another version of Gradio, whose pages know it in another way.
+        UserError: another version of Gradio, which marks pages in another way.
     """
     if "has_launched" not in vars(page):
         raise UserError(

@@ -1,4 +1,4 @@
-"""What the page does, without the page: speech and settings in, a folder with video, model and exports out."""
+"""The work behind the page: speech and settings in, a folder with video, model and exports out."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ from utils.trackers.landmarker import is_installed
 
 log = logging.getLogger(__name__)
 MAX_SECONDS, MAX_MOTION_BYTES = 60, 20_000_000
-MAX_VIDEO_SECONDS = 30  # of a video whose style is wanted
+MAX_VIDEO_SECONDS = 30  # of a video that gives a style
 MAX_STEPS, MAX_GUIDANCE, MAX_SEED, MAX_BUILD = 100, 5.0, 2**31 - 1, 3.0
-MOTION_FILES = (".npz", ".csv")  # what a style may be taken from, besides videos
+MOTION_FILES = (".npz", ".csv")  # files that can give a style, besides videos
 PICTURE = 448  # pixels
 OF_THE_HEAD = "goes with the head"  # hair and skin: what goes with the bundled head shape
 KEPT_COSTUMES = 4
@@ -49,8 +49,8 @@ DOWNLOADS = tuple(name for name, row in FORMATS.items() if not (row.needs_flame 
 KEPT = re.compile(r"[0-9a-f]{32}")
 SERVED = {".glb": "model/gltf-binary", ".wav": "audio/wav"}  # what the 3-D view may ask for
 
-GENERATING, DRAWING, EXPORTING = 0.05, 0.3, 0.95  # how far a take is when these begin, shares of the time
-Report = Callable[[float, str], None]  # told the share that is done, and what is being done
+GENERATING, DRAWING, EXPORTING = 0.05, 0.3, 0.95  # progress at which these begin, as fractions of the time
+Report = Callable[[float, str], None]  # (fraction that is done, what is being done)
 
 
 def silent(share: float, what: str) -> None:
@@ -94,7 +94,7 @@ class Wish:
         _listed("skin", self.skin, (OF_THE_HEAD, *SKINS))
 
     def build(self) -> np.ndarray:
-        """(100,) what the sliders add to the head's shape: the open head's first three axes, seen as what they are."""
+        """(100,) what the sliders add to the head's shape, along the open head's first three axes."""
         shape = np.zeros(100, np.float32)
         shape[:3] = -self.large, self.long, self.narrow
         return shape
@@ -145,7 +145,7 @@ class Studio:
         """Load a model.
 
         Raises:
-            UserError: no such experiment, or one without style input or of the authors', whose head is FLAME.
+            UserError: no such experiment, or a model without style input or for FLAME's head.
         """
         checkpoint = find_checkpoint("DPT", exp_name, None)
         animator = Animator.load(checkpoint, None, pick_device(device))
@@ -154,7 +154,7 @@ class Studio:
             raise UserError(f"--exp_name {exp_name}: the page needs a model of the open head with styles")
         try:
             extractor = encoder_of(animator)
-        except UserError as error:  # bundled styles still serve
+        except UserError as error:  # the bundled styles still work
             log.warning("%s", error)
             extractor = None
         results.mkdir(parents=True, exist_ok=True)
@@ -168,7 +168,7 @@ class Studio:
         return list(bundled_shapes())
 
     def make(self, wish: Wish, report: Report = silent) -> Take:
-        """Generate, draw and export; `report` is told how far it is.
+        """Generate, draw and export; `report` gets the progress.
 
         Raises:
             UserError: settings or files that cannot be used.
@@ -206,7 +206,7 @@ class Studio:
         return self.style_of_upload(wish.motion)
 
     def style_of_upload(self, path: Path) -> np.ndarray:
-        """A file that a visitor handed in -> the style vector (d,) of its most typical 4 seconds.
+        """A visitor's file -> the style vector (d,) of its most typical 4 seconds.
 
         Raises:
             UserError: no style encoder, too large, of another kind than MOTION_FILES, or without usable motion.
@@ -222,7 +222,7 @@ class Studio:
             raise UserError(f"your own style: {path.name} is larger than {MAX_MOTION_BYTES / 1e6:g} MB; cut it")
         try:
             return _named(lambda given: style_from_file(given, self.extractor, MAX_VIDEO_SECONDS)[0], path)
-        except UserError as error:  # what each known format needs is too much for a page
+        except UserError as error:  # the list of what every format needs is too long for a page
             reason, long, _ = str(error).partition(". Found: ")
             raise UserError(
                 reason + (f"; give one of {', '.join(MOTION_FILES)} as the page says" if long else "")

@@ -83,7 +83,7 @@ def _marked(video: Path, tracked: TrackedVideo) -> Iterator[np.ndarray]:
 
 
 def _with_points(frame: VideoFrame, marks: list[tuple[np.ndarray, tuple[int, int, int]]]) -> np.ndarray:
-    """marks: points (P, 2) in shares of width and height, NaN where there are none, and their colours."""
+    """marks: points (P, 2) as fractions of width and height, NaN for missing ones, and their colours."""
     height, width = frame.picture.shape[:2]
     scale = SIZE / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

@@ -23,7 +23,7 @@ from utils.coefs import N_SHAPE
 from utils.timebase import FPS, samples_per_frame
 
 _LEVEL = 0.06  # RMS that every recording is set to before joining
-_SPOKEN = -26.0  # dB under the loud parts: below it nobody speaks
+_SPOKEN = -26.0  # dB under the loud parts: below it there is no speech
 _KEPT = (0.12, 0.45)  # seconds of silence that stay at each end of a joined recording
 _BLEND = 6  # frames on each side of a join that take up the step
 _GAIN_SIGMA, _GAIN_RANGE = 0.28, (0.55, 1.7)  # of the logarithm: how widely people open their mouths
@@ -39,7 +39,7 @@ class Recipe:
     """What is done to the recordings."""
 
     press: float = 0.8
-    """mm that shut lips overlap: a network's motion falls short of it, and must still shut them."""
+    """mm that shut lips overlap, so that a network whose motion falls short of it still shuts them."""
     vary: bool = True
     """Other sizes of the mouth's motion, moods and voices, and half of the faces mirrored; off in val and test."""
     rule_heads: bool = True
@@ -85,7 +85,7 @@ def read(store: ClipStore, clip: str) -> Piece:
 
 
 def spoken(prosody: Prosody, n_frames: int) -> np.ndarray:
-    """(n,) whether somebody speaks in a frame, by loudness."""
+    """(n,) whether there is speech in a frame, by loudness."""
     loud = prosody.loudness[: int(n_frames * RATE / FPS)]
     return np.interp(np.arange(n_frames), np.arange(len(loud)) * FPS / RATE, smooth(loud, 4)) > _SPOKEN
 

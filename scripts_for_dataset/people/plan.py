@@ -27,7 +27,7 @@ class Take:
 
 @dataclass(frozen=True)
 class Wanted:
-    """How much of whom."""
+    """How much to make, and from which talkers."""
 
     hours: float  # of training clips
     held: tuple[str, ...]  # talkers of the test split, never trained on
@@ -39,8 +39,8 @@ def plan_takes(lengths: Mapping[str, int], wanted: Wanted) -> list[Take]:
     """Clips of all splits.
 
     Recordings go to train, val or test by a hash of their name (90, 5, 5 %); all of a held talker's are test. In
-    training recordings come again in other orders; in val and test each comes once, and a talker with too few for one
-    clip is left out.
+    training, recordings are repeated in other orders; in val and test each is used once, and a talker with too few for
+    one clip is left out.
 
     Args:
         lengths: frames of every recording `<person>/<video>`.
@@ -92,10 +92,9 @@ def _training(
 
 
 def talker_shares(frames: Mapping[str, int], most: float) -> dict[str, float]:
-    """Probability of each talker: by the length of what there is of them, but at most `most`; sums to 1.
+    """Probability of each talker: by the length of their recordings, but at most `most`; sums to 1.
 
-    What is taken from the talker with the most goes to the others alike: with few recordings each they are who a
-    network would otherwise not learn.
+    What the largest talker loses is shared equally by the others, of whom a network would otherwise learn little.
     """
     total = sum(frames.values())
     shares = {person: n / total for person, n in frames.items()}
@@ -106,7 +105,7 @@ def talker_shares(frames: Mapping[str, int], most: float) -> dict[str, float]:
 
 
 def _groups(clips: Sequence[str], lengths: Mapping[str, int], rng: np.random.Generator) -> list[tuple[str, ...]]:
-    """Every recording at most once; a rest too short for a clip is dropped."""
+    """Every recording at most once; a remainder too short for a clip is dropped."""
     groups, group, length = [], [], 0.0
     for index in map(int, rng.permutation(len(clips))):
         group.append(clips[index])

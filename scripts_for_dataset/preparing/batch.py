@@ -1,4 +1,4 @@
-"""What the commands that work on folders of clips share: finding clips, using all cores, saying what was skipped."""
+"""What the commands that work on folders of clips share: finding clips, using all cores, reporting what was skipped."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class BatchFlags:
     """What the commands that work on folders of clips share."""
 
     out: Path
-    """Folder of what is made."""
+    """Output folder."""
     workers: int = os.cpu_count() or 1
     """Processes (default: all cores)."""
     dry_run: bool = False
@@ -62,7 +62,7 @@ class Outcome:
 
 
 def clip_of(path: Path, folder: Path) -> str:
-    """`<person>/<video>` of a file: its path in the folder without the suffix; right in the folder it is video 000."""
+    """`<person>/<video>` of a file: its path in the folder without the suffix; a file at the top is video 000."""
     relative = path.relative_to(folder)
     relative = relative.with_suffix("") if path.is_file() else relative
     return relative.as_posix() if len(relative.parts) > 1 else f"{relative.as_posix()}/000"
@@ -111,7 +111,7 @@ def of_person(clip: str, found: dict[str, Path]) -> Path | None:
 
 
 def is_current(output: Path, inputs: Iterable[Path]) -> bool:
-    """Whether an output is there and no input is newer."""
+    """Whether an output exists and no input is newer."""
     if not output.exists():
         return False
     made = output.stat().st_mtime
@@ -123,7 +123,7 @@ def run_all(
 ) -> Iterator[Result]:
     """Results in the order of the jobs, from up to `workers` processes, one for `worth` jobs, with a progress bar.
 
-    `task` is a function of a module; it turns a UserError of its job into a result, so that one bad file ends nothing.
+    `task` is a function of a module; it makes a result of its job's UserError: one bad file does not end the run.
     """
     if not jobs:
         return
@@ -137,7 +137,7 @@ def run_all(
 
 
 def summarise(outcomes: Sequence[Outcome], what: str) -> None:
-    """Log how many clips were done, and of those skipped and remarked on the first few with the reason."""
+    """Log how many clips were done, and the first few that were skipped or have notes, with the reason."""
     counts = Counter(outcome.status for outcome in outcomes)
     log.info("%s: %s", what, ", ".join(f"{n} {status}" for status, n in counts.items()) or "nothing to do")
     skipped = [outcome for outcome in outcomes if outcome.status == SKIPPED]

@@ -56,7 +56,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Encoded:
-    """What a worker made of a clip; `values` is empty if it was skipped."""
+    """A worker's result for a clip; `values` is empty if it was skipped."""
 
     outcome: Outcome
     values: dict[str, bytes]
@@ -129,7 +129,7 @@ def build(jobs: list[Job], alone: list[Outcome], flags: BuildFlags) -> list[Outc
 
 
 def _check_treatment(out: Path, treatment: Treatment) -> None:
-    """Remember what is done to the clips of a data set; refuse to go on in another way.
+    """Record how the clips of a data set are treated; refuse to continue with another treatment.
 
     Raises:
         UserError: the data set was made with other flags, or the folder cannot be written.
@@ -154,7 +154,7 @@ def _plan(jobs: list[Job], alone: list[Outcome], out: Path) -> list[Outcome]:
 
 
 def read_report(out: Path) -> dict:
-    """What an earlier run said of a data set; {} if there is none, or it is damaged."""
+    """The report of an earlier run on a data set; {} if there is none, or it is damaged."""
     try:
         report = read_json(out / REPORT)
         clips = [{"clip": str(c["clip"]), "notes": [str(note) for note in c["notes"]]} for c in report["clips"]]
@@ -186,12 +186,14 @@ def write_lists(out: Path, seed: int, n_eval: int | None) -> bool:
         listed = [clip for path in paths.values() if path.stat().st_size for clip in read_list(path)]
         if sorted(listed) == sorted(clips):
             return False
-        log.info("%s: its lists do not cover its clips; made anew", out)
+        log.info("%s: its lists do not cover its clips; they are made again", out)
     persons = len(group_by_person(clips))
     if persons >= 3 or n_eval is not None:
         parts = generate_split(clips, seed, n_eval)
     elif len(clips) >= 3:
-        log.warning("%d persons are too few to keep any for testing: single clips are, of known speakers", persons)
+        log.warning(
+            "%d persons are too few to keep any for testing: single clips of known speakers are kept instead", persons
+        )
         parts = {"train": clips[:-2], "val": clips[-2:-1], "test": clips[-1:]}
     else:
         log.warning("%d clips are too few to keep any for testing: all are for training", len(clips))

@@ -1,4 +1,4 @@
-"""From one clip's files to motion and audio that fit together: the published preparation's steps as plain functions.
+"""From one clip's files to motion and audio of equal length: the published preparation's steps as plain functions.
 
 The published order: jaw y and z (Euler angles) set to 0; Savitzky-Golay over 5 frames, order 2, on jaw and expressions;
 6DRepNet's rotation matrices instead of the tracker's head rotation, as axis-angle, Savitzky-Golay over 7 frames.
@@ -22,7 +22,7 @@ from utils.trackers.content import load_content
 from utils.trackers.to_motion import ImportOptions, from_content, import_shape, opening
 
 FACE_WINDOW, HEAD_WINDOW, ORDER = 5, 7, 2
-MAX_NUMBER = 1e4  # no angle, no entry of a matrix
+MAX_NUMBER = 1e4  # larger than any angle or entry of a matrix
 MAX_OFF = 2  # frames by which head rotations may be shorter or longer than the face's motion
 
 
@@ -51,7 +51,7 @@ class Treatment:
 
 
 def prepare_motion(sources: Sources, treatment: Treatment) -> tuple[Motion, list[str]]:
-    """Motion of one clip, with its shape and head rotation from where they were given, filtered; and notes.
+    """Motion of one clip, filtered, with the shape and head rotation from their own files if given; and notes.
 
     Raises:
         UserError: unreadable or contradictory files.

@@ -1,4 +1,4 @@
-"""What a folder of clips is being made from, so that a run that was cut off is never continued in another way."""
+"""A record of what a folder of clips is made from, so that a run is never continued with other settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def remember(output: Path, plan: dict) -> None:
     """Make the folder with its `plan.json`.
 
     Raises:
-        UserError: the folder is there with another plan, or cannot be written.
+        UserError: the folder exists with another plan, or cannot be written.
     """
     record = output / "plan.json"
     if record.is_file() and read_json(record) != plan:

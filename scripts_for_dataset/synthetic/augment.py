@@ -39,7 +39,7 @@ def resample_speech(
 
 
 def draw_factor(config: AugmentConfig, rng: np.random.Generator) -> float:
-    """Speed factor of a clip; 1 where the voice stays as it is."""
+    """Speed factor of a clip; 1 if its voice is not changed."""
     if rng.random() >= config.resample:
         return 1.0
     low, high = np.log(config.resample_range)
@@ -73,7 +73,7 @@ def room_response(rt60: float, direct_to_reverberant: float, rng: np.random.Gene
     n = int(rt60 * SAMPLE_RATE)
     time = np.arange(n) / SAMPLE_RATE
     tail = rng.standard_normal(n) * 10 ** (-3 * time / rt60)
-    tail = np.convolve(tail, [0.35, 0.4, 0.25], mode="same")  # walls swallow the treble
+    tail = np.convolve(tail, [0.35, 0.4, 0.25], mode="same")  # walls absorb high frequencies
     tail[: int(0.002 * SAMPLE_RATE)] = 0
     tail *= 10 ** (-direct_to_reverberant / 20) / (np.sqrt((tail**2).sum()) + 1e-9)
     tail[0] = 1.0

@@ -92,7 +92,7 @@ def load_sentence(row: Row) -> tuple[np.ndarray, list[tuple[str, float, float]]]
 def tidy_phones(
     voice: str, audio: np.ndarray, phones: list[tuple[str, float, float]]
 ) -> list[tuple[str, float, float]]:
-    """Correct what is known to be off in an engine's labels, and cut drawn-out last phones back to the sound.
+    """Correct the known errors of an engine's labels, and end a drawn-out last phone where the sound ends.
 
     Neural voices give the silence after the last word to its last phone, which would hold the mouth open.
     """

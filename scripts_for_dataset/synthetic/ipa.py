@@ -29,7 +29,7 @@ def merge_ipa(tokens: Timed) -> Timed:
     """Timed characters of an IPA string -> timed ARPAbet phones.
 
     Stress marks give their time to the next phone, length marks to the one before, spaces split theirs between both
-    neighbours (or are a silence from 80 ms on), all else that is no phone is silence.
+    neighbours (or are a silence from 80 ms on), anything else that is not a phone is silence.
     """
     phones: list[list] = []
     pending: float | None = None

@@ -99,7 +99,7 @@ def _add_upper_face(
     motion: dict[str, np.ndarray], accents: Accents, phrases: list[tuple[float, float]], style: SpeakerStyle,
     rng: np.random.Generator,
 ) -> None:  # fmt: skip
-    """Gaze, lids and brows into motion["exp"] in place; the head is there already."""
+    """Gaze, lids and brows into motion["exp"] in place; the head's motion must be in it."""
     n = len(motion["exp"])
     looks = aversions(phrases, style, rng)
     gaze = gaze_angles(n, motion["pose"][:, :3], looks, style, rng)

@@ -1,4 +1,4 @@
-"""What the mouth does while nobody speaks: it opens for a breath before a phrase, and now and then the lips press.
+"""The mouth in pauses: it opens for a breath before a phrase, and now and then the lips press.
 
 Breaths follow from the length of the pause alone, so that the opening of the mouth stays predictable from speech.
 """
@@ -11,7 +11,7 @@ from scripts_for_dataset.synthetic.head_motion import min_jerk
 from scripts_for_dataset.synthetic.visemes import BREATH
 
 DEEP = 1.1  # seconds of pause that allow a full breath
-_PRESS_SHARE, _PRESS_PAUSE = 0.4, 0.75  # of the pauses of at least so many seconds
+_PRESS_SHARE, _PRESS_PAUSE = 0.4, 0.75  # share of the pauses of at least this length; seconds
 
 Phrases = list[tuple[float, float]]
 

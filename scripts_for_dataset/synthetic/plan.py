@@ -21,7 +21,7 @@ CLIP_SECONDS = (10.0, 26.0)
 MIN_CLIP_SECONDS = 9.0  # a style pair needs 210 frames = 8.4 s
 CLIPS_PER_TEST_SPEAKER = 5  # in training every clip is another person: see _training_groups
 NAMED_SHARE = 0.3  # of the training speakers resemble a named style; the others are random
-LIKENESS = 0.1  # how far (see vary_style): no two speakers are the same person to the contrastive loss
+LIKENESS = 0.1  # how far (see vary_style), so that no two speakers are one person to the contrastive loss
 MAX_VALIDATION_SPEAKERS = 48
 PAUSE_SECONDS = 0.45  # expected pause between joined sentences
 
@@ -41,7 +41,7 @@ def plan_speakers(rows: dict[str, list[Row]], hours: float, seed: int) -> list[S
     """Speakers whose clips sum to about `hours` (train and val); the held-out material is added once as test.
 
     Held voices and held sentences only ever get into the test split. If the speech is shorter than `hours`, its
-    sentences come again in other clips with other styles.
+    sentences are used again in other clips with other styles.
     """
     rng = np.random.default_rng([seed, 1])
     open_rows = {
@@ -62,7 +62,7 @@ def plan_speakers(rows: dict[str, list[Row]], hours: float, seed: int) -> list[S
 
 
 def _speaker(voice: str, split: str, clips: list, number: int, rng: np.random.Generator) -> Speaker:
-    """Style and name; the name tells the voice and the kind of style to whoever reads the list files."""
+    """Style and name; the name holds the voice and the kind of style, for readers of the list files."""
     if rng.random() < NAMED_SHARE:
         label = style_names()[rng.integers(len(style_names()))]
         style = vary_style(named_style(label), rng, LIKENESS)
@@ -72,7 +72,7 @@ def _speaker(voice: str, split: str, clips: list, number: int, rng: np.random.Ge
 
 
 def _test_speaker(voice: str, clips: list, number: int, waiting: list[str], rng: np.random.Generator) -> Speaker:
-    """Each named style once, exactly as users ask for it; every other speaker has a style of its own to be found by."""
+    """Each named style once, exactly as users ask for it; other speakers have random styles, for style retrieval."""
     label = waiting.pop() if waiting else "random"
     style = sample_style(rng) if label == "random" else named_style(label)
     return Speaker(_name(voice, label, number), "test", style, int(rng.integers(2**31)), tuple(clips))
@@ -86,7 +86,7 @@ def _training_groups(rows: dict[str, list[Row]], hours: float, rng: np.random.Ge
     """(voice, clips) of one speaker each, pass after pass over all voices until the hours are filled.
 
     One clip each: identity and style together are a key by which a network remembers a speaker instead of seeing what
-    the style says. With 600 speakers of five clips it did, and was wrong about new ones.
+    the style says. With 600 speakers of five clips it did, and failed on new ones.
     """
     wanted, have = hours * 3600, 0.0
     if not any(rows.values()):
@@ -121,7 +121,7 @@ def _rotate(rows: list[Row], rng: np.random.Generator) -> list[Row]:
 
 
 def group_clips(rows: list[Row], rng: np.random.Generator) -> list[tuple[Row, ...]]:
-    """Neighbouring sentences joined to clips of about 10 to 26 s; a rest too short for a clip is dropped."""
+    """Neighbouring sentences joined to clips of about 10 to 26 s; a remainder too short for a clip is dropped."""
     clips, clip, length = [], [], 0.0
     target = rng.uniform(*CLIP_SECONDS)
     for row in rows:

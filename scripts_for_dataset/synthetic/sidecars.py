@@ -1,6 +1,6 @@
-"""What evaluations need beside a synthetic data set: phone times, and a second take of the test clips' motion.
+"""What evaluations need besides a synthetic data set: phone times, and a second take of the test clips' motion.
 
-Both are derived anew from the plan, so they can be added to a data set that exists, and are the same every time.
+Both follow from the plan alone, so they can be added to an existing data set and are reproducible.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def speaker_phones(speaker: Speaker, config: AugmentConfig | None) -> list[list[
 def second_takes(
     speaker: Speaker, shape: np.ndarray, close_factor: float, config: AugmentConfig | None
 ) -> Iterator[Motion]:
-    """The same speech in the same style once more: every clip's motion with other random numbers.
+    """The same speech in the same style again: every clip's motion with other random numbers.
 
-    How far two takes lie apart is what no model that does not know those numbers can undercut on average.
+    The distance between two takes is, on average, the least error of any model that does not know those numbers.
     """
     for number in range(len(speaker.clips)):
         speech, _ = clip_speech(speaker, number, config)

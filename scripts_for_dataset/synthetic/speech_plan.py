@@ -1,4 +1,4 @@
-"""What is still to be said: compares the speech that is there with the hours and the mix that are wanted."""
+"""The speech that is still to be made: the existing speech is compared with the requested hours and mix."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from utils.errors import UserError
 from utils.reading.json_file import parse_json, read_lines
 from utils.timebase import SAMPLE_RATE
 
-SENTENCES_PER_PART = 20  # about a minute: little is lost when a run is cut off
+SENTENCES_PER_PART = 20  # about a minute: little is lost when a run is interrupted
 _MOST_MISSING = 5  # fewer sentences than this are not worth a part: the hours are reached
-_SECONDS_PER_SENTENCE = 3.0  # with its silence; until a voice has enough sentences to tell
+_SECONDS_PER_SENTENCE = 3.0  # with its silence; assumed until a voice has enough sentences to measure it
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Spoken:
         return count if count >= _MOST_MISSING or (count > 0 and not self.texts) else 0
 
     def free_numbers(self, count: int) -> list[int]:
-        """The first `count` part numbers that are not taken."""
+        """The first `count` free part numbers."""
         return [k for k in range(count + len(self.numbers)) if k not in self.numbers][:count]
 
 
@@ -72,8 +72,8 @@ def read_spoken(output: Path) -> tuple[dict[str, Spoken], dict[str, bool]]:
 def plan_parts(voices: list[Voice], hours: float, output: Path, seed: int) -> list[Part]:
     """Parts that bring every voice up to its share of `hours`, first parts of all voices first.
 
-    Sentences that nobody has said yet come first; then those that the voice itself has not said and that are in the
-    same split everywhere, so that no test sentence gets into training by way of another voice.
+    Sentences that no voice has said come first; then those that this voice has not said and that are in the same split
+    for all voices, so that no test sentence gets into training through another voice.
     """
     spoken, held = read_spoken(output)
     texts = sentences(seed)

@@ -1,4 +1,4 @@
-"""Sentences to be spoken: WordNet's quoted examples where Debian's wordnet-base is installed, and own templates."""
+"""Sentences to be spoken: WordNet's quoted examples where Debian's wordnet-base is installed, and our own templates."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def test_differences_are_found(tmp_path):
     source = ClipStore(LEGACY)
     (_, a), (_, b) = list(source.segments("TH_00001/000"))[:2]
     check_equal(a, a, "x")
-    with pytest.raises(UserError, match="x: .* did not come back"):
+    with pytest.raises(UserError, match="x: .* is not the same after decoding"):
         check_equal(a, b, "x")
 
 
