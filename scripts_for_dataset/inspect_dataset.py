@@ -4,8 +4,9 @@
 
 Every coefficient is read, and the audio of each clip's first 4 s; --verify reads all of it. Reported are clips,
 speakers, hours, ranges and outliers, frozen or jumping motion, silent or clipped audio, duplicates, broken entries,
-clips missing from the lists. The contact sheet shows random clips on the open head, or on --head: coefficients of FLAME mean nothing
-on the open head. Writes inspection.json, inspection.html and contact_sheet.png. Exit code 1 if an entry is broken.
+clips missing from the lists. The contact sheet shows random clips on the open head, or on --head: coefficients of FLAME
+mean nothing on the open head. Writes inspection.json, inspection.html and contact_sheet.png. Exit code 1 if an entry is
+broken.
 """
 
 from __future__ import annotations

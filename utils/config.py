@@ -94,10 +94,10 @@ class Flag:
         text = text.replace("{known}", ", ".join(self.looks.known))
         if "default" in text or self.kind is bool or self.default in (None, "", ()):
             return text
-        shown: Any = self.default
+        shown = self.default
         if isinstance(shown, Path) and shown.is_relative_to(ROOT):
             shown = shown.relative_to(ROOT)
-        shown = " ".join(map(str, shown)) if self.many and not self.required else shown
+        shown = " ".join(map(str, self.default)) if self.many and not self.required else shown
         return f"{text.removesuffix('.')} ({'required' if self.required else f'default: {shown}'})."
 
     def convert(self, text: Any) -> Any:

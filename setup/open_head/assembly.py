@@ -1,4 +1,4 @@
-"""Joins the pieces into one triangle mesh and knows which base vertex went where."""
+"""Joins the pieces into one triangle mesh and maps base vertices to its vertices."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ OPPOSITES = (
     ("decr", "incr"), ("down", "up"), ("in", "out"), ("backward", "forward"), ("concave", "convex"),
     ("compress", "uncompress"), ("pointed", "triangle"), ("square", "round"),
 )  # fmt: skip
-# Motions of the whole head relative to the body, and elf ears, are no human identities.
+# Motions of the whole head relative to the body, and elf ears, are not human identities.
 EXCLUDED = ("head-trans", "head-angle", "neck-trans", "measure-neck-height", "neck-scale-vert")
 WIDEN_HEAD = 0.35  # MakeHuman's base head is narrow
 AGE_KNOTS = {"child": 0.1875, "young": 0.5, "old": 1.0}
@@ -157,7 +157,7 @@ def identity_space(adults: np.ndarray, head: HeadMesh, lips: Lips, n_components:
     """Align the adults on the face (without ears and neck) and do PCA."""
     where = head.is_part("skin") & (head.rest[:, 1] > 6.3) & (np.abs(head.rest[:, 0]) < 0.72)
     reference = adults[0][where].astype(float)
-    for count in (200, len(adults)):  # a rough reference first, then everybody to their mean
+    for count in (200, len(adults)):  # first to a rough reference, then all to their mean
         aligned = np.stack([align(points.astype(float), reference, where) for points in adults[:count]])
         reference = aligned.mean(0)[where]
     mean = aligned.mean(0)

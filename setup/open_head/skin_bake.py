@@ -35,12 +35,12 @@ def texels(uv: np.ndarray, ft: np.ndarray, size: int) -> Texels:
     corner = np.stack([uv[:, 0], 1 - uv[:, 1]], axis=1)[ft].astype(np.float64) * size - 0.5
     found = [_covered(points, number, size) for number, points in enumerate(corner)]
     row, column, triangle, weights = (np.concatenate(part) for part in zip(*found))
-    _, first = np.unique(row * size + column, return_index=True)  # shared edges: the first triangle has them
+    _, first = np.unique(row * size + column, return_index=True)  # pixels on shared edges belong to the first triangle
     return Texels(size, row[first], column[first], triangle[first], weights[first])
 
 
 def _covered(points: np.ndarray, number: int, size: int) -> tuple[np.ndarray, ...]:
-    """Pixels of one triangle (3, 2), a hair beyond its edges so that no gaps stay."""
+    """Pixels of one triangle (3, 2), slightly beyond its edges so that no gaps are left."""
     low = np.maximum(np.floor(points.min(0)).astype(int), 0)
     high = np.minimum(np.ceil(points.max(0)).astype(int), size - 1)
     x, y = np.meshgrid(np.arange(low[0], high[0] + 1), np.arange(low[1], high[1] + 1))
@@ -89,7 +89,7 @@ def openness(head: HeadFile, samples: int = 24, towards: np.ndarray | None = Non
     cloud = np.einsum("fsk,fkx->fsx", share, points[head.faces]).reshape(-1, 3)
     seen, total = np.zeros(len(points)), np.zeros(len(points))
     for direction in _sphere(DIRECTIONS):
-        across = np.linalg.svd(direction[None])[2][1:]  # two axes of the plane that the light looks at
+        across = np.linalg.svd(direction[None])[2][1:]  # two axes of the plane across the light
         cells, own = ((np.floor(p @ across.T / CELL)).astype(int) for p in (cloud, points))
         low = np.minimum(cells.min(0), own.min(0))
         width = int(np.maximum(cells.max(0), own.max(0))[1] - low[1] + 1)

@@ -43,7 +43,7 @@ TONES = {
 WHITE = np.array([0.90, 0.885, 0.87])
 VEIN = np.array([0.78, 0.52, 0.47])
 FLAT = 0.80  # how much of the brows' arch is kept
-KEY = np.array([0.0, 0.77, 0.638])  # towards the light that lies under chin and nose as a shadow
+KEY = np.array([0.0, 0.77, 0.638])  # towards the light whose shadow is painted under chin and nose
 NAPE = -0.040  # metres, the hairline's height behind
 IRIS_ANGLE, PUPIL_ANGLE = 0.355, 0.125  # radians from the gaze axis
 
@@ -218,12 +218,12 @@ def _occlusion(light: np.ndarray) -> np.ndarray:
 
 
 def _soft(head: HeadFile, name: str, rounds: int) -> np.ndarray:
-    """(V,) a mask as numbers, averaged with the neighbours some times."""
+    """(V,) a mask as numbers, averaged with the neighbours several times."""
     return smoothed(head, head.masks[name].astype(np.float64), rounds)
 
 
 def smoothed(head: HeadFile, values: np.ndarray, rounds: int) -> np.ndarray:
-    """(V,) numbers averaged with the neighbours some times."""
+    """(V,) numbers averaged with the neighbours several times."""
     index, ones = head.faces.ravel(), np.ones(head.faces.size)
     count = np.maximum(np.bincount(index, ones, head.n_vertices), 1)
     for _ in range(rounds):
