@@ -143,7 +143,7 @@ def find_node(document: dict, name: str) -> int:
 
 
 def drive(avatar: Path, track: ArkitTrack, output: Path, head_node: str | None) -> set[str]:
-    """A copy of the avatar that moves as the track says -> ARKit shapes that it has.
+    """Write a copy of the avatar that moves as in the track -> ARKit shapes that it has.
 
     Raises:
         UserError: see `read_glb` and `animate`; a document that contradicts itself; the output cannot be written.

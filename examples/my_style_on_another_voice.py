@@ -1,4 +1,4 @@
-"""My style on another voice: a few seconds of somebody's motion + anybody's speech -> a video.
+"""My style on another voice: a few seconds of a person's motion + any speech -> a video.
 
     python -m examples.my_style_on_another_voice
     python -m examples.my_style_on_another_voice me.npz speech.wav -o mine.mp4 --export glb,livelink
@@ -41,17 +41,17 @@ class VoiceFlags:
     """All flags."""
 
     motion: Path = positional(MOTION)
-    """Whose style is taken (default: a bundled motion)."""
+    """Motion that gives the style (default: a bundled one)."""
     speech: Path = positional(SPEECH)
-    """Who speaks (default: a bundled recording)."""
+    """Recording to animate (default: a bundled one)."""
     output: Path = flag(OUTPUT / "my_style.mp4", "-o")
-    """mp4."""
+    """The video, mp4."""
     export: str | None = None
-    """Also glb,livelink,... beside the video (docs/exports.md)."""
+    """Formats to write besides the video, such as glb,livelink (docs/exports.md)."""
     seed: int = 0
-    """Of the sample."""
+    """Seed of the sample."""
     steps: int = FEW_STEPS
-    """Of the sampler."""
+    """Sampling steps."""
     size: int = 512
     """Pixels of the picture."""
 
@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
     animator = Animator.load(find_checkpoint("DPT", DEFAULT_EXPERIMENT, None), None, pick_device("auto"))
     style, mine = style_from_file(flags.motion, encoder_of(animator))
 
-    # What draws; a machine without OpenGL shows at once.
+    # The renderer comes early, so that a missing OpenGL is reported at once.
     head = load_flame(None)
     look = dress(head.head, "skin")
     film = HeadFilm(Flame(look.drawn), RenderStyle(flags.size, texture=look.texture))

@@ -1,4 +1,4 @@
-"""One speech in eight styles, side by side in one video: the seven bundled ones, and none (or somebody's own).
+"""One speech in eight styles, side by side in one video: the seven bundled ones, and no style (or one of your own).
 
     python -m examples.one_speech_in_eight_styles
     python -m examples.one_speech_in_eight_styles speech.wav --motion me.npz -o styles.mp4
@@ -43,15 +43,15 @@ class StylesFlags:
     """All flags."""
 
     speech: Path = positional(SPEECH)
-    """Who speaks (default: a bundled recording)."""
+    """Recording to animate (default: a bundled one)."""
     motion: Path | None = flag(None, "-m")
-    """Motion whose style is shown in the place of no style."""
+    """Motion whose style is shown instead of no style."""
     output: Path = flag(OUTPUT / "eight_styles.mp4", "-o")
-    """mp4."""
+    """The video, mp4."""
     seed: int = 0
-    """Of all samples."""
+    """Seed of all samples."""
     steps: int = FEW_STEPS
-    """Of the sampler."""
+    """Sampling steps."""
     size: int = 320
     """Pixels of each picture."""
 

@@ -106,7 +106,7 @@ class KokoroFlags:
     downloads: Path = positional()
     """Folder with the five wheels and kokoro-js-1.2.1.tgz."""
     output: Path = flag(DEFAULT_FOLDER, "-o")
-    """Folder to write."""
+    """Folder to write into."""
 
 
 @cli

@@ -47,9 +47,9 @@ class SkinFlags:
     """All flags."""
 
     size: int = 2048
-    """Pixels."""
+    """Width and height of the texture, pixels."""
     quality: int = 86
-    """Of the JPEG."""
+    """JPEG quality."""
 
 
 @cli

@@ -56,7 +56,7 @@ class FlameFlags:
     model: Path = positional()
     """FLAME's generic_model.pkl (2020 or 2023)."""
     output: Path = required("-o")
-    """npz."""
+    """The npz to write."""
     masks: Path | None = None
     """FLAME_masks.pkl (default: beside the model, if there is one)."""
     uv: Path | None = None

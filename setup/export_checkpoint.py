@@ -24,9 +24,9 @@ class ExportFlags:
     source: Path = positional()
     """Checkpoint of a training run."""
     target: Path = positional()
-    """Where the small file goes."""
+    """The stripped checkpoint to write."""
     style_enc_ckpt: str | None = None
-    """The style encoder's name where the model is shipped."""
+    """Path of the style encoder that is shipped with the model."""
     full: bool = False
     """Keep float32."""
 

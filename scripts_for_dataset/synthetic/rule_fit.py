@@ -76,7 +76,7 @@ def batch_of(clips: Sequence[Spoken]) -> Batch:
         close=level("PP"),
         tuck=level("FF"),
         pauses=torch.from_numpy(
-            np.stack([np.pad(c.pauses, ((0, most - len(c.pauses)), (0, 0))) for c in clips]).astype(np.float32)
+            np.stack([np.pad(c.pauses, {0: (0, most - len(c.pauses))}) for c in clips]).astype(np.float32)
         ),
         seen=torch.from_numpy(np.stack([c.seen[:n_frames] for c in clips]).astype(np.float32)),
         talker=torch.tensor([c.talker for c in clips]),
