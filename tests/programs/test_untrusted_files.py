@@ -280,7 +280,7 @@ def test_webp_is_not_opened(tmp_path):
     data = bytearray((tmp_path / "t.webp").read_bytes())
     data[26:30] = struct.pack("<HH", 16383, 16383)
     (tmp_path / "t.webp").write_bytes(data)
-    with pytest.raises(UserError, match=r"t\.webp: not a readable image \(of no known kind\); give a png or jpg"):
+    with pytest.raises(UserError, match=r"t\.webp: not a readable image \(of unknown kind\); give a png or jpg"):
         read_image(tmp_path / "t.webp")
 
 

@@ -1,4 +1,4 @@
-"""ARKit face tracking values: 52 blend shape weights and 9 angles a frame, as Apple's face anchor and the Live Link
+"""ARKit face tracking values: 52 blend shape weights and 9 angles per frame, as Apple's face anchor and the Live Link
 Face app have them. For the open head, whose expressions are these blend shapes, they are read off the motion.
 
 Signs. ARKit's face frame is FLAME's: x to the person's left, y up, z out of the face. Yaw, pitch and roll are the

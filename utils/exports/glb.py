@@ -94,7 +94,7 @@ def _on_head(surface: Surface) -> np.ndarray:
 
 
 def _targets(writer: GltfWriter, rig: Rig, surface: Surface, normals: np.ndarray) -> list[dict]:
-    """Morph targets without what no eye and no millimetre would notice."""
+    """Morph targets without offsets and normals that are too small to see."""
     faces = _on_head(surface)
     found = []
     for target in rig.targets:

@@ -77,7 +77,7 @@ def read_livelink(path: str | Path) -> ArkitTrack:
     span = seconds[-1] - seconds[0]
     fps = (len(seconds) - 1) / span if span > 0 else float(TIMECODE_RATE)
     if not 0.1 <= fps <= 10_000:
-        raise UserError(f"{path}: its timecodes mean {fps:.3g} frames a second; export it again")
+        raise UserError(f"{path}: its timecodes mean {fps:.3g} frames per second; export it again")
     return ArkitTrack(table[:, : len(BLEND_SHAPES)], table[:, len(BLEND_SHAPES) :], fps)
 
 

@@ -66,7 +66,7 @@ class Rig:
 
 
 def make_rig(head: HeadFile, motion: Motion, fps: float = FPS) -> Rig:
-    """The rig of one head shape, animated by a motion (raw coefficients) at `fps` frames a second."""
+    """The rig of one head shape, animated by a motion (raw coefficients) at `fps` frames per second."""
     shape, known = np.zeros(head.shapedirs.shape[-1]), motion.shape_or_average
     n = min(len(shape), len(known))
     shape[:n] = known[:n]
@@ -135,8 +135,8 @@ def _quaternions(turn: Rotation, jaw: Rotation) -> np.ndarray:
 
 
 def _translations(joints: np.ndarray, travelled: np.ndarray, turn: Rotation, jaw: Rotation) -> np.ndarray:
-    """Where the joints must stand, relative to their parents, so that rotating about the *rest* joint comes to the same
-    as rotating about the travelled one: R (j0 - j) + j."""
+    """Where the joints must stand, relative to their parents, so that rotating about the *rest* joint equals
+    rotating about the travelled one: R (j0 - j) + j."""
     translations = np.repeat((joints - joints[list(PARENTS)])[None], len(turn), axis=0)
     translations[:, ROOT_JOINT] = turn.apply(joints[ROOT_JOINT] - travelled[:, ROOT_JOINT]) + travelled[:, ROOT_JOINT]
     translations[:, JAW] = jaw.apply(joints[JAW] - travelled[:, JAW]) + travelled[:, JAW] - joints[NECK]

@@ -1,4 +1,4 @@
-"""One mesh file per frame, OBJ or binary PLY, in a folder: for tools that know no skeletons or morph targets.
+"""One mesh file per frame, OBJ or binary PLY, in a folder: for tools without skeletons or morph targets.
 
 A minute is 1500 files of 5000 vertices, so the texts are built from tables instead of by formatting numbers one by one.
 """

@@ -83,5 +83,5 @@ def write_table(path: str | Path, motion: Motion, head: HeadFile, fps: float) ->
 
 
 def _widened(values: np.ndarray, size: int) -> np.ndarray:
-    """The last axis filled up with zeros: a coefficient that is not there is 0."""
+    """The last axis filled up with zeros: missing coefficients are 0."""
     return np.pad(values, {values.ndim - 1: (0, size - values.shape[-1])})

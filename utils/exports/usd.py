@@ -154,7 +154,7 @@ def _paint(surface: Surface) -> str:
 
 @dataclass(frozen=True)
 class _Subset:
-    """Faces of one material that do not have the skin's."""
+    """The faces of one material other than the textured skin."""
 
     name: str
     material: Material
@@ -163,8 +163,8 @@ class _Subset:
 
 
 def _subsets_of(surface: Surface) -> list[_Subset]:
-    """What has other materials than the textured skin; faces on a single point of the texture show their colour only,
-    as "Painted..." where their material has textured faces as well."""
+    """The faces of every material other than the textured skin. Faces on a single point of the texture show only their
+    colour, as "Painted..." where their material has textured faces as well."""
     if surface.materials is None or surface.uv is None:
         return []
     corners = surface.uv[surface.faces]

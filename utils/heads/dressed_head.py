@@ -1,6 +1,6 @@
 """The head as it is drawn: the motion mesh subdivided, its tooth bands replaced, parts added that follow it.
 
-A dressed head is a `HeadFile` in FLAME's layout itself, so whatever decodes, draws or exports a head takes it. Its
+A dressed head is a `HeadFile` in FLAME's layout itself, so all code that decodes, draws or exports heads takes it. Its
 first V vertices are the motion mesh's (smoothed, so that landmarks and masks keep their numbers); it is never used for
 metrics, losses or tracking.
 """
@@ -35,7 +35,7 @@ class Part:
     bound_to: np.ndarray  # (n, k) vertices of the head
     shares: np.ndarray  # (n, k) rows sum to 1
     alpha: np.ndarray | None = None  # (n,) for what is blended over the rest
-    unit_index: np.ndarray | None = None  # (m,) expressions that move the part otherwise than its vertices' heads
+    unit_index: np.ndarray | None = None  # (m,) expressions that move the part in another way than the head's vertices
     unit_dirs: np.ndarray | None = None  # (m, n, 3) in addition
     open: np.ndarray | None = None  # (f,) bool, faces whose inner side can be seen
     covers: np.ndarray | None = None  # (V,) bool, vertices of the head that lie hidden below it
@@ -166,12 +166,12 @@ def _spreader(matrix: sp.csr_matrix):
 
 
 def _inverse(smooth: sp.csr_matrix, n: int) -> sp.csr_matrix:
-    """(V, V) what undoes, nearly, that smoothing draws the head's own vertices in: the lips touch at rest as before."""
+    """(V, V) an approximate inverse of smoothing the head's own vertices: the lips touch at rest as before."""
     return sp.csr_matrix((2 * sp.identity(n) - smooth[:n]).tocsr().astype(np.float32))
 
 
 def _units(part: Part, n_units: int) -> np.ndarray:
-    """(n, 3, n_units) what the part moves beyond following."""
+    """(n, 3, n_units) the part's displacements in addition to following the head."""
     own = np.zeros((len(part.vertices), 3, n_units))
     if part.unit_index is not None and part.unit_dirs is not None:
         own[:, :, part.unit_index] = part.unit_dirs.transpose(1, 2, 0)
@@ -180,7 +180,7 @@ def _units(part: Part, n_units: int) -> np.ndarray:
 
 def _subdivided(head: HeadFile, hidden: np.ndarray) -> tuple[sp.csr_matrix, np.ndarray, np.ndarray, np.ndarray]:
     """-> matrix (N, V), faces, uv, ft, without the tooth bands and what the bust and hair hide."""
-    assert head.uv is not None and head.ft is not None  # checked on loading
+    assert head.uv is not None and head.ft is not None  # see `dressed_head`
     shown = ~head.masks["teeth"][head.faces].any(1) & ~hidden[head.faces].all(1)
     faces, ft, uv = head.faces[shown], head.ft[shown], head.uv
     whole = np.zeros(head.n_vertices, bool)

@@ -1,8 +1,8 @@
 """Read FLAME's Python-2 pickles without chumpy and without trusting them.
 
-An unpickler may call anything a pickle names. `utils.reading.safe_pickle` answers NumPy's constructors with stand-ins;
-here are those of SciPy's csc_matrix, plain sets, and `chumpy.ch.Ch`, whose state's 'x' entry is the array. Everything
-else is refused before it runs.
+An unpickler may call anything a pickle names. `utils.reading.safe_pickle` has stand-ins for NumPy's constructors; this
+module has those for SciPy's csc_matrix, plain sets, and `chumpy.ch.Ch`, whose state's 'x' entry is the array.
+Everything else is refused before it runs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_DENSE = 1 << 24  # entries of a sparse matrix made dense; FLAME's regressor 
 
 
 class _Object:
-    """Stands in for an object of a class: keeps its state, the first time it is given."""
+    """Stands in for an object of a class: keeps the first state that it is given."""
 
     __slots__ = ("state",)
 
@@ -126,7 +126,7 @@ def _plain(value: object, what: str) -> np.ndarray | None:
 
 
 def _dense(matrix: _SparseMatrix, what: str) -> np.ndarray:
-    """Raises UserError unless the matrix is what it says, and of a sensible size."""
+    """Raises UserError for a matrix that contradicts itself or is too large."""
     shape = matrix.get("_shape", "shape")
     try:
         if not isinstance(shape, tuple | list) or len(shape) != 2:

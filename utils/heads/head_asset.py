@@ -14,7 +14,7 @@ from utils.heads.joints import N_JOINTS
 FORMAT = "open-head-1"
 STEP = 1e-5  # metres per int16 unit
 JAW_FEATURES = (14, 16)  # -sin(angle), +sin(angle)
-MAX_VERTICES = 200_000  # more are no head, and would take memory
+MAX_VERTICES = 200_000  # more than any head has; limits the memory taken
 _WEIGHT_SCALE, _COLOUR_SCALE = 65535, 255
 
 
@@ -58,7 +58,7 @@ def pack(head: dict) -> dict[str, np.ndarray]:
 
 
 def unpack(arrays: dict[str, np.ndarray], source: str) -> dict:
-    """The fields of a `HeadFile` (all but `name`) from what `pack` made.
+    """The fields of a `HeadFile` (all but `name`) from the arrays of `pack`.
 
     Raises:
         UserError: another format version, or arrays that are missing or malformed.
@@ -68,7 +68,7 @@ def unpack(arrays: dict[str, np.ndarray], source: str) -> dict:
     try:
         if len(arrays["parents"]) != N_JOINTS or len(arrays["v_template"]) > MAX_VERTICES:
             raise ValueError(f"{len(arrays['parents'])} joints, {len(arrays['v_template'])} vertices")
-        with np.errstate(all="ignore"):  # what comes out is checked by the caller
+        with np.errstate(all="ignore"):  # the caller checks the result
             return _unpack(arrays)
     except KeyError as error:
         raise UserError(f"{source}: incomplete, no array {error}; rebuild it with setup/build_open_head.py") from error

@@ -112,7 +112,7 @@ def load_head_file(path: str | Path | None = None) -> HeadFile:
 
 
 def with_uv(head: HeadFile, path: Path) -> HeadFile:
-    """The head with the texture coordinates of a file; UserError as of `read_uv`."""
+    """The head with the texture coordinates of a file; UserError as for `read_uv`."""
     uv, corners = read_uv(path, head.faces)
     return replace(head, uv=uv, ft=corners)
 
@@ -221,7 +221,7 @@ def _checked(head: HeadFile, path: Path) -> HeadFile:
 
 
 def _check_numbers(head: HeadFile, path: Path) -> None:
-    """Vertices named by faces and landmarks, texture corners, and the sizes of what only some files have."""
+    """Check the vertices named by faces and landmarks, texture corners, and the sizes of optional arrays."""
     n, n_uv = head.n_vertices, 0 if head.uv is None else len(head.uv)
     landmarks = np.array(list(head.landmarks.values()), np.int64)
     for name, ids, end in (

@@ -1,4 +1,4 @@
-"""Texture coordinates that FLAME keeps in files of their own: `FLAME_texture.npz`, or `head_template.obj`."""
+"""Texture coordinates that FLAME keeps in separate files: `FLAME_texture.npz`, or `head_template.obj`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from utils.reading.array_file import read_bytes
 
 UV_FILES = ("FLAME_texture.npz", "head_template.obj")  # found beside a model without being named
 NO_UV = (
-    "the head file has no texture coordinates; for FLAME lay FLAME_texture.npz or head_template.obj beside "
+    "the head file has no texture coordinates; for FLAME put FLAME_texture.npz or head_template.obj beside "
     "generic_model.pkl (setup/README.md)"
 )
 _HOW = "give FLAME's FLAME_texture.npz or head_template.obj of this version"

@@ -62,7 +62,7 @@ def _first_context() -> moderngl.Context:
         try:
             settings: dict[str, Any] = {"backend": "egl", "device_index": device, **LIBRARIES}
             context = moderngl.create_context(standalone=True, **settings)
-        except Exception as error:  # glcontext knows no other kind
+        except Exception as error:  # glcontext raises no other kind
             failures.append(error)
         else:
             os.environ["EGL_DEVICE_ID"] = str(device)  # for programs that draw by other means

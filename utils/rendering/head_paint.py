@@ -132,5 +132,5 @@ def read_image(path: Path) -> np.ndarray:
     except UserError:
         raise
     except Exception as error:  # each of Pillow's readers has its own exceptions for a damaged file
-        reason = "of no known kind" if isinstance(error, UnidentifiedImageError) else error
+        reason = "of unknown kind" if isinstance(error, UnidentifiedImageError) else error
         raise UserError(f"--texture {path}: not a readable image ({reason}); give a png or jpg") from error

@@ -34,7 +34,7 @@ class Look:
 
     head: HeadFile  # with the look's texture coordinates
     texture: Path | None  # image on them
-    drawn: HeadFile  # the same as it is drawn: smoother, with what follows it (`utils.heads.dressed_head`)
+    drawn: HeadFile  # the head as it is drawn: smoother, with the parts that follow it (`utils.heads.dressed_head`)
 
     @property
     def dressed(self) -> HeadFile | None:
@@ -108,8 +108,8 @@ def pivot(head: HeadFile) -> np.ndarray:
 
 
 def seen_from(vertices: np.ndarray, centre: np.ndarray, yaw: float = 0.0, pitch: float = 0.0) -> np.ndarray:
-    """Vertices (..., V, 3) as a camera sees them that has gone round `centre` (3,) by `yaw` degrees (positive: to the
-    person's left, so that it sees the left cheek) and up by `pitch` degrees. The lights go with the camera.
+    """Vertices (..., V, 3) as seen by a camera that has moved around `centre` (3,) by `yaw` degrees (positive: to the
+    person's left, so that it sees the left cheek) and up by `pitch` degrees. The lights move with the camera.
 
     Raises:
         UserError: an angle beyond 180 (yaw) or 90 (pitch) degrees.

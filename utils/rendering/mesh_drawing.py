@@ -1,7 +1,7 @@
 """One mesh on the graphics card, drawn with new vertices again and again; all of it on the OpenGL thread.
 
-What takes the time on a software rasteriser is shading with 4x multisampling: it shades every covered pixel of every
-triangle, hidden or not. So inner sides, which are nearly all hidden, are drawn by a light program of their own.
+On a software rasteriser, shading with 4x multisampling takes most of the time: every covered pixel of every triangle is
+shaded, hidden or not. Inner sides, which are nearly all hidden, are therefore drawn by a simpler program.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class MeshDrawing:
     def __init__(self, skin: Skin, stage: Stage) -> None:
         """Raises UserError without OpenGL (with the packages to install)."""
         self.stage, self.context = stage, open_gl()
-        self.context.gc()  # what drawings before have left
+        self.context.gc()  # frees what earlier drawings have left
         uv = np.zeros((len(skin.paint), 2), np.float32) if skin.uv is None else skin.uv
         fixed = self.context.buffer(np.hstack([skin.paint, uv]).astype(np.float32).tobytes())
         faces = self._indices(skin.faces)

@@ -53,13 +53,13 @@ class PyrenderDrawing:
                 GL.glBufferSubData(GL.GL_ARRAY_BUFFER, 0, self._rows.nbytes, self._rows)
         self._offscreen.viewport_width = self._offscreen.viewport_height = self.size
         pictures = self._offscreen.render(self._scene)
-        assert pictures is not None  # the shadow maps alone return none
+        assert pictures is not None  # off screen, there are always pictures
         return pictures[0]
 
 
 @functools.cache
 def open_pyrender() -> pyrender.OffscreenRenderer:
-    """The process's only pyrender context, on the thread "pyrender"; it stays, because the end of one ends all others.
+    """The process's only pyrender context, on the thread "pyrender"; it is kept, because closing one closes all others.
 
     Raises:
         UserError: no OpenGL or pyrender (with the packages to install).

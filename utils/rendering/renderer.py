@@ -39,10 +39,10 @@ class RenderStyle:
     texture: str | Path | None = None
     """Image wrapped over the head through its UV coordinates; None: the head's colours, or clay."""
     fov: float = FIELD_OF_VIEW
-    """Field of view, degrees; the head fills the picture alike, a wide one comes close and distorts."""
+    """Field of view, degrees; the head always fills the picture: a wide view comes close and distorts."""
 
     renderer: str = FAST
-    """One of `RENDERERS`: what draws."""
+    """The renderer, one of `RENDERERS`."""
 
     def __post_init__(self) -> None:
         if self.renderer not in RENDERERS:
@@ -121,7 +121,7 @@ class Renderer:
         self._drawing: Drawing | None = None  # made on that thread
 
     def prepare(self) -> None:
-        """What the first frame would do before it is drawn.
+        """Set up what the first frame needs.
 
         Raises:
             UserError: no OpenGL, or no pyrender, on this machine (with the packages to install).
