@@ -9,7 +9,6 @@ without regard to case, and `mouthSmile_L` is `mouthSmileLeft`. Its own animatio
 
 from __future__ import annotations
 
-import json
 import logging
 import struct
 from dataclasses import dataclass
@@ -22,12 +21,13 @@ from utils.atomic import atomic_path
 from utils.config import positional, read_flags, required
 from utils.errors import UserError, cli
 from utils.exports.arkit import BLEND_SHAPES, ArkitTrack
+from utils.exports.gltf import GltfWriter
 from utils.exports.livelink import read_livelink
 from utils.reading.array_file import read_bytes
 from utils.reading.json_file import parse_json
 
 log = logging.getLogger(__name__)
-MAGIC, JSON, BINARY, FLOAT = 0x46546C67, 0x4E4F534A, 0x004E4942, 5126
+MAGIC, JSON = 0x46546C67, 0x4E4F534A
 
 
 def read_glb(path: Path) -> tuple[dict, bytearray]:
@@ -55,32 +55,6 @@ def read_glb(path: Path) -> tuple[dict, bytearray]:
     return document, binary
 
 
-def write_glb(path: Path, document: dict, binary: bytearray) -> None:
-    """Raises UserError if the path cannot be written."""
-    binary += bytes(-len(binary) % 4)
-    document["buffers"][0]["byteLength"] = len(binary)
-    text = json.dumps(document, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 4)
-    header = struct.pack("<5I", MAGIC, 2, 28 + len(text) + len(binary), len(text), JSON)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(header + text + struct.pack("<2I", len(binary), BINARY) + binary)
-
-
-def add_accessor(document: dict, binary: bytearray, values: np.ndarray, kind: str) -> int:
-    """Append float32 values (n,) or (n, k) to the buffer -> accessor number."""
-    values = np.ascontiguousarray(values, np.float32)
-    binary += bytes(-len(binary) % 4)
-    views, accessors = document.setdefault("bufferViews", []), document.setdefault("accessors", [])
-    views.append({"buffer": 0, "byteOffset": len(binary), "byteLength": values.nbytes})
-    binary += values.tobytes()
-    flat = values.reshape(len(values), -1)
-    bounds = {"min": flat.min(0).astype(float).tolist(), "max": flat.max(0).astype(float).tolist()}
-    accessors.append(
-        {"bufferView": len(views) - 1, "componentType": FLOAT, "count": len(values), "type": kind} | bounds
-    )
-    return len(accessors) - 1
-
-
 def arkit_name(name: str) -> str | None:
     """The ARKit blend shape that a morph target is named after, or None."""
     plain = name.split(".")[-1].replace("_", "").replace(" ", "").lower()
@@ -102,34 +76,34 @@ def face_nodes(document: dict) -> dict[int, list[str | None]]:
     return found
 
 
-def animate(document: dict, binary: bytearray, track: ArkitTrack, head_node: str | None) -> set[str]:
-    """Put the track into the document as its only animation -> ARKit shapes that the avatar has.
+def animate(writer: GltfWriter, track: ArkitTrack, head_node: str | None) -> set[str]:
+    """Put the track into the avatar as its only animation -> ARKit shapes that it has.
 
     Raises:
         UserError: no ARKit morph targets, or no node called `head_node`.
     """
+    document = writer.content
     faces = face_nodes(document)
     if not faces:
         raise UserError(
             "the avatar has no morph targets with ARKit names (mesh.extras.targetNames); export it with them"
         )
-    document.setdefault("buffers", [{"byteLength": 0}])
-    times = add_accessor(document, binary, np.arange(len(track)) / track.fps, "SCALAR")
+    times = writer.accessor((np.arange(len(track)) / track.fps).astype(np.float32))
     samplers, channels = [], []
 
-    def channel(node: int, path: str, values: np.ndarray, kind: str) -> None:
-        samplers.append({"input": times, "output": add_accessor(document, binary, values, kind)})
+    def channel(node: int, path: str, values: np.ndarray) -> None:
+        samplers.append({"input": times, "output": writer.accessor(values.astype(np.float32))})
         channels.append({"sampler": len(samplers) - 1, "target": {"node": node, "path": path}})
 
     still = np.zeros(len(track), np.float32)
     for node, names in faces.items():
         weights = np.stack([still if name is None else track.column(name) for name in names], axis=1)
-        channel(node, "weights", weights.ravel(), "SCALAR")
+        channel(node, "weights", weights.ravel())
     if head_node is not None:
         node = find_node(document, head_node)
         rest = Rotation.from_quat(document["nodes"][node].get("rotation", [0, 0, 0, 1]))
         turned = Rotation.from_euler("YXZ", track.angles[:, :3]) * rest
-        channel(node, "rotation", turned.as_quat(canonical=True), "VEC4")
+        channel(node, "rotation", turned.as_quat(canonical=True))
     document["animations"] = [{"name": "speech", "samplers": samplers, "channels": channels}]
     return {name for names in faces.values() for name in names if name}
 
@@ -150,12 +124,15 @@ def drive(avatar: Path, track: ArkitTrack, output: Path, head_node: str | None) 
     """
     document, binary = read_glb(avatar)
     try:
-        known = animate(document, binary, track, head_node)
-        write_glb(output, document, binary)
+        writer = GltfWriter(document, binary)
+        known = animate(writer, track, head_node)
+        content = writer.to_bytes()
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{avatar}: malformed ({error!r}); export it again") from error
+    with atomic_path(output) as temporary:
+        temporary.write_bytes(content)
     return known
 
 

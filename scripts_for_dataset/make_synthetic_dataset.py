@@ -11,16 +11,14 @@ from __future__ import annotations
 import json
 import logging
 import multiprocessing
-import os
 import zlib
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from tqdm import tqdm
 
+from scripts_for_dataset.preparing.batch import run_all
 from scripts_for_dataset.preparing.record import remember
 from scripts_for_dataset.synthetic.augment import AugmentConfig
 from scripts_for_dataset.synthetic.clips import make_clips
@@ -115,16 +113,6 @@ def retake(job: Job) -> list[Motion]:
     return list(second_takes(job.speaker, job.shape, job.close_factor, job.augment))
 
 
-def done(task: Callable[[Job], Result], jobs: list[Job], workers: int) -> Iterator[tuple[Job, Result]]:
-    """Jobs with the results of a task, in the order of the jobs whatever the number of workers."""
-    if workers == 1 or not jobs:
-        yield from ((job, task(job)) for job in jobs)
-        return
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers' own: they fill the cores already
-    with multiprocessing.get_context("spawn").Pool(min(workers, len(jobs))) as pool:
-        yield from zip(jobs, pool.imap(task, jobs))
-
-
 def build(flags: DatasetFlags) -> None:
     """Write clips, lists and statistics into flags.output."""
     from datasets.clip_store import ClipStore
@@ -150,7 +138,7 @@ def _write_clips(flags: DatasetFlags, jobs: list[Job]) -> None:
         return
     with ClipWriter(flags.output, resume=True) as writer:
         todo = [job for job in jobs if not all(key in writer for key in _keys(job.speaker))]
-        for job, clips in _bar(done(render, todo, flags.workers), todo, "speakers"):
+        for job, clips in zip(todo, run_all(render, todo, flags.workers, "speakers", 1, "speaker")):
             for key, (audio, coefs) in zip(_keys(job.speaker), clips):
                 if key not in writer:
                     writer.add_clip(key, audio, coefs)
@@ -162,17 +150,13 @@ def _write_sidecars(flags: DatasetFlags, jobs: list[Job]) -> None:
 
     phones = flags.output / PHONES_FILE
     if not phones.is_file():
-        found = _bar(done(phones_of, jobs, flags.workers), jobs, "phones")
+        found = zip(jobs, run_all(phones_of, jobs, flags.workers, "phones", 1, "speaker"))
         write_phones(phones, {key: clip for job, clips in found for key, clip in zip(_keys(job.speaker), clips)})
     test = [job for job in jobs if job.speaker.split == "test"] if flags.with_resample else []
     todo = [job for job in test if not all(second_take(flags.output, key).is_file() for key in _keys(job.speaker))]
-    for job, motions in _bar(done(retake, todo, flags.workers), todo, "second takes"):
+    for job, motions in zip(todo, run_all(retake, todo, flags.workers, "second takes", 1, "speaker")):
         for key, motion in zip(_keys(job.speaker), motions):
             motion.save(second_take(flags.output, key))
-
-
-def _bar(results: Iterator[tuple[Job, Result]], jobs: list[Job], what: str) -> Iterable[tuple[Job, Result]]:
-    return tqdm(results, total=len(jobs), desc=what, unit="speaker", disable=not jobs)
 
 
 def _keys(speaker: Speaker) -> list[str]:

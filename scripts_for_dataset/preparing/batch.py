@@ -119,7 +119,12 @@ def is_current(output: Path, inputs: Iterable[Path]) -> bool:
 
 
 def run_all(
-    task: Callable[[Job], Result], jobs: Sequence[Job], workers: int, label: str, worth: int = _WORTH_A_PROCESS
+    task: Callable[[Job], Result],
+    jobs: Sequence[Job],
+    workers: int,
+    label: str,
+    worth: int = _WORTH_A_PROCESS,
+    unit: str = "clip",
 ) -> Iterator[Result]:
     """Results in the order of the jobs, from up to `workers` processes, one for `worth` jobs, with a progress bar.
 
@@ -129,11 +134,11 @@ def run_all(
         return
     workers = min(workers, max(1, len(jobs) // worth))
     if workers == 1:
-        yield from tqdm(map(task, jobs), total=len(jobs), desc=label, unit="clip")
+        yield from tqdm(map(task, jobs), total=len(jobs), desc=label, unit=unit)
         return
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers' own: they fill the cores already
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        yield from tqdm(pool.imap(task, jobs), total=len(jobs), desc=label, unit="clip")
+        yield from tqdm(pool.imap(task, jobs), total=len(jobs), desc=label, unit=unit)
 
 
 def summarise(outcomes: Sequence[Outcome], what: str) -> None:

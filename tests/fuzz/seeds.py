@@ -16,7 +16,6 @@ import numpy as np
 import torch
 
 from datasets.clip_encoding import Segment, encode_metadata, encode_segment
-from examples.drive_avatar import write_glb
 from models.networks.loading import style_encoder_checkpoint, talker_checkpoint
 from models.networks.style_encoder import StyleEncoder, StyleEncoderConfig
 from models.networks.talker import TalkerConfig, build_talker
@@ -25,6 +24,7 @@ from tests.support.flame_fixtures import python2_pickle, tiny_flame, write_flame
 from tests.support.small_store import clip_content
 from tests.support.tracker_files import FLAME_FILES, make_truth, pose_of, timecodes, write_csv
 from utils.coefs import CoefStats
+from utils.exports.gltf import GltfWriter
 from utils.exports.livelink import HEADER
 from utils.media.audio import encode_flac
 
@@ -222,7 +222,7 @@ def avatars(folder: Path) -> list[Seed]:
     document = {"asset": {"version": "2.0"}, "buffers": [{"byteLength": 8}], "bufferViews": [], "accessors": [],
                 "meshes": [{"extras": {"targetNames": ["jawOpen", "eyeBlinkLeft"]}, "primitives": []}],
                 "nodes": [{"mesh": 0, "name": "Head"}, {"name": "neck", "rotation": [0, 0, 0, 1]}]}  # fmt: skip
-    write_glb(folder / "a.glb", document, bytearray(8))
+    (folder / "a.glb").write_bytes(GltfWriter(document, bytes(8)).to_bytes())
     return [seed(folder / "a.glb")]
 
 

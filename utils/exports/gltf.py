@@ -19,13 +19,17 @@ _MAGIC, _JSON, _BIN = 0x46546C67, 0x4E4F534A, 0x004E4942
 
 
 class GltfWriter:
-    """Collects accessors; `content` holds the other top-level lists (nodes, meshes, ...) of the document."""
+    """Collects accessors; `content` holds the other top-level lists (nodes, meshes, ...) of the document.
 
-    def __init__(self) -> None:
-        self.content: dict[str, Any] = {"asset": {"version": "2.0", "generator": "DiffPoseTalk"}}
-        self._views: list[dict[str, int]] = []
-        self._accessors: list[dict[str, Any]] = []
-        self._binary = bytearray()
+    It starts from an empty document, or from another file's, with its buffer.
+    """
+
+    def __init__(self, document: dict[str, Any] | None = None, binary: bytes = b"") -> None:
+        self.content = dict(document or {"asset": {"version": "2.0", "generator": "DiffPoseTalk"}})
+        self._views: list[dict[str, int]] = list(self.content.pop("bufferViews", ()))
+        self._accessors: list[dict[str, Any]] = list(self.content.pop("accessors", ()))
+        self._buffers: list[dict[str, Any]] = list(self.content.pop("buffers", ({},)))
+        self._binary = bytearray(binary)
 
     def add(self, kind: str, item: dict[str, Any]) -> int:
         """Append to a top-level list -> its index."""
@@ -77,7 +81,7 @@ class GltfWriter:
         document = self.content | {
             "accessors": self._accessors,
             "bufferViews": self._views,
-            "buffers": [{"byteLength": len(binary)}],
+            "buffers": [self._buffers[0] | {"byteLength": len(binary)}, *self._buffers[1:]],
         }
         text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
         text += b" " * (-len(text) % 4)
