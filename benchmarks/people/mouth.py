@@ -31,10 +31,12 @@ from models.networks.person import Person
 from models.tracking.embedding import LandmarkHead
 from utils.config import check_least
 from utils.errors import UserError, cli
+from utils.motion_file import Motion
 from utils.timebase import SAMPLE_RATE
 
 BATCH = {"cuda": 256}
 OWN = "person"
+LONGEST = 60  # seconds of a clip that are spoken
 NEAR = (0.8, 1.25)  # amplitudes, model over person, that count as the person's
 
 
@@ -119,13 +121,16 @@ class Speaker:
             return None
         return style_of(self._extractor.encoder, self._extractor.codec, exp, pose)[0].numpy()
 
+    def motions(self, recordings: Sequence[Recording], style: np.ndarray | None) -> list[list[Motion]]:
+        """The samples of each."""
+        seeds = list(range(self.session.flags.samples))
+        audios = [recording.audio[: LONGEST * SAMPLE_RATE] for recording in recordings]
+        person = Person(self.subject.shape, style)
+        return self.subject.animator.batch(audios, person, self.session.config, seeds, self.batch)
+
     def __call__(self, recordings: Sequence[Recording], style: np.ndarray | None) -> list[np.ndarray]:
         """Openings (samples, T) of each."""
-        seeds = list(range(self.session.flags.samples))
-        person = Person(self.subject.shape, style)
-        audios = [r.audio[: SAMPLE_RATE * 60] for r in recordings]
-        made = self.subject.animator.batch(audios, person, self.session.config, seeds, self.batch)
-        return [ruler_openings(self.head, motions) for motions in made]
+        return [ruler_openings(self.head, motions) for motions in self.motions(recordings, style)]
 
 
 def measure(talkers: Sequence[Talker], speaker: Speaker) -> list[Row]:
