@@ -28,7 +28,7 @@ from utils.media.alignment import align_phones
 from utils.motion_file import Motion
 from utils.speech import SILENCE, Phone
 
-SIDES, OUTER = (78, 308), (0, 17)  # landmarks: corners of the inner lips; outer lips at mid mouth, upper and lower
+SIDES, OUTER = (308, 78), (0, 17)  # landmarks: corners of the inner lips; outer lips at mid mouth, upper and lower
 Examples = tuple[np.ndarray, np.ndarray]
 
 
@@ -44,7 +44,7 @@ class Row:
 
 
 def mouth_tracks(head: LandmarkHead, motion: Motion) -> np.ndarray:
-    """(T, 5) mm on the average head: opening, width, height of the outer lips, both lips forward of the corners."""
+    """(T, 5) mm on the average head: opening, width, height of the outer lips, how far both lips lie in front of the eyes."""
     exp, jaw = (torch.from_numpy(x.astype(np.float64)) for x in (motion.exp, motion.pose[:, 3]))
     points = 1000 * head(exp.new_zeros(head.n_shape), exp.new_zeros(1, 3), exp, jaw)
 
