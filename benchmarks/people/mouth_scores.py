@@ -11,6 +11,7 @@ import torch
 from benchmarks.people.recordings import Recording
 from benchmarks.report import column
 from models.metrics.synchrony import lag_curve, subframe_lag
+from models.metrics.warping import misalignments
 from models.tracking.carry import opening_on
 from models.tracking.embedding import LandmarkHead
 from utils.motion_file import Motion
@@ -33,6 +34,7 @@ class Row:
     wrong: float = column("wrong clip", "{:.2f}")
     wrong_best: float = column("best lag", "{:.2f}")
     lag: float = column("lag", "{:+.2f}")  # frames, positive: the model is late
+    mtm: float = column("MTM ms", "{:.0f}")
     onsets: int = column("b, p")
     shut: float = column("<= 1 mm", "{:.0%}")
     shut_seen: float = column("people", "{:.0%}")
@@ -99,7 +101,7 @@ def person_row(
     joined = as_seen(np.concatenate([*made], axis=1))  # (S, all frames)
     with np.errstate(invalid="ignore"):
         return Row(
-            name, kind, len(recordings), *_usual(right), *_usual(wrong), _lag(right), len(seen_at),
+            name, kind, len(recordings), *_usual(right), *_usual(wrong), _lag(right), _mtm(recordings, made), len(seen_at),
             share_shut(made_at), share_shut(seen_at), float(np.median(made_at)) if made_at else float("nan"),
             float(joined.std(axis=1).mean() / seen.std()),
             float(np.quantile(joined, 0.9, axis=1).mean() / np.quantile(seen, 0.9)), float(seen.std()),
@@ -114,6 +116,14 @@ def _usual(found: Sequence[np.ndarray]) -> tuple[float, float]:
         return float("nan"), float("nan")
     at_zero, best = zip(*((c[:, REACH].mean(), np.nanmax(c, axis=1).mean()) for c in known))
     return float(np.median(at_zero)), float(np.median(best))
+
+
+def _mtm(recordings: Sequence[Recording], made: Sequence[np.ndarray]) -> float:
+    """Mean temporal misalignment in ms, turning points of all clips and samples pooled."""
+    pairs = [(track[: len(r.seen)], filled(r.seen)[: len(track)]) for r, openings in zip(recordings, made)
+             for track in as_seen(openings)]  # fmt: skip
+    late = np.concatenate([misalignments(track, seen) for track, seen in pairs])
+    return float(1000 / FPS * late.mean()) if len(late) else float("nan")
 
 
 def _lag(found: Sequence[np.ndarray]) -> float:

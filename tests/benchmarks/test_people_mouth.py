@@ -106,7 +106,7 @@ def test_a_persons_row_by_hand():
 
 def test_one_clip_has_no_wrong_one():
     found = person_row("a", "", [recording()], [recording().seen[None]], None)
-    assert np.isnan(found.wrong) and found.r == pytest.approx(1)
+    assert np.isnan(found.wrong) and found.r == pytest.approx(1) and found.mtm == 0
 
 
 def test_the_median_person_and_pooled_closures():
