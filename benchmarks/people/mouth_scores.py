@@ -99,14 +99,15 @@ def person_row(
     made_at = [v for r, openings in zip(recordings, made) for track in openings for v in at_onsets(track, r.onsets)]
     seen = np.concatenate([r.seen[np.isfinite(r.seen)] for r in recordings])
     joined = as_seen(np.concatenate([*made], axis=1))  # (S, all frames)
-    with np.errstate(invalid="ignore"):
-        return Row(
-            name, kind, len(recordings), *_usual(right), *_usual(wrong), _lag(right), _mtm(recordings, made), len(seen_at),
-            share_shut(made_at), share_shut(seen_at), float(np.median(made_at)) if made_at else float("nan"),
-            float(joined.std(axis=1).mean() / seen.std()),
-            float(np.quantile(joined, 0.9, axis=1).mean() / np.quantile(seen, 0.9)), float(seen.std()),
-            float("nan") if fixed is None else float(as_seen(fixed).std(axis=1).mean()),
-        )  # fmt: skip
+    (r, best), (wrong_r, wrong_best) = _usual(right), _usual(wrong)
+    return Row(
+        person=name, kind=kind, clips=len(recordings), r=r, best=best, wrong=wrong_r, wrong_best=wrong_best,
+        lag=_lag(right), mtm=_mtm(recordings, made), onsets=len(seen_at), shut=share_shut(made_at),
+        shut_seen=share_shut(seen_at), opening=float(np.median(made_at)) if made_at else float("nan"),
+        sd_ratio=float(joined.std(axis=1).mean() / seen.std()),
+        p90_ratio=float(np.quantile(joined, 0.9, axis=1).mean() / np.quantile(seen, 0.9)), own_sd=float(seen.std()),
+        sentence_sd=float("nan") if fixed is None else float(as_seen(fixed).std(axis=1).mean()),
+    )  # fmt: skip
 
 
 def _usual(found: Sequence[np.ndarray]) -> tuple[float, float]:

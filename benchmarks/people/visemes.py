@@ -44,7 +44,7 @@ class Row:
 
 
 def mouth_tracks(head: LandmarkHead, motion: Motion) -> np.ndarray:
-    """(T, 5) mm on the average head: opening, width, height of the outer lips, and both lips' places before the eyes."""
+    """(T, 5) mm on the average head: opening, width, height of the outer lips, and both lips' place before the eyes."""
     exp, jaw = (torch.from_numpy(x.astype(np.float64)) for x in (motion.exp, motion.pose[:, 3]))
     points = 1000 * head(exp.new_zeros(head.n_shape), exp.new_zeros(1, 3), exp, jaw)
 
