@@ -1,4 +1,4 @@
-"""Motion and shape files: npz with `exp` (T, >=50), `pose` (T, 6), `shape`; npy with a shape."""
+"""Motion and shape files: npz with `exp` (T, >=50), `pose` (T, 6), `shape`, `tongue` (T, 2); npy with a shape."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ class Motion:
     shape: np.ndarray | None = None  # (100,) float32
     source: str = "motion"  # for messages
     head_model: str = ""  # that the coefficients belong to: one of `HEAD_MODELS`, or a file's own name; "": unknown
+    tongue: np.ndarray | None = None  # (T, 2) float32, `utils.heads.tongue.TONGUE_UNITS`; for drawing and glb, usd
 
     def __len__(self) -> int:
         return len(self.exp)
@@ -47,7 +48,8 @@ class Motion:
     def cut(self, frames: int | slice) -> Motion:
         """The first `frames` frames, or those of a slice."""
         kept = frames if isinstance(frames, slice) else slice(frames)
-        return replace(self, exp=self.exp[kept], pose=self.pose[kept])
+        tongue = None if self.tongue is None else self.tongue[kept]
+        return replace(self, exp=self.exp[kept], pose=self.pose[kept], tongue=tongue)
 
     def without_head_motion(self) -> Motion:
         """The same face and jaw on a head that does not turn: pose[:, :3] is 0."""
@@ -56,11 +58,10 @@ class Motion:
         return replace(self, pose=pose)
 
     def save(self, path: str | Path, extra: dict[str, np.ndarray] | None = None) -> None:
-        """Write an npz with exp, pose, the shape if there is one, and the arrays of `extra`; if the head model is
-        known, also head_model, fps and source."""
+        """Write an npz with exp, pose, shape and tongue if there are any, and the arrays of `extra`; if the head model
+        is known, also head_model, fps and source."""
         arrays: dict[str, Any] = {"exp": self.exp, "pose": self.pose, **(extra or {})}
-        if self.shape is not None:
-            arrays["shape"] = self.shape
+        arrays |= {name: getattr(self, name) for name in ("shape", "tongue") if getattr(self, name) is not None}
         if self.head_model:
             origin = {"head_model": self.head_model, "source": Path(self.source).name or "unknown"}
             arrays |= {"fps": np.float32(FPS), **{key: np.array(text) for key, text in origin.items()}}
@@ -71,7 +72,9 @@ class Motion:
 def joined(pieces: list[Motion]) -> Motion:
     """Consecutive pieces as one motion, with the shape of the first."""
     exp, pose = (np.concatenate([getattr(piece, name) for piece in pieces]) for name in ("exp", "pose"))
-    return replace(pieces[0], exp=exp, pose=pose)
+    driven = any(piece.tongue is not None for piece in pieces)
+    still = [np.zeros((len(piece), 2), np.float32) if piece.tongue is None else piece.tongue for piece in pieces]
+    return replace(pieces[0], exp=exp, pose=pose, tongue=np.concatenate(still) if driven else None)
 
 
 def load_motion(path: str | Path) -> Motion:
@@ -92,12 +95,15 @@ def load_motion(path: str | Path) -> Motion:
     if pose.ndim != 2 or pose.shape[1] != N_POSE or len(pose) != len(exp):
         raise UserError(f"{path}: pose is {pose.shape}, not ({len(exp)}, {N_POSE}): global rotation and jaw per frame")
     shape = _as_shape(arrays["shape"], f"{path}: shape") if "shape" in arrays else None
+    tongue = _finite(arrays["tongue"], f"{path}: tongue") if "tongue" in arrays else None
+    if tongue is not None and tongue.shape != (len(exp), 2):
+        raise UserError(f"{path}: tongue is {tongue.shape}, not ({len(exp)}, 2): tongueOut and tongueUp per frame")
     fps = arrays.get("fps")
     if fps is not None and (fps.dtype.kind not in "fiu" or fps.size != 1 or abs(float(fps.item()) - FPS) > 0.01):
         raise UserError(f"{path}: has fps {fps}, not {FPS}; make it {FPS} with scripts_for_dataset.import_coefs")
     model = arrays.get("head_model", arrays.get("head"))
     name = str(model.item()) if model is not None and model.ndim == 0 and model.dtype.kind == "U" else ""
-    return Motion(exp[:, :N_EXP], pose, shape, str(path), head_model_name(name))
+    return Motion(exp[:, :N_EXP], pose, shape, str(path), head_model_name(name), tongue)
 
 
 def head_model_name(text: str) -> str:

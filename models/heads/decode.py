@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from models.heads.flame import Flame
+from utils.heads.tongue import tongue_weights
 from utils.motion_file import Motion
 
 FRAMES = 100  # per piece
@@ -32,11 +33,28 @@ class Coefficients(Protocol):
 
 @torch.no_grad()
 def decode(flame: Flame, motion: Coefficients, shape: np.ndarray | Tensor, global_rotation: bool = True) -> Tensor:
-    """Vertices (..., T, V, 3) in metres, on the head's device; shape (100,), or (T, 100) for one motion."""
+    """Vertices (..., T, V, 3) in metres, on the head's device; shape (100,), or (T, 100) for one motion.
+
+    A dressed head's tongue moves if a `Motion` drives it.
+    """
     exp, pose, shape = (torch.as_tensor(x, device=flame.template.device) for x in (motion.exp, motion.pose, shape))
     size = exp.shape[:-1]
     shapes = shape.expand(size.numel(), -1)
-    return flame(shapes, exp.flatten(0, -2), pose.flatten(0, -2), global_rotation=global_rotation).unflatten(0, size)
+    tongue = _tongue(flame, motion) if isinstance(motion, Motion) else None
+    driven = {} if tongue is None else {"tongue": tongue}
+    found = flame(shapes, exp.flatten(0, -2), pose.flatten(0, -2), global_rotation=global_rotation, **driven)
+    return found.unflatten(0, size)
+
+
+def _tongue(flame: Flame, motion: Motion) -> Tensor | None:
+    """(T, 2) weights of the tongue's blend shapes; None if the head has none, or the motion leaves the tongue alone."""
+    if motion.tongue is None or not motion.tongue.any():
+        return None
+    names = flame.head.exp_names
+    if flame.head.finish is None or names is None:
+        return None
+    weights = tongue_weights(motion.tongue, motion.pose[:, 3], motion.exp[:, names.index("mouthClose")])
+    return torch.from_numpy(weights).to(flame.template.device)
 
 
 def vertex_pieces(
@@ -53,7 +71,11 @@ def vertex_pieces(
     """
     for start in range(0, motion.exp.shape[-2], frames):
         piece = slice(max(start - before, 0), start + frames)
-        yield decode(flame, _Part(motion.exp[..., piece, :], motion.pose[..., piece, :]), shape, global_rotation)
+        if isinstance(motion, Motion):
+            part: Coefficients = motion.cut(piece)
+        else:
+            part = _Part(motion.exp[..., piece, :], motion.pose[..., piece, :])
+        yield decode(flame, part, shape, global_rotation)
 
 
 def motion_vertices(flame: Flame, motion: Motion) -> Iterator[np.ndarray]:

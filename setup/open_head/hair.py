@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+from scipy.interpolate import PchipInterpolator
+from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
 from setup.open_head.skin_bake import noise
@@ -15,30 +19,49 @@ from utils.heads.subdivision import subdivide
 STRANDS = (0.625, 0.005, 0.29, 0.165)  # left, bottom, width, height of the strands' picture on the skin's texture
 CROWN = np.array([0.0, 0.14, -0.055])
 MIDDLE = np.array([0.0, 0.045, -0.025])  # of the skull; the bob's rays start here
-HUNG = 0.62  # share of the bob's rows that lie on the skull
+HUNG, FACE, HEM = 0.62, 0.45, 0.985  # of the bob's length: what lies on the skull; where the face, the tips begin
 GLOSS = 0.12
+RIM, SOLID = 0.0085, 0.97  # metres over which a shell's rim fades; alpha from which it is solid
 
 
 def short(head: HeadFile) -> Part:
     """Some millimetres at the nape, a centimetre and a half on top."""
     faces, points, matrix = _scalp(head)
     normals = smooth_normals(points, faces)
-    over = hairline(head, points) + 0.0045 * noise(points, 0.009, 40)
-    rise = np.clip((over + 0.001) / 0.040, 0, 1)
+    over = hairline(head, points)
+    rise = np.clip((over - 0.002) / 0.042, 0, 1)  # flat where the rim fades
     rise = rise * rise * (3 - 2 * rise)
     top = np.clip((points[:, 1] - 0.035) / 0.075, 0, 1)
     ears = _near_ears(head, points)
-    thick = rise * (0.0035 + 0.0105 * top**0.8) * (1 - ears) * (1 + 0.16 * noise(points, (0.005, 0.02, 0.02), 41))
-    out = points + normals * (thick - 0.0006)[:, None]
-    kept = (thick[faces].max(1) > 0.0004) & (ears[faces].min(1) < 0.95)
+    thick = rise * (0.0035 + 0.0105 * top**0.8) * (1 - ears) ** 3 * (1 + 0.06 * noise(points, (0.012, 0.03, 0.03), 41))
+    out = points + normals * (thick + 0.0002)[:, None]
+    alpha = np.clip((over + 0.0030 * noise(points, 0.007, 40)) / RIM, 0, 1) * np.clip((0.95 - ears) / 0.60, 0, 1)
+    kept = alpha[faces].max(1) > 0.02
     used, faces = np.unique(faces[kept], return_inverse=True)
     matrix = matrix[used]
     top_ids = np.argsort(-matrix, axis=1)[:, :6]
     shares = np.take_along_axis(matrix, top_ids, axis=1)
     faces = faces.reshape(-1, 3)
     rim = ((rise[used] < 0.5) | (ears[used] > 0))[faces].any(1)
-    return Part(out[used], faces, _paint(out[used], 1 - 0.3 * (rise[used] < 0.3)), _uv(out[used]), top_ids,
-                shares / shares.sum(1, keepdims=True), open=rim, covers=_covered(head, 0.028))  # fmt: skip
+    return Part(out[used], faces, _paint(out[used], np.ones(len(used))), _uv(out[used]), top_ids,
+                shares / shares.sum(1, keepdims=True), alpha[used], open=rim, covers=_covered(head, 0.028))  # fmt: skip
+
+
+def softened(hair: dict[str, Part]) -> tuple[dict[str, Part], dict[str, Part]]:
+    """Each shell as what is solid, and as its soft rim where alpha is less than 1, to be blended over the rest."""
+    solid, soft = {}, {}
+    for name, part in hair.items():
+        whole = (part.alpha >= SOLID)[part.faces].all(1)
+        solid[name] = replace(_of_faces(part, whole), alpha=None)
+        soft[f"{name}_rim"] = replace(_of_faces(part, ~whole), open=None, covers=None, shade=None)
+    return solid, soft
+
+
+def _of_faces(part: Part, these: np.ndarray) -> Part:
+    """A part's faces (f,) bool and their vertices."""
+    used, faces = np.unique(part.faces[these], return_inverse=True)
+    rows = {name: getattr(part, name)[used] for name in ("vertices", "paint", "uv", "bound_to", "shares", "alpha")}
+    return replace(part, faces=faces.reshape(-1, 3), open=part.open[these], **rows)
 
 
 def _covered(head: HeadFile, over: float) -> np.ndarray:
@@ -55,30 +78,30 @@ def _scalp(head: HeadFile) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     outside = head.masks["scalp"] | head.masks["forehead"] | head.masks["neck"] | head.masks["face"]
     faces = head.faces[(over[head.faces].max(1) > -0.012) & outside[head.faces].all(1)]
     matrix = np.eye(head.n_vertices, dtype=np.float32)
-    for longest in (0.0130, 0.0130):
-        points = matrix @ head.v_template
+    for longest, at_rim in ((0.0130, 0.0130), (0.0130, 0.0055)):
+        points = (matrix @ head.v_template).astype(np.float64)
         edge = np.linalg.norm(points[faces] - points[faces[:, [1, 2, 0]]], axis=2).max(1)
-        step = subdivide(faces, faces, (len(points), len(points)), edge > longest)
+        ears = _near_ears(head, points)
+        near = ((np.abs(hairline(head, points) - RIM / 2) < 0.007) | ((ears > 0) & (ears < 1)))[faces].any(1)
+        step = subdivide(faces, faces, (len(points), len(points)), (edge > longest) | (near & (edge > at_rim)))
         matrix, faces = np.asarray(step.operator @ matrix), step.faces
     return faces, (matrix @ head.v_template).astype(np.float64), matrix
 
 
 def _near_ears(head: HeadFile, points: np.ndarray) -> np.ndarray:
     ears = head.v_template[head.masks["left_ear"] | head.masks["right_ear"]]
-    return np.clip(1.8 - cKDTree(ears).query(points)[0] / 0.010, 0, 1)
+    return np.clip(1.9 - cKDTree(ears).query(points)[0] / 0.010, 0, 1)
 
 
-def bob(head: HeadFile, rows: int = 30, columns: int = 61) -> Part:
-    """A curtain that follows the skull to the widest place and hangs from there."""
-    across, skull = np.linspace(-1, 1, columns), _Skull(head)
-    held = _curtain(skull, across, HUNG)
-    place = []
-    for t in np.arange(rows) / (rows - 1):
-        at = _curtain(skull, across, t) if t <= HUNG else _hanging(held, across, (t - HUNG) / (1 - HUNG))
-        out = at - MIDDLE
-        out /= np.linalg.norm(out, axis=1, keepdims=True)
-        place.append(at + out * (0.0016 * min(1, t / 0.3) * np.sin(9 * np.pi * across + 3 * t))[:, None])
-    points = np.concatenate(place)
+def bob(head: HeadFile, rows: int = 31, columns: int = 61) -> Part:
+    """A curtain that follows the skull to the widest place and hangs from there; its hem and front edges are soft."""
+    across, t = np.linspace(-1, 1, columns), np.append(np.linspace(0, HEM, rows - 1), 1.0)
+    on_skull = _curtain(_Skull(head), across, t[t <= HUNG])
+    hanging = [_hanging(on_skull[-1], across, down) for down in (t[t > HUNG] - HUNG) / (1 - HUNG)]
+    points = np.concatenate([*on_skull, *hanging])
+    wave = 0.0014 * np.minimum(1, t / 0.3)[:, None] * np.sin(9 * np.pi * across + 3 * t[:, None])
+    out = points - MIDDLE
+    points = points + out / np.linalg.norm(out, axis=1, keepdims=True) * wave.reshape(-1, 1)
     faces = np.array([[r * columns + j + a for a in c] for r in range(rows - 1) for j in range(columns - 1)
                       for c in ((0, columns, columns + 1), (0, columns + 1, 1))])  # fmt: skip
     corners = points[faces]
@@ -86,14 +109,15 @@ def bob(head: HeadFile, rows: int = 30, columns: int = 61) -> Part:
     anchors = np.flatnonzero(head.masks["scalp"] & (head.v_template[:, 1] > 0.0))
     distance, near = cKDTree(head.v_template[anchors]).query(points, k=6)
     shares = 1 / np.maximum(distance, 2e-3) ** 2
-    t = np.repeat(np.arange(rows) / (rows - 1), columns)
-    u = np.tile(across, rows)
+    t, u = np.repeat(t, columns), np.tile(across, rows)
     left, bottom, width, height = STRANDS
     uv = np.column_stack([left + width * _fold(2.0 * t), bottom + height * _fold(2.0 * u)])
     shade = (0.78 + 0.22 * np.clip(t / 0.25, 0, 1)) * (1 - 0.25 * np.clip((t - 0.8) / 0.2, 0, 1))
-    seen = np.ones(len(faces), bool)
+    tips = np.random.default_rng(42).uniform(0.0, 0.45, columns)
+    alpha = np.where(t > 0.999, np.tile(tips, rows), 1.0) * np.where((np.abs(u) > 0.999) & (t > FACE), 0.25, 1.0)
     return Part(points, faces if out > 0 else faces[:, ::-1], _paint(points, shade), uv, anchors[near],
-                shares / shares.sum(1, keepdims=True), open=seen, covers=_covered(head, 0.03))  # fmt: skip
+                shares / shares.sum(1, keepdims=True), alpha, open=np.ones(len(faces), bool),
+                covers=_covered(head, 0.03))  # fmt: skip
 
 
 class _Skull:
@@ -112,21 +136,24 @@ class _Skull:
         return (self._radius[ids] * weight).sum(1) / weight.sum(1)
 
 
-def _curtain(skull: _Skull, across: np.ndarray, t: float) -> np.ndarray:
-    """A row on the skull, from the parting (-1) round the back (0) to the parting (1)."""
-    angle = np.radians(0.3 + 93 * t / HUNG)
-    phi = across * np.radians(np.interp(np.degrees(angle), [0, 56, 68, 80, 94], [180, 180, 150, 128, 118]))
-    ray = np.stack([np.sin(angle) * np.sin(phi), np.full_like(phi, np.cos(angle)), -np.sin(angle) * np.cos(phi)], 1)
-    lift = np.interp(t, [0, 0.15, 0.4, HUNG], [0.009, 0.012, 0.016, 0.020])
-    lift = lift * (1 - 0.85 * np.abs(across) ** 6 * min(1, max(0, (t - 0.3) / 0.15)))  # close to the face
-    parting = 0.006 * np.exp(-(((1 - np.abs(across)) / 0.10) ** 2)) * (t < 0.4)
-    return MIDDLE + ray * (skull.radius(ray) + lift - parting)[:, None]
+def _curtain(skull: _Skull, across: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """(rows, columns, 3) on the skull, from the parting (-1) round the back (0) to the parting (1)."""
+    angle = np.radians(0.3 + 93 * t / HUNG)[:, None]
+    widest = PchipInterpolator([0, 50, 66, 80, 94], [180, 180, 150, 128, 118])
+    phi = across * np.radians(widest(np.degrees(angle)))
+    upright = np.broadcast_to(np.cos(angle), phi.shape)
+    ray = np.stack([np.sin(angle) * np.sin(phi), upright, -np.sin(angle) * np.cos(phi)], axis=2)
+    radius = skull.radius(ray.reshape(-1, 3)).reshape(phi.shape)
+    lift = np.interp(t, [0, 0.15, 0.4, HUNG], [0.009, 0.012, 0.016, 0.020])[:, None]
+    lift = lift * (1 - 0.85 * np.abs(across) ** 6 * np.clip((t[:, None] - 0.16) / 0.14, 0, 1))  # close to the face
+    parting = 0.005 * np.exp(-(((1 - np.abs(across)) / 0.10) ** 2)) * np.clip((0.42 - t[:, None]) / 0.2, 0, 1)
+    return MIDDLE + ray * (gaussian_filter(radius + lift, (1.6, 1.6), mode="nearest") - parting)[..., None]
 
 
 def _hanging(held: np.ndarray, across: np.ndarray, down: float) -> np.ndarray:
     """A row at a share of the way below the widest one: it turns in, and is longer behind."""
     fall = np.stack([0.10 * down**2 * held[:, 0], 0.105 * down - 0.006 * across**2 * down,
-                     0.012 * down**2 * np.sign(held[:, 2])], axis=1)  # fmt: skip
+                     0.012 * down**2 * np.tanh(held[:, 2] / 0.03)], axis=1)  # fmt: skip
     return held - fall
 
 

@@ -13,7 +13,7 @@ from utils.heads.dressed_head import Part
 from utils.heads.head_file import HeadFile
 
 LASH, SHADOW = (0.10, 0.07, 0.06), (0.10, 0.05, 0.05)
-UPPER, LOWER = 44, 26  # tufts a lid
+UPPER, LOWER = 44, 34  # tufts a lid
 CURVE = np.array([0.0, 0.45, 0.8, 1.0])  # rows of a tuft, shares of its length
 LASH_ALPHA = np.array([0.80, 0.55, 0.25, 0.03])
 SHADOW_ROWS, SHADOW_ALPHA = np.array([-1.5, 0.0, 1.4, 3.0, 5.0]) * 1e-3, np.array([0.62, 0.55, 0.30, 0.12, 0.0])
@@ -30,6 +30,7 @@ class Lid:
     centre: np.ndarray  # (3,)
     radius: float
     side: int  # 1: the left eye
+    poles: tuple[int, int]  # vertices of the ball that lie opposite each other
 
     def at(self, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Vertices (n, 2) and their shares of places along the margin, 0..1."""
@@ -48,7 +49,8 @@ def lids(head: HeadFile, mesh: HeadMesh, upper: bool) -> list[Lid]:
         ball = head.v_template[head.masks[f"{name.lower()}_eyeball"]].astype(np.float64)
         centre = (ball.max(0) + ball.min(0)) / 2
         radius = float(np.linalg.norm(ball - centre, axis=1).mean())
-        found.append(Lid(ids, head.v_template[ids].astype(np.float64), centre, radius, side))
+        poles = np.flatnonzero(head.masks[f"{name.lower()}_eyeball"])[[0, -1]]
+        found.append(Lid(ids, head.v_template[ids].astype(np.float64), centre, radius, side, tuple(poles)))
     return found
 
 
@@ -80,23 +82,24 @@ def shadows(head: HeadFile, mesh: HeadMesh) -> Part:
 
 def _strip(points: np.ndarray, lid: Lid, ids: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """Points just above the eyeball, rows below the margin."""
-    margin = (points[ids] * shares[..., None]).sum(1)
+    margin, centre = (points[ids] * shares[..., None]).sum(1), points[list(lid.poles)].mean(0)
     rows = []
     for down in SHADOW_ROWS:
-        ray = margin - [0, down, 0] - lid.centre
-        rows.append(lid.centre + ray / np.linalg.norm(ray, axis=1, keepdims=True) * (lid.radius + ABOVE_BALL))
+        ray = margin - [0, down, 0] - centre
+        rows.append(centre + ray / np.linalg.norm(ray, axis=1, keepdims=True) * (lid.radius + ABOVE_BALL))
     return np.concatenate(rows)
 
 
 def _tufts(head: HeadFile, lid: Lid, upper: bool) -> list[tuple]:
     rng = np.random.default_rng(3 if upper else 4)
     found, n = [], UPPER if upper else LOWER
-    for share in np.linspace(0.07 if upper else 0.25, 0.97, n):
-        width = 0.5 * 0.9 / n
+    for share in np.linspace(*((0.16, 0.93) if upper else (0.30, 0.88)), n):
+        width = (0.36 if upper else 0.14) / n
         ids, parts = lid.at(np.clip(share + np.array([-width, width]), 0, 1))
-        length = (0.0026 + 0.0024 * share) * (1 if upper else 0.38) * rng.uniform(0.85, 1.12)
+        ends = np.clip(np.minimum(share - 0.10, 1.0 - share) / 0.15, 0.25, 1)  # short and faint at the corners
+        length = (0.0026 + 0.0024 * share) * (ends if upper else 0.34) * rng.uniform(0.85, 1.12)
         fan = lid.side * (0.75 * (share - 0.38) + rng.uniform(-0.12, 0.12))
-        alpha = LASH_ALPHA * (np.clip((share - 0.02) / 0.2, 0.3, 1) if upper else 0.30)
+        alpha = LASH_ALPHA * ends * (1 if upper else 0.55)
         shape = (lid, ids, parts, length, fan, 1 if upper else -1)
         rows = len(CURVE)
         faces = np.array([[2 * r + a for a in t] for r in range(rows - 1) for t in ((0, 1, 3), (0, 3, 2))])

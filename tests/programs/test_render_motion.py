@@ -7,8 +7,10 @@ from dataclasses import replace
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 import render_motion
+from tests.support.flame_fixtures import tiny_flame
 from utils.motion_file import load_motion
 from utils.runs.run_dir import ROOT
 
@@ -91,3 +93,34 @@ def test_mistakes(tmp_path, monkeypatch, capsys, motions, flags, message):
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert ended.value.code == 2 and error.startswith("error: ") and message in error
     assert not list(tmp_path.glob("*.mp4"))
+
+
+def test_a_texture_for_other_coordinates(tmp_path, motions, capsys):
+    """Skin is painted for the open head's coordinates; a head without any takes no image. One line, exit code 2."""
+    np.savez(tmp_path / "flame.npz", **tiny_flame())
+    Image.new("RGB", (8, 8)).save(tmp_path / "skin.png")
+    for flags, message in ((["--look", "skin"], "--look skin: is painted for the open head, not for flame"),
+                           (["-t", str(tmp_path / "skin.png")], "no texture coordinates")):  # fmt: skip
+        with pytest.raises(SystemExit) as end:
+            render_motion.main(
+                [motions[0], "-o", str(tmp_path / "a.mp4"), "--head", str(tmp_path / "flame.npz"), *flags]
+            )
+        assert end.value.code == 2 and not (tmp_path / "a.mp4").exists()
+        (line,) = capsys.readouterr().err.splitlines()
+        assert message in line
+
+
+def test_the_tongue_is_drawn(tmp_path, motions):
+    """A motion file's tongue changes the open mouth and nothing else of the picture."""
+    motion, films = load_motion(motions[0]), []
+    motion.pose[:, 3] = 0.25
+    for name, driven in (("still", None), ("zero", 0.0), ("out", 1.0)):
+        tongue = None if driven is None else np.full((len(motion), 2), driven, np.float32)
+        replace(motion, tongue=tongue).save(tmp_path / f"{name}.npz")
+        out = tmp_path / f"{name}.mp4"
+        render_motion.main([str(tmp_path / f"{name}.npz"), "-o", str(out), "--size", "160", "--no_head"])
+        films.append(frames(out).astype(int))
+    np.testing.assert_array_equal(films[0], films[1])
+    changed = np.abs(films[2] - films[0]).max(axis=(0, 3)) > 30
+    rows, columns = np.nonzero(changed)
+    assert len(rows) > 30 and rows.min() > 90 and columns.min() > 55 and columns.max() < 105

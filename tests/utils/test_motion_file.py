@@ -1,9 +1,12 @@
 """What can be done to a motion."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from utils.motion_file import Motion, joined
+from utils.errors import UserError
+from utils.motion_file import Motion, joined, load_motion
 
 
 @pytest.fixture
@@ -42,3 +45,20 @@ def test_a_missing_shape_is_the_average(motion):
     assert motion.shape_or_average is motion.shape
     average = Motion(motion.exp, motion.pose).shape_or_average
     assert average.shape == (100,) and average.dtype == np.float32 and not average.any()
+
+
+def test_the_tongue_is_kept_cut_and_joined(motion, tmp_path):
+    """A file may hold it; one without it is read as before, and its size is checked."""
+    units = np.random.default_rng(1).uniform(size=(9, 2)).astype(np.float32)
+    driven = replace(motion, tongue=units)
+    driven.save(tmp_path / "driven.npz")
+    motion.save(tmp_path / "still.npz")
+    np.testing.assert_array_equal(load_motion(tmp_path / "driven.npz").tongue, units)
+    assert load_motion(tmp_path / "still.npz").tongue is None
+    whole = joined([motion.cut(2), driven.cut(slice(2, None))])
+    np.testing.assert_array_equal(whole.tongue, np.r_[np.zeros((2, 2)), units[2:]])
+    assert joined([motion, motion]).tongue is None
+    for wrong in (units[:3], units[:, :1]):
+        replace(motion, tongue=wrong).save(tmp_path / "wrong.npz")
+        with pytest.raises(UserError, match=r"wrong.npz: tongue is .* not \(9, 2\)"):
+            load_motion(tmp_path / "wrong.npz")

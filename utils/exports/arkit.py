@@ -61,7 +61,8 @@ def has_arkit_expressions(head: HeadFile) -> bool:
 
 
 def arkit_of_open_head(head: HeadFile, motion: Motion, fps: float = FPS) -> ArkitTrack:
-    """ARKit values of a motion of the open head. Weights are clipped to 0..1, ARKit's range; tongueOut is 0.
+    """ARKit values of a motion of the open head. Weights are clipped to 0..1, ARKit's range; tongueOut is 0
+    unless driven.
 
     Raises:
         UserError: the head's expressions are not the ARKit blend shapes.
@@ -70,7 +71,7 @@ def arkit_of_open_head(head: HeadFile, motion: Motion, fps: float = FPS) -> Arki
         raise UserError(f"{head.name}: its expressions are not the ARKit blend shapes; they must be fitted")
     columns = {name: motion.exp[:, k] for k, name in enumerate(head.exp_names)}
     columns["jawOpen"] = motion.pose[:, 3] / JAW_OPEN_RADIANS
-    columns["tongueOut"] = np.zeros(len(motion), np.float32)
+    columns["tongueOut"] = np.zeros(len(motion), np.float32) if motion.tongue is None else motion.tongue[:, 0]
     weights = np.clip(np.stack([columns[name] for name in BLEND_SHAPES], axis=1), 0, 1).astype(np.float32)
     return ArkitTrack(weights, track_angles(motion, weights, head), fps)
 

@@ -16,6 +16,7 @@ from scipy.spatial.transform import Rotation, Slerp
 from utils.errors import UserError
 from utils.heads.head_file import HeadFile
 from utils.heads.joints import JAW, JOINTS, NECK, PARENTS, ROOT_JOINT
+from utils.heads.tongue import TONGUE_UNITS, tongue_weights
 from utils.motion_file import Motion
 from utils.timebase import FPS
 
@@ -74,6 +75,7 @@ def make_rig(head: HeadFile, motion: Motion, fps: float = FPS) -> Rig:
     regressor = head.j_regressor.astype(np.float64)
     joint_steps = np.einsum("jv,vxk->jxk", regressor, head.expdirs)
     joints = regressor @ rest
+    turning = ROOT_JOINT if head.finish is None else NECK  # a dressed head turns on its shoulders
     travelled = joints + np.einsum("jxk,tk->tjx", joint_steps, motion.exp)  # (T, 5, 3)
     turn = Rotation.from_rotvec(motion.pose[:, :3].astype(np.float64))
     jaw = Rotation.from_rotvec(motion.pose[:, 3:].astype(np.float64))
@@ -81,9 +83,9 @@ def make_rig(head: HeadFile, motion: Motion, fps: float = FPS) -> Rig:
         rest=rest.astype(np.float32),
         joints=joints.astype(np.float32),
         weights=(head.weights / head.weights.sum(1, keepdims=True)).astype(np.float32),
-        targets=_expressions(head, motion) + _correctives(head, jaw.as_matrix() - np.eye(3)),
-        rotations=_quaternions(turn, jaw),
-        translations=_translations(joints, travelled, turn, jaw),
+        targets=_expressions(head, motion) + _correctives(head, jaw.as_matrix() - np.eye(3)) + _tongue(head, motion),
+        rotations=_quaternions(turn, jaw, turning),
+        translations=_translations(joints, travelled, turn, jaw, turning),
         fps=float(fps),
     )
 
@@ -99,6 +101,16 @@ def _expressions(head: HeadFile, motion: Motion) -> list[MorphTarget]:
         MorphTarget(name, np.ascontiguousarray(head.expdirs[:, :, k]), np.ascontiguousarray(motion.exp[:, k]))
         for k, name in enumerate(names)
     ]
+
+
+def _tongue(head: HeadFile, motion: Motion) -> list[MorphTarget]:
+    """The tongue's units of a dressed head, at 0 unless the motion drives them."""
+    if head.finish is None or head.exp_names is None:
+        return []
+    units = np.zeros((len(motion), 2)) if motion.tongue is None else motion.tongue
+    weights = tongue_weights(units, motion.pose[:, 3], motion.exp[:, head.exp_names.index("mouthClose")])
+    return [MorphTarget(name, np.ascontiguousarray(head.finish.tongue[:, :, k]), weights[:, k])
+            for k, name in enumerate(TONGUE_UNITS)]  # fmt: skip
 
 
 def _correctives(head: HeadFile, change: np.ndarray) -> list[MorphTarget]:
@@ -123,10 +135,10 @@ def _correctives(head: HeadFile, change: np.ndarray) -> list[MorphTarget]:
     ]
 
 
-def _quaternions(turn: Rotation, jaw: Rotation) -> np.ndarray:
+def _quaternions(turn: Rotation, jaw: Rotation, turning: int) -> np.ndarray:
     quaternions = np.zeros((len(turn), len(JOINTS), 4))
     quaternions[..., 3] = 1
-    quaternions[:, ROOT_JOINT], quaternions[:, JAW] = turn.as_quat(), jaw.as_quat()
+    quaternions[:, turning], quaternions[:, JAW] = turn.as_quat(), jaw.as_quat()
     # q and -q are one rotation; a jump between them would send a linear interpolation the long way round.
     along = np.sum(quaternions[1:] * quaternions[:-1], axis=-1)
     signs = np.cumprod(np.where(along < 0, -1.0, 1.0), axis=0)
@@ -134,11 +146,14 @@ def _quaternions(turn: Rotation, jaw: Rotation) -> np.ndarray:
     return quaternions.astype(np.float32)
 
 
-def _translations(joints: np.ndarray, travelled: np.ndarray, turn: Rotation, jaw: Rotation) -> np.ndarray:
+def _translations(joints: np.ndarray, travelled: np.ndarray, turn: Rotation, jaw: Rotation, turning: int) -> np.ndarray:
     """Where the joints must stand, relative to their parents, so that rotating about the *rest* joint equals
-    rotating about the travelled one: R (j0 - j) + j."""
+    rotating about the travelled one: R (j0 - j) + j. The head turns about the root, whichever joint does it."""
     translations = np.repeat((joints - joints[list(PARENTS)])[None], len(turn), axis=0)
-    translations[:, ROOT_JOINT] = turn.apply(joints[ROOT_JOINT] - travelled[:, ROOT_JOINT]) + travelled[:, ROOT_JOINT]
+    translations[:, ROOT_JOINT] = joints[ROOT_JOINT]
+    parent = joints[ROOT_JOINT] if turning == NECK else 0
+    turned = turn.apply(joints[turning] - travelled[:, ROOT_JOINT])
+    translations[:, turning] = turned + travelled[:, ROOT_JOINT] - parent
     translations[:, JAW] = jaw.apply(joints[JAW] - travelled[:, JAW]) + travelled[:, JAW] - joints[NECK]
     return translations.astype(np.float32)
 
@@ -162,6 +177,9 @@ def resampled(motion: Motion, fps: float) -> Motion:
     new = np.arange(int((len(motion) - 1) / FPS * fps + 1e-6) + 1) / fps
     new = np.minimum(new, old[-1])
     exp = np.stack([np.interp(new, old, column) for column in motion.exp.T], axis=1)
+    tongue = None
+    if motion.tongue is not None:
+        tongue = np.stack([np.interp(new, old, column) for column in motion.tongue.T], axis=1).astype(np.float32)
     parts = [Slerp(old, Rotation.from_rotvec(motion.pose[:, part]))(new) for part in (slice(0, 3), slice(3, 6))]
     pose = np.concatenate([part.as_rotvec() for part in parts], axis=1)
-    return replace(motion, exp=exp.astype(np.float32), pose=pose.astype(np.float32))
+    return replace(motion, exp=exp.astype(np.float32), pose=pose.astype(np.float32), tongue=tongue)

@@ -25,11 +25,11 @@ class Material:
     blended: bool = False  # over the rest, by alpha
 
 
-SKIN, EYES, MOUTH, SOFT = (
+SKIN, EYES, MOUTH, SOFT, RIM = (
     Material("skin"), Material("eyes", roughness=0.1), Material("mouth", roughness=1.0, mirrors=False),
-    Material("soft", blended=True),
+    Material("soft", blended=True), Material("rim", blended=True),
 )  # fmt: skip
-MATERIALS = (SKIN, EYES, MOUTH, SOFT)  # in the order in which they are drawn
+MATERIALS = (SKIN, EYES, MOUTH, SOFT, RIM)  # in the order in which they are drawn; lashes are soft, hair has rims
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,9 @@ def _materials(head: HeadFile, finish: Finish) -> np.ndarray:
     found = np.full(len(head.faces), MATERIALS.index(SKIN))
     found[head.masks["mouth_interior"][head.faces].all(1)] = MATERIALS.index(MOUTH)
     found[(finish.paint[:, 3] >= EYE)[head.faces].all(1)] = MATERIALS.index(EYES)
-    found[len(found) - finish.blended :] = MATERIALS.index(SOFT)
+    over = slice(len(found) - finish.blended, None)
+    lit = (finish.paint[:, 3] > 0)[head.faces[over]].all(1)
+    found[over] = np.where(lit, MATERIALS.index(RIM), MATERIALS.index(SOFT))
     return found
 
 

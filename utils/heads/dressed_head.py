@@ -15,12 +15,17 @@ import scipy.sparse as sp
 
 from utils.errors import UserError
 from utils.heads.head_file import OPEN_HEAD_FILE, Finish, HeadFile
+from utils.heads.joints import ROOT_JOINT
 from utils.heads.subdivision import subdivide
 from utils.reading.array_file import read_npz
 
 PARTS = OPEN_HEAD_FILE.with_name("open_head_parts.npz")
-PARTS_FORMAT = "open-head-parts-1"
+PARTS_FORMAT = "open-head-parts-2"
+OLDER_FORMATS = ("open-head-parts-1",)  # without retouch, shade and soft rims
 LEVELS = ((0.0110, 0.0026), (0.0170, 0.0045))  # metres: longer edges are split, once and twice: skin, lips
+_STEPS = {"openness": 255, "rest": 1e5, "unit_dirs": 1e6, "tongue": 1e5}  # stored in 1/255, 10, 1, 10 micrometres
+_KINDS = {"openness": np.uint8, "margins": bool, "unit_index": np.uint8}  # the others: int16
+ON_TONGUE = 0.0045
 _HOW = "get models/data/open_head_parts.npz of this version, or build it with `python -m setup.build_parts`"
 
 
@@ -39,11 +44,30 @@ class Part:
     unit_dirs: np.ndarray | None = None  # (m, n, 3) in addition
     open: np.ndarray | None = None  # (f,) bool, faces whose inner side can be seen
     covers: np.ndarray | None = None  # (V,) bool, vertices of the head that lie hidden below it
+    shade: np.ndarray | None = None  # (V,) factor on the head's colours: the light that it takes
 
     def follow(self, n: int) -> sp.csr_matrix:
         """(n_part, n) the matrix that gives the part the head's displacements."""
         rows = np.repeat(np.arange(len(self.vertices)), self.bound_to.shape[1])
         return sp.csr_matrix((self.shares.ravel(), (rows, self.bound_to.ravel())), shape=(len(self.vertices), n))
+
+
+@dataclass(frozen=True)
+class Retouch:
+    """What is drawn otherwise on the motion mesh's own vertices."""
+
+    openness: np.ndarray  # (V,) share of the sky that a vertex sees
+    margins: np.ndarray  # (V,) bool, of the lids: their triangles are split
+    rest: np.ndarray  # (V, 3) metres by which they lie elsewhere
+    unit_index: np.ndarray  # (m,) expressions that move the drawn head otherwise
+    unit_dirs: np.ndarray  # (m, V, 3) in addition
+    tongue: np.ndarray  # (V, 3, 2) blend shapes of `utils.heads.tongue.TONGUE_UNITS`
+
+
+def no_retouch(n: int) -> Retouch:
+    """For a head of n vertices that is drawn as it is."""
+    still = np.zeros((n, 3))
+    return Retouch(np.ones(n), np.zeros(n, bool), still, np.zeros(0, int), still[None][:0], np.zeros((n, 3, 2)))
 
 
 def read_parts(path: Path = PARTS) -> dict[str, Part]:
@@ -52,22 +76,49 @@ def read_parts(path: Path = PARTS) -> dict[str, Part]:
     Raises:
         UserError: missing, of another version, or malformed.
     """
-    arrays = read_npz(path)
-    if str(arrays.get("format")) != PARTS_FORMAT:
-        raise UserError(f"{path}: format {arrays.get('format')}, this version reads {PARTS_FORMAT}; {_HOW}")
+    arrays = _read(path)
     try:
         return {str(name): _unpack(arrays, str(name)) for name in arrays["names"]}
     except (KeyError, ValueError, TypeError, IndexError) as error:
         raise UserError(f"{path}: malformed ({error}); {_HOW}") from error
 
 
-def pack_parts(parts: dict[str, Part]) -> dict[str, np.ndarray]:
+def read_retouch(n: int, path: Path = PARTS) -> Retouch:
+    """The retouch of a head of n vertices; a file of the version before has none.
+
+    Raises:
+        UserError: missing, of another version, or malformed.
+    """
+    arrays, none = _read(path), no_retouch(n)
+    if str(arrays["format"]) in OLDER_FORMATS:
+        return none
+    try:
+        found = {key: arrays[f"retouch_{key}"] for key in vars(none)}
+        found |= {key: found[key].astype(np.float32) / scale for key, scale in _STEPS.items()}
+        if len(found["openness"]) != n or any(found[k].shape[1:] != v.shape[1:] for k, v in vars(none).items()):
+            raise ValueError("wrong sizes")
+        return Retouch(**found)
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: malformed ({error}); {_HOW}") from error
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    arrays = read_npz(path)
+    if str(arrays.get("format")) not in (PARTS_FORMAT, *OLDER_FORMATS):
+        raise UserError(f"{path}: format {arrays.get('format')}, this version reads {PARTS_FORMAT}; {_HOW}")
+    return arrays
+
+
+def pack_parts(parts: dict[str, Part], retouch: Retouch) -> dict[str, np.ndarray]:
     """Arrays to store."""
     packed = {"format": np.array(PARTS_FORMAT), "names": np.array(list(parts))}
+    for key, values in vars(retouch).items():
+        stored = np.round(values * _STEPS[key]) if key in _STEPS else values
+        packed[f"retouch_{key}"] = stored.astype(_KINDS.get(key, np.int16))
     kinds = {"open": bool, "covers": bool, "faces": np.uint16, "bound_to": np.uint16, "unit_index": np.uint8}
     for name, part in parts.items():
         for key, values in vars(part).items():
-            if key in ("paint", "alpha") and values is not None:
+            if key in ("paint", "alpha", "shade") and values is not None:
                 packed[f"{name}_{key}"] = np.round(values * 100).astype(np.uint8)
             elif values is not None:
                 packed[f"{name}_{key}"] = np.asarray(values).astype(kinds.get(key, np.float32))
@@ -82,7 +133,7 @@ def _unpack(arrays: dict[str, np.ndarray], name: str) -> Part:
         values = get(key)
         return None if values is None else values.astype(bool)
 
-    alpha, faces = get("alpha"), arrays[f"{name}_faces"].astype(np.int64)
+    alpha, shade, faces = get("alpha"), get("shade"), arrays[f"{name}_faces"].astype(np.int64)
     part = Part(
         arrays[f"{name}_vertices"].astype(np.float32),
         faces,
@@ -95,22 +146,26 @@ def _unpack(arrays: dict[str, np.ndarray], name: str) -> Part:
         get("unit_dirs"),
         flags("open"),
         flags("covers"),
+        None if shade is None else shade.astype(np.float32) / 100,
     )
     if faces.max() >= len(part.vertices) or len(part.paint) != len(part.vertices):
         raise ValueError(f"{name}: {len(part.vertices)} vertices")
     return part
 
 
-def dressed_head(head: HeadFile, paint: np.ndarray, parts: list[Part]) -> HeadFile:
+def dressed_head(head: HeadFile, paint: np.ndarray, parts: list[Part], retouch: Retouch | None = None) -> HeadFile:
     """The open head, subdivided, with parts; blended parts must come last.
 
     Args:
         head: the motion mesh, with texture coordinates.
         paint: (V, 4) colour and gloss of its vertices.
         parts: what to add.
+        retouch: of the head itself.
     """
+    retouch = retouch or no_retouch(head.n_vertices)
+    paint = _shaded(paint, parts)
     hidden = np.any([part.covers for part in parts if part.covers is not None] or [np.zeros(head.n_vertices, bool)], 0)
-    smooth, faces, uv, ft = _subdivided(head, hidden)
+    smooth, faces, uv, ft = _subdivided(head, hidden, retouch.margins)
     n, n_uv = smooth.get_shape()[0], len(uv)
     follow, blended = [smooth], 0
     all_faces, all_ft, all_uv = [faces], [ft], [uv]
@@ -135,16 +190,18 @@ def dressed_head(head: HeadFile, paint: np.ndarray, parts: list[Part]) -> HeadFi
         [bag[faces].any(1), *(np.zeros(len(part.faces), bool) if part.open is None else part.open for part in parts)]
     )
     calm = np.flatnonzero(head.masks["scalp"] & (np.abs(head.expdirs).max((1, 2)) < 1e-4))
+    weights = np.clip(_spreader(matrix)(head.weights), 0, None)
+    shoulders = smooth.get_shape()[0] + np.flatnonzero(weights[smooth.get_shape()[0] :, ROOT_JOINT] > 0.9)
     finish = Finish(np.concatenate(paints).astype(np.float32), np.concatenate(alphas).astype(np.float32), blended,
-                    inner, head.n_vertices, head.faces, sp.csr_matrix(smooth.astype(np.float32)), calm)  # fmt: skip
+                    inner, head.n_vertices, head.faces, sp.csr_matrix(smooth.astype(np.float32)), calm, shoulders[::8],
+                    _spreader(matrix)(retouch.tongue))  # fmt: skip
     spread, spread_rest = _spreader(matrix), _spreader(sp.csr_matrix(matrix @ _inverse(smooth, head.n_vertices)))
-    weights = np.clip(spread(head.weights), 0, None)
-    template = spread_rest(head.v_template) + np.concatenate(offset)
+    template = spread_rest(head.v_template) + np.concatenate(offset) + spread(retouch.rest)
     return replace(
         head,
         v_template=template.astype(np.float32),
         shapedirs=spread_rest(head.shapedirs),
-        expdirs=(spread(head.expdirs) + np.concatenate(units)).astype(np.float32),
+        expdirs=(spread(_retouched(head, retouch)) + np.concatenate(units)).astype(np.float32),
         posedirs=spread(head.posedirs),
         j_regressor=np.pad(head.j_regressor, {1: (0, n - head.n_vertices)}),
         weights=weights / weights.sum(1, keepdims=True),
@@ -155,6 +212,19 @@ def dressed_head(head: HeadFile, paint: np.ndarray, parts: list[Part]) -> HeadFi
         ft=np.concatenate(all_ft),
         finish=finish,
     )
+
+
+def _shaded(paint: np.ndarray, parts: list[Part]) -> np.ndarray:
+    """(V, 4) the head's paint in what all parts leave of its light."""
+    shade = np.prod([np.ones(len(paint)), *(part.shade for part in parts if part.shade is not None)], axis=0)
+    return np.column_stack([paint[:, :3] * shade[:, None], paint[:, 3]])
+
+
+def _retouched(head: HeadFile, retouch: Retouch) -> np.ndarray:
+    """(V, 3, 50) the expressions as they are drawn."""
+    expdirs = head.expdirs.copy()
+    expdirs[:, :, retouch.unit_index] += retouch.unit_dirs.transpose(1, 2, 0)
+    return expdirs
 
 
 def _spreader(matrix: sp.csr_matrix):
@@ -178,7 +248,9 @@ def _units(part: Part, n_units: int) -> np.ndarray:
     return own
 
 
-def _subdivided(head: HeadFile, hidden: np.ndarray) -> tuple[sp.csr_matrix, np.ndarray, np.ndarray, np.ndarray]:
+def _subdivided(
+    head: HeadFile, hidden: np.ndarray, margins: np.ndarray
+) -> tuple[sp.csr_matrix, np.ndarray, np.ndarray, np.ndarray]:
     """-> matrix (N, V), faces, uv, ft, without the tooth bands and what the bust and hair hide."""
     assert head.uv is not None and head.ft is not None  # see `dressed_head`
     shown = ~head.masks["teeth"][head.faces].any(1) & ~hidden[head.faces].all(1)
@@ -194,6 +266,8 @@ def _subdivided(head: HeadFile, hidden: np.ndarray) -> tuple[sp.csr_matrix, np.n
         balls = (matrix @ whole.astype(np.float32)) > 0
         edge = np.linalg.norm(points[faces] - points[faces[:, [1, 2, 0]]], axis=2).max(1)
         chosen = ((edge > longest) | ((edge > on_lips) & lips[faces].all(1))) & ~balls[faces].any(1)
+        if len(points) == head.n_vertices:  # once
+            chosen |= margins[faces].any(1) | ((edge > ON_TONGUE) & head.masks["tongue"][faces].all(1))
         step = subdivide(faces, ft, (len(points), len(uv)), chosen)
         matrix, faces, ft = step.operator @ matrix, step.faces, step.ft
         uv = step.uv_operator @ uv

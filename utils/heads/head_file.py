@@ -39,6 +39,8 @@ class Finish:
     motion_faces: np.ndarray  # (F', 3) its faces
     smooth: scipy.sparse.csr_matrix  # (n, V) from it to the n drawn vertices of the skin
     calm: np.ndarray  # some vertices that move with the skull only
+    shoulders: np.ndarray  # some vertices that stay when the head turns
+    tongue: np.ndarray  # (N, 3, 2) float32, blend shapes of `utils.heads.tongue.TONGUE_UNITS`
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,11 @@ CLAY = (0.80, 0.73, 0.69)  # sRGB, for heads without colours
 # Gloss by region (mask name); the rest is matte.
 GLOSS = {"teeth": 0.30, "tongue": 0.25, "lips": 0.10}
 EYE = 2.0  # "gloss" of eyeballs: EYE + angle from the gaze axis in radians; the shader paints iris and pupil from it
+UNLIT, LIT = -100.0, -200.0  # less alpha: in the place of gloss on what is blended over the rest
 GAZE_DOWN = 0.085  # tangent
 
 # Metres behind the lips in which the light in the mouth falls to 1/e: walls; parts that face the light reach deeper.
-MOUTH_DEPTH, SHADED_PARTS = 0.011, {"tongue": 0.017, "teeth": 0.032}
+MOUTH_DEPTH, SHADED_PARTS = 0.011, {"tongue": 0.030, "teeth": 0.032}
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Skin:
     uv: np.ndarray | None = None  # (N, 2)
     image: np.ndarray | None = None  # (h, w, 3) uint8
     inner: np.ndarray | None = None  # (F',) numbers of the faces whose inner sides can be seen; None: all
-    blended: int = 0  # faces at the end of the list whose paint holds -100 - alpha in the place of gloss
+    blended: int = 0  # faces at the end of the list, whose paint holds alpha in the place of gloss: UNLIT or LIT
 
 
 def painted(head: HeadFile) -> Skin:
@@ -73,11 +74,11 @@ def _inner(head: HeadFile) -> np.ndarray | None:
 
 
 def _finished(head: HeadFile) -> np.ndarray:
-    """(N, 4) a dressed head's paint, with -100 - alpha in the place of gloss where it is blended."""
+    """(N, 4) a dressed head's paint, with alpha in the place of gloss where it is blended; matte parts are not lit."""
     assert head.finish is not None
     paint = head.finish.paint.copy()
     over = np.unique(head.faces[len(head.faces) - head.finish.blended :])
-    paint[over, 3] = -100 - head.finish.alpha[over]
+    paint[over, 3] = np.where(paint[over, 3] > 0, LIT, UNLIT) - head.finish.alpha[over]
     return paint
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from utils.errors import UserError
-from utils.heads.dressed_head import dressed_head, read_parts
+from utils.heads.dressed_head import dressed_head, read_parts, read_retouch
 from utils.heads.head_file import OPEN_HEAD_FILE, HeadFile
 from utils.reading.array_file import read_npz
 from utils.rendering.head_paint import painted
@@ -19,13 +19,14 @@ SKINS = {"tan": SKIN_TEXTURE} | {n: OPEN_HEAD_FILE.with_name(f"open_head_skin_{n
 LOOKS = ("clay", "skin")
 HAIR = ("bald", "short", "bob")
 HAIR_ROOM = 0.018  # metres
+CLAY_SHADE, CLAY_OPEN = 0.55, 0.85  # of the sky's light: what the deepest fold loses; the share that loses nothing
 # Skin and hair that go with the bundled head shapes, by the names of their files.
 PEOPLE = {
     "average": ("tan", "short"), "male_broad": ("deep", "short"), "male_narrow": ("tan", "short"),
     "male_older": ("fair", "bald"), "male_young": ("fair", "short"), "female_round": ("deep", "bob"),
     "female_slender": ("tan", "bob"), "female_young": ("fair", "bob"),
 }  # fmt: skip
-ALWAYS = ("teeth", "gums", "bust", "shadows", "lashes")  # parts that every drawn head has, the blended ones last
+ALWAYS = ("teeth", "gums", "bust", "shadows", "lashes")  # parts that every drawn head has
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,14 @@ def _is_open(head: HeadFile) -> bool:
 
 
 def _drawn(head: HeadFile, hair: str, textured: bool = False) -> HeadFile:
-    parts = read_parts()
+    parts, retouch = read_parts(), read_retouch(head.n_vertices)
     paint = painted(head).paint
     if textured:
-        paint[:, :3] = 1.0
-    return dressed_head(head, paint, [part for name, part in parts.items() if name in ALWAYS or name == hair])
+        paint[:, :3] = 1.0  # occlusion is in the texture
+    else:
+        paint[:, :3] *= 1 - CLAY_SHADE * np.clip(1 - retouch.openness / CLAY_OPEN, 0, 1)[:, None]
+    worn = [part for name, part in parts.items() if name in (*ALWAYS, hair, f"{hair}_rim")]
+    return dressed_head(head, paint, worn, retouch)
 
 
 def motion_part(head: HeadFile) -> np.ndarray:

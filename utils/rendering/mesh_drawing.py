@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import moderngl
 
 SHADERS = Path(__file__).with_name("shaders")
+BOTH_SIDES = "const bool BOTH_SIDES = {};"  # false: mesh.frag draws the outer sides alone
 SAMPLES = 4  # per pixel, for smooth edges; fewer where OpenGL has fewer
 
 
@@ -48,7 +49,8 @@ class MeshDrawing:
         ]
         self._over, self._blended = None, (3 * skin.blended, solid)
         if skin.blended:
-            self._over = self.context.vertex_array(self._program("over", head), content, faces, skip_errors=True)
+            soft = head.replace(BOTH_SIDES.format("false"), BOTH_SIDES.format("true"))
+            self._over = self.context.vertex_array(self._program("mesh", soft), content, faces, skip_errors=True)
         self._behind = self._backdrop(head)
         self._smooth, self._flat = _framebuffer(stage.size, SAMPLES), _framebuffer(stage.size, 0)
 
@@ -56,10 +58,9 @@ class MeshDrawing:
         found = backdrop(self.stage)
         if found is None:
             return None
-        opaque = np.full((len(found.vertices), 1), -101)
-        fixed = self.context.buffer(np.hstack([found.vertices, found.colours, opaque]).astype(np.float32).tobytes())
-        content = [(fixed, "3f 4f", "position", "color_0")]
-        return self.context.vertex_array(self._program("over", head), content, self._indices(found.faces))
+        fixed = self.context.buffer(np.hstack([found.vertices, found.colours]).tobytes())
+        content = [(fixed, "3f 3f", "position", "color_0")]
+        return self.context.vertex_array(self._program("backdrop", head), content, self._indices(found.faces))
 
     def _indices(self, faces: np.ndarray) -> moderngl.Buffer:
         return self.context.buffer(faces.astype(np.uint32).tobytes())
@@ -86,7 +87,9 @@ class MeshDrawing:
             self._behind.render()
         if self._over is not None:
             context.enable(context.BLEND)
+            self._smooth.depth_mask = False  # layers of hair do not hide one another
             self._over.render(vertices=self._blended[0], first=self._blended[1])
+            self._smooth.depth_mask = True
         context.copy_framebuffer(self._flat, self._smooth)  # averages each pixel's samples
         pixels = self._flat.read(components=3, alignment=1)
         return np.frombuffer(pixels, np.uint8).reshape(size, size, 3)[::-1]
@@ -98,7 +101,7 @@ def _constants(skin: Skin, stage: Stage) -> str:
     return f"""#version 330 core
 {image}const vec3 CAMERA = {_made("vec3", stage.pose[:3, 3])};
 const mat4 TO_SCREEN = {_made("mat4", stage.to_screen.T)};
-const bool BOTH_SIDES = false;
+{BOTH_SIDES.format("false")}
 """
 
 

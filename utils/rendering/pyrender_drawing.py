@@ -16,7 +16,7 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.rendering.gl_context import APT, FAST, gl_thread, open_gl
-from utils.rendering.head_paint import Skin
+from utils.rendering.head_paint import UNLIT, Skin
 from utils.rendering.mesh_drawing import SHADERS
 from utils.rendering.stage import Light, Stage, backdrop
 
@@ -114,7 +114,26 @@ def _primitive(faces: np.ndarray, rows: np.ndarray, texture: pyrender.Texture | 
         indices=faces, material=material,
     )  # fmt: skip
     primitive._is_transparent = mode == "blended"  # the colour's fourth number is gloss
+    if mode == "blended":
+        _leave_depth(primitive)
     return primitive
+
+
+def _leave_depth(primitive: pyrender.Primitive) -> None:
+    """Layers of hair do not hide one another."""
+    from OpenGL import GL
+
+    bind, unbind = primitive._bind, primitive._unbind
+
+    def begin() -> None:
+        bind()
+        GL.glDepthMask(GL.GL_FALSE)
+
+    def end() -> None:
+        unbind()
+        GL.glDepthMask(GL.GL_TRUE)
+
+    primitive._bind, primitive._unbind = begin, end
 
 
 def _scene(primitives: list[pyrender.Primitive], stage: Stage) -> pyrender.Scene:
@@ -123,7 +142,7 @@ def _scene(primitives: list[pyrender.Primitive], stage: Stage) -> pyrender.Scene
     behind = backdrop(stage)
     if behind is not None:
         rows = np.zeros((len(behind.vertices), 12), np.float32)
-        rows[:, :3], rows[:, 8:11], rows[:, 11] = behind.vertices, behind.colours, -101  # opaque, and not lit
+        rows[:, :3], rows[:, 8:11], rows[:, 11] = behind.vertices, behind.colours, UNLIT - 1  # opaque
         primitives = [*primitives, _primitive(behind.faces, rows, None, "both sides")]
     scene = pyrender.Scene(bg_color=(*stage.background, 1.0), ambient_light=np.array(stage.ambient))
     for primitive in primitives:

@@ -18,6 +18,7 @@ import scipy.sparse
 
 from utils.errors import UserError
 from utils.heads.head_file import HeadFile
+from utils.heads.joints import ROOT_JOINT
 from utils.rendering.gl_context import FAST, gl_thread
 from utils.rendering.head_paint import Skin, painted, textured
 from utils.rendering.looks import framed_part
@@ -80,7 +81,7 @@ class VertexNormals:
 
 
 class DressedNormals:
-    """Normals of a dressed head: on the skin those of the motion mesh, spread; parts turn with the skull."""
+    """Normals of a dressed head: on the skin those of the motion mesh, spread; parts turn with skull or shoulders."""
 
     def __init__(self, head: HeadFile) -> None:
         assert head.finish is not None
@@ -88,10 +89,12 @@ class DressedNormals:
         self.n_vertices, self._n_motion = head.n_vertices, finish.n_motion
         self._smooth, self._calm = finish.smooth, finish.calm
         self._plain = VertexNormals(finish.motion_faces, finish.n_motion)
-        parts = VertexNormals(head.faces, head.n_vertices)(head.v_template)[finish.smooth.get_shape()[0] :]
-        self._parts, skull = parts, head.v_template[finish.calm]
+        n_skin = finish.smooth.get_shape()[0]
+        parts = VertexNormals(head.faces, head.n_vertices)(head.v_template)[n_skin:]
+        self._held = head.weights[n_skin:, ROOT_JOINT, None]
+        self._parts, self._rest = parts, head.v_template.astype(np.float64)
+        self._shoulders = finish.shoulders
         self._balls = [np.flatnonzero(head.masks[name]) for name in ("left_eyeball", "right_eyeball")]
-        self._skull = (skull - skull.mean(0)).astype(np.float64)
 
     def __call__(self, vertices: np.ndarray) -> np.ndarray:
         """vertices (N, 3) -> unit normals (N, 3) float32."""
@@ -99,12 +102,17 @@ class DressedNormals:
         for ball in self._balls:  # exact ones: they carry the catchlights
             skin[ball] = vertices[ball] - (vertices[ball[0]] + vertices[ball[-1]]) / 2  # its poles
         skin /= np.maximum(np.linalg.norm(skin, axis=1, keepdims=True), 1e-20)
-        return np.concatenate([skin, self._parts @ self._turn(vertices[self._calm]).T.astype(np.float32)])
+        parts = self._turned(vertices, self._calm)
+        if len(self._shoulders):
+            parts += self._held * (self._turned(vertices, self._shoulders) - parts)
+            parts /= np.maximum(np.linalg.norm(parts, axis=1, keepdims=True), 1e-20)
+        return np.concatenate([skin, parts])
 
-    def _turn(self, skull: np.ndarray) -> np.ndarray:
-        """Rotation (3, 3) from the template's skull to this one (Kabsch)."""
-        u, _, vt = np.linalg.svd((skull - skull.mean(0)).T @ self._skull)
-        return u @ np.diag([1, 1, np.sign(np.linalg.det(u @ vt))]) @ vt
+    def _turned(self, vertices: np.ndarray, these: np.ndarray) -> np.ndarray:
+        """The parts' normals, turned as some vertices have turned since the template (Kabsch)."""
+        rest, now = (points[these] - points[these].mean(0) for points in (self._rest, vertices))
+        u, _, vt = np.linalg.svd(now.T @ rest)
+        return self._parts @ (u @ np.diag([1, 1, np.sign(np.linalg.det(u @ vt))]) @ vt).T.astype(np.float32)
 
 
 class Renderer:

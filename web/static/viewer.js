@@ -7,7 +7,7 @@ import { Head, readGlb } from './head.js';
 const token = location.hash.slice(1);
 const note = document.getElementById('note'), canvas = document.getElementById('view');
 const sound = document.getElementById('sound');
-const KINDS = { eyes: 1, mouth: 2, soft: 3 }; // head.frag
+const KINDS = { eyes: 1, mouth: 2, soft: 3, rim: 4 }; // head.frag
 const CAMERA = 'uniform vec3 CAMERA;\n';
 
 class View {

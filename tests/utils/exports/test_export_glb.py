@@ -8,6 +8,7 @@ import torch
 import trimesh
 from scipy.spatial.transform import Rotation
 
+from models.heads.decode import decode
 from models.heads.flame import Flame, load_flame
 from tests.support.flame_fixtures import tiny_flame
 from tests.support.glb_reader import Glb
@@ -68,13 +69,16 @@ def test_file_equals_decoder(glb, flame, motion):
 def test_dressed_head_equals_its_decoder(flame, motion, tmp_path):
     """The skin look's file: one set of vertices, an opaque and a blended material; small enough for a page."""
     look = dress(flame.head, "skin", hair="bob")
+    units = np.random.default_rng(0).uniform(0, 1, (len(motion), 2)).astype(np.float32)
+    motion = replace(motion, tongue=units)
     write_glb(tmp_path / "a.glb", make_rig(look.drawn, motion), make_surface(look.drawn, look.texture))
     found, drawn = Glb(tmp_path / "a.glb"), Flame(look.drawn)
-    (expected,) = decoded(drawn, motion, [200])
+    expected = decode(drawn, motion.cut(slice(200, 201)), motion.shape)[0].numpy()
     assert np.abs(found.vertices(200)[: drawn.n_vertices] - expected).max() < 0.05 * MM
-    solid, _, _, soft = primitives = found.document["meshes"][0]["primitives"]
+    solid, _, _, soft, rim = primitives = found.document["meshes"][0]["primitives"]
     assert all(part["attributes"] == solid["attributes"] for part in primitives)
-    assert len(found.array(soft["indices"])) == 3 * look.drawn.finish.blended
+    blended = [len(found.array(part["indices"])) for part in (soft, rim)]
+    assert min(blended) > 0 and sum(blended) == 3 * look.drawn.finish.blended
     assert len(found.binary) < 6e6
 
 
@@ -86,7 +90,7 @@ def test_eyes_are_wet_and_the_mouth_mirrors_nothing(flame, motion, tmp_path):
     found = Glb(tmp_path / "a.glb")
     materials = found.document["materials"]
     parts = {materials[part["material"]]["name"]: part for part in found.document["meshes"][0]["primitives"]}
-    assert list(parts) == ["skin", "eyes", "mouth", "soft"]
+    assert list(parts) == ["skin", "eyes", "mouth", "soft", "rim"]
     corners = {name: surface.expand[found.array(part["indices"]).ravel()] for name, part in parts.items()}
     assert sum(map(len, corners.values())) == look.drawn.faces.size
     masks = look.drawn.masks

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from models.heads.flame import load_flame
+from models.heads.flame import Flame, load_flame
 from utils.errors import UserError
 from utils.rendering import pyrender_drawing
 from utils.rendering.looks import dress, pivot, seen_from
@@ -66,6 +66,14 @@ def test_skin_on_any_stage(heads, style):
     look = dress(head, "skin")
     turned = seen_from(vertices, pivot(head), yaw=25)
     difference(look.head, turned, texture=look.texture, **style)
+
+
+@pytest.mark.parametrize("hair", ["short", "bob"])
+def test_a_dressed_head(heads, hair):
+    """Teeth, lashes, bust and hair, whose rims are blended over the rest."""
+    look = dress(heads[0], "skin", hair=hair)
+    vertices = Flame(look.drawn)(torch.zeros(1, 100), torch.zeros(1, 50), torch.zeros(1, 6)).numpy()
+    difference(look.drawn, seen_from(vertices, pivot(look.drawn), yaw=40), texture=look.texture)
 
 
 def test_pyrender_draws_heads_in_turn(heads):
