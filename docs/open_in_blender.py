@@ -2,7 +2,8 @@
 
     blender --python docs/open_in_blender.py -- head.glb [picture.png FRAME]
 
-Runs inside Blender (tried with 3.4). With a picture's name it renders one frame and, with --background, quits.
+Runs inside Blender (tried with 3.4), or as a program where the bpy package is installed (tried with 5.0). With a
+picture's name it renders one frame and, with --background, quits.
 """
 
 import sys
@@ -27,8 +28,9 @@ def open_glb(path: Path) -> None:
     scene.frame_end = round(max(action.frame_range[1] for action in bpy.data.actions))
     speech = path.with_suffix(".wav")
     if speech.is_file():
-        scene.sequence_editor_create()
-        scene.sequence_editor.sequences.new_sound("speech", str(speech), channel=1, frame_start=0)
+        editor = scene.sequence_editor_create()
+        strips = editor.strips if hasattr(editor, "strips") else editor.sequences  # before 4.4
+        strips.new_sound("speech", str(speech), channel=1, frame_start=0)
         scene.sync_mode = "AUDIO_SYNC"
 
 
@@ -41,11 +43,12 @@ def light_and_camera() -> None:
     camera = bpy.data.objects.new("camera", lens)
     camera.location, camera.rotation_euler = (0, -0.85, 0.0), (1.5708, 0, 0)
     lamp = bpy.data.objects.new("light", bpy.data.lights.new("light", "AREA"))
-    lamp.data.energy, lamp.data.size = 16, 0.5
-    lamp.location, lamp.rotation_euler = (-0.5, -0.9, 0.6), (0.95, 0, -0.5)
+    lamp.data.energy, lamp.data.size = 13, 0.4
+    lamp.location, lamp.rotation_euler = (-0.4, -0.9, 0.35), (1.2, 0, -0.42)
     scene.world = bpy.data.worlds.new("world")
     scene.world.use_nodes = True
-    scene.world.node_tree.nodes["Background"].inputs[0].default_value = (0.25, 0.25, 0.28, 1)
+    scene.world.node_tree.nodes["Background"].inputs[0].default_value = (0.36, 0.36, 0.38, 1)
+    scene.view_settings.view_transform = "Standard"  # the colours of the texture, as in the videos
     for thing in (camera, lamp):
         scene.collection.objects.link(thing)
     scene.camera = camera

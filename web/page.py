@@ -116,11 +116,11 @@ def _person(gr, studio: Studio) -> dict:
                                   height=140)  # fmt: skip
     with gr.Accordion("Head and look", open=False):
         found["identity"] = gr.Dropdown(studio.identity_names(), value=Wish(None).identity, label="Head")
-        for name, label in (("large", "Larger"), ("long", "Longer"), ("narrow", "Narrower")):
-            found[name] = gr.Slider(-MAX_BUILD, MAX_BUILD, 0, step=0.1, label=label)
         found["look"] = gr.Radio(["skin", "clay"], value="skin", label="Look")
         found["hair"] = gr.Radio([OF_THE_HEAD, *HAIR], value=OF_THE_HEAD, label="Hair")
         found["skin"] = gr.Radio([OF_THE_HEAD, *SKINS], value=OF_THE_HEAD, label="Skin")
+        for name, label in (("large", "Larger"), ("long", "Longer"), ("narrow", "Narrower")):
+            found[name] = gr.Slider(-MAX_BUILD, MAX_BUILD, 0, step=0.1, label=label)
     return found
 
 

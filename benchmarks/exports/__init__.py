@@ -1,4 +1,4 @@
 """Exported files: time, size, and what other programs read in them.
 
-To add a reader, edit `checks` and `missing` in formats.py.
+To add a reader, edit readers.py and `checks` in formats.py.
 """

@@ -12,9 +12,7 @@ Readers that are not installed are left out, and named.
 from __future__ import annotations
 
 import importlib.util
-import json
 import shutil
-import subprocess
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -23,20 +21,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.exports import readers
+from benchmarks.exports.readers import FRAMES
 from benchmarks.report import Flags, column, read_flags, table, text_table, write_json
 from models.exports.formats import ExportOptions
 from models.exports.motion_export import export, parse_formats
 from models.heads.flame import Flame, load_flame
 from utils.config import flag
 from utils.errors import UserError, cli
+from utils.exports.surface import make_surface
 from utils.motion_file import Motion, load_motion
 from utils.rendering.looks import dress
 from utils.runs.run_dir import ROOT
 from utils.timebase import FPS
 
 MOTION = ROOT / "demo" / "input" / "motion" / "large_head_movements.npz"
-HERE = Path(__file__).resolve().parent
-FRAMES = (0, 57, 123, 200, 249)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,12 +78,10 @@ def long_motion(seconds: float) -> Motion:
 
 
 def timed(motion: Motion, flame: Flame, formats: tuple[str, ...], folder: Path) -> list[Written]:
-    """Seconds and megabytes per format."""
+    """Seconds and megabytes per format; glb and usd also with a texture, and dressed, as the programs write them."""
     rows = []
     for name in formats:
-        for look in ("clay", "skin") if name in ("glb", "usd") else ("clay",):
-            dressed = dress(flame.head, look)
-            options = ExportOptions(texture=dressed.texture, drawn_head=dressed.head)
+        for look, options in looks(flame).items() if name in ("glb", "usd") else [("clay", ExportOptions())]:
             start = time.perf_counter()
             (path,) = export(motion, flame, (name,), folder / look, options)
             seconds = time.perf_counter() - start
@@ -94,6 +91,16 @@ def timed(motion: Motion, flame: Flame, formats: tuple[str, ...], folder: Path) 
             if path.is_dir():
                 shutil.rmtree(path)
     return rows
+
+
+def looks(flame: Flame) -> dict[str, ExportOptions]:
+    """The motion mesh, the same with a texture, and the dressed head."""
+    skin = dress(flame.head, "skin")
+    return {
+        "clay": ExportOptions(),
+        "skin": ExportOptions(texture=skin.texture, drawn_head=skin.head),
+        "dressed": ExportOptions(texture=skin.texture, drawn_head=skin.head, dressed=skin.dressed),
+    }
 
 
 def decoded(flame: Flame, motion: Motion) -> np.ndarray:
@@ -106,96 +113,38 @@ def decoded(flame: Flame, motion: Motion) -> np.ndarray:
 
 def checks(motion: Motion, flame: Flame, folder: Path, modules: Path | None) -> list[dict]:
     """What each independent reader finds; "distance_mm" or "found"."""
-    dressed = dress(flame.head, "skin")
-    options = ExportOptions(texture=dressed.texture, drawn_head=dressed.head)
-    glb, usd, obj = export(motion, flame, ("glb", "usd", "obj"), folder / "skin", options)
-    (clay,) = export(motion, flame, ("glb",), folder / "clay")
-    expected, results = decoded(flame, motion), []
+    results: list[dict] = []
 
     def compare(reader: str, file: Path, found: np.ndarray, goal: np.ndarray) -> None:
         distance = 1000 * np.linalg.norm(found[:, : goal.shape[1]] - goal, axis=2).max()
         results.append({"reader": reader, "file": file.name, "distance_mm": float(distance)})
 
+    for name, options in looks(flame).items():
+        head = options.dressed or options.drawn_head or flame.head
+        decoder, surface = Flame(head), make_surface(head, options.texture)
+        goal = decoded(decoder, motion)
+        glb, usd = export(motion, flame, ("glb", "usd"), folder / name, options)
+        if shutil.which("blender"):
+            compare("Blender", glb, readers.blender(glb), goal[:, readers.blender_order(surface)])
+        if modules is not None and shutil.which("node"):
+            results.append({"reader": "gltf-validator", "file": glb.name, "found": readers.validator(glb, modules)})
+            (plain,) = export(motion, flame, ("glb",), folder / f"{name}_no_image", replace(options, texture=None))
+            compare("three.js", plain, readers.three(plain, modules), goal)
+        if importlib.util.find_spec("pxr"):
+            compare("usd-core", usd, readers.usd(usd), goal)
+        compare("trimesh, at rest", glb, readers.trimesh_glb(glb), _at_rest(decoder, motion))
+    (obj,) = export(motion, flame, ("obj",), folder / "clay")
+    frame, goal = obj / f"{FRAMES[1]:06d}.obj", decoded(flame, motion)[1:2]
     if shutil.which("blender"):
-        compare("Blender", glb, _blender(glb, FRAMES), expected)
-        compare("Blender", obj, _blender(obj / f"{FRAMES[1]:06d}.obj", (0,)), expected[1:2])
-    if modules is not None and shutil.which("node"):
-        compare("three.js", clay, _three(clay, modules), expected)  # images would need a browser
-        results.extend(
-            {"reader": "gltf-validator", "file": f.name, "found": _validator(f, modules)} for f in (glb, clay)
-        )
-    if importlib.util.find_spec("pxr"):
-        compare("usd-core", usd, _usd(usd), expected)
-    compare("trimesh, at rest", glb, _trimesh_scene(glb, flame), _at_rest(flame, motion))
-    compare("trimesh", obj, _trimesh(obj / f"{FRAMES[1]:06d}.obj"), expected[1:2])
+        compare("Blender", frame, readers.blender(frame, (0,)), goal)
+    compare("trimesh", frame, readers.trimesh_obj(frame), goal)
     return results
-
-
-def _blender(path: Path, frames: tuple[int, ...]) -> np.ndarray:
-    out = path.with_suffix(".npy")
-    script = HERE / "in_blender.py"
-    command = ["blender", "--background", "--python", str(script), "--", str(path), str(out), *map(str, frames)]
-    subprocess.run(command, check=True, capture_output=True, timeout=300)
-    return np.load(out)
-
-
-def _three(path: Path, modules: Path) -> np.ndarray:
-    out = path.with_suffix(".bin")
-    command = ["node", str(HERE / "in_three.mjs"), str(path), str(out), *(str(f / FPS) for f in FRAMES)]
-    subprocess.run(command, check=True, capture_output=True, cwd=modules, timeout=300)
-    return np.fromfile(out).reshape(len(FRAMES), -1, 3)
-
-
-def _validator(path: Path, modules: Path) -> str:
-    command = ["node", str(HERE / "in_validator.cjs"), str(path)]
-    answer = subprocess.run(command, check=True, capture_output=True, cwd=modules, timeout=300, text=True).stdout
-    issues = json.loads(answer)
-    return f"{issues['numErrors']} errors, {issues['numWarnings']} warnings, {issues['numInfos']} infos"
-
-
-def _usd(path: Path) -> np.ndarray:
-    from pxr import Gf, Usd, UsdGeom, UsdSkel
-
-    stage = Usd.Stage.Open(str(path))
-    UsdSkel.BakeSkinning(UsdSkel.Root(stage.GetPrimAtPath("/Head")), Gf.Interval(0, max(FRAMES)))
-    points = UsdGeom.Mesh(stage.GetPrimAtPath("/Head/Mesh")).GetPointsAttr()
-    return np.stack([np.array(points.Get(frame)) for frame in FRAMES])
-
-
-def _trimesh(path: Path) -> np.ndarray:
-    """Vertices by their place in the file: trimesh splits them at texture seams, so they are read without faces."""
-    import trimesh
-
-    lines = [line for line in path.read_text().splitlines() if line.startswith("v ")]
-    points = trimesh.load(trimesh.util.wrap_as_stream("\n".join(lines)), file_type="obj", process=False)
-    return np.asarray(points.vertices)[None]
-
-
-def _trimesh_scene(path: Path, flame: Flame) -> np.ndarray:
-    """The mesh without animation, (1, V, 3); the vertices that texture seams repeat come after the head's own."""
-    import trimesh
-
-    (mesh,) = trimesh.load(path, process=False).geometry.values()
-    return np.asarray(mesh.vertices)[None, : flame.head.n_vertices]
 
 
 def _at_rest(flame: Flame, motion: Motion) -> np.ndarray:
     """The decoder's head (1, V, 3) with the motion's shape, no expression and no rotation."""
     with torch.no_grad():
         return flame(torch.from_numpy(motion.shape)[None], torch.zeros(1, 50), torch.zeros(1, 6)).numpy()
-
-
-def missing(modules: Path | None) -> list[str]:
-    """Readers that a check would leave out."""
-    return [
-        name
-        for name, found in (
-            ("Blender", shutil.which("blender")),
-            ("three.js and gltf-validator (--node_modules)", modules is not None and shutil.which("node")),
-            ("usd-core", importlib.util.find_spec("pxr")),
-        )
-        if not found
-    ]
 
 
 @cli
@@ -206,7 +155,7 @@ def main(argv: list[str] | None = None) -> None:
         if flags.compare:
             rows = checks(motion, flame, Path(folder), flags.node_modules)
             print(text_table([("reader", "file", "largest distance"), *map(_check_cells, rows)]))
-            print("left out:", ", ".join(missing(flags.node_modules)) or "nothing")
+            print("left out:", ", ".join(readers.missing(flags.node_modules)) or "nothing")
         else:
             rows = timed(motion, flame, parse_formats(flags.formats), Path(folder))
             print(table(rows))

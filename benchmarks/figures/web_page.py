@@ -100,6 +100,7 @@ def head_moves(page) -> dict[str, float]:
         pictures.append(inner.evaluate("() => document.getElementById('view').toDataURL('image/png')"))
     camera = "() => [window.view.yaw, window.view.distance]"
     before = inner.evaluate(camera)
+    page.locator("#view").scroll_into_view_if_needed()
     box = frame.locator("#view").bounding_box()
     page.mouse.move(box["x"] + 150, box["y"] + 150)
     page.mouse.down()
@@ -114,6 +115,22 @@ def head_moves(page) -> dict[str, float]:
         "different": len({*pictures, turned}),
         "mouse_turns_and_wheel_zooms": all(moved),
     }
+
+
+def choose_look(page, *names: str) -> None:
+    """Hair and skin by their names."""
+    page.get_by_text("Head and look").click()
+    for name in names:
+        page.get_by_role("radio", name=name, exact=True).check()
+
+
+def photograph(page, path: Path) -> None:
+    """The whole page, the head turned a little."""
+    inner = next(f for f in page.frames if "viewer.html" in f.url)
+    inner.evaluate("() => { sound.currentTime = 1.5; view.yaw = -0.35; view.distance = view.stage.distance }")
+    page.evaluate("() => window.scrollTo(0, 0)")
+    time.sleep(1)
+    page.screenshot(path=str(path))
 
 
 def download(page, ending: str, folder: Path) -> Path:
@@ -137,7 +154,7 @@ def refused(url: str) -> dict[str, int]:
 
 
 def forged(url: str, path: str) -> str:
-    """Ask for a take of a file that nobody uploaded, as a page would of an upload -> the answer, which must be an
+    """Ask for a take of a file that was not uploaded, as a page would of an upload -> the answer, which must be an
     error, and must not come from reading the file."""
     config = json.load(urllib.request.urlopen(url + "/config", timeout=10))
     event = max(config["dependencies"], key=lambda found: len(found["inputs"]))
@@ -156,13 +173,14 @@ def forged(url: str, path: str) -> str:
 
 def visit(browser, url: str, picture: Path | None) -> dict:
     """One visitor: record, make, watch, download."""
-    page = browser.new_context(viewport={"width": 1200, "height": 1050}).new_page()
+    page = browser.new_context(viewport={"width": 1200, "height": 1000}).new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(url)
     page.wait_for_selector("#make", timeout=60_000)
     time.sleep(1)
     record(page, 6)
+    choose_look(page, "bob", "fair")
     result = {"seconds": make(page), "said": page.locator("#said").inner_text().split(". ")[0], **head_moves(page)}
     with tempfile.TemporaryDirectory() as folder:
         glb = download(page, "take.glb", Path(folder)).read_bytes()
@@ -170,9 +188,7 @@ def visit(browser, url: str, picture: Path | None) -> dict:
         result["glb"] = bool(magic == 0x46546C67 and version == 2 and length == len(glb))
         json.loads(glb[20 : 20 + struct.unpack_from("<I", glb, 12)[0]])
     if picture is not None:
-        page.evaluate("() => window.scrollTo(0, 0)")
-        time.sleep(1)
-        page.screenshot(path=str(picture))
+        photograph(page, picture)
     result["errors"] = errors
     return result
 

@@ -127,7 +127,7 @@ async function main() {
   if (head.image) await view.texture(head.image);
   pointer(view);
   note.textContent = matchMedia('(pointer: coarse)').matches ? 'drag: turn, two fingers: zoom' : 'drag: turn, wheel: zoom';
-  window.view = view; // for tests
+  Object.assign(window, { view, sound }); // for tests
   view.frames = 0;
   let drawn = '';
   const step = () => { // draws what has changed: a page that stands still costs nothing

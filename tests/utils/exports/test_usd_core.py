@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from pxr import Sdf, Usd, UsdGeom, UsdShade, UsdSkel, UsdValidation
 
-from benchmarks.exports.formats import FRAMES, _usd, decoded, long_motion
+from benchmarks.exports.formats import decoded, long_motion
+from benchmarks.exports.readers import FRAMES, usd
 from models.exports.motion_export import ExportOptions, export
 from models.heads.flame import Flame, load_flame
 from utils.exports.rig import make_rig
@@ -33,7 +34,7 @@ def test_baked_mesh_equals_the_decoder(scene, ending):
     path, flame, motion = scene
     if ending == ".usdc":
         Sdf.Layer.FindOrOpen(str(path)).Export(str(path.with_suffix(ending)))
-    points = _usd(path.with_suffix(ending))
+    points = usd(path.with_suffix(ending))
     expected = decoded(flame, motion)
     assert points.shape == expected.shape == (len(FRAMES), flame.n_vertices, 3)
     assert np.abs(points - expected).max() < 1e-6  # metres
@@ -97,7 +98,7 @@ def test_dressed_head_keeps_its_shape_and_materials(scene):
     look = dress(flame.head, "skin", hair="bob")
     options = ExportOptions(texture=look.texture, dressed=look.dressed)
     (path,) = export(motion, flame, ("usd",), path.parent / "dressed", options)
-    assert np.abs(_usd(path) - decoded(Flame(look.drawn), motion)).max() < 1e-6  # metres
+    assert np.abs(usd(path) - decoded(Flame(look.drawn), motion)).max() < 1e-6  # metres
     found = Usd.Stage.Open(str(path))
     test_usds_own_validators_find_nothing(found)
     mesh, bound = found.GetPrimAtPath("/Head/Mesh"), UsdShade.MaterialBindingAPI
