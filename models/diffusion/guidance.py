@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from models.networks.conditions import CONDITIONS, MODES
+from models.networks.conditions import CONDITIONS, MODES, PUBLISHED
 
 Scales = Mapping[str, float | Tensor]
 PUBLISHED_SCALES = {name: condition.published_scale for name, condition in CONDITIONS.items()}
@@ -37,7 +37,7 @@ class Guidance:
     Conditions that a network has no input for are left out when it is used.
     """
 
-    conditions: tuple[str, ...] = tuple(CONDITIONS)
+    conditions: tuple[str, ...] = PUBLISHED
     mode: str = "incremental"
     scales: Scales = field(default_factory=PUBLISHED_SCALES.copy, hash=False)
     """Scale of each condition: a number, or (B, 1, 1), one per sample. The default is that of the published demo."""

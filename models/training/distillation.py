@@ -128,7 +128,7 @@ class Distillation(TalkerObjective):
             audio=audio,
             prev_audio=torch.cat([start_audio, prev_audio]),
             prev_motion=torch.cat([start_motion, motion[:, 0, -n_prev:]]),
-            person=self._sometimes_without(self._person(batch, random, training=False), random),
+            person=self._sometimes_without(self._person(teacher, batch, random), random),
             indicator=self._indicator(teacher, ends, truth),
         )
 

@@ -93,7 +93,7 @@ class TalkerObjective:
         output = model.denoising_net(
             torch.cat([torch.cat([start_motion, prev]), noisy], dim=1),
             torch.cat([torch.cat([start_audio, prev_audio]), audio], dim=1),
-            model.person_vector(without(model, self._person(batch, random, model.training), dropped)),
+            model.person_vector(without(model, self._person(model, batch, random), dropped)),
             step,
             self._indicator(model, ends, truth),
         )
@@ -131,14 +131,14 @@ class TalkerObjective:
                 whole = first if ends[0] is None else model.encode_audio(audio[:, 0], n_frames)
         return torch.cat([first, second]), whole[:, -options.n_prev_motions :].detach()
 
-    def _person(self, batch: dict[str, Tensor], random: Randomness, training: bool) -> Person[Tensor]:
+    def _person(self, model: Talker, batch: dict[str, Tensor], random: Randomness) -> Person[Tensor]:
         """The persons (2B): the pair's shape and, for each clip, the style of the OTHER clip of the pair."""
-        blur, motion = self.config.person_noise if training else 0.0, batch["motion"]
+        blur, motion, style = self.config.person_noise if model.training else 0.0, batch["motion"], None
         shape = blurred(batch["shape"][:, 0, 0].repeat(2, 1), blur, random)
-        if self.style_encoder is None:
-            return Person(shape)
-        with torch.no_grad():
-            return Person(shape, blurred(self.style_encoder(torch.cat([motion[:, 1], motion[:, 0]])), blur, random))
+        if self.style_encoder is not None:
+            with torch.no_grad():
+                style = blurred(self.style_encoder(torch.cat([motion[:, 1], motion[:, 0]])), blur, random)
+        return Person(shape, style).only(model.config.available)
 
     @staticmethod
     def _indicator(model: Talker, ends: Ends, truth: list[Tensor]) -> Tensor | None:

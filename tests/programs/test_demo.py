@@ -145,7 +145,7 @@ def test_shape_from_npz_takes_the_first_frame(space, calls):
 def test_published_defaults(space, calls):
     demo.main([*ARGS, "--no_video"])
     config = calls[0]["config"]
-    assert config.guidance.scales == {"audio": 1.15, "style": 3.0}
+    assert [config.guidance.scales[name] for name in ("audio", "style")] == [1.15, 3.0]
     assert (config.guidance.mode, config.guidance.guided) == ("incremental", ("audio", "style"))
     assert config.guidance.threshold is None
     assert config.whole_audio
@@ -156,7 +156,7 @@ def test_every_flag_reaches_the_sampler(space, calls):
     flags = "-ss 2 -sa 1.5 -dtr 0.9 -dtmin 0.5 -dtmax 3 --cfg_mode independent --cfg_cond style,audio"
     demo.main([*ARGS, "--no_video", *flags.split(), "--no_context_audio_feat", "--sampler", "ddim", "--steps", "4"])
     config = calls[0]["config"]
-    assert config.guidance.scales == {"audio": 1.5, "style": 2.0}
+    assert [config.guidance.scales[name] for name in ("audio", "style")] == [1.5, 2.0]
     assert (config.guidance.mode, config.guidance.guided) == ("independent", ("audio", "style"))
     assert config.guidance.threshold == DynamicThreshold(0.9, 0.5, 3.0)
     assert not config.whole_audio

@@ -32,11 +32,12 @@ def test_formulas_of_both_modes():
 
 def test_branches():
     every = frozenset(CONDITIONS)
-    assert Guidance().branches() == [frozenset(), {"audio"}, every]
-    assert Guidance(mode="independent").branches() == [frozenset(), {"audio"}, {"style"}]
+    rest = every - {"audio", "style"}  # not guided: in every branch
+    assert Guidance().branches() == [rest, rest | {"audio"}, every]
+    assert Guidance(mode="independent").branches() == [rest, rest | {"audio"}, rest | {"style"}]
     assert Guidance(("style", "audio")).branches() == Guidance().branches()
-    assert Guidance(("style",)).branches() == [{"audio"}, every]
-    assert Guidance(("audio",)).branches() == [{"style"}, every]
+    assert Guidance(("style",)).branches() == [rest | {"audio"}, every]
+    assert Guidance(("audio",)).branches() == [rest | {"style"}, every]
     assert Guidance(()).branches() == [every]
 
 

@@ -12,6 +12,7 @@ from models.diffusion.schedule import Schedule
 from models.diffusion.solvers import ddim_steps, even_times, run_steps
 from models.diffusion.window import Conditions
 from models.fast.engine import Engine, EngineConfig
+from models.networks.conditions import CONDITIONS, Condition
 from models.networks.person import Person
 from models.training.distillation import Distillation, make_student, only_denoiser
 from models.training.losses import LossConfig
@@ -154,6 +155,29 @@ def test_a_pass_is_without_dropout_and_leaves_the_mode_of_the_shared_audio_encod
     assert during and not any(during)
     assert {name: module.training for name, module in student.named_modules()} == before
     assert encoder.training
+
+
+def test_a_condition_that_a_model_lacks_changes_nothing(monkeypatch):
+    """A row added to the table leaves models without that input, distilled ones included, as they were."""
+
+    def everything():
+        model = teacher()
+        student = make_student(model, STEPS).eval()
+        torch.manual_seed(3)
+        given, loss = conditions(model), distillation(model)
+        with torch.no_grad():
+            sampled = [Engine(m, Guidance(), EngineConfig()).run(given, loss.strides, torch.ones(N, 100, 54), None)
+                       for m in (model, student)]  # fmt: skip
+            terms = loss(student, clip_pairs(model.config), Randomness(0, "cpu"), [None, None])
+        return sampled, terms, list(student.state_dict())
+
+    before = everything()
+    absent = Condition("null_emotion_feat", "d_style", "no_use_learnable_pe", kept=0.4, published_scale=1, own_scale=1,
+                       distilled_scales=(0, 1))  # fmt: skip
+    monkeypatch.setitem(CONDITIONS, "emotion", absent)
+    after = everything()
+    assert all(torch.equal(a, b) for a, b in zip(before[0], after[0], strict=True))
+    assert before[1:] == after[1:]
 
 
 def test_what_a_distilled_model_cannot_do():
