@@ -12,6 +12,7 @@ from utils.atomic import write_text
 from utils.errors import UserError
 from utils.reading.json_file import read_lines
 
+SPLITS = ("train", "val", "test")
 # TFHP: 588 persons, 64 of them test and 64 validation; smaller sets keep the proportion.
 _N_EVAL, _N_PERSONS = 64, 588
 

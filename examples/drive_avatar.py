@@ -124,7 +124,7 @@ def drive(avatar: Path, track: ArkitTrack, output: Path, head_node: str | None) 
     """
     document, binary = read_glb(avatar)
     try:
-        writer = GltfWriter(document, binary)
+        writer = GltfWriter(document, bytes(binary))
         known = animate(writer, track, head_node)
         content = writer.to_bytes()
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:

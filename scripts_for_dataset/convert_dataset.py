@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from datasets.clip_store import ClipStore
 from datasets.conversion import Converted, convert, verify
-from datasets.splits import read_list, write_list
+from datasets.splits import SPLITS, read_list, write_list
 from scripts_for_dataset.preparing.batch import DONE, SKIPPED, THERE, Outcome, check_writable, summarise
 from utils.atomic import check_output
 from utils.coefs import CoefStats
@@ -25,7 +25,7 @@ from utils.config import positional, read_flags
 from utils.errors import UserError, cli
 
 log = logging.getLogger(__name__)
-LISTS, STATS = ("train.txt", "val.txt", "test.txt"), "stats_train.npz"
+STATS = "stats_train.npz"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class ConvertFlags:
 
 def copy_lists(source: Path, target: Path, converted: set[str]) -> None:
     """Split lists without the clips that were left out, and the statistics; missing ones stay missing."""
-    for name in LISTS:
+    for name in (f"{split}.txt" for split in SPLITS):
         if (source / name).is_file():
             clips = read_list(source / name)
             kept = [clip for clip in clips if clip in converted]

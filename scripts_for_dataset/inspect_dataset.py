@@ -21,7 +21,7 @@ import numpy as np
 
 from datasets.clip_store import ClipStore
 from datasets.inspection import ClipFacts, Summary, look_at, summarise
-from datasets.splits import group_by_person, read_list
+from datasets.splits import SPLITS, group_by_person, read_list
 from scripts_for_dataset.inspecting.contact_sheet import contact_sheet
 from scripts_for_dataset.inspecting.inspection_page import write_json, write_page
 from scripts_for_dataset.preparing.batch import run_all
@@ -31,7 +31,6 @@ from utils.config import flag, positional, read_flags
 from utils.errors import UserError, cli
 
 log = logging.getLogger(__name__)
-LISTS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def check_lists(folder: Path, clips: list[str]) -> dict[str, Any]:
     """Clips and persons of each list, and contradictions: unknown clips, persons in two lists, clips in none."""
     content: dict[str, Any] = {}
     listed: dict[str, list[str]] = {}
-    for name in LISTS:
+    for name in SPLITS:
         path = folder / f"{name}.txt"
         if path.is_file() and path.stat().st_size:
             try:
@@ -108,7 +107,7 @@ def say(summary: Summary, lists: dict[str, Any], finished: bool) -> None:
             text = " ".join(map(str, first)) if isinstance(first, tuple | list) else first
             log.info("  %d %s, first: %s", len(found), name, text)
     for name, value in lists.items():
-        if name not in LISTS:
+        if name not in SPLITS:
             log.info("  %s: %s", name, value)
 
 

@@ -23,11 +23,11 @@ import torch
 from datasets.clip_encoding import encode_clip
 from datasets.clip_store import ClipStore
 from datasets.clip_writer import ClipWriter
-from datasets.splits import write_list
+from datasets.splits import SPLITS, write_list
 from models.heads.flame import load_flame
 from models.tracking.embedding import LandmarkHead
 from scripts_for_dataset.people.clips import Recipe, make_clip
-from scripts_for_dataset.people.plan import SPLITS, Take, Wanted, plan_takes
+from scripts_for_dataset.people.plan import Take, Wanted, plan_takes
 from scripts_for_dataset.preparing.batch import run_all
 from scripts_for_dataset.preparing.record import remember
 from scripts_for_dataset.synthetic.augment import AugmentConfig

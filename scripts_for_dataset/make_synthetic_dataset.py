@@ -18,6 +18,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from datasets.splits import SPLITS
 from scripts_for_dataset.preparing.batch import run_all
 from scripts_for_dataset.preparing.record import remember
 from scripts_for_dataset.synthetic.augment import AugmentConfig
@@ -32,7 +33,6 @@ from utils.speech import PHONES_FILE, Phone, write_phones
 from utils.timebase import FPS
 
 log = logging.getLogger(__name__)
-SPLITS = ("train", "val", "test")
 Result = TypeVar("Result")
 
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from datasets.clip_store import ClipStore
 from datasets.conversion import Converted, convert
-from datasets.splits import read_list, write_list
+from datasets.splits import SPLITS, read_list, write_list
 from scripts_for_dataset.preparing.record import remember
 from scripts_for_dataset.synthetic.statistics import write_wide_stats
 from utils.config import check_least, positional, read_flags, required
@@ -24,7 +24,6 @@ from utils.errors import UserError, cli
 from utils.speech import PHONES_FILE, read_phones, write_phones
 
 log = logging.getLogger(__name__)
-SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scripts_for_dataset.preparing.batch import ARRAYS, AUDIO, COEFS, SKIPPED, Outcome, find_clips, of_person
@@ -22,7 +22,6 @@ from scripts_for_dataset.preparing.building import (
     build,
     enough_to_train,
     pair_up,
-    with_extras,
     write_lists,
     write_stats,
 )
@@ -74,7 +73,7 @@ def find_sources(flags: PrepareFlags) -> tuple[list[Sources], list[Outcome]]:
         if lacking:
             alone.append(Outcome(sources.clip, SKIPPED, f"has no {' and no '.join(lacking)}"))
         else:
-            complete.append(with_extras(sources, shape, rotation))
+            complete.append(replace(sources, shape=shape, rotations=rotation))
     return complete, alone
 
 

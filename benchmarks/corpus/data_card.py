@@ -25,6 +25,7 @@ from tqdm import tqdm
 from benchmarks.report import Flags, read_flags, write_json
 from models.heads.flame import Flame, load_flame
 from models.heads.mouth import mouth_opening
+from models.metrics.head import AXES
 from scripts_for_dataset.synthetic.arkit import unit
 from scripts_for_dataset.synthetic.clips import join_sentences
 from scripts_for_dataset.synthetic.corpus import read_rows
@@ -43,7 +44,6 @@ SHUT = 1.0  # mm
 PHONES = ("aa ae ay", "eh ey", "ih iy", "uw w", "ao ow", "s z", "sh ch jh", "t d n", "f v", "p b m", "sil")
 MOUTH_STYLES = ("normal", "big_mouth", "small_mouth")
 HEAD_STYLES = ("normal", "large_head_movements", "small_head_movements")
-AXES = ("pitch", "yaw", "roll")
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datasets.splits import group_by_person, split_of
+from datasets.splits import SPLITS, group_by_person, split_of
 from utils.errors import UserError
 from utils.timebase import FPS
 
 CLIP_SECONDS = (11.0, 17.0)  # before silence is cut; a style pair needs 8.4 s
-SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)

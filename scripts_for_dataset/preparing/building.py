@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from datasets.clip_encoding import encode_clip
 from datasets.clip_store import ClipStore
 from datasets.clip_writer import ClipWriter
-from datasets.splits import generate_split, group_by_person, read_list, write_list
+from datasets.splits import SPLITS, generate_split, group_by_person, read_list, write_list
 from datasets.statistics import random_crop_stats
 from scripts_for_dataset.preparing.batch import DONE, SKIPPED, THERE, BatchFlags, Outcome, run_all, summarise
 from scripts_for_dataset.preparing.preparation import Sources, Treatment, prepare_clip
@@ -21,7 +21,6 @@ from utils.reading.json_file import read_json
 
 log = logging.getLogger(__name__)
 REPORT, TREATMENT = "preparation.json", "treatment.json"
-SPLITS = ("train", "val", "test")
 TRAINED_FRAMES = 210  # shorter clips are used by neither network (SPEC: style encoder 210 frames, denoiser 200)
 SEG_LEN = 100
 
@@ -209,8 +208,3 @@ def write_stats(out: Path, seed: int, rounds: int = 100) -> None:
     store = ClipStore(out)
     stats = random_crop_stats(store, store.clips(out / "train.txt"), 100, rounds, seed, progress=True)
     stats.save(out / "stats_train.npz")
-
-
-def with_extras(sources: Sources, shape: Path | None, rotations: Path | None) -> Sources:
-    """The clip with the files of its head shape and rotations."""
-    return replace(sources, shape=shape, rotations=rotations)

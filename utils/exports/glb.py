@@ -12,9 +12,10 @@ import numpy as np
 from utils.atomic import atomic_path
 from utils.exports.gltf import ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER, GltfWriter
 from utils.exports.rig import Rig
-from utils.exports.surface import CLAY, Material, Surface, linear_colours, smooth_normals
+from utils.exports.surface import Material, Surface, linear_colours, smooth_normals
 from utils.heads.joints import JOINTS, NECK, PARENTS, ROOT_JOINT
 from utils.reading.array_file import read_bytes
+from utils.rendering.head_paint import CLAY
 
 # Offsets whose largest effect in this motion is below this are left out (metres). All 50 targets together stay below
 # 50 * 0.3 um = 0.015 mm in the worst case.

@@ -25,7 +25,7 @@ class GltfWriter:
     """
 
     def __init__(self, document: dict[str, Any] | None = None, binary: bytes = b"") -> None:
-        self.content = dict(document or {"asset": {"version": "2.0", "generator": "DiffPoseTalk"}})
+        self.content: dict[str, Any] = dict(document or {"asset": {"version": "2.0", "generator": "DiffPoseTalk"}})
         self._views: list[dict[str, int]] = list(self.content.pop("bufferViews", ()))
         self._accessors: list[dict[str, Any]] = list(self.content.pop("accessors", ()))
         self._buffers: list[dict[str, Any]] = list(self.content.pop("buffers", ({},)))

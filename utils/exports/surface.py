@@ -12,8 +12,6 @@ from utils.heads.head_file import Finish, HeadFile
 from utils.heads.head_uv import NO_UV
 from utils.rendering.head_paint import EYE
 
-CLAY = (0.80, 0.73, 0.69)  # sRGB, for heads without colours
-
 
 @dataclass(frozen=True)
 class Material:

@@ -14,9 +14,10 @@ import numpy as np
 from utils.atomic import atomic_path, write_text
 from utils.exports.glb import NEGLIGIBLE
 from utils.exports.rig import Rig
-from utils.exports.surface import CLAY, SKIN, Material, Surface, linear_colours, smooth_normals
+from utils.exports.surface import SKIN, Material, Surface, linear_colours, smooth_normals
 from utils.heads.joints import JOINTS, PARENTS
 from utils.reading.array_file import read_bytes
+from utils.rendering.head_paint import CLAY
 
 _HEADER = """#usda 1.0
 (
