@@ -18,6 +18,7 @@ from utils.motion_file import Motion
 from utils.timebase import FPS
 
 REACH = 8  # frames either way in which the best lag is searched
+LATEST = 3  # frames either way in which the mouth's lag is searched
 NEAR = 2  # frames about a word's onset
 SHUT = 1.0  # mm
 
@@ -130,10 +131,11 @@ def _mtm(recordings: Sequence[Recording], made: Sequence[np.ndarray]) -> float:
 def _lag(found: Sequence[np.ndarray]) -> float:
     """Frames by which the model is late: the peak nearest to 0 of the mean curve over clips and samples.
 
-    The highest peak may be another word's, since sentences of one grammar look alike.
+    The highest peak may be another word's, since sentences of one grammar look alike. NaN without one within `LATEST`.
     """
     curve = np.nanmean(np.concatenate(found), axis=0)
-    peaks = [i for i in range(1, len(curve) - 1) if curve[i - 1] < curve[i] >= curve[i + 1]]
+    near = range(REACH - LATEST, REACH + LATEST + 1)
+    peaks = [i for i in near if curve[i - 1] < curve[i] >= curve[i + 1]]
     if not peaks:
         return float("nan")
     peak = min(peaks, key=lambda i: abs(i - REACH))

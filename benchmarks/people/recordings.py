@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -154,4 +154,5 @@ class Cache:
             except UserError as error:
                 tqdm.write(f"left out: {error}")
                 return None
-        return Recording.load(self.folder, clip)
+        recording = Recording.load(self.folder, clip)
+        return replace(recording, words=self.words[clip]) if clip in self.words else recording

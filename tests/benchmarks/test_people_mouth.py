@@ -44,6 +44,15 @@ def test_recording_survives_the_cache(tmp_path):
     np.testing.assert_array_equal(read.seen, saved.seen)
 
 
+def test_words_beside_the_videos_count(tmp_path):
+    recording().save(tmp_path / "cache" / "a" / "1.npz")
+    (tmp_path / "faces" / "a").mkdir(parents=True)
+    (tmp_path / "faces" / "a" / "1.mkv").touch()  # in the cache, so it is not read
+    (tmp_path / "words.jsonl").write_text('{"clip": "a/1", "words": [["please", 1.0, 1.5]]}\n')
+    (read,) = Cache(tmp_path / "faces", tmp_path / "cache").read(["a/1"])
+    assert read.onsets == [1.0]
+
+
 def test_clips_without_a_mouth_are_left_out(tmp_path):
     hidden = recording()
     hidden.seen[:20] = np.nan
@@ -75,6 +84,11 @@ def test_a_late_model_is_found_late():
     curve = curves(late, one.seen)[0]
     assert np.argmax(curve) == REACH + 2 and curve[REACH + 2] == pytest.approx(1, abs=0.02)
     assert person_row("a", "", [one], [late], None).lag == pytest.approx(2, abs=0.3)
+
+
+def test_a_peak_far_away_is_no_lag():
+    one = recording()
+    assert np.isnan(person_row("a", "", [one], [np.roll(one.seen, 6)[None]], None).lag)
 
 
 def test_gaps_in_what_is_seen_are_bridged():
