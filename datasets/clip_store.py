@@ -63,7 +63,7 @@ class ClipStore:
         self._unfinished = unfinished
         self._seg_len: int | None = None
         try:
-            self._inode = (self.path / "data.mdb").stat().st_ino  # a data set built anew is another file
+            self._inode = (self.path / "data.mdb").stat().st_ino  # a rebuilt data set is another file
         except OSError:
             raise UserError(
                 f"{path}: no data.mdb in this folder; give the folder of an LMDB data set as --data_root"
@@ -191,7 +191,7 @@ _handles: dict[tuple[Path, int], tuple[int, lmdb.Environment]] = {}
 
 
 def _environment(path: Path, inode: int) -> lmdb.Environment:
-    """The handle of this process. One inherited through a fork is closed (here only) and opened anew."""
+    """The handle of this process. One inherited through a fork is closed (here only) and opened again."""
     import lmdb
 
     pid, environment = _handles.get((path, inode), (0, None))

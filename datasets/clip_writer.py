@@ -139,7 +139,7 @@ class ClipWriter:
             except lmdb.Error as error:  # the transaction is gone as a whole; what was there before is untouched
                 raise UserError(
                     f"{self.path}: cannot be written further ({error}); free some disk space and give the same command "
-                    "again: what is there is kept"
+                    "again: finished clips are kept"
                 ) from error
 
     def _existing(self) -> dict[str, None]:

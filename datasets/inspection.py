@@ -45,7 +45,7 @@ class ClipFacts:
 
 
 def look_at(store: ClipStore, clip: str, all_audio: bool = False) -> ClipFacts:
-    """Read a clip's coefficients and the audio of its first segment (or `all_audio`). Damage is reported, too."""
+    """Read a clip's coefficients and the audio of its first segment (or `all_audio`). Damage is reported as well."""
     try:
         n_frames = store.n_frames(clip)
         heard = n_frames if all_audio else min(n_frames, store.seg_len)

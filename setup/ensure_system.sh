@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# System libraries which pip cannot bring: OpenGL for rendering without a screen. Nothing happens when they are there.
+# System libraries that pip cannot install: OpenGL for rendering without a screen. Nothing happens if they are there.
 # As root on Debian or Ubuntu they are installed; otherwise the command to run is printed, and the exit code is 1.
 set -euo pipefail
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes setup/locks/ anew from requirements*.txt, for every platform and Python 3.11 or newer. Needs uv on PATH.
+# Writes setup/locks/ from requirements*.txt, for every platform and Python 3.11 or newer. Needs uv on PATH.
 #   run.txt    what the programs need, except torch
 #   torch.txt  torch as in the public registry, which on Linux is the CUDA build, and the packages that only it needs
 #   dev.txt, web.txt    what these add to run.txt; lint.txt stands alone

@@ -95,7 +95,7 @@ class GraphedStep:
         torch.cuda.synchronize()
         # All graphs work in the first one's memory: what a capture frees, the next one takes. So each replay overwrites
         # intermediate results and outputs of the others, which is safe here because (1) replays run one after another
-        # on one stream; (2) none reads what another has left: gradients start anew, and inputs, weights and optimiser
+        # on one stream; (2) none reads what another has left: gradients start from zero; inputs, weights and optimiser
         # state lie outside, made by eager steps or before the capture; (3) outputs are cloned after each replay.
         pool = next((other.graph.pool() for other in self._graphs.values()), None)
         with recording(graph, pool, self._stream):

@@ -28,7 +28,7 @@ _KEPT = (0.12, 0.45)  # seconds of silence that stay at each end of a joined rec
 _BLEND = 6  # frames on each side of a join that take up the step
 _GAIN_SIGMA, _GAIN_RANGE = 0.28, (0.55, 1.7)  # of the logarithm: how widely people open their mouths
 _MOODS = 0.5  # share of the clips that smile or frown throughout
-# Units by which a tracker makes up for what it has wrong about a face: their lowest values are not expression.
+# Units by which a tracker compensates its errors about a face: their lowest values are not expression.
 _BIASED = ("browInnerUp", "browOuterUpLeft", "browOuterUpRight", "eyeWideLeft", "eyeWideRight", "mouthLeft",
            "mouthRight", "mouthRollUpper", "mouthShrugUpper")  # fmt: skip
 _SYLLABLE, _NUCLEUS = 0.12, 0.05  # seconds: least distance of two vowels; half of a vowel

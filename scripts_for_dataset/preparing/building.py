@@ -175,7 +175,7 @@ def enough_to_train(out: Path) -> bool:
 
 
 def write_lists(out: Path, seed: int, n_eval: int | None) -> bool:
-    """Split lists, unless those that are there cover exactly the clips. Returns whether they were written.
+    """Split lists, unless the existing ones cover exactly the clips. Returns whether they were written.
 
     With fewer than three persons the clips themselves are split, and with fewer than three clips all are for training.
     """

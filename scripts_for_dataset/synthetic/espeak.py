@@ -1,4 +1,4 @@
-"""espeak-ng through its C library: audio and exact phone events (the engine is GPL-3; what it says is free)."""
+"""espeak-ng through its C library: audio and exact phone events (the engine is GPL-3; its speech is free)."""
 
 from __future__ import annotations
 

@@ -208,7 +208,7 @@ SHUT = -0.8  # mm of the ruler that lips are pressed to; leaves a network some r
 
 
 def speech_mask(batch: Batch) -> Tensor:
-    """(N, F) 1 while somebody speaks, and a frame before and after."""
+    """(N, F) 1 during speech, and one frame before and after it."""
     spoken = (batch.viseme != VISEMES.index("sil")) & (batch.there > 0)
     first = torch.where(spoken, batch.start, torch.inf).amin(1, keepdim=True) * FPS
     last = torch.where(spoken, batch.end, 0.0).amax(1, keepdim=True) * FPS

@@ -1,4 +1,4 @@
-"""The voices the project can synthesise by itself, and one sentence of any of them with padding and phones."""
+"""The voices that the project can synthesise, and one sentence of any of them with padding and phones."""
 
 from __future__ import annotations
 

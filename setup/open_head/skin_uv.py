@@ -1,4 +1,4 @@
-"""Texture coordinates of the skin look: MakeHuman's unwrapping packed anew, so that the face fills the picture.
+"""Texture coordinates of the skin look: MakeHuman's unwrapping, repacked so that the face fills the picture.
 
 MakeHuman's atlas is for a whole body: the head has a quarter of it, lying on its side. Each island keeps its shape up
 to a stretch that magnifies the face (monotone in both axes, so nothing overlaps that did not before).
@@ -75,7 +75,7 @@ def _region(head: HeadFile, island: np.ndarray) -> str:
 
 
 def _upright(head: HeadFile, island: np.ndarray) -> np.ndarray:
-    """The island turned by a right angle and mirrored if need be, so that u follows the head's x and v its y."""
+    """The island turned by a right angle and mirrored if necessary, so that u follows the head's x and v its y."""
     points = head.uv[island] - head.uv[island].mean(0)
     place = head.v_template[vertex_of_corner(head)[island]][:, :2]
     slope = points.T @ (place - place.mean(0))  # (uv, xy)

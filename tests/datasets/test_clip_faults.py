@@ -79,7 +79,7 @@ def test_a_full_disk_keeps_what_is_there(tmp_path):
     """A limit on the size of files stands in for the disk's end."""
     process = writer_process(tmp_path / "s", limit=400_000)
     out, error = process.communicate(timeout=60)
-    assert process.returncode == 1 and "UserError" in error and "what is there is kept" in error
+    assert process.returncode == 1 and "UserError" in error and "finished clips are kept" in error
     done = len(out.split())
     assert done >= 2
     check_clips(ClipStore(shutil.copytree(tmp_path / "s", tmp_path / "copy"), unfinished=True), done)

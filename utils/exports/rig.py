@@ -3,7 +3,7 @@
 What game engines and Blender do with it equals `models.heads.flame.Flame`: morph targets first, then linear blend
 skinning. Two details make that exact. FLAME's joints are regressed from the *expressive* face, so they travel a little
 with the expression: the joints' translations are animated. Its pose correctives are driven by entries of R - I: they
-become morph targets of their own (`jawCorrective...`) whose weights are those entries.
+become separate morph targets (`jawCorrective...`) whose weights are those entries.
 """
 
 from __future__ import annotations

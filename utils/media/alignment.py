@@ -84,7 +84,7 @@ def _align(decoder, audio: np.ndarray, words: list[str], what: str) -> list[Phon
 def _decoder():
     """A fresh recogniser: one that has aligned before, or has wider beams, fails on later recordings."""
     try:
-        from pocketsphinx import Decoder
+        from pocketsphinx import Decoder  # pyright: ignore[reportMissingImports]  # optional
     except ImportError as error:
         raise UserError("pocketsphinx is not installed; pip install -r requirements-bench.txt") from error
     return Decoder(lm=None, loglevel="FATAL")

@@ -140,7 +140,7 @@ def _mono(samples: np.ndarray, n_channels: int, planar: bool) -> np.ndarray:
 
 
 def resampled(pieces: Iterator[tuple[int, np.ndarray]], sample_rate: int) -> Iterator[np.ndarray]:
-    """(rate, float32 (n,)) pieces through soxr (very high quality); starts anew if the rate changes in mid-file."""
+    """(rate, float32 (n,)) pieces through soxr (very high quality); starts again if the rate changes in the file."""
     import soxr
 
     stream, rate = None, None

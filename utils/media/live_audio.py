@@ -57,7 +57,7 @@ def pcm_blocks(source: BinaryIO, rate: int = SAMPLE_RATE) -> Iterator[np.ndarray
 
 
 def _pcm(source: BinaryIO, rate: int) -> Iterator[tuple[int, np.ndarray]]:
-    read = getattr(source, "read1", source.read)  # read1 returns what is there instead of waiting for more
+    read = getattr(source, "read1", source.read)  # read1 returns what has arrived instead of waiting for more
     rest = b""
     while data := read(2 * round(_BLOCK * rate)):
         data = rest + data

@@ -12,7 +12,7 @@ import numpy as np
 
 from utils.errors import UserError
 
-MAX_BYTES = 1 << 30  # of one file, and of what it unpacks to: 10 h of 25 fps with 256 numbers a frame
+MAX_BYTES = 1 << 30  # of one file, and of what it unpacks to: 10 h of 25 fps with 256 numbers per frame
 MAX_MEMBERS = 2000
 _KINDS = "biufSU"  # numbers, and text such as a time step's name
 _BAD_FILE = (ValueError, OSError, EOFError, LookupError, TypeError, SyntaxError, RuntimeError, ArithmeticError,

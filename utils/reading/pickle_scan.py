@@ -46,7 +46,7 @@ def scan_pickle(data: bytes, source: str) -> None:
 
 
 def _left(frame: int, position: int) -> int:
-    """0, which is no frame, if the frame ends where an opcode begins."""
+    """0, which stands for no frame, if the frame ends where an opcode begins."""
     if position != frame:
         raise ValueError("an opcode extends beyond its frame")
     return 0

@@ -69,7 +69,7 @@ def watch(frames: Iterable[VideoFrame], model: Path, source: str) -> Sightings:
     """Run the landmarker on every frame; pictures are not kept.
 
     Raises:
-        UserError: MediaPipe or its model cannot be used, or there is no frame.
+        UserError: MediaPipe or its model cannot be used, or the video has no frames.
     """
     seen, crowds, last = [], 0, None
     with _opened(model) as (landmarker, mediapipe):
