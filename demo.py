@@ -20,7 +20,7 @@ from models.app.export_flags import exporter_from
 from models.app.head_film import HeadFilm
 from models.app.recording import Recording
 from models.app.sampling_flags import generation_config
-from models.app.speaking import Speaker, Titles, numbered
+from models.app.speaking import TalkingHead, Titles, numbered
 from models.exports.motion_export import export_path, parse_formats
 from models.fast.engine import EngineConfig
 from models.generation.animator import Animator
@@ -151,10 +151,10 @@ def titles(flags: DemoFlags, model: Model) -> Titles:
     return Titles(flags.picture.caption.replace(STYLE_NAME, style), flags.picture.side_by_side)
 
 
-def make_speaker(flags: DemoFlags, model: Model, flame: Flame, film: HeadFilm | None) -> Speaker:
+def make_talking_head(flags: DemoFlags, model: Model, flame: Flame, film: HeadFilm | None) -> TalkingHead:
     """The person and the outputs that the flags describe."""
     io, picture = flags.io, flags.picture
-    return Speaker(
+    return TalkingHead(
         model.animator,
         Person(shape_of(flags), read_style(io.style, model)),
         make_config(flags, model),
@@ -172,9 +172,9 @@ def run(flags: DemoFlags, model: Model, flame: Flame) -> None:
     name = Path(flags.io.output or f"{Path(flags.io.audio).stem}.mp4")
     if name.suffix.lower() != ".mp4":
         raise UserError(f"--output {name}: must end in .mp4")
-    speaker = make_speaker(flags, model, flame, None)
+    head = make_talking_head(flags, model, flame, None)
     recording = Recording.read(find_input(flags.io.audio, [bundled.input_folder("audio")]))
-    replace(speaker, film=make_film(flags, flame)).speak(recording, output_paths(flags, name, model))
+    replace(head, film=make_film(flags, flame)).speak(recording, output_paths(flags, name, model))
 
 
 def run_many(flags: DemoFlags, model: Model, flame: Flame) -> None:
@@ -198,8 +198,8 @@ def run_many(flags: DemoFlags, model: Model, flame: Flame) -> None:
         log.info("%d of %d recordings are finished already (--overwrite replaces their outputs)", done, len(inputs))
     if not wanted:
         return
-    speaker = make_speaker(flags, model, flame, make_film(flags, flame))
-    failed = speaker.speak_all(*map(list, zip(*wanted)))
+    head = make_talking_head(flags, model, flame, make_film(flags, flame))
+    failed = head.speak_all(*map(list, zip(*wanted)))
     if failed:
         names = ", ".join(path.name for path in failed)
         raise UserError(f"--audio {io.audio}: {len(failed)} of {len(inputs)} recordings failed: {names}")
@@ -212,15 +212,13 @@ def run_stream(flags: DemoFlags, model: Model, flame: Flame) -> None:
     from utils.media.live_audio import MICROPHONE, STDIN, live_blocks
 
     io, sampling = flags.io, flags.sampling
-    waits = (
-        io.audio in (STDIN, MICROPHONE) or Path(io.audio).is_fifo()
-    )  # a live source waits for a speaker, and must not fall behind
+    waits = io.audio in (STDIN, MICROPHONE) or Path(io.audio).is_fifo()  # a live source, which must not fall behind
     live = LiveConfig(hop=flags.live.hop, look_ahead=flags.live.look_ahead, catch_up=waits)
     if not model.published:
         steps = model.animator.model.config.distilled_steps or LIVE_STEPS
         steps = steps if sampling.steps is None else sampling.steps
         flags = replace(flags, sampling=replace(sampling, sampler=sampling.sampler or LIVE_SAMPLER, steps=steps))
-    speaker = make_speaker(flags, model, flame, None)
+    head = make_talking_head(flags, model, flame, None)
     source = io.audio if waits else str(find_input(io.audio, [bundled.input_folder("audio")]))
     name = io.output or "-"
     if name != "-":
@@ -230,8 +228,8 @@ def run_stream(flags: DemoFlags, model: Model, flame: Flame) -> None:
     output = open_output(name, film)
     if isinstance(output, FileAtTheEnd):
         blocks = output.listen(blocks)
-    talker = LiveTalker(model.animator, speaker.person, speaker.config, live, io.seed)
-    log.info("%s", run_live(talker, blocks, output, speaker.posed))
+    talker = LiveTalker(model.animator, head.person, head.config, live, io.seed)
+    log.info("%s", run_live(talker, blocks, output, head.posed))
 
 
 def interactive(flags: DemoFlags, model: Model, flame: Flame) -> None:

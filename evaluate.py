@@ -28,13 +28,13 @@ from models.heads.flame import Flame, load_flame
 from models.metrics import suite as methods
 from models.metrics.lips import ClosureRule
 from models.metrics.measure import HeadMeasure, Sampled
-from models.metrics.obedience import StyleJudge
 from models.metrics.output import results_text, write_results
 from models.metrics.predict import Draw, Predictor
 from models.metrics.regions import find_regions, with_masks
 from models.metrics.result_files import match_results
 from models.metrics.sample_files import read_samples, save_samples
 from models.metrics.score import mean_pose, other_clip, sampled
+from models.metrics.style_judge import StyleJudge
 from models.metrics.suite import Suite
 from models.networks.loading import load_talker
 from utils.atomic import check_output

@@ -26,7 +26,7 @@ from benchmarks.report import machine, table, write_json
 from benchmarks.subject import ModelFlags, Session
 from models.app.bundled import style_encoder_file
 from models.generation.style_extractor import StyleExtractor
-from models.metrics.style import style_of
+from models.metrics.style import mean_style
 from models.networks.person import Person
 from models.tracking.embedding import LandmarkHead
 from utils.config import check_least
@@ -119,7 +119,7 @@ class Speaker:
                      for part in ("exp", "pose"))  # fmt: skip
         if exp.shape[1] < self._extractor.encoder.config.n_motions:
             return None
-        return style_of(self._extractor.encoder, self._extractor.codec, exp, pose)[0].numpy()
+        return mean_style(self._extractor.encoder, self._extractor.codec, exp, pose)[0].numpy()
 
     def motions(self, recordings: Sequence[Recording], style: np.ndarray | None) -> list[list[Motion]]:
         """The samples of each."""

@@ -44,7 +44,7 @@ def numbered(path: Path, sample: int) -> Path:
 
 
 @dataclass(frozen=True)
-class Speaker:
+class TalkingHead:
     """A person to animate, and the files to write for each recording."""
 
     animator: Animator

@@ -1,1 +1,4 @@
-"""Measures of generated motion (SPEC section 10; docs/metrics.md): pure functions, and the scoring of whole clips."""
+"""Metrics of generated motion (docs/metrics.md): pure functions, and the scoring of whole clips.
+
+To add a metric: a row in catalogue.py, and its computation in score.py or sets.py.
+"""

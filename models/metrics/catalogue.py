@@ -1,8 +1,8 @@
-"""Every metric's name, unit, formula and source, as it is written beside its numbers.
+"""Every metric's name, unit, formula and source, as reports show them.
 
 Notation: x, x* predicted and true vertices in metres with the head rotation removed; T frames; o, o* mouth opening
-(height between the inner lips, mm); r, r* head rotation (axis-angle). "Pooled": sums over all clips are divided, not
-the clips' quotients averaged.
+(vertical distance of the inner lips, mm); r, r* head rotation (axis-angle). "Pooled": a quotient of sums over all
+clips, not a mean of the clips' quotients.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ OWN, SPEC = "this project", "DiffPoseTalk protocol"
 
 @dataclass(frozen=True)
 class Metric:
-    """What a number means."""
+    """The meaning of a number in the results."""
 
     name: str
     unit: str
     better: str
     formula: str
     source: str = OWN
-    root: bool = False  # the pooled quotient's square root is taken
-    target: tuple[float, float] | None = None  # what the shipped model must reach
-    digits: int = 2  # after the point in tables; negative: significant digits, for tiny numbers
+    root: bool = False  # the value is the square root of the pooled quotient
+    target: tuple[float, float] | None = None  # range that the shipped model must reach
+    digits: int = 2  # decimals in tables; negative: significant digits, for tiny numbers
 
 
 _LIPS = [
@@ -72,7 +72,7 @@ _LIPS = [
     ),
     Metric(
         *("closure_chance", "", NEITHER),
-        "the same for windows as long, centred on any frame of speech: closure recall without looking at the words",
+        "the same for windows of equal length centred on any frame of speech: closure recall that ignores the words",
         digits=3,
     ),
     Metric(
@@ -91,7 +91,7 @@ _FACE = [
     ),
     Metric(
         *("blink_rate", "1/min", NEITHER),
-        "blinks per minute, pooled: the lids rise above 0.5 shut after having been below 0.25",
+        "blinks per minute, pooled: the lids rise above 0.5 closed after they were below 0.25",
         digits=1,
     ),
     Metric(
@@ -159,7 +159,7 @@ _STYLE = [
     ),
     Metric(
         *("style_top1_alike", "", HIGHER),
-        "style_top1, where a speaker with the same style parameters is right, too",
+        "style_top1, where a speaker with the same style parameters also counts as right",
         digits=3,
     ),
 ]

@@ -8,7 +8,7 @@ from utils.timebase import FPS
 
 AXES = ("pitch", "yaw", "roll")  # x, y, z of the axis-angle vector
 SIGMA = 3.0  # frames, of the beat alignment
-_STILL = 1e-6  # radians (standard deviation): below, an axis does not move
+_STILL = 1e-6  # radians; an axis with a smaller standard deviation does not move
 
 
 def rotation_matrices(rotation: np.ndarray) -> np.ndarray:
@@ -29,15 +29,15 @@ def rotational_speed(rotation: np.ndarray, fps: int = FPS) -> np.ndarray:
 
 
 def beats(rotation: np.ndarray) -> np.ndarray:
-    """Frames between which the head is slowest: local minima of its rotational speed, as indices of it."""
+    """Indices of the local minima of the rotational speed: frames between which the head is slowest."""
     speed = rotational_speed(rotation)
     return 1 + np.flatnonzero((speed[1:-1] < speed[:-2]) & (speed[1:-1] <= speed[2:]))
 
 
 def alignment(predicted: np.ndarray, truth: np.ndarray, sigma: float = SIGMA) -> np.ndarray:
-    """exp(-d^2 / (2 sigma^2)) for every true beat, d frames to the nearest predicted one: (len(truth),). BA: its mean.
+    """exp(-d^2 / (2 sigma^2)) for every true beat, for d frames to the nearest predicted one: (len(truth),).
 
-    Without any predicted beat all are 0.
+    Beat alignment is its mean. Without any predicted beat all values are 0.
     """
     if not len(predicted):
         return np.zeros(len(truth))
@@ -46,7 +46,7 @@ def alignment(predicted: np.ndarray, truth: np.ndarray, sigma: float = SIGMA) ->
 
 
 def spectral_centroid(track: np.ndarray, fps: int = FPS) -> float:
-    """Mean frequency (Hz) of a track (T,), weighted by its power: mean removed, Hann window; NaN for a still one."""
+    """Mean frequency (Hz) of a track (T,), weighted by its power (mean removed, Hann window); NaN for a still track."""
     centred = track - track.mean()
     if len(track) < 8 or centred.std() < _STILL:
         return float("nan")

@@ -1,4 +1,4 @@
-"""Lips: vertex errors, closures, jitter. Head rotation is always removed beforehand."""
+"""Lips: vertex errors, closures, jitter. Vertices are always without head rotation."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def acceleration(vertices: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class ClosureRule:
-    """What counts as shut lips."""
+    """The rule for closed lips."""
 
     closed_mm: float = 1.0
-    """Largest opening that passes for shut, mm."""
+    """Largest opening that counts as closed, mm."""
     tolerance: int = 1
     """Frames before and after the phone in which the closure may lie."""
 
@@ -43,14 +43,14 @@ class Closures:
     found: int
     expected: int
     by_chance: float
-    """How many would be found at a random time of speech (expected number)."""
+    """Expected number that would be found at random times of speech."""
 
 
 def closures(opening_mm: np.ndarray, phones: Sequence[Phone], rule: ClosureRule) -> Closures:
-    """Are the lips shut at p, b and m? opening (T,) mm; phones beyond its end do not count.
+    """Count the p, b and m at which the lips close; opening (T,) mm. Phones beyond its end do not count.
 
-    By chance: for every such phone, the share of windows as long as its own (with the tolerance) that hold a closure,
-    among those centred on a frame of speech (pauses left out, where the mouth rests shut).
+    `by_chance` adds, for every such phone, the share of windows of its length (with the tolerance) that hold a closure,
+    among the windows centred on a frame of speech. Pauses, in which the mouth rests closed, are left out.
     """
     shut, n = opening_mm <= rule.closed_mm, len(opening_mm)
     spoken = np.zeros(n, bool)
@@ -71,7 +71,7 @@ def closures(opening_mm: np.ndarray, phones: Sequence[Phone], rule: ClosureRule)
 
 
 def _share_with_closure(shut: np.ndarray, spoken: np.ndarray, width: int) -> float:
-    """Share of windows of `width` frames, centred on spoken frames, with at least one shut frame."""
+    """Share of windows of `width` frames, centred on spoken frames, with at least one closed frame."""
     counts = np.concatenate([[0], np.cumsum(shut)])
     centres = np.flatnonzero(spoken)
     starts = np.clip(centres - width // 2, 0, max(len(shut) - width, 0))

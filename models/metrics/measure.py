@@ -1,4 +1,4 @@
-"""Coefficients -> the tracks that the metrics need, through vertices that are never held all at once."""
+"""Coefficients -> the tracks that metrics need, from vertices that are decoded piece by piece."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BEFORE = 2  # frames that accelerations reach back
 
 @dataclass(frozen=True)
 class Sampled:
-    """S motions of one clip, raw coefficients on the device that measures them."""
+    """S motions of one clip as raw coefficients, on the device of the head."""
 
     exp: Tensor  # (S, T, 50)
     pose: Tensor  # (S, T, 6)
@@ -32,12 +32,13 @@ class Sampled:
         return self.exp.shape[1]
 
     def cut(self, n_frames: int) -> Sampled:
+        """The first `n_frames` frames."""
         return Sampled(self.exp[:, :n_frames], self.pose[:, :n_frames])
 
 
 @dataclass(frozen=True)
 class Tracks:
-    """What is measured on S motions of one clip; arrays on the CPU."""
+    """Measurements of S motions of one clip; arrays on the CPU."""
 
     opening_mm: np.ndarray  # (S, T)
     lid_aperture: np.ndarray | None  # (S, T) metres
@@ -52,7 +53,7 @@ class HeadMeasure:
     """A head with its measured regions."""
 
     def __init__(self, flame: Flame, regions: Regions) -> None:
-        """flame on the device that is to be used."""
+        """`flame` must be on the device that computes the measurements."""
         self.flame, self.regions = flame, regions
         self.device: torch.device = flame.template.device
         lids = np.zeros((0, 2), np.int64) if regions.lids is None else regions.lids
@@ -67,7 +68,7 @@ class HeadMeasure:
             motion: what to measure.
             shape: (100,) raw.
             truth: one motion of at least as many frames to compare with, or None.
-            whole: also the measures over all vertices (several times the work).
+            whole: also compute the measures over all vertices, which takes several times as long.
         """
         flame = self.flame if whole else self.part
         frames = frames_per_piece(flame, len(motion.exp) + 1)
@@ -79,7 +80,7 @@ class HeadMeasure:
         return sums.tracks()
 
     def ids(self, flame: Flame, which: np.ndarray) -> Tensor:
-        """Vertex numbers of the whole head -> those in `flame`, which is it or its restriction."""
+        """Vertex numbers of the whole head -> those in `flame`, which is the whole head or `self.part`."""
         ids = which if flame is self.flame else np.searchsorted(self.kept, which)
         return torch.from_numpy(np.asarray(ids, np.int64)).to(self.device)
 
@@ -96,10 +97,10 @@ class _Sums:
         self.neutral = decode(flame, neutral, shape, global_rotation=False)[0, 0, self.upper_face]
         self.lists: dict[str, list[Tensor]] = {"opening": [], "lids": [], "lip": [], "acceleration": []}
         self.square = self.fourth = self.distance = self.neutral.new_zeros((), dtype=torch.float64)
-        self.spread: Tensor | None = None  # of several samples only
+        self.spread: Tensor | None = None  # for several samples only
 
     def add(self, moved: Tensor, true: Tensor | None, n_before: int) -> None:
-        """moved (S, t, V, 3); true (t, V, 3) or None; the first `n_before` frames were seen before."""
+        """Add moved (S, t, V, 3) and true (t, V, 3) or None, whose first `n_before` frames repeat those before."""
         lips = moved[:, :, self.lips]
         self.lists["acceleration"].append(acceleration(lips))
         new, count = moved[:, n_before:], moved.shape[1] - n_before
@@ -147,7 +148,7 @@ def mean_spread(moved: Tensor) -> Tensor:
 
 
 def restricted(flame: Flame, ids: Tensor) -> Flame:
-    """The same head with some of its vertices only: ids (n,) increasing. Joints stay those of the whole head."""
+    """The head with the vertices `ids` (n,) alone, in increasing order. Its joints are those of the whole head."""
     part = copy.copy(flame)
     part._buffers = dict(flame._buffers)
     pick = lambda flat: flat.unflatten(-1, (-1, 3))[..., ids, :].flatten(-2).contiguous()  # noqa: E731

@@ -17,7 +17,7 @@ FORMAT = "evaluation-1"
 
 
 def number(value: float | None, digits: int) -> str:
-    """A value with so many decimals, or (negative) significant digits; a dash for None."""
+    """A value with this many decimals or, if negative, significant digits; a dash for None."""
     if value is None:
         return "-"
     return f"{value:.{digits}f}" if digits >= 0 else f"{value:.{-digits}g}"
@@ -32,7 +32,7 @@ def cell(entry: dict[str, Any] | None, metric: Metric) -> str:
 
 
 def rows(results: Results) -> list[list[str]]:
-    """Metric by method, with a heading."""
+    """The table of metrics by method, with a heading row."""
     pooled = {method: results.pooled(method) for method in results.methods}
     body = [
         [f"{name} [{METRICS[name].unit}]" if METRICS[name].unit else name]
@@ -43,13 +43,13 @@ def rows(results: Results) -> list[list[str]]:
 
 
 def results_text(results: Results) -> str:
-    """The table as aligned text, and the LVE's ratio below it."""
+    """The table as aligned text, with the ratio of LVE below it."""
     text, ratio = text_table(rows(results)), lve_ratio(results)
     return text if ratio is None else f"{text}\nlve relative to the mean pose's: {ratio:.3f}"
 
 
 def to_json(suite: Suite, settings: dict[str, Any]) -> str:
-    """Everything: settings, formulas, pooled values, values of every clip and sample."""
+    """All results as JSON: settings, formulas, pooled values, values of every clip and sample."""
     results, rule = suite.results, suite.rule
     metrics = {
         name: {
@@ -70,7 +70,7 @@ def to_json(suite: Suite, settings: dict[str, Any]) -> str:
 
 
 def write_results(folder: Path, suite: Suite, settings: dict[str, Any], pictures: bool = True) -> None:
-    """metrics.csv, report.html and metrics.json, each whole or not at all; the JSON comes last."""
+    """Write metrics.csv, report.html and metrics.json, each whole or not at all; the JSON comes last."""
     files = {
         "metrics.csv": suite.results.to_csv(),
         "report.html": build_page(suite, settings, rows(suite.results), pictures),

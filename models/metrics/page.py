@@ -30,7 +30,7 @@ WIDTH = 920  # pixels of a plot
 
 
 def build_page(suite: Suite, settings: dict[str, Any], table: list[list[str]], pictures: bool) -> str:
-    """The page; `table` is metric by method with a heading row."""
+    """The page; `table` has a row per metric, a column per method, and a heading row."""
     drawn, not_drawn = frames(suite) if pictures else ([], "")
     return render(
         "evaluation.html",
@@ -51,7 +51,7 @@ def build_page(suite: Suite, settings: dict[str, Any], table: list[list[str]], p
 
 
 def marks(suite: Suite, table: list[list[str]]) -> dict[tuple[int, int], str]:
-    """Cells of the model's column that have a target: met or missed. LVE's is a third of the mean pose's."""
+    """Whether the cells with a target in the model's column meet it. LVE's target is a third of the mean pose's."""
     if MODEL not in suite.results.methods:
         return {}
     pooled, column, found = suite.results.pooled(MODEL), table[0].index(MODEL), {}
@@ -97,7 +97,7 @@ def _plot_tracks(axes: Axes, truth: np.ndarray, samples: np.ndarray) -> None:
 
 
 def frames(suite: Suite) -> tuple[list[dict[str, str]], str]:
-    """Truth and first sample of every example at the same instants; and why nothing can be drawn, if so."""
+    """Truth and first sample of every example at the same instants; or the reason why nothing can be drawn."""
     drawn = []
     try:
         for example in suite.examples:

@@ -12,7 +12,7 @@ from torch import Tensor
 from models.generation.speech import Speech
 from models.generation.windows import GenerationConfig, Item, WindowGenerator, generate_batch
 from models.metrics.measure import Sampled
-from models.metrics.style import style_of
+from models.metrics.style import mean_style
 from models.networks.person import Person
 from models.networks.style_encoder import StyleEncoder
 from models.networks.talker import Talker
@@ -21,12 +21,12 @@ from utils.media.audio import standardise
 from utils.motion_file import Motion
 from utils.speech import SpokenClip
 
-_SEED_STRIDE = 1000  # seeds of neighbouring clips lie this far apart, so that no two samples share their noise
+_SEED_STRIDE = 1000  # distance of the seeds of neighbouring clips, so that no two samples share their noise
 
 
 @dataclass(frozen=True)
 class Draw:
-    """How samples are drawn."""
+    """Settings of the samples."""
 
     config: GenerationConfig = field(default_factory=GenerationConfig)
     n_samples: int = 10
@@ -46,7 +46,7 @@ class Predictor:
         Args:
             model: in eval mode.
             codec: of the model's motion, on its device.
-            draw: samples, seeds, guidance, sampler.
+            draw: number of samples, seeds, guidance, solver.
         """
         self.model, self.codec, self.draw = model, codec, draw
         self.generator = WindowGenerator(model, draw.config)
@@ -55,12 +55,12 @@ class Predictor:
     def __call__(
         self, clips: Sequence[SpokenClip], styles: Sequence[Tensor | None], indices: Sequence[int]
     ) -> list[Sampled]:
-        """`draw.n_samples` motions of every clip's speech on its own head.
+        """Draw `draw.n_samples` motions of every clip's speech on its own head shape.
 
         Args:
-            clips: what to speak; their audio is encoded whole (or as draw.config says) and once for all samples.
-            styles: per clip the requested style (d_style,), or None for the null style.
-            indices: per clip its number in the split, which decides the seeds.
+            clips: whose speech is used; their audio is encoded once for all samples, whole unless draw.config differs.
+            styles: per clip, the requested style (d_style,) or None for the null style.
+            indices: per clip, its number in the split, which determines the seeds.
         """
         model, draw, items = self.model, self.draw, []
         for clip, style, index in zip(clips, styles, indices):
@@ -78,7 +78,7 @@ class Predictor:
 def style_vectors(
     encoder: StyleEncoder, codec: MotionCodec, motions: Sequence[Motion], batch_size: int = 256
 ) -> Tensor:
-    """Style of each motion's first window: (N, d) on the codec's device. All must be one window long, or longer."""
+    """Style of each motion's first window: (N, d) on the codec's device. All must be at least one window long."""
     device, window = codec.stats.exp_mean.device, encoder.config.n_motions
     parts = []
     for start in range(0, len(motions), batch_size):
@@ -87,5 +87,5 @@ def style_vectors(
             torch.from_numpy(np.stack([getattr(m, name)[:window] for m in batch])).to(device)
             for name in ("exp", "pose")
         )
-        parts.append(style_of(encoder, codec, exp, pose))
+        parts.append(mean_style(encoder, codec, exp, pose))
     return torch.cat(parts)

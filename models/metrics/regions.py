@@ -1,7 +1,7 @@
-"""Which vertices are measured: lips, upper face, the two of the mouth opening, the lids.
+"""The measured vertices: lips, upper face, the two of the mouth opening, the lids.
 
-They come from the head file. A plain FLAME file has no landmarks, and its regions lie in FLAME_masks.pkl (beside the
-model, or given); what is missing then is derived as written below, and the result says so (`Regions.sources`).
+They come from the head file. A plain FLAME file has no landmarks, and its regions are in FLAME_masks.pkl (beside the
+model, or given). Missing ones are derived as described below, and `Regions.sources` says so.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from utils.heads.head_file import HeadFile, as_mask
 from utils.heads.joints import JAW
 
 LIPS, UPPER_FACE = "lips", "upper_face"
-# FLAME's masks have no upper face of their own: the regions of the forehead, brows, lids and eye sockets stand for it.
+# FLAME's masks have no upper face: the regions of the forehead, brows, lids and eye sockets replace it.
 _UPPER_FACE_PARTS = ("eye_region", "forehead")
 _MID = 2e-3  # metres from the mid-plane within which a lip vertex can be the middle of a lip
 # Of the 68 landmarks (iBUG): upper and lower lid of the right and of the left eye.
@@ -35,15 +35,15 @@ class Regions:
     upper_lip: int
     lower_lip: int
     lids: np.ndarray | None  # (n, 2) upper and lower; None if unknown
-    blink_units: tuple[int, ...]  # expressions that shut the lids; empty if the head does not name any
-    sources: dict[str, str]  # where each came from
+    blink_units: tuple[int, ...]  # expressions that close the lids; empty if the head does not name any
+    sources: dict[str, str]  # region -> its source
 
 
 def with_masks(head: HeadFile, path: Path | None) -> HeadFile:
     """The head with the regions of a `FLAME_masks.pkl` added (read without executing anything).
 
     Raises:
-        UserError: unreadable, or the masks of another mesh.
+        UserError: an unreadable file, or masks of another mesh.
     """
     if path is None:
         return head
@@ -82,8 +82,8 @@ def find_regions(head: HeadFile) -> Regions:
 def middle_of_lips(head: HeadFile, lips: np.ndarray) -> tuple[int, int]:
     """Inner edges of the lips at mid mouth, for a head without landmarks: (upper, lower) vertex.
 
-    Of the lip vertices within 2 mm of the mid-plane, the lowest that the jaw carries less than by half, and the
-    highest that it carries more.
+    Of the lip vertices within 2 mm of the mid-plane, these are the lowest one that the jaw moves by less than half, and
+    the highest one that it moves by more.
 
     Raises:
         UserError: the mask has no such vertices.
@@ -91,7 +91,7 @@ def middle_of_lips(head: HeadFile, lips: np.ndarray) -> tuple[int, int]:
     middle = lips[np.abs(head.v_template[lips, 0] - np.median(head.v_template[lips, 0])) < _MID]
     height, carried = head.v_template[middle, 1], head.weights[middle, JAW] > 0.5
     if carried.all() or not carried.any():
-        raise UserError(f"{head.name}: mask {LIPS!r} has no upper and lower lip at mid mouth; use FLAME's own masks")
+        raise UserError(f"{head.name}: mask {LIPS!r} has no upper and lower lip at mid mouth; use FLAME's masks")
     return int(middle[~carried][height[~carried].argmin()]), int(middle[carried][height[carried].argmax()])
 
 

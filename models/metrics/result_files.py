@@ -1,4 +1,4 @@
-"""Motion npz of other programs, matched to the clips of a data set by name."""
+"""Motion npz files of other programs, matched to the clips of a data set by name."""
 
 from __future__ import annotations
 
@@ -41,5 +41,5 @@ def match_results(folder: Path, clips: list[str]) -> dict[str, list[Path]]:
 
 
 def _escaped(name: str) -> str:
-    """A name for glob, with its special characters taken literally."""
+    """The name with glob's special characters escaped."""
     return "".join(f"[{c}]" if c in "*?[" else c for c in name)

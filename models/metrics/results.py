@@ -1,4 +1,4 @@
-"""Shares of many clips and methods -> values, means over samples, and the files that hold them."""
+"""Quotients of many clips and methods -> values, means over samples, and the files that hold them."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 
 from models.metrics.catalogue import METRICS
-from models.metrics.score import Share, Shares
+from models.metrics.score import Quotient, Quotients
 from models.metrics.sets import MotionSets
 
 
 def value(name: str, numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """The metric's value from sums over clips; NaN where nothing was said."""
+    """The metric's value from sums over clips; NaN where the denominator is 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         quotient = np.where(denominator > 0, numerator / np.where(denominator > 0, denominator, 1), np.nan)
     return np.sqrt(quotient) if METRICS[name].root else quotient
 
 
 def summary(values: np.ndarray) -> dict[str, Any]:
-    """Mean and sample standard deviation over the samples that have a value (None where there is none)."""
+    """Mean and sample standard deviation over the samples with a value; None where there is none."""
     known = values[np.isfinite(values)]
     return {
         "mean": float(known.mean()) if len(known) else None,
@@ -31,33 +31,33 @@ def summary(values: np.ndarray) -> dict[str, Any]:
 
 
 class Results:
-    """Method -> clip -> metric -> share; and what the metrics of a whole set are made of."""
+    """Method -> clip -> metric -> quotient; and what the metrics of a whole set are made of."""
 
     def __init__(self) -> None:
-        self.shares: dict[str, dict[str, Shares]] = {}
+        self.quotients: dict[str, dict[str, Quotients]] = {}
         self.sets = MotionSets()
 
-    def add(self, method: str, clip: str, shares: Shares) -> None:
-        self.shares.setdefault(method, {}).setdefault(clip, {}).update(shares)
+    def add(self, method: str, clip: str, quotients: Quotients) -> None:
+        self.quotients.setdefault(method, {}).setdefault(clip, {}).update(quotients)
 
     @property
     def methods(self) -> list[str]:
-        return list(self.shares)
+        return list(self.quotients)
 
     def metrics(self) -> list[str]:
-        """Metrics that any method has, in the catalogue's order."""
-        found = {name for clips in self.shares.values() for shares in clips.values() for name in shares}
+        """Metrics of all methods, in the order of the catalogue."""
+        found = {name for clips in self.quotients.values() for quotients in clips.values() for name in quotients}
         found |= {name for method in self.methods for name in self.sets.values(method)}
         return [name for name in METRICS if name in found]
 
     def pooled(self, method: str) -> dict[str, dict[str, Any]]:
-        """Metric -> mean and std over samples of its value over all clips, and how many clips had a say."""
-        clips = self.shares[method]
+        """Metric -> mean and std over samples of its value over all clips, and the number of clips that count."""
+        clips = self.quotients[method]
         result = {}
         for name in self.metrics():
-            shares = [each[name] for each in clips.values() if name in each]
-            if shares:
-                sums, n_clips = _sum(shares)
+            quotients = [each[name] for each in clips.values() if name in each]
+            if quotients:
+                sums, n_clips = _sum(quotients)
                 result[name] = {**summary(value(name, *sums)), "clips": n_clips}
         for name, values in self.sets.values(method).items():
             result[name] = {**summary(values), "clips": len(self.sets.clips[method])}
@@ -66,8 +66,11 @@ class Results:
     def per_clip(self, method: str) -> dict[str, dict[str, dict[str, Any]]]:
         """Clip -> metric -> mean and std over samples, and the samples' values."""
         return {
-            clip: {name: _entry(value(name, share.numerator, share.denominator)) for name, share in shares.items()}
-            for clip, shares in self.shares[method].items()
+            clip: {
+                name: _entry(value(name, quotient.numerator, quotient.denominator))
+                for name, quotient in quotients.items()
+            }
+            for clip, quotients in self.quotients[method].items()
         }
 
     def to_csv(self) -> str:
@@ -84,12 +87,12 @@ class Results:
         return text.getvalue()
 
 
-def _sum(shares: list[Share]) -> tuple[tuple[np.ndarray, np.ndarray], int]:
-    """Sums over clips, sample by sample; with unequal numbers of samples only those that all have count."""
-    n = min(len(share.numerator) for share in shares)
-    numerator = sum((share.numerator[:n] for share in shares), start=np.zeros(n))
-    denominator = sum((share.denominator[:n] for share in shares), start=np.zeros(n))
-    return (numerator, denominator), sum(bool(share.denominator.any()) for share in shares)
+def _sum(quotients: list[Quotient]) -> tuple[tuple[np.ndarray, np.ndarray], int]:
+    """Sums over clips for each sample; with unequal numbers of samples, only those that all clips have."""
+    n = min(len(quotient.numerator) for quotient in quotients)
+    numerator = sum((quotient.numerator[:n] for quotient in quotients), start=np.zeros(n))
+    denominator = sum((quotient.denominator[:n] for quotient in quotients), start=np.zeros(n))
+    return (numerator, denominator), sum(bool(quotient.denominator.any()) for quotient in quotients)
 
 
 def _entry(values: np.ndarray) -> dict[str, Any]:

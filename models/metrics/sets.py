@@ -1,4 +1,4 @@
-"""Metrics of a whole set of motions: does the mouth open more where people speak up, and is motion spread as theirs?"""
+"""Metrics of a whole set of motions: intensity correlation (SLCC) and Frechet distances."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from models.metrics.synchrony import correlation
 
-WINDOW = 50  # frames over which motion is described
+WINDOW = 50  # frames of a described window
 FEWEST = 10  # windows that a distance needs
 SETS = ("slcc", "frechet_face", "frechet_head")
 
@@ -49,7 +49,7 @@ def _standardised(values: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Described:
-    """What set metrics need of S motions of one clip."""
+    """The data that set metrics need of S motions of one clip."""
 
     speaker: str
     loudness: float  # root mean square of the sound
@@ -70,13 +70,13 @@ class Described:
 
 @dataclass
 class MotionSets:
-    """The motions of each method, clip by clip, beside the reference's."""
+    """The motions of each method, clip by clip, with those of the reference."""
 
     reference: str = "truth"
     clips: dict[str, dict[str, Described]] = field(default_factory=dict)
 
     def values(self, method: str) -> dict[str, np.ndarray]:
-        """Metric -> its value for each sample (S,); without a value: left out."""
+        """Metric -> its value for each sample (S,), without metrics that have no value."""
         found = list(self.clips.get(method, {}).values())
         if not found:
             return {}

@@ -1,4 +1,4 @@
-"""Style: does motion, encoded again, carry the style that was asked for?"""
+"""Style of motion by a style encoder, and retrieval among reference styles."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from utils.coefs import MotionCodec
 
 
 @torch.no_grad()
-def style_of(encoder: StyleEncoder, codec: MotionCodec, exp: Tensor, pose: Tensor) -> Tensor:
-    """Mean style over a motion's consecutive whole windows (100 frames), the rest left out.
+def mean_style(encoder: StyleEncoder, codec: MotionCodec, exp: Tensor, pose: Tensor) -> Tensor:
+    """Mean style over a motion's consecutive whole windows (100 frames), without the rest.
 
-    exp (S, T, 50), pose (S, T, 6) raw -> (S, d); T of at least one window.
+    Raw exp (S, T, 50), pose (S, T, 6) -> (S, d); T must be at least one window.
     """
     window = encoder.config.n_motions
     n_windows = exp.shape[1] // window
@@ -35,14 +35,14 @@ class Gallery:
     """Reference styles to search: the first 4 s of every clip of a split."""
 
     def __init__(self, styles: np.ndarray, clips: Sequence[str], speakers: Sequence[str]) -> None:
-        """styles (N, d), the clip each was taken from, and who speaks in it."""
+        """styles (N, d), with the clip and the speaker of each."""
         self.styles, self.clips, self.speakers = styles, np.asarray(clips), np.asarray(speakers)
 
     def nearest(self, styles: np.ndarray, clip: str) -> str | None:
-        """Speaker of the reference nearest (cosine) to a style (d,), which came from `clip` or was generated for it.
+        """Speaker of the reference nearest (cosine) to a style (d,) of `clip`, or of motion generated for it.
 
-        The clip's own reference is left out, or any motion would be found by its own; it stays if its speaker has no
-        other, since then it is what was asked for. None in an empty gallery.
+        The clip's own reference is left out, since every true motion would find it. It stays if its speaker has no
+        other, because it is then the requested style. None for an empty gallery.
         """
         own = self.clips == clip
         others = self.speakers[own].size and (self.speakers[~own] == self.speakers[own][0]).any()
@@ -57,7 +57,7 @@ class Gallery:
 
 
 def principal_plane(styles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (d,) and the two main directions (2, d) of styles (N, d), for a map; signs made definite."""
+    """Mean (d,) and the two main directions (2, d) of styles (N, d), for a map, with fixed signs."""
     mean = styles.mean(0)
     directions = np.linalg.svd(styles - mean, full_matrices=False)[2][:2]
     largest = np.abs(directions).argmax(1)

@@ -1,4 +1,4 @@
-"""All metrics of one clip for all methods that compete on it: the model, the truth, and the baselines."""
+"""All metrics of a clip for all methods: the model, the truth, and the baselines."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 
 from models.metrics.lips import ClosureRule
 from models.metrics.measure import HeadMeasure, Sampled
-from models.metrics.obedience import StyleJudge
 from models.metrics.results import Results
 from models.metrics.score import ClipTruth
 from models.metrics.sets import Described
+from models.metrics.style_judge import StyleJudge
 from utils.speech import SpokenClip
 
 MODEL, TRUTH, RESAMPLED, OTHER_CLIP, MEAN_POSE = "model", "truth", "resampled", "other clip", "mean pose"
-LVE_TARGET = 1 / 3  # of the mean pose's; what the shipped model must reach
+LVE_TARGET = 1 / 3  # of the mean pose's LVE, which the shipped model must reach
 
 
 def lve_ratio(results: Results) -> float | None:
@@ -38,12 +38,12 @@ class Example:
 
 @dataclass
 class Suite:
-    """Scores clips one after the other and gathers results."""
+    """Scores clips one after the other and collects results."""
 
     measure: HeadMeasure
     rule: ClosureRule = field(default_factory=ClosureRule)
     judge: StyleJudge | None = None
-    whole: bool = True  # with the measures over all vertices
+    whole: bool = True  # include the measures over all vertices
     show: frozenset[str] = frozenset()  # clips whose curves are kept
     results: Results = field(default_factory=Results)
     examples: list[Example] = field(default_factory=list)
@@ -53,15 +53,15 @@ class Suite:
         """Score a clip's motions by method; the truth itself is always one of the methods."""
         truth = ClipTruth(clip, self.measure, self.whole)
         for method, motion in {TRUTH: truth.motion, **methods}.items():
-            shares, tracks = truth.score(motion, self.rule)
-            self.results.add(method, clip.name, shares)
+            quotients, tracks = truth.score(motion, self.rule)
+            self.results.add(method, clip.name, quotients)
             turns = motion.pose[..., :3].cpu().numpy()
             described = Described.of(clip.speaker, clip.audio, tracks.opening_mm, tracks.lid_aperture, turns)
             self.results.sets.clips.setdefault(method, {})[clip.name] = described
             if method == MODEL and clip.name in self.show:
                 kept = Sampled(motion.exp.cpu(), motion.pose.cpu())
                 self.examples.append(Example(clip, kept, tracks.opening_mm, truth.tracks.opening_mm[0]))
-            if self.judge is not None and method != OTHER_CLIP:  # which is the very clip that the style is asked from
+            if self.judge is not None and method != OTHER_CLIP:  # whose motion is the style's reference
                 self._score_style(self.judge, method, clip, motion)
 
     def _score_style(self, judge: StyleJudge, method: str, clip: SpokenClip, motion: Sampled) -> None:

@@ -1,7 +1,7 @@
-"""Two tracks at 25 fps against each other: their correlation, and the lag at which it is highest.
+"""Correlation of two tracks at 25 fps, and the lag at which it is highest.
 
-One definition for every program: `lag_curve` correlates the stretches that overlap at each lag, `subframe_lag` is the
-place of its peak, and `whole_lag` the same place in whole frames.
+Every program uses these definitions: `lag_curve` correlates the stretches that overlap at each lag, `subframe_lag` is
+the place of its peak, and `whole_lag` the same place in whole frames.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def lag_curve(late: np.ndarray, early: np.ndarray, reach: int) -> np.ndarray:
-    """Correlation of late[t + lag] with early[t] over the frames that both have, for lags -reach..reach.
+    """Correlation of late[t + lag] with early[t] over their common frames, for lags -reach..reach.
 
     late (T,), early (T',) -> (2 * reach + 1,); NaN where a stretch is constant or shorter than 3.
     """
@@ -37,9 +37,9 @@ def lag_curve(late: np.ndarray, early: np.ndarray, reach: int) -> np.ndarray:
 
 
 def whole_lag(curve: np.ndarray) -> int | None:
-    """Frames by which the first track of a lag curve (2 * reach + 1,) comes late: the place of the highest value.
+    """Frames by which the first track of a lag curve (2 * reach + 1,) is late: the place of the highest value.
 
-    Of equal values the one nearest to lag 0 counts. None if no lag has a correlation.
+    Of equal values, the one nearest to lag 0 counts. None if no lag has a correlation.
     """
     reach = len(curve) // 2
     known = [(value, -abs(i - reach), i - reach) for i, value in enumerate(curve) if not math.isnan(value)]
@@ -49,7 +49,7 @@ def whole_lag(curve: np.ndarray) -> int | None:
 def subframe_lag(curve: np.ndarray) -> float:
     """`whole_lag` refined by the parabola through the peak and its neighbours, at most half a frame; NaN without one.
 
-    At an end of the curve, or beside a lag without correlation, the whole frame stands.
+    At an end of the curve, or beside a lag without correlation, it is not refined.
     """
     whole = whole_lag(curve)
     if whole is None:

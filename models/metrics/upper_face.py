@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-BLINK, RELEASE = 0.5, 0.25  # a blink begins above the one and ends below the other (1: lids shut)
+BLINK, RELEASE = 0.5, 0.25  # a blink begins above the first and ends below the second (1: lids closed)
 
 
 def dynamics(square_sum: Tensor, fourth_sum: Tensor, n_frames: int) -> Tensor:
@@ -17,16 +17,16 @@ def dynamics(square_sum: Tensor, fourth_sum: Tensor, n_frames: int) -> Tensor:
         n_frames: how many frames were summed.
 
     Returns:
-        (...,). FDD is that of the truth minus that of the prediction (CodeTalker; population deviation).
+        (...,). FDD is the value of the truth minus that of the prediction (CodeTalker; population standard deviation).
     """
     mean = square_sum / n_frames
     return (fourth_sum / n_frames - mean.square()).clamp(min=0).sqrt().mean(-1)
 
 
 def count_blinks(closed: np.ndarray) -> int:
-    """Blinks of a track (T,) of how far the lids are shut: 0 open, 1 shut.
+    """Number of blinks in a track (T,) of lid closing, 0 (open) to 1 (closed).
 
-    A blink begins where the track rises above 0.5 and is over once it has fallen below 0.25; one under way at the
+    A blink begins where the track rises above 0.5 and ends where it falls below 0.25. A blink that has begun before the
     first frame does not count.
     """
     count, shut = 0, bool(len(closed)) and bool(closed[0] > BLINK)
@@ -39,6 +39,6 @@ def count_blinks(closed: np.ndarray) -> int:
 
 
 def lids_shut(aperture: np.ndarray) -> np.ndarray:
-    """Lid distances (T,), any unit -> how far they are shut, 0 to 1, against the clip's own 90th percentile."""
+    """Lid distances (T,) in any unit -> lid closing, 0 to 1, relative to the clip's 90th percentile."""
     wide = np.percentile(aperture, 90)
     return np.clip(1 - aperture / wide, 0, 1) if wide > 0 else np.zeros_like(aperture)

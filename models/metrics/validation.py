@@ -23,7 +23,7 @@ from models.networks.talker import Talker
 from utils.coefs import MotionCodec
 from utils.speech import SpokenClip
 
-_STEPS = 10  # of ddim; enough to tell checkpoints apart
+_STEPS = 10  # ddim steps, enough to compare checkpoints
 SCALARS = (
     "lve", "opening_correlation", "sync_lag", "opening_ratio", "closure_recall", "jitter", "head_std_pitch",
     "head_std_yaw", "head_std_roll",
@@ -31,7 +31,7 @@ SCALARS = (
 
 
 class Validator:
-    """Scores a talker on the same clips again and again; what does not depend on it is computed once."""
+    """Scores a talker on the same clips again and again; everything that does not depend on it is computed once."""
 
     def __init__(
         self,
@@ -60,16 +60,16 @@ class Validator:
 
     @torch.no_grad()
     def drawn(self, model: Talker) -> list[Sampled]:
-        """Motions of all clips.
+        """Generate motions of all clips.
 
-        The model is put into eval mode for the while. No random state but the samples' own is touched.
+        The model is in eval mode meanwhile. Only the samples' own random generators are used.
         """
         training, options = model.training, model.config
         draw = self.draw
         if draw is None:
             guidance = Guidance(options.conditions, options.cfg_mode)
             sampler = SamplerConfig("ddim", options.distilled_steps or min(_STEPS, options.n_diff_steps))
-            engine = EngineConfig(graph=False)  # its weights are used once: nothing to capture for
+            engine = EngineConfig(graph=False)  # these weights are used once, so a graph would not pay
             draw = Draw(GenerationConfig(guidance, sampler, engine=engine), n_samples=1, batch_size=64)
         model.eval()
         try:
@@ -79,11 +79,11 @@ class Validator:
 
     @torch.no_grad()
     def score(self, drawn: Sequence[Sampled]) -> tuple[dict[str, float], list[Tracks]]:
-        """Metric -> value pooled over clips, mean over samples (without a value: left out); the tracks behind them."""
+        """Metric -> value pooled over clips and averaged over samples, if it has one; and the clips' tracks."""
         results, tracks = Results(), []
         for clip, truth, motion in zip(self.clips, self.truths, drawn):
-            shares, found = truth.score(motion, ClosureRule())
-            results.add("model", clip.name, shares)
+            quotients, found = truth.score(motion, ClosureRule())
+            results.add("model", clip.name, quotients)
             tracks.append(found)
         pooled = results.pooled("model")
         scalars = {name: pooled[name]["mean"] for name in SCALARS if pooled.get(name, {}).get("mean") is not None}

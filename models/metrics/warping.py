@@ -1,4 +1,4 @@
-"""Mean temporal misalignment (MTM): by how much the mouth's turning points are early or late.
+"""Mean temporal misalignment (MTM): how early or late the turning points of the mouth opening are.
 
 After Lee Chae-Yeon et al., "Perceptually Accurate 3D Talking Head Generation", CVPR 2025, with derivative dynamic time
 warping of Keogh and Pazzani, "Derivative Dynamic Time Warping", SDM 2001.
@@ -13,9 +13,9 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks
 
 SMOOTHING = 1.0  # frames, standard deviation
-PROMINENCE = 0.1  # of the range of openings, below which a turning point does not count
-REACH = 12  # frames that the path may lie beside the diagonal
-STILL = 1e-6  # mm: standard deviation of an opening that does not move
+PROMINENCE = 0.1  # least prominence of a turning point, as a fraction of the range of openings
+REACH = 12  # largest distance of the path from the diagonal, frames
+STILL = 1e-6  # mm; an opening with a smaller standard deviation does not move
 
 
 def slopes(track: np.ndarray) -> np.ndarray:
@@ -30,7 +30,7 @@ def slopes(track: np.ndarray) -> np.ndarray:
 def warping_path(a: np.ndarray, b: np.ndarray, reach: int = REACH) -> list[tuple[int, int]]:
     """Pairs of frames of a (T,) and b (T,) with the least sum of squared differences; both run from first to last.
 
-    Steps are one frame of a, of b or of both; |i - j| <= reach. Of equal steps that of both is taken.
+    Steps are one frame of a, of b or of both; |i - j| <= reach. Of equal steps, that of both is taken.
     """
     n = len(a)
     cost = np.full((n + 1, 2 * reach + 3), math.inf)  # columns: j - i + reach + 1
@@ -60,10 +60,10 @@ def turning_points(track: np.ndarray) -> np.ndarray:
 
 
 def misalignments(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Frames by which the prediction is off at each turning point of the truth, their sizes (N,).
+    """Absolute errors in time, in frames, of the prediction at the turning points of the truth (N,).
 
-    Both openings (T,) are smoothed and divided by their standard deviation; a turning point's partner is the mean of
-    the frames that the path joins it with. Empty if one of them does not move or is shorter than 5 frames.
+    Both openings (T,) are smoothed and divided by their standard deviation; the partner of a turning point is the
+    mean of the frames that the path joins with it. Empty if one track does not move, or is shorter than 5 frames.
     """
     if len(truth) < 5 or min(predicted.std(), truth.std()) < STILL:
         return np.zeros(0)

@@ -5,9 +5,9 @@ import time
 from datetime import datetime
 from pathlib import Path
 
+from utils.config import ROOT
 from utils.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = ROOT / "experiments"
 DEFAULT_EXPERIMENT = "embedded"  # the models shipped with the repository; embedded-no_head: without head motion
 _STAMP = re.compile(r"-\d{6}_\d{6}$")

@@ -10,7 +10,7 @@ from models.metrics import head
 from models.metrics.catalogue import METRICS, formula
 from models.metrics.lips import ClosureRule, acceleration, closures, largest_distance
 from models.metrics.results import Results
-from models.metrics.score import Share
+from models.metrics.score import Quotient
 from models.metrics.style import Gallery, cosine, principal_plane
 from models.metrics.upper_face import count_blinks, dynamics, lids_shut
 from utils.errors import UserError
@@ -186,8 +186,8 @@ def test_cosine_and_plane():
 
 def test_pooled_values_divide_sums():
     results = Results()
-    results.add("model", "a", {"lve": Share.of([10.0, 20.0], 10), "closure_recall": Share.of([1, 1], [2, 2])})
-    results.add("model", "b", {"lve": Share.of([90.0, 60.0], 30), "closure_recall": Share.of([0, 0], [0, 0])})
+    results.add("model", "a", {"lve": Quotient.of([10.0, 20.0], 10), "closure_recall": Quotient.of([1, 1], [2, 2])})
+    results.add("model", "b", {"lve": Quotient.of([90.0, 60.0], 30), "closure_recall": Quotient.of([0, 0], [0, 0])})
     pooled = results.pooled("model")
     assert pooled["lve"] == {"mean": 2.25, "std": pytest.approx(math.sqrt(0.125)), "samples": 2, "clips": 2}
     assert pooled["closure_recall"] == {"mean": 0.5, "std": 0.0, "samples": 2, "clips": 1}
@@ -197,21 +197,21 @@ def test_pooled_values_divide_sums():
 
 def test_root_metrics_take_the_root_after_pooling():
     results = Results()
-    results.add("m", "a", {"lve_rms": Share.of(9.0, 1)})
-    results.add("m", "b", {"lve_rms": Share.of(7.0, 1)})
+    results.add("m", "a", {"lve_rms": Quotient.of(9.0, 1)})
+    results.add("m", "b", {"lve_rms": Quotient.of(7.0, 1)})
     assert results.pooled("m")["lve_rms"]["mean"] == pytest.approx(math.sqrt(8))
 
 
 def test_values_that_do_not_exist_say_nothing():
     results = Results()
-    results.add("m", "a", {"opening_correlation": Share.of([np.nan, 0.5])})
-    results.add("m", "b", {"opening_correlation": Share.of([1.0, 0.7])})
+    results.add("m", "a", {"opening_correlation": Quotient.of([np.nan, 0.5])})
+    results.add("m", "b", {"opening_correlation": Quotient.of([1.0, 0.7])})
     assert results.pooled("m")["opening_correlation"]["mean"] == pytest.approx((1.0 + 0.6) / 2)
 
 
 def test_csv_has_a_line_for_every_value():
     results = Results()
-    results.add("m", "a/000", {"lve": Share.of([1.0, 2.0], 1)})
+    results.add("m", "a/000", {"lve": Quotient.of([1.0, 2.0], 1)})
     lines = results.to_csv().splitlines()
     assert lines[0] == "method,clip,metric,unit,mean,std,samples"
     assert lines[1:] == ["m,all,lve,mm,1.5,0.707107,2", "m,a/000,lve,mm,1.5,0.707107,2"]

@@ -7,7 +7,7 @@ from models.heads.flame import load_flame
 from models.metrics.measure import HeadMeasure
 from models.metrics.regions import find_regions
 from models.metrics.results import Results
-from models.metrics.score import Share, sampled
+from models.metrics.score import Quotient, sampled
 from models.metrics.sets import (
     SETS,
     WINDOW,
@@ -113,7 +113,7 @@ def test_sets_in_the_results():
         "truth": {f"{i}": one(i, 1 + i, 1) for i in range(3)}, "model": {f"{i}": one(i + 9, 1 + i) for i in range(3)},
     })  # fmt: skip
     for method in results.sets.clips:
-        results.add(method, "0", {"lve": Share.of(1.0)})
+        results.add(method, "0", {"lve": Quotient.of(1.0)})
     truth, model = results.pooled("truth"), results.pooled("model")
     assert truth["frechet_face"]["mean"] == pytest.approx(0, abs=1e-6)
     assert model["frechet_face"]["mean"] > 0.01 and model["frechet_face"]["samples"] == 2

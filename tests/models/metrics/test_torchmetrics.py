@@ -10,7 +10,7 @@ from torchmetrics.retrieval import RetrievalHitRate
 
 from models.metrics.lips import largest_distance
 from models.metrics.results import value
-from models.metrics.score import Share
+from models.metrics.score import Quotient
 from models.metrics.style import Gallery, cosine
 from models.metrics.synchrony import correlation, lag_curve
 
@@ -24,8 +24,8 @@ def vertices(seed: int) -> torch.Tensor:
 
 def pooled(name: str, parts: list[tuple[float, float]]) -> float:
     """Our pooled value of clips given as (numerator, denominator)."""
-    shares = [Share.of(*part) for part in parts]
-    return float(value(name, sum(s.numerator for s in shares), sum(s.denominator for s in shares))[0])
+    quotients = [Quotient.of(*part) for part in parts]
+    return float(value(name, sum(s.numerator for s in quotients), sum(s.denominator for s in quotients))[0])
 
 
 def test_lip_vertex_error_is_lve_sq():

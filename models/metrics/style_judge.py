@@ -1,4 +1,4 @@
-"""Scores of style: generated motion, encoded again, against the requested style and a gallery of speakers."""
+"""Scores of style: encodes generated motion, and compares it with the requested style and a gallery of speakers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 
 from models.metrics.measure import Sampled
 from models.metrics.predict import style_vectors
-from models.metrics.score import Share, Shares
-from models.metrics.style import Gallery, cosine, style_of
+from models.metrics.score import Quotient, Quotients
+from models.metrics.style import Gallery, cosine, mean_style
 from models.networks.style_encoder import StyleEncoder
 from utils.coefs import MotionCodec
 from utils.motion_file import Motion
@@ -24,15 +24,15 @@ class StyleJudge:
     encoder: StyleEncoder
     codec: MotionCodec
     gallery: Gallery  # one reference for every clip of the split
-    requested: Mapping[str, np.ndarray]  # clip -> style (d,) that is asked for
-    alike: Mapping[str, str]  # speaker -> name of its style; speakers of one name cannot be told apart
+    requested: Mapping[str, np.ndarray]  # clip -> requested style (d,)
+    alike: Mapping[str, str]  # speaker -> name of its style; speakers with one name are indistinguishable
 
     @classmethod
     def build(
         cls, encoder: StyleEncoder, codec: MotionCodec, motions: Mapping[str, Motion], reference: Mapping[str, str],
         speaker: Mapping[str, str], alike: Mapping[str, str],
     ) -> StyleJudge:  # fmt: skip
-        """From every clip's motion (its first 4 s count), the clip its style is asked from, and who speaks."""
+        """Make a judge from every clip's motion (its first 4 s), its style's reference clip, and its speaker."""
         clips = list(motions)
         styles = style_vectors(encoder, codec, [motions[clip] for clip in clips]).cpu().numpy()
         row = dict(zip(clips, styles))
@@ -40,24 +40,24 @@ class StyleJudge:
         return cls(encoder, codec, gallery, {clip: row[reference[clip]] for clip in clips}, alike)
 
     def styles(self, motion: Sampled, skip: int = 0) -> np.ndarray | None:
-        """Style of each sample (S, d), from frame `skip` on; None if that is shorter than a window."""
+        """Style of each sample (S, d) from frame `skip` on; None if less than a window is left."""
         if motion.n_frames - skip < self.encoder.config.n_motions:
             return None
         device = self.codec.stats.exp_mean.device
         exp, pose = (x[:, skip:].to(device) for x in (motion.exp, motion.pose))
         with torch.no_grad():
-            return style_of(self.encoder, self.codec, exp, pose).cpu().numpy()
+            return mean_style(self.encoder, self.codec, exp, pose).cpu().numpy()
 
-    def score(self, styles: np.ndarray | None, clip: str, speaker: str) -> Shares:
-        """Shares of the style metrics for styles (S, d) of motion made for (or taken from) a clip."""
+    def score(self, styles: np.ndarray | None, clip: str, speaker: str) -> Quotients:
+        """Quotients of the style metrics for styles (S, d) of motion made for (or taken from) a clip."""
         if styles is None:
             return {}
-        shares = {"style_cosine": Share.of(cosine(styles, self.requested[clip][None])[:, 0])}
+        quotients = {"style_cosine": Quotient.of(cosine(styles, self.requested[clip][None])[:, 0])}
         if self.gallery.n_speakers < 2:
-            return shares
+            return quotients
         found = [self.gallery.nearest(style, clip) for style in styles]
         wanted = self.alike.get(speaker, speaker)
-        shares["style_top1"] = Share.of([name == speaker for name in found])
+        quotients["style_top1"] = Quotient.of([name == speaker for name in found])
         alike = [name is not None and self.alike.get(name, name) == wanted for name in found]
-        shares["style_top1_alike"] = Share.of(alike)
-        return shares
+        quotients["style_top1_alike"] = Quotient.of(alike)
+        return quotients
