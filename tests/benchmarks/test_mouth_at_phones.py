@@ -1,13 +1,16 @@
 """The benchmark's arithmetic, on made-up phones and openings."""
 
+import json
 import math
 
 import numpy as np
 import pytest
 
 from benchmarks.report import table
+from benchmarks.speech import real_speech
 from benchmarks.speech.real_speech import read_opening
 from benchmarks.speech.speech_scores import MouthScore, near, pool_mouths, score_mouth
+from benchmarks.subject import INPUT
 from models.heads.flame import load_flame
 from models.metrics.lips import ClosureRule
 from utils.errors import UserError
@@ -106,3 +109,14 @@ def test_transcripts(tmp_path):
         read_transcripts(path)
     with pytest.raises(UserError, match="no such transcript list"):
         read_transcripts(tmp_path / "none.tsv")
+
+
+def test_motion_that_exists_is_scored(tmp_path, capsys):
+    with np.load(INPUT / "motion" / "normal.npz") as motion:
+        arrays = {"exp": motion["exp"], "pose": motion["pose"], "shape": np.zeros(100, np.float32)}
+    np.savez(tmp_path / "sphinx_cards_005.npz", **arrays)
+    real_speech.main(["--coefs", str(tmp_path), "--json", str(tmp_path / "out.json")])
+    assert "sphinx_cards_005      2" in capsys.readouterr().out
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert [score["name"] for score in found["scores"]] == ["sphinx_cards_005", "all"]
+    assert found["rule"] == {"closed_mm": 1.0, "tolerance": 1}
