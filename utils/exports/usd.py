@@ -57,7 +57,7 @@ def write_usd(path: str | Path, rig: Rig, surface: Surface) -> None:
         _animation(rig),
         _mesh(rig, surface, subsets),
         _material("Skin", SKIN, surface, texture),
-        *(_material(s.name, s.material, surface, None if s.painted else texture) for s in subsets),
+        *(_material(s.name, s.material, surface, None if s.painted else texture) for s in subsets[1:]),
         "}\n",
     ]
     write_text(path, "".join(parts), encoding="ascii")
@@ -155,7 +155,7 @@ def _paint(surface: Surface) -> str:
 
 @dataclass(frozen=True)
 class _Subset:
-    """The faces of one material other than the textured skin."""
+    """The faces of one material."""
 
     name: str
     material: Material
@@ -164,8 +164,9 @@ class _Subset:
 
 
 def _subsets_of(surface: Surface) -> list[_Subset]:
-    """The faces of every material other than the textured skin. Faces on a single point of the texture show only their
-    colour, as "Painted..." where their material has textured faces as well."""
+    """All faces by material, the skin's first: some readers ignore the mesh's own material where there are subsets.
+    Faces on a single point of the texture show only their colour, as "Painted..." where their material has textured
+    faces as well."""
     if surface.materials is None or surface.uv is None:
         return []
     corners = surface.uv[surface.faces]
@@ -173,7 +174,7 @@ def _subsets_of(surface: Surface) -> list[_Subset]:
     found = []
     for material, faces in surface.faces_of().items():
         name, painted, textured = material.name.capitalize(), faces[flat[faces]], faces[~flat[faces]]
-        if material != SKIN and len(textured):
+        if len(textured):
             found.append(_Subset(name, material, textured, False))
         if len(painted):
             name = "Painted" + (name if material != SKIN else "") if len(textured) else name

@@ -104,10 +104,11 @@ def test_dressed_head_keeps_its_shape_and_materials(scene):
     mesh, bound = found.GetPrimAtPath("/Head/Mesh"), UsdShade.MaterialBindingAPI
     subsets = bound(mesh).GetMaterialBindSubsets()
     names = [bound(each).ComputeBoundMaterial()[0].GetPath().name for each in subsets]
-    assert names == ["Painted", "Eyes", "Mouth", "PaintedMouth", "Soft", "Rim"]
+    assert names == ["Skin", "Painted", "Eyes", "Mouth", "PaintedMouth", "Soft", "Rim"]
+    assert sum(len(subset.GetIndicesAttr().Get()) for subset in subsets) == len(look.drawn.faces)
     blended = [len(subset.GetIndicesAttr().Get()) for subset in subsets[-2:]]
     assert min(blended) > 0 and sum(blended) == look.drawn.finish.blended
-    inputs = {name: UsdShade.Shader(found.GetPrimAtPath(f"/Head/{name}/Surface")) for name in ("Skin", *names)}
+    inputs = {name: UsdShade.Shader(found.GetPrimAtPath(f"/Head/{name}/Surface")) for name in names}
     ior = {name: shader.GetInput("ior").Get() for name, shader in inputs.items()}
     assert ior == {name: 1.0 if "Mouth" in name else 1.5 for name in inputs}
     assert inputs["Eyes"].GetInput("roughness").Get() < 0.2
