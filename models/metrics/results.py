@@ -1,4 +1,4 @@
-"""Quotients of many clips and methods -> values, means over samples, and the files that hold them."""
+"""Quotients of many clips and methods -> values, means over samples, and csv."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""A head fitted to the landmarks of a video: identity, rest face, pose, jaw and units; motion carried between heads.
+"""Fits a head to the landmarks of a video (head shape, face at rest, pose, jaw, expressions), and transfers motion.
 
-To add a landmark set, edit embedding.py; to change what is weighed how, edit sequence.py; to change what is kept when a
-motion goes to another head, edit carry.py.
+To add a landmark set, edit embedding.py; to change the costs of the fit, edit priors.py; to change the transfer of
+motion to another head, edit carry.py.
 """

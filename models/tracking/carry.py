@@ -1,8 +1,8 @@
-"""A motion that was fitted on one head, on another: contacts and openings stay.
+"""Transfers a motion from one head to another such that lip contacts and mouth openings stay the same.
 
-Coefficients that shut one person's lips leave another's open: jaw, chin and lips have other levers. So units, pose and
-gaze are kept as they are, and mouthClose, or where it does not suffice the jaw, is solved anew such that the opening of
-the mouth is the same in millimetres of a ruler on which the outer corners of the eyes are 90 mm apart.
+Coefficients that close one person's lips leave another's open, because jaw, chin and lips have other levers. So
+expressions, pose and gaze are kept, and mouthClose, or the jaw where it does not suffice, is solved again for the same
+mouth opening. Openings are in ruler millimetres: on this scale the outer corners of the eyes are 90 mm apart.
 """
 
 from __future__ import annotations
@@ -17,41 +17,43 @@ from models.heads.mouth import CLOSE
 from models.tracking.embedding import CORNERS, EYES_APART, MIDDLE, LandmarkHead, column
 from utils.motion_file import Motion
 
-NEARLY, PRESSED = 2.4, -0.25  # mm: openings below the first are drawn to where shut lips become the second
+NEARLY, PRESSED = 2.4, -0.25  # mm: openings below the first are reduced such that closed lips have the second
 CLOSE_MOST, JAW_MOST, LEAST_LEVER = 1.5, 0.6, 1e-3
 STEPS = 4
 
 
 def contact(opening: Tensor, shut: float) -> Tensor:
-    """Openings (T,) mm as landmarks show them, of a person whose shut lips are `shut` mm apart by them -> openings with
-    lips that touch where theirs do."""
+    """Openings (T,) mm of landmarks -> openings at which lips touch when the person's do.
+
+    shut: distance in mm of the landmarks on the person's closed lips.
+    """
     drawn = PRESSED + (opening - shut) * (NEARLY - PRESSED) / (NEARLY - shut)
     return torch.where(opening < NEARLY, drawn.clamp(min=PRESSED), opening)
 
 
 def pressed(opening: Tensor, depth: float) -> Tensor:
-    """Openings (T,) as `contact` gives them, mm, with shut lips that overlap by `depth` mm instead of 0.25."""
+    """Openings (T,) mm of `contact`, with closed lips that overlap by `depth` mm instead of 0.25."""
     drawn = -depth + (opening - PRESSED) * (NEARLY + depth) / (NEARLY - PRESSED)
     return torch.where(opening < NEARLY, drawn.clamp(min=-depth), opening)
 
 
 def opening_on(head: LandmarkHead, shape: Tensor, exp: Tensor, jaw: Tensor) -> Tensor:
-    """(T,) mm of the ruler, negative where lips press; exp (T, E), jaw (T,)."""
+    """Mouth opening (T,) in ruler mm, negative for pressed lips; exp (T, E), jaw (T,) radians."""
     points = head(shape, shape.new_zeros(1, 3), exp, jaw)
     return 1000 * (points[:, column(MIDDLE[0]), 1] - points[:, column(MIDDLE[1]), 1]) * _scale(head, shape)
 
 
 def _scale(head: LandmarkHead, shape: Tensor) -> float:
-    """Ruler's mm in a mm of this head."""
+    """Ruler millimetres per millimetre of this head."""
     none = shape.new_zeros(1, head.head.expdirs.shape[-1])
     rest = head(shape, shape.new_zeros(1, 3), none, none[:, 0])[0]
     return EYES_APART / float(1000 * (rest[column(CORNERS[0])] - rest[column(CORNERS[1])]).norm())
 
 
 def with_opening(head: LandmarkHead, shape: Tensor, exp: Tensor, jaw: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Units (T, E) and jaw (T,) of a head of this shape whose mouth is open by `wanted` (T,) mm of the ruler.
+    """Expressions (T, E) and jaw (T,) of a head of this shape for a mouth opening `wanted` (T,) in ruler mm.
 
-    mouthClose does it within 0..1.5; where that does not suffice, the jaw opens or shuts.
+    mouthClose changes within 0..1.5; where that does not suffice, the jaw opens or closes.
     """
     close = (head.head.exp_names or []).index(CLOSE)
     exp, jaw = exp.clone(), jaw.clone()
@@ -63,7 +65,7 @@ def with_opening(head: LandmarkHead, shape: Tensor, exp: Tensor, jaw: Tensor, wa
 
 
 def _solved(head: LandmarkHead, shape: Tensor, now: tuple[Tensor, Tensor], wanted: Tensor, unit: int | None) -> Tensor:
-    """Newton's step of one unit (T,), or of the jaw (None)."""
+    """A Newton step of one expression (T,), or of the jaw (None)."""
     exp, jaw = now
     step, slope_exp, slope_jaw = 1e-3, exp, jaw
     if unit is None:
@@ -78,12 +80,12 @@ def _solved(head: LandmarkHead, shape: Tensor, now: tuple[Tensor, Tensor], wante
 
 
 def carry(head: LandmarkHead, motion: Motion, shape: np.ndarray) -> Motion:
-    """The motion on a head of another shape (100,), mouths open alike.
+    """The motion on a head of another shape (100,) with the same mouth openings.
 
     Args:
         head: the head model, reduced to its landmarks.
-        motion: with the shape of the head that it is right on; without one that is the average.
-        shape: of the head that it goes to.
+        motion: with the head shape that it was fitted on (None: the average head).
+        shape: of the new head.
     """
 
     def tensor(values: np.ndarray) -> Tensor:

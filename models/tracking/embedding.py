@@ -1,4 +1,4 @@
-"""The head at the places of the landmarks: coefficients -> points and their derivatives, linear but for the jaw."""
+"""The head at its landmarks: coefficients -> points and their derivatives, linear except for the jaw."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WEIGHTS = (
     (MIDDLE, 12.0),
 )
 CORNERS = (33, 263)  # outer corners of the eyes
-EYES_APART = 90.0  # mm that the corners are taken to be apart by the ruler
+EYES_APART = 90.0  # distance of these corners in ruler mm
 
 
 def landmark_weights() -> Tensor:
@@ -42,7 +42,7 @@ def landmark_weights() -> Tensor:
 
 
 def column(landmark: int) -> int:
-    """Where a landmark stands among the P that are fitted."""
+    """Index of a landmark among the P fitted ones."""
     return LANDMARKS.index(landmark)
 
 
@@ -52,7 +52,7 @@ class Points:
 
     xyz: Tensor  # (N, P, 3)
     by_jaw: Tensor  # (N, P, 3)
-    turn: Tensor  # (N, 3, 3), jaw rotation less identity
+    turn: Tensor  # (N, 3, 3), jaw rotation minus identity
 
 
 class LandmarkHead:
@@ -60,7 +60,7 @@ class LandmarkHead:
 
     def __init__(self, head: HeadFile, embedding: Path = EMBEDDING, device: torch.device | str = "cpu") -> None:
         """Raises:
-        UserError: the embedding is missing, or made for a head with other vertices.
+        UserError: the embedding is missing, or belongs to a head with other vertices.
         """
         file = read_npz(embedding)
         corners, weights = file["vertices"][list(LANDMARKS)], file["weights"][list(LANDMARKS)].astype(np.float64)
@@ -99,7 +99,7 @@ class LandmarkHead:
             turn.flatten(1) @ self.correctives.flatten(0, 1).T).unflatten(1, (-1, 3))  # fmt: skip
 
     def with_slopes(self, shape: Tensor, offset: Tensor, exp: Tensor, jaw: Tensor) -> Points:
-        """As `__call__`, with what derivatives need."""
+        """The points of `__call__` with their derivatives."""
         turn, slope = _about_x(jaw)
         arm = self._arm(shape, offset, exp, turn)
         bend = (turn.flatten(1) @ self.correctives.flatten(0, 1).T).unflatten(1, (-1, 3))
@@ -112,8 +112,11 @@ class LandmarkHead:
         )
 
     def slopes(self, seen: Tensor, turn: Tensor, units: Tensor | None = None) -> Tensor:
-        """seen (N, P, 2, 3), what comes of a point's motion in the head's frame -> what comes of the units (M,) that
-        are wanted, (N, P, 2, M), or of the identity's components (N, P, 2, S)."""
+        """Chain derivatives by the points, `seen` (N, P, 2, 3), to derivatives by expressions or by head shape.
+
+        Returns:
+            (N, P, 2, M) by the expressions `units` (M,), or (N, P, 2, S) by the shape if `units` is None.
+        """
         if units is None:
             basis = torch.cat([self._plain[1], self._lever(1)], dim=1)
         else:
@@ -122,7 +125,7 @@ class LandmarkHead:
         return (rows @ basis).unflatten(1, (-1, 2)).transpose(0, 1)
 
     def by_offset(self, turn: Tensor) -> Tensor:
-        """(N, P, 3, 3): by the point's own place at rest."""
+        """Derivatives (N, P, 3, 3) by each point's position at rest."""
         return torch.eye(3, dtype=turn.dtype, device=turn.device) + self.skin[:, None, None] * turn[:, None]
 
     def _rest(self, shape: Tensor, offset: Tensor, exp: Tensor) -> Tensor:
@@ -130,13 +133,13 @@ class LandmarkHead:
         return (exp @ by_exp.flatten(0, 1).T).unflatten(1, (-1, 3)) + (still + offset + by_shape @ shape)
 
     def _arm(self, shape: Tensor, offset: Tensor, exp: Tensor, turn: Tensor) -> Tensor:
-        """(N, P, 3): share of a point that the jaw turns times its place from the hinge."""
+        """(N, P, 3): each point's jaw weight times its position relative to the hinge."""
         still = self._lever(0) + self.skin[:, None] * offset + self._lever(1) @ shape
         moving = exp @ self._lever(2).flatten(0, 1).T + turn.flatten(1) @ self._hinged_correctives.flatten(0, 1).T
         return still + moving.unflatten(1, (-1, 3))
 
     def _lever(self, k: int) -> Tensor:
-        """(P, 3[, S or E]) of the template, identity (1) or units (2), from the hinge."""
+        """(P, 3[, S or E]): template (k = 0), shape (1) or expressions (2), times jaw weight, relative to the hinge."""
         skin = self.skin.view(-1, *[1] * (self._hinged[k].dim() - 1))
         return self._hinged[k] - skin * self._hinge[k]
 

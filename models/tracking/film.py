@@ -1,4 +1,4 @@
-"""Films of one person -> motion of the head: who it is first, then all frames in windows, then carried to a head."""
+"""Films of one person -> head motion: fits the person, then all frames in windows, then transfers it to a head."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from models.tracking.unseen import closing, with_lids
 from utils.timebase import FPS
 
 WINDOW, OVERLAP = 128, 8  # frames
-FIELDS_OF_VIEW = (20.0, 30.0, 45.0, 60.0)  # degrees over the longer side, tried where the camera is not known
-PROFILE = 60.0  # degrees from the camera beyond which landmarks are not believed
-MISREAD = 2.0  # mm at most that the opening is corrected by what landmarks show beside the fitted head
+FIELDS_OF_VIEW = (20.0, 30.0, 45.0, 60.0)  # degrees over the longer side, tried if the camera is unknown
+PROFILE = 60.0  # degrees from the camera beyond which landmarks are unreliable
+MISREAD = 2.0  # mm, the largest correction of the fitted opening by the landmarks
 NEAR_REST = 0.2  # seconds
-MOST_LOOKED_AT, PIECE = 8000, 1024  # frames: of which a person's keyframes are chosen; carried at once
-LIDS = (3, 2)  # of `features`: left eye, right eye
+MOST_LOOKED_AT, PIECE = 8000, 1024  # frames: candidates for a person's keyframes; transferred at once
+LIDS = (3, 2)  # columns of `features`: left eye, right eye
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Film:
 
     times: np.ndarray  # (T,) seconds, increasing
     points: np.ndarray  # (T, P, 2) pixels of `LANDMARKS`, NaN where there is no face
-    rotations: np.ndarray  # (T, 3, 3) of the head, roughly, NaN where there is no face
+    rotations: np.ndarray  # (T, 3, 3) approximate head rotations, NaN where there is no face
     size: tuple[int, int]  # height and width of the pictures
 
     def __getitem__(self, rows) -> Film:
@@ -43,7 +43,7 @@ class Film:
 
     @property
     def found(self) -> np.ndarray:
-        """(T,) bool: a face that is not turned beyond profile."""
+        """(T,) bool: whether there is a face that is not turned beyond PROFILE."""
         with np.errstate(invalid="ignore"):
             ahead = self.rotations[:, 2, 2] > np.cos(np.radians(PROFILE))
         return np.isfinite(self.points).all(axis=(1, 2)) & np.isfinite(self.rotations).all(axis=(1, 2)) & ahead
@@ -51,52 +51,52 @@ class Film:
 
 @dataclass(frozen=True)
 class Fitted:
-    """The head in the T frames of a film."""
+    """The fitted head in the T frames of a film."""
 
-    exp: np.ndarray  # (T, E) float32, on the head that the motion was carried to
+    exp: np.ndarray  # (T, E) float32, on the head that the motion was transferred to
     pose: np.ndarray  # (T, 6) float32
-    opening: np.ndarray  # (T,) float32, mm of the ruler on that head
-    residual: np.ndarray  # (T,) float32, mm between seen and fitted landmarks, NaN where there was no face
+    opening: np.ndarray  # (T,) float32, ruler mm, on that head
+    residual: np.ndarray  # (T,) float32, mm between detected and fitted landmarks, NaN without a face
     points: np.ndarray  # (T, P, 2) float32, pixels, of the fitted head
-    identity: np.ndarray  # (S,) float32, of the person
+    identity: np.ndarray  # (S,) float32, head shape of the person
 
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How a person's films are fitted."""
+    """Options of the fit."""
 
-    shape: np.ndarray | None = None  # (S,) of the head that motion is carried to; None: the average
-    fov: float | None = None  # degrees over the longer side of the picture; None: the most likely
-    rest: tuple[float, ...] = ()  # a second of each film at which the face is at rest; none: found by itself
-    steadiness: float = 1.0  # times which a change from frame to frame costs
-    batch: int = 4  # windows solved at once; a GPU likes hundreds
+    shape: np.ndarray | None = None  # (S,) of the head that motion is transferred to; None: the average
+    fov: float | None = None  # degrees over the longer side of the picture; None: the most likely of FIELDS_OF_VIEW
+    rest: tuple[float, ...] = ()  # the second of each film at which the face is at rest; empty: found automatically
+    steadiness: float = 1.0  # factor of the cost of changes from frame to frame
+    batch: int = 4  # windows solved at once; a GPU is fast with hundreds
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What stays the same in all films of a person."""
+    """The constants of all films of a person."""
 
     person: Person
     camera: Camera
-    shut: float  # the ruler's mm between the landmarks of shut lips
+    shut: float  # ruler mm between the landmarks of closed lips
 
 
 class FilmFitter:
     """Fits one head model."""
 
     def __init__(self, head: LandmarkHead, options: FitOptions | None = None) -> None:
-        """Raises UserError for a head whose units have no names."""
+        """Raises UserError for a head whose expressions have no names."""
         self.head, self.options = head, options or FitOptions()
         self._units, self._prior = fitted_units(head.head).to(head.device), usual_prior(head.head).to(head.device)
         self._weights = landmark_weights().to(head.device)
 
     def __call__(self, films: Sequence[Film]) -> list[Fitted]:
-        """Films of one person with pictures of one size, in at least one frame of which there is a face."""
+        """Fit films of one person with pictures of one size and a face in at least one frame."""
         who = self.subject(films)
         return [self.carried(film, frames, who) for film, frames in zip(films, self.frames(films, who))]
 
     def subject(self, films: Sequence[Film]) -> Subject:
-        """Who is in the films, and through which lens."""
+        """Fit the person and the camera."""
         every = max(1, sum(len(film.times) for film in films) // MOST_LOOKED_AT)
         films = [film[::every] for film in films]
         points = np.concatenate([np.where(film.found[:, None, None], film.points, np.nan) for film in films])
@@ -119,7 +119,7 @@ class FilmFitter:
         return torch.from_numpy(np.concatenate(near)).to(self.head.device)
 
     def frames(self, films: Sequence[Film], who: Subject) -> Iterator[Frames]:
-        """Each film's frames, from windows of all films, some at a time."""
+        """Each film's fitted frames, solved in batches of windows of all films."""
         windows = [(film, start) for film in films for start in _starts(len(film.times))]
         parts: list[Frames] = []
         for k in range(0, len(windows), self.options.batch):
@@ -130,7 +130,7 @@ class FilmFitter:
                     parts = []
 
     def _windows(self, windows: Sequence[tuple[Film, int]], who: Subject) -> list[Frames]:
-        """The frames from a batch of windows, each frame once."""
+        """The fitted frames of a batch of windows, without the overlaps."""
         length = min(WINDOW, max(len(film.times) - start for film, start in windows))
         cuts = [_cut(film, start, length, self.options.steadiness) for film, start in windows]
         problem = self._problem(np.stack([cut.points for cut in cuts]), who.camera,
@@ -142,7 +142,7 @@ class FilmFitter:
         return [frames[k * length + cut.first : k * length + cut.last] for k, cut in enumerate(cuts)]
 
     def carried(self, film: Film, frames: Frames, who: Subject) -> Fitted:
-        """The frames as motion on the head that it is carried to."""
+        """The frames as motion on the target head."""
         pieces = [slice(k, k + PIECE) for k in range(0, len(film.times), PIECE)]
         carried = [self._piece(film[piece], frames[piece], who) for piece in pieces]
         exp, pose, opening, residual, flat, gaps = (np.concatenate(column) for column in zip(*carried))
@@ -151,7 +151,7 @@ class FilmFitter:
         return Fitted(*(x.astype(np.float32) for x in (exp, pose, opening, residual, flat, identity)))
 
     def _piece(self, film: Film, frames: Frames, who: Subject) -> tuple[np.ndarray, ...]:
-        """exp, pose, opening, residual, landmarks of the fitted head and gaps between the lids; rows are frames."""
+        """exp, pose, opening, residual, landmarks of the fitted head, and gaps of the lids, one row per frame."""
         flat = project(self.head, who.camera, who.person, frames)
         points = self._tensor(np.where(film.found[:, None, None], film.points, np.nan))
         wanted = contact(self._opening(frames, who.person, points, flat), who.shut)
@@ -167,18 +167,18 @@ class FilmFitter:
         return exp.cpu().numpy(), pose, *(x.cpu().numpy() for x in (wanted, residual, flat, gaps))
 
     def _problem(self, points: np.ndarray, camera: Camera, shares: np.ndarray) -> Problem:
-        """points (B, T, P, 2), shares (B, T - 1)"""
+        """The problem of windows of points (B, T, P, 2) with `Problem.shares` (B, T - 1)."""
         seen = self._tensor(points).flatten(0, 1)
         trust = self._weights * seen.isfinite().all(2)
         return Problem(self.head, camera, seen.nan_to_num(), trust, self._tensor(shares),
                        self._units, self._prior)  # fmt: skip
 
     def _opening(self, frames: Frames, person: Person, seen: Tensor, flat: Tensor) -> Tensor:
-        """(T,) mm of the ruler: of the fitted head, corrected by what the landmarks show beside it."""
+        """Opening (T,) of the fitted head in ruler mm, corrected by the detected landmarks."""
         own = self.head(person.shape, person.offset, frames.exp, frames.jaw)
         apart = (own[:, column(CORNERS[0])] - own[:, column(CORNERS[1])]).norm(dim=1)
         opening = EYES_APART * (own[:, column(MIDDLE[0]), 1] - own[:, column(MIDDLE[1]), 1]) / apart
-        facing = frames.rotation[:, 0, 0].clamp(min=0.5)  # a turned head's eyes are nearer in the picture
+        facing = frames.rotation[:, 0, 0].clamp(min=0.5)  # the eyes of a turned head are closer together in the picture
         return opening + ((ruler(seen) - ruler(flat)) * facing).nan_to_num().clamp(-MISREAD, MISREAD)
 
     def _tensor(self, values: np.ndarray) -> Tensor:
@@ -187,13 +187,13 @@ class FilmFitter:
 
 @dataclass(frozen=True)
 class _Cut:
-    """A window of a film, as long as all of its batch; NaN beyond the film's end."""
+    """A window of a film with the length of its batch; NaN beyond the film's end."""
 
     points: np.ndarray  # (L, P, 2), NaN where there is no face
     shares: np.ndarray  # (L - 1,)
     nearest: np.ndarray  # (L, P, 2) of the nearest frames with a face
-    rotations: np.ndarray  # (L, 3, 3) of the same
-    first: int  # frames of it that count
+    rotations: np.ndarray  # (L, 3, 3) of these frames
+    first: int  # the frames from first to last are kept
     last: int
 
 
@@ -216,7 +216,7 @@ def _cut(film: Film, start: int, length: int, steadiness: float) -> _Cut:
 
 
 def _nearest(found: np.ndarray) -> np.ndarray:
-    """(T,) for each frame the nearest one in which there is a face."""
+    """For each of T frames, the nearest frame with a face (T,)."""
     there = np.flatnonzero(found)
     after = np.clip(np.searchsorted(there, np.arange(len(found))), 0, len(there) - 1)
     before = np.maximum(after - 1, 0)

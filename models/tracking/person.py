@@ -1,7 +1,8 @@
-"""Who is filmed: one identity and one face at rest, from a few frames of all the person's films.
+"""Fits the person: one head shape and one face at rest, from a few frames of all the person's films.
 
-Solved together with the frames' own unknowns, which are eliminated frame by frame (Schur complement). What identity
-cannot explain of the face at rest becomes an offset of each landmark, so that no unit has a lasting value for it.
+They are solved together with the frames' unknowns, which are eliminated frame by frame (Schur complement). The part of
+the face at rest that the head shape cannot explain becomes an offset of each landmark, so that no expression has to
+compensate for it.
 """
 
 from __future__ import annotations
@@ -29,32 +30,35 @@ from models.tracking.solver import (
 )
 
 STEPS = 12
-EFFECTIVE = 6.0  # frames that all keyframes together count for, beside what is known of identities
+EFFECTIVE = 6.0  # weight of all keyframes together, in frames, against the prior of the head shape
 OFFSET = (1.5, 1.5, 0.7)  # mm, standard deviation: right, up, forward
-REST_LINEAR = 8.0  # times which a unit costs in a frame at rest
-REST_JAW = 30.0  # the same of the jaw
+REST_LINEAR = 8.0  # factor of the cost of expressions in frames at rest
+REST_JAW = 30.0  # the same for the jaw
 STIFF = 100.0
 N_REST, N_VARIED = 16, 16
-SHUT = 1.0  # mm of the ruler above its smallest values at which lips still count as shut
-FLOOR, FLOOR_SHARE = (0.1, 1.2), 0.05  # mm that shut lips' landmarks are apart; share of frames that are surely shut
+SHUT = 1.0  # ruler mm above the smallest openings up to which lips count as closed
+FLOOR, FLOOR_SHARE = (
+    (0.1, 1.2),
+    0.05,
+)  # range of the distance of closed lips' landmarks, mm; share of frames surely closed
 USUAL_FLOOR = 0.45
 
 
 def ruler(points: Tensor) -> Tensor:
-    """(..., P, 2 or 3) landmarks of a picture or head -> (...) opening in mm where the eyes' corners are 90 apart."""
+    """(..., P, 2 or 3) landmarks of a picture or head -> opening (...) in ruler mm."""
     middle, corners = ((points[..., column(a), :2] - points[..., column(b), :2]) for a, b in (MIDDLE, CORNERS))
     return EYES_APART * middle.norm(dim=-1) / corners.norm(dim=-1)
 
 
 def shut_gap(openings: Tensor) -> float:
-    """What the ruler says of this person's shut lips, mm; the usual value if they are never seen shut."""
+    """Opening of this person's closed lips in ruler mm; the typical value if they never close."""
     openings = openings[openings.isfinite()]
     low = float(openings.quantile(FLOOR_SHARE)) if len(openings) else USUAL_FLOOR
     return max(low, FLOOR[0]) if low <= FLOOR[1] else USUAL_FLOOR
 
 
 def features(points: Tensor) -> Tensor:
-    """(N, P, 2) -> (N, 8) measures of a face in mm of the ruler that do not depend on where it is."""
+    """(N, P, 2) -> (N, 8) distances of a face in ruler mm, which do not depend on its position."""
     unit = (points[:, column(CORNERS[0])] - points[:, column(CORNERS[1])]).norm(dim=-1)
     pairs = (MIDDLE, (61, 291), (159, 145), (386, 374), (105, 33), (334, 263), (0, 1), (17, 152))
     return torch.stack([EYES_APART * (points[:, column(a)] - points[:, column(b)]).norm(dim=-1) / unit
@@ -63,18 +67,18 @@ def features(points: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Keyframes:
-    """Rows of the films' frames that tell who it is; the first `n_rest` show the face at rest."""
+    """Rows of the frames that the person is fitted to; the first `n_rest` show the face at rest."""
 
     rows: Tensor  # (K,)
     n_rest: int
 
 
 def choose_keyframes(points: Tensor, allowed: Tensor | None = None) -> Keyframes:
-    """Frames at rest (lips shut, eyes open, all as usual) and frames as different from each other as there are.
+    """Frames at rest (lips closed, eyes open, everything else as usual), and frames that differ as much as possible.
 
     Args:
         points: (N, P, 2) pixels, NaN where there is no face.
-        allowed: (N,) bool, frames in which the face may be at rest; all by default.
+        allowed: (N,) bool, frames in which the face may be at rest; None: all.
     """
     seen = torch.nonzero(points.isfinite().all(dim=2).all(dim=1))[:, 0]
     measures = features(points[seen])
@@ -94,7 +98,7 @@ def choose_keyframes(points: Tensor, allowed: Tensor | None = None) -> Keyframes
 
 
 def _far_apart(points: Tensor, n: int) -> Tensor:
-    """Rows of points (N, D), each as far as can be from those before."""
+    """Rows of points (N, D), each as far as possible from those before."""
     points = points.clamp(-8, 8)
     chosen = [int(points.square().sum(1).argmin())]
     distance = (points - points[chosen[0]]).square().sum(1)
@@ -112,19 +116,19 @@ def unknown_person(problem: Problem) -> Person:
 
 @dataclass(frozen=True)
 class _Costs:
-    """Of the keyframes: what their priors are multiplied by, and what each of them counts."""
+    """Factors of the keyframes' priors, and the weight of each keyframe."""
 
     linear: Tensor  # (K, M + 1)
     share: float
 
 
 def fit_person(problem: Problem, frames: Frames, n_rest: int, steps: int = STEPS) -> tuple[Person, float]:
-    """The person in keyframes, and the cost that is left. `problem` has windows of one frame."""
+    """Fit the person to keyframes; returns the person and the remaining cost. `problem` has windows of one frame."""
     person = unknown_person(problem)
     stiff = replace(
         problem, prior=replace(problem.prior, linear=STIFF * problem.prior.linear, square=STIFF * problem.prior.square)
     )
-    frames = fit_sequence(stiff, person, frames, 8)  # pose alone: who has a long chin must not begin with an open jaw
+    frames = fit_sequence(stiff, person, frames, 8)  # pose alone, so that a long chin does not start as an open jaw
     costs = _Costs(_rest_costs(problem, n_rest), EFFECTIVE / len(frames.jaw))
     damping, cost = 1e-2, _cost(problem, person, frames, costs)
     for _ in range(steps):

@@ -1,4 +1,4 @@
-"""How much each unit costs the fit: what is fitted at all, how sparse, how steady, how alike on both sides."""
+"""Costs of the expressions in the fit: which are fitted, how sparse, how steady and how symmetric they are."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from models.tracking.solver import Prior
 from utils.errors import UserError
 from utils.heads.head_file import HeadFile
 
-# Landmarks do not tell these; see `models.tracking.unseen`.
+# Landmarks do not show these; see `models.tracking.unseen`.
 UNSEEN = ("cheekPuff", "cheekSquint", "eyeSquint", "jawForward", "jawLeft", "jawRight", "noseSneer")
 LOOK = "eyeLook"
 STEADY, STEADY_LOOK, STEADY_JAW = 4.0, 2.0, 100.0
-LINEAR, SQUARE = 1.5, 1.5  # of a unit
+LINEAR, SQUARE = 1.5, 1.5  # cost of an expression
 LINEAR_JAW, SQUARE_JAW = 4.0, 10.0
 RARE, RARE_COST = (
     ("mouthShrug", "mouthLeft", "mouthRight", "mouthFrown", "mouthDimple", "mouthStretch", "browDown", "browOuterUp"),
     3.0,
 )
-# What a face at rest is taken to do: who never smiles less than at rest would show no narrower mouth by it.
+# Expressions of a face at rest. Without them, a mouth narrower than at rest could not be fitted.
 BROW, STEADY_BROW = "brow", 12.0
 AT_REST = {"mouthSmileLeft": 0.08, "mouthSmileRight": 0.08, "browInnerUp": 0.1}
-BLINK_FREE = 0.3  # share of it that lids cost
+BLINK_FREE = 0.3  # factor of these costs for the lids
 PAIRED = 4.0  # cost of a squared difference between left and right
 JUMP = 0.08
-SPIN, SHIFT, DEPTH = 4000.0, 1e4, 1e5  # per squared radian and metre
+SPIN, SHIFT, DEPTH = 4000.0, 1e4, 1e5  # cost per squared radian and metre
 
 
 def fitted_units(head: HeadFile) -> torch.Tensor:
-    """(M,) indices of the units that landmarks tell.
+    """Indices (M,) of the expressions that landmarks show.
 
     Raises:
-        UserError: the head's expressions have no names, as FLAME's.
+        UserError: the head's expressions have no names, like those of FLAME.
     """
     if head.exp_names is None:
         raise UserError(f"{head.name}: its expressions have no names; videos are tracked on the open head")

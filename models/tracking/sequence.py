@@ -1,4 +1,4 @@
-"""Pose, jaw, units and gaze of all frames of a film, for a person that is known: windows, solved as batches."""
+"""Pose, jaw, expressions and gaze of all frames of a film for a known person, solved in batches of windows."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from models.tracking.solver import (
     unknowns,
 )
 
-STEPS, ENOUGH = 14, 3e-4  # iterations at most; share of the cost by which one must lower it to go on
+STEPS, ENOUGH = 14, 3e-4  # most iterations; relative decrease of the cost below which they stop
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-2, 1e-6, 1e3
 
 
 def start(problem: Problem, rotations: Tensor) -> Frames:
-    """Faces at rest, turned as given (N, 3, 3), at the place where the centre and the size of the landmarks agree."""
+    """Faces at rest with these rotations (N, 3, 3), placed by the centre and the size of the landmarks."""
     head, camera = problem.head, problem.camera
     n_frames, device = len(rotations), rotations.device
     exp = torch.zeros(n_frames, head.head.expdirs.shape[-1], dtype=torch.float64, device=device)
@@ -63,7 +63,7 @@ class _System:
 
 
 def fit_sequence(problem: Problem, person: Person, frames: Frames, steps: int = STEPS) -> Frames:
-    """Frames (B * T) at the least cost."""
+    """Fitted frames (B * T), starting from `frames`."""
     damping = torch.full((problem.n_windows,), FIRST_DAMPING, dtype=torch.float64, device=frames.jaw.device)
     cost = total_cost(problem, person, frames)
     for _ in range(steps):
@@ -81,7 +81,7 @@ def fit_sequence(problem: Problem, person: Person, frames: Frames, steps: int = 
 
 
 def total_cost(problem: Problem, person: Person, frames: Frames) -> Tensor:
-    """(B,) of each window."""
+    """Cost of each window (B,)."""
     single = (
         robust_cost(errors(problem, person, frames), problem.trust) + prior_terms(problem, unknowns(problem, frames))[0]
     )
@@ -92,14 +92,14 @@ def total_cost(problem: Problem, person: Person, frames: Frames) -> Tensor:
 
 
 def _jump(problem: Problem) -> Tensor:
-    """(M + 7,): head motion is not limited."""
+    """Jump limits (M + 7,); head motion has none."""
     prior = problem.prior
     jump = torch.cat([prior.jump[problem.fitted], prior.jump[-1:]])
     return torch.cat([jump, jump.new_full((RIGID,), 1e3)])
 
 
 def _changes(problem: Problem, frames: Frames) -> tuple[Tensor, Tensor]:
-    """Changes between frames (B, T - 1, M + 7) and what a squared one costs."""
+    """Changes between frames (B, T - 1, M + 7), and the cost of their squares."""
     b = problem.n_windows
     values, place = (x.unflatten(0, (b, -1)) for x in (unknowns(problem, frames), frames.place))
     rotation = frames.rotation.unflatten(0, (b, -1))
@@ -140,7 +140,7 @@ def normal_equations(slopes: Tensor, error: Tensor, weights: Tensor) -> tuple[Te
 
 
 def held(problem: Problem, frames: Frames, right: Tensor) -> Tensor:
-    """(N, M + 1) bool: unknowns at a bound that the cost pushes outwards; right (N, M + 7) is minus the gradient."""
+    """(N, M + 1) bool: unknowns that the cost pushes beyond their bound; right (N, M + 7) is minus the gradient."""
     values = unknowns(problem, frames)
     most = torch.ones_like(values[:1])
     most[:, -1] = JAW_MOST
@@ -159,7 +159,7 @@ def _solve(problem: Problem, system: _System, frames: Frames, damping: Tensor) -
 
 
 def _where(better: Tensor, new: Frames, old: Frames, problem: Problem) -> Frames:
-    """New frames in the windows that are better."""
+    """The new frames in the windows that are better, else the old ones."""
     rows = better.repeat_interleave(len(old.jaw) // problem.n_windows)
     pairs = ((new.exp, old.exp), (new.jaw, old.jaw), (new.rotation, old.rotation), (new.place, old.place))
     return Frames(*(torch.where(rows.view(-1, *[1] * (a.dim() - 1)), a, b) for a, b in pairs))

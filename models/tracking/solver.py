@@ -1,8 +1,8 @@
 """The least-squares problem of one window of frames, and its solution: Levenberg-Marquardt with a block-banded system.
 
-A frame's unknowns are M units in 0..1, the jaw, the head's rotation and place. Neighbouring frames are coupled by a
-diagonal only, so that the normal equations are block tridiagonal; they are solved exactly, all windows of a batch at
-once.
+A frame's unknowns are M expressions in 0..1, the jaw, and the head's rotation and position. Neighbouring frames are
+coupled by a diagonal only, so that the normal equations are block tridiagonal; they are solved exactly, all windows of
+a batch at once.
 """
 
 from __future__ import annotations
@@ -24,71 +24,71 @@ ROUNDNESS = 0.25  # mm^2 below which the robust error is a square, above which i
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole; pixels."""
+    """A pinhole camera, in pixels."""
 
     focal: float
     centre: tuple[float, float]  # x, y
 
     @classmethod
     def of(cls, size: tuple[int, int], fov: float) -> Camera:
-        """Of pictures (height, width) whose longer side spans `fov` degrees."""
+        """The camera of pictures (height, width) whose longer side spans `fov` degrees."""
         focal = max(size) / 2 / torch.tan(torch.deg2rad(torch.tensor(fov / 2.0))).item()
         return cls(focal, (size[1] / 2, size[0] / 2))
 
 
 @dataclass(frozen=True)
 class Person:
-    """What stays the same in all frames."""
+    """The unknowns that all frames share."""
 
     shape: Tensor  # (S,)
-    offset: Tensor  # (P, 3) metres: what identity leaves of the face at rest
+    offset: Tensor  # (P, 3) metres: the part of the face at rest that the shape does not explain
 
 
 @dataclass(frozen=True)
 class Frames:
-    """N frames' unknowns."""
+    """The unknowns of N frames."""
 
-    exp: Tensor  # (N, E), units that are not fitted stay 0
+    exp: Tensor  # (N, E); expressions that are not fitted stay 0
     jaw: Tensor  # (N,)
     rotation: Tensor  # (N, 3, 3)
-    place: Tensor  # (N, 3) metres, of the root joint before the camera, which looks along -z
+    place: Tensor  # (N, 3) metres, the root joint relative to the camera, which looks along -z
 
     def __getitem__(self, rows) -> Frames:
         return Frames(self.exp[rows], self.jaw[rows], self.rotation[rows], self.place[rows])
 
     @classmethod
     def join(cls, parts: Sequence[Frames]) -> Frames:
-        """One after the other."""
+        """All parts in one."""
         return cls(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
 
 @dataclass(frozen=True)
 class Prior:
-    """Costs in units of a weighted mm^2; (E + 1,): units and the jaw."""
+    """Costs in weighted mm^2; vectors (E + 1,) are for the expressions and the jaw."""
 
     rest: Tensor  # values that cost nothing
     linear: Tensor
-    square: Tensor  # of what is beside the values at rest
-    steady: Tensor  # of the squared change in 1/25 s
-    jump: Tensor  # change beyond which its cost grows like a distance, so that blinks and closures stay sharp
+    square: Tensor  # of squared differences from the values at rest
+    steady: Tensor  # of squared changes per 1/25 s
+    jump: Tensor  # change beyond which its cost grows linearly, so that blinks and closures stay sharp
     steady_rigid: Tensor  # (6,)
-    pairs: Tensor  # (E + 1, E + 1) square cost of differences between left and right
+    pairs: Tensor  # (E + 1, E + 1) cost of squared differences between left and right
 
     def to(self, device: torch.device) -> Prior:
-        """On a device."""
+        """These costs on a device."""
         return Prior(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 
 @dataclass(frozen=True)
 class Problem:
-    """The head, the camera and what was seen: B windows of T frames."""
+    """The head, the camera and the detected landmarks in B windows of T frames."""
 
     head: LandmarkHead
     camera: Camera
-    seen: Tensor  # (B * T, P, 2) pixels, 0 where not seen
-    trust: Tensor  # (B * T, P), 0 where not seen
-    shares: Tensor  # (B, T - 1): 1/25 s over the time between frames, 0 where frames do not belong together
-    fitted: Tensor  # (M,) indices of fitted units
+    seen: Tensor  # (B * T, P, 2) pixels, 0 for missing landmarks
+    trust: Tensor  # (B * T, P) weights, 0 for missing landmarks
+    shares: Tensor  # (B, T - 1): 1/25 s over the time between frames, 0 for unconnected frames
+    fitted: Tensor  # (M,) indices of fitted expressions
     prior: Prior
 
     @property
@@ -115,7 +115,7 @@ def project(head: LandmarkHead, camera: Camera, person: Person, frames: Frames) 
 
 
 def linearise(problem: Problem, person: Person, frames: Frames, shared: bool = False) -> Linearised:
-    """Residuals in mm at the face's distance, with derivatives; those by what is shared only if wanted."""
+    """Residuals in mm at the face's distance, with derivatives; those by the person only if `shared`."""
     points = problem.head.with_slopes(person.shape, person.offset, frames.exp, frames.jaw)
     turned = points.xyz @ frames.rotation.transpose(1, 2)
     placed = turned + frames.place[:, None]
@@ -139,7 +139,7 @@ def linearise(problem: Problem, person: Person, frames: Frames, shared: bool = F
 
 
 def errors(problem: Problem, person: Person, frames: Frames) -> Tensor:
-    """(N, P, 2) mm at the face's distance."""
+    """Errors (N, P, 2) in mm at the face's distance."""
     points = problem.head(person.shape, person.offset, frames.exp, frames.jaw)
     placed = points @ frames.rotation.transpose(1, 2) + frames.place[:, None]
     return _compared(problem, placed, frames)[0]
@@ -154,23 +154,23 @@ def _compared(problem: Problem, placed: Tensor, frames: Frames) -> tuple[Tensor,
 
 
 def robust_weights(error: Tensor, trust: Tensor) -> Tensor:
-    """(N, P) iteratively reweighted squares for sqrt(e^2 + r) - sqrt(r), scaled to 1 at 0 mm."""
+    """Weights (N, P) of iteratively reweighted squares for sqrt(e^2 + r) - sqrt(r), scaled to 1 at 0 mm."""
     return trust * (ROUNDNESS / (error.square().sum(-1) + ROUNDNESS)).sqrt()
 
 
 def robust_cost(error: Tensor, trust: Tensor) -> Tensor:
-    """(N,)"""
+    """Robust cost of each frame (N,)."""
     root = ROUNDNESS**0.5
     return (trust * 2 * root * ((error.square().sum(-1) + ROUNDNESS).sqrt() - root)).sum(-1)
 
 
 def unknowns(problem: Problem, frames: Frames) -> Tensor:
-    """(N, M + 1): fitted units and jaw."""
+    """Fitted expressions and jaw (N, M + 1)."""
     return torch.cat([frames.exp[:, problem.fitted], frames.jaw[:, None]], dim=1)
 
 
 def prior_columns(problem: Problem) -> Tensor:
-    """Where the fitted unknowns stand in the prior's arrays."""
+    """Indices of the fitted unknowns in the prior's arrays."""
     jaw = problem.fitted.new_tensor([len(problem.prior.linear) - 1])
     return torch.cat([problem.fitted, jaw])
 

@@ -1,28 +1,29 @@
-"""What landmarks do not tell, by its most usual course; and lids that are shut where the landmarks' are."""
+"""Typical values for motion that landmarks do not show, and full blinks where the lid landmarks close."""
 
 from __future__ import annotations
 
 import numpy as np
 
-SQUINT, SQUINT_IN_BLINK = 0.05, 0.1  # what speakers do who are not squinting (scripts_for_dataset/synthetic)
-CHEEK = 0.5  # of the smile, the same
-SHUT_LIDS = 0.2  # share of the usual lid gap that landmarks still show of a shut eye
-SURELY = (0.45, 0.9)  # closing by the landmarks from which a blink is made deeper, and from which it is whole
-HIDDEN = 0.5  # closing beyond which the iris is not seen
-NOTE = ("not seen by landmarks, filled by their usual course: squint, cheeks, sneer, jaw to the side, tongue, "
-        "and lips rolled in behind shut lips")  # fmt: skip
+SQUINT, SQUINT_IN_BLINK = 0.05, 0.1  # of speakers who do not squint, as in scripts_for_dataset/synthetic
+CHEEK = 0.5  # of the smile, likewise
+SHUT_LIDS = 0.2  # gap of a closed eye's landmarks, relative to the usual gap
+SURELY = (0.45, 0.9)  # closing of the landmarks from which a blink is deepened, and from which it is full
+HIDDEN = 0.5  # closing beyond which the iris is hidden
+NOTE = ("set to typical values, because landmarks do not show them: squint, cheeks, sneer, jaw to the side, tongue, "
+        "and lips rolled in behind closed lips")  # fmt: skip
 
 
 def closing(gaps: np.ndarray) -> np.ndarray:
-    """Lid gaps (T, 2) mm of the ruler -> how far each eye is closed, in 0..1; an eye's usual gap is its upper half's
-    median."""
+    """Lid gaps (T, 2) in ruler mm -> closing of each eye, in 0..1, relative to the median of its upper half of gaps."""
     usual = np.nanquantile(gaps, 0.75, axis=0)
     return np.clip((1 - gaps / usual) / (1 - SHUT_LIDS), 0, 1)
 
 
 def with_lids(exp: np.ndarray, names: list[str], closed: np.ndarray) -> np.ndarray:
-    """Units (T, E) with blinks as deep as the eyes close (T, 2: left, right; NaN where not seen), gaze held through
-    them, and squint as usual."""
+    """Expressions (T, E) with blinks as deep as the eyes close, gaze held through blinks, and typical squint.
+
+    closed: (T, 2) closing of the left and the right eye, NaN where unknown.
+    """
     exp, closed = exp.copy(), np.nan_to_num(closed)
     for k, side in enumerate(("Left", "Right")):
         blink = names.index(f"eyeBlink{side}")

@@ -33,30 +33,30 @@ COLUMNS = [OUTLINE.index(landmark) for landmark in LANDMARKS]
 
 @dataclass(frozen=True)
 class VideoOptions:
-    """How a video is tracked."""
+    """Options of the tracking."""
 
-    model: Path | None = None  # Face Landmarker's file; None: of an installed package
-    raw: bool = False  # MediaPipe's scores as they are, nothing fitted
-    smooth: bool = True  # units cost by how fast they change
+    model: Path | None = None  # file of the Face Landmarker; None: that of an installed package
+    raw: bool = False  # MediaPipe's scores without a fit
+    smooth: bool = True  # penalise changes from frame to frame
     max_seconds: float | None = None  # longer videos are refused
-    rest: float | None = None  # the second at which the face is at rest; None: found by itself
+    rest: float | None = None  # the second at which the face is at rest; None: found automatically
     fov: float | None = None  # degrees that the longer side of the picture spans; None: the most likely
 
 
 @dataclass(frozen=True)
 class TrackedVideo:
-    """Motion at 25 fps with the confidence of each frame, and what happened on the way."""
+    """Motion at 25 fps with the confidence of each frame, and notes on the tracking."""
 
     motion: Motion
     confidence: np.ndarray  # (T,) float32 in 0..1, see `Sightings.confidence`
     sightings: Sightings
     notes: tuple[str, ...]
-    residual: np.ndarray | None = None  # (T,) float32, mm between landmarks seen and fitted; None: nothing was fitted
+    residual: np.ndarray | None = None  # (T,) float32, mm between detected and fitted landmarks; None: no fit
     identity: np.ndarray | None = None  # (100,) float32, shape of the person's head
-    fitted: np.ndarray | None = None  # (frames of the video, P, 2) float32, pixels, NaN where nothing was fitted
+    fitted: np.ndarray | None = None  # (frames of the video, P, 2) float32, pixels, NaN without a fit
 
     def save(self, path: str | Path) -> None:
-        """A motion npz that also holds `confidence` and, of a fitted head, `residual` and `identity`."""
+        """Write a motion npz that also holds `confidence` and, after a fit, `residual` and `identity`."""
         extra = {"confidence": self.confidence, "residual": self.residual, "identity": self.identity}
         self.motion.save(path, {key: value for key, value in extra.items() if value is not None})
 
@@ -65,8 +65,8 @@ def track_video(path: str | Path, options: VideoOptions | None = None, progress:
     """Track the face in a video.
 
     Raises:
-        UserError: MediaPipe or its model is missing, the file is no readable video, longer than allowed, or shows no
-            face in over 30 % of its frames.
+        UserError: MediaPipe or its model is missing; the file is not a readable video, is too long, or shows no face
+            in over 30 % of its frames.
     """
     options = options or VideoOptions()
     check_installed()
@@ -88,10 +88,10 @@ def _at_most(frames: Iterable[VideoFrame], seconds: float, path: str | Path) -> 
 
 
 def motion_of(sightings: Sightings, source: str, options: VideoOptions) -> TrackedVideo:
-    """Motion from what the landmarker saw.
+    """Motion from the landmarker's detections.
 
     Raises:
-        UserError: no face, or one beyond profile, in over 30 % of the frames; no face at the second of rest.
+        UserError: over 30 % of the frames show no face, or one turned beyond PROFILE; no face at the second of rest.
     """
     check_any(sightings, source)
     usable = sightings.found if options.raw else film_of(sightings).found
@@ -106,7 +106,7 @@ def motion_of(sightings: Sightings, source: str, options: VideoOptions) -> Track
 
 
 def film_of(sightings: Sightings) -> Film:
-    """The landmarks that are fitted, in pixels."""
+    """The fitted landmarks, in pixels."""
     height, width = sightings.size
     points = sightings.points[:, COLUMNS] * np.array([width, height], np.float32)
     return Film(sightings.times, points, sightings.matrices, sightings.size)
@@ -135,7 +135,7 @@ def _fit(sightings: Sightings, usable: np.ndarray, source: str, options: VideoOp
 
 
 def output_times(times: np.ndarray) -> np.ndarray:
-    """25 a second from the beginning of the sound, or from the first picture if that comes in step with it."""
+    """25 times per second from the beginning of the sound, or from the first picture if it is close to that."""
     first = times[0] if abs(times[0]) <= FIRST_LATE else 0.0
     return first + np.arange(int(np.floor((max(times[-1], first) - first) * FPS + 1e-6)) + 1) / FPS
 
@@ -151,12 +151,12 @@ def _gaps(sightings: Sightings, usable: np.ndarray) -> tuple[str, ...]:
     notes += [f"{turned} frames turned beyond {PROFILE:g} degrees are interpolated"] if turned else []
     longest = np.diff(sightings.times[usable]).max(initial=0)
     if longest > LONG_GAP:
-        notes.append(f"the longest gap is {longest:.1f} s: cut the clip there if it is to train on")
+        notes.append(f"the longest gap is {longest:.1f} s: cut the clip there before you train on it")
     return tuple(notes)
 
 
 def _scores_as_they_are(sightings: Sightings, source: str) -> TrackedVideo:
-    """MediaPipe's own scores and head matrix through the `mediapipe` format."""
+    """MediaPipe's scores and head matrix through the `mediapipe` format."""
     times, rows = _from_the_start(sightings.times, sightings.found)
     scores = sightings.scores[rows].astype(np.float64)
     columns = {name.lower(): scores[:, k] for k, name in enumerate(BLEND_SHAPES)}
@@ -168,7 +168,7 @@ def _scores_as_they_are(sightings: Sightings, source: str) -> TrackedVideo:
 
 
 def _from_the_start(times: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Times and rows such that motion begins with the sound: the first and the last face are held to both ends."""
+    """Times and rows for motion that begins with the sound; the first and the last face are held to both ends."""
     rows = np.arange(len(times))
     first, last = np.flatnonzero(found)[[0, -1]]
     rows[:first], rows[last + 1 :] = first, last
@@ -183,4 +183,6 @@ def _from_the_start(times: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, n
 def _crowd(sightings: Sightings) -> tuple[str, ...]:
     if not sightings.crowds:
         return ()
-    return (f"{sightings.crowds} frames show several faces: the one that is largest and most central at first counts",)
+    return (
+        f"{sightings.crowds} frames show several faces: the one that is largest and most central at first is tracked",
+    )

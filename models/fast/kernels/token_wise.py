@@ -178,7 +178,7 @@ def _rows_of_program(rows: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class CrossAttention:
-    """What the kernels need of a layer; all contiguous, of the tokens' type."""
+    """A layer's cross-attention block. All tensors are contiguous and of the tokens' type."""
 
     first_norm: tuple[Tensor, Tensor, float]  # weight, bias, eps
     second_norm: tuple[Tensor, Tensor, float]
