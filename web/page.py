@@ -20,11 +20,11 @@ from web.service import (
     MAX_SEED,
     MAX_STEPS,
     MAX_VIDEO_SECONDS,
-    OF_THE_HEAD,
     Studio,
     Wish,
     style_files,
 )
+from web.wardrobe import OF_THE_HEAD
 
 log = logging.getLogger(__name__)
 STATIC = Path(__file__).parent / "static"

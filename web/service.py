@@ -10,13 +10,12 @@ import shutil
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from models.app.bundled import DEFAULT_SHAPE, DEFAULT_STYLE, bundled_shapes, style_files_of
-from models.app.head_film import HeadFilm
 from models.app.sampling_flags import FEW_STEPS, own_sampling
 from models.app.style_files import encoder_of, style_from_file
 from models.diffusion.guidance import OWN_SCALES
@@ -31,20 +30,17 @@ from utils.errors import UserError
 from utils.media.audio import load_audio
 from utils.media.video_frames import VIDEO_SUFFIXES
 from utils.motion_file import Motion, load_style
-from utils.rendering.looks import HAIR, LOOKS, SKINS, Look, dress
-from utils.rendering.renderer import RenderStyle
+from utils.rendering.looks import HAIR, LOOKS, SKINS
 from utils.runs.run_dir import find_checkpoint
 from utils.timebase import FPS, SAMPLE_RATE
 from utils.trackers.landmarker import is_installed
+from web.wardrobe import OF_THE_HEAD, Choice, Wardrobe
 
 log = logging.getLogger(__name__)
 MAX_SECONDS, MAX_MOTION_BYTES = 60, 20_000_000
 MAX_VIDEO_SECONDS = 30  # of a video that gives a style
 MAX_STEPS, MAX_GUIDANCE, MAX_SEED, MAX_BUILD = 100, 5.0, 2**31 - 1, 3.0
 MOTION_FILES = (".npz", ".csv")  # files that can give a style, besides videos
-PICTURE = 448  # pixels
-OF_THE_HEAD = "goes with the head"  # hair and skin: what goes with the bundled head shape
-KEPT_COSTUMES = 4
 DOWNLOADS = tuple(name for name, row in FORMATS.items() if not (row.needs_flame or row.is_folder))
 KEPT = re.compile(r"[0-9a-f]{32}")
 SERVED = {".glb": "model/gltf-binary", ".wav": "audio/wav"}  # what the 3-D view may ask for
@@ -93,19 +89,14 @@ class Wish:
         _listed("hair", self.hair, (OF_THE_HEAD, *HAIR))
         _listed("skin", self.skin, (OF_THE_HEAD, *SKINS))
 
+    def choice(self) -> Choice:
+        return Choice(self.look, self.hair, self.skin, self.identity)
+
     def build(self) -> np.ndarray:
         """(100,) what the sliders add to the head's shape, along the open head's first three axes."""
         shape = np.zeros(100, np.float32)
         shape[:3] = -self.large, self.long, self.narrow
         return shape
-
-
-@dataclass(frozen=True)
-class Costume:
-    """One look of the head, ready to draw."""
-
-    look: Look
-    film: HeadFilm
 
 
 @dataclass(frozen=True)
@@ -138,7 +129,7 @@ class Studio:
     styles: Path  # folder of this model's style files
     extractor: StyleExtractor | None
     results: Path
-    costumes: dict[tuple[str | None, ...], Costume] = field(default_factory=dict)  # the last used ones
+    wardrobe: Wardrobe
 
     @classmethod
     def open(cls, exp_name: str, results: Path, device: str = "auto") -> Studio:
@@ -158,7 +149,8 @@ class Studio:
             log.warning("%s", error)
             extractor = None
         results.mkdir(parents=True, exist_ok=True)
-        return cls(animator, load_flame(None), style_files_of(recorded), extractor, results)
+        flame = load_flame(None)
+        return cls(animator, flame, style_files_of(recorded), extractor, results, Wardrobe(flame.head))
 
     def style_names(self) -> list[str]:
         return sorted(path.stem for path in self.styles.glob("*.npy"))
@@ -186,7 +178,7 @@ class Studio:
         folder = self.results / secrets.token_hex(16)
         folder.mkdir(mode=0o700)
         try:
-            costume, pieces = self._costume(wish), _reported(motion, report)
+            costume, pieces = self.wardrobe.costume(wish.choice()), _reported(motion, report)
             costume.film.write(folder / "take.mp4", pieces, len(motion), audio)
             report(EXPORTING, "writing files")
             look = costume.look
@@ -227,18 +219,6 @@ class Studio:
             raise UserError(
                 reason + (f"; give one of {', '.join(MOTION_FILES)} as the page says" if long else "")
             ) from error
-
-    def _costume(self, wish: Wish) -> Costume:
-        hair, skin = (None if name == OF_THE_HEAD else name for name in (wish.hair, wish.skin))
-        wanted = (wish.look, hair, skin, wish.identity if None in (hair, skin) else None)
-        found = self.costumes.pop(wanted, None)
-        if found is None:
-            look = dress(self.flame.head, wish.look, hair=hair, skin=skin, person=wish.identity)
-            found = Costume(look, HeadFilm(Flame(look.drawn), RenderStyle(size=PICTURE, texture=look.texture)))
-        self.costumes[wanted] = found
-        for old in list(self.costumes)[:-KEPT_COSTUMES]:
-            del self.costumes[old]
-        return found
 
     def served(self, token: str, name: str) -> tuple[Path, str] | None:
         """A result's file that the 3-D view may read and its media type; None for anything else."""

@@ -63,25 +63,12 @@ def test_a_take_has_everything(take):
 def test_the_model_is_the_drawn_head(studio, take):
     """The 3-D view and the downloads have the video's head: skin and hair of the person, lashes blended."""
     document = Glb(take.folder / "take.glb").document
-    (costume,) = (found for key, found in studio.costumes.items() if key[-1] == "female_young")
+    (costume,) = (found for choice, found in studio.wardrobe.costumes.items() if choice.person == "female_young")
     assert costume.look.texture == SKINS["fair"]
     corners = sum(document["accessors"][part["indices"]]["count"] for part in document["meshes"][0]["primitives"])
     assert corners == costume.look.drawn.faces.size
     assert [found.get("alphaMode") for found in document["materials"]] == [None, None, None, "BLEND", "BLEND"]
     assert (take.folder / "take_skin.jpg").read_bytes() == SKINS["fair"].read_bytes()
-
-
-def test_costumes_are_kept_for_the_next_visitor_but_not_all(studio, speech):
-    mine = replace(studio, costumes={})
-    first = mine._costume(Wish(speech, hair="bald", skin="deep"))
-    assert mine._costume(Wish(speech, identity="male_older", hair="bald", skin="deep")) is first
-    for hair in ("short", "bob", "bald"):
-        mine._costume(Wish(speech, look="clay", hair=hair, skin="tan"))
-    assert (
-        len(mine.costumes) == service.KEPT_COSTUMES and mine._costume(Wish(speech, hair="bald", skin="deep")) is first
-    )
-    mine._costume(Wish(speech, hair="bob", skin="fair"))
-    assert len(mine.costumes) == service.KEPT_COSTUMES
 
 
 def test_a_style_of_ones_own(studio, speech):

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from demo import look_of, parse_args
 from models.app.bundled import bundled_shapes, person_like
-from utils.rendering.looks import PEOPLE
+from models.heads.flame import load_flame
+from utils.rendering.looks import PEOPLE, SKINS, Look, dress
 
 
 def test_every_bundled_head_has_a_look():
@@ -20,3 +22,15 @@ def test_a_shape_near_a_bundled_one_looks_like_it(name):
 def test_other_heads_are_average():
     assert person_like(None) == "average"
     assert person_like(np.random.default_rng(1).normal(0, 0.7, 100)) == "average"
+
+
+def test_demo_takes_the_look_of_the_shape_whatever_its_file_is_called(tmp_path):
+    np.save(tmp_path / "mine.npy", bundled_shapes()["female_young"])
+    flame = load_flame(None)
+
+    def looked(*flags: str) -> Look:
+        return look_of(parse_args(["-c", str(tmp_path / "mine.npy"), *flags]), flame)
+
+    usual, bald = looked(), looked("--hair", "bald", "--skin", "deep")
+    assert usual.texture == SKINS["fair"] and bald.texture == SKINS["deep"]
+    assert usual.drawn.n_vertices == dress(flame.head, "skin", hair="bob").drawn.n_vertices > bald.drawn.n_vertices
