@@ -2,10 +2,13 @@
 
     python -m benchmarks.speed.demo [--size 640] [--frames 100] [--repeats 5] [--renderer pyrender]
         [--process] [--json out.json]
+    python -m benchmarks.speed.demo --looks
     python -m benchmarks.speed.demo --minutes 5 10
 
 The open head moves as in demo/input/motion/normal.npz. The fastest of the repeats counts for frames a second, the
-least processor time (all threads, this process) for milliseconds a frame. `--process` also times demo.py on its bundled
+least processor time (all threads, this process) for milliseconds a frame. `--looks` decodes, draws and encodes the
+motion on the plain mesh in skin and on the dressed head with each hair, in turns, so that other work on the machine
+slows all of them alike. `--process` also times demo.py on its bundled
 speech (5.3 s), twice: the second run finds files and compiled code in the caches. `--minutes` runs demo.py instead on
 long recordings (the bundled LibriVox ones, repeated; coefficients only, motion streamed): peak memory is the process's
 largest resident size, libraries included (about 0.4 GB).
@@ -20,19 +23,22 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.report import Flags, column, read_flags, table, write_json
 from benchmarks.subject import INPUT
+from models.app.head_film import HeadFilm
 from models.heads.decode import motion_vertices
-from models.heads.flame import load_flame
+from models.heads.flame import Flame, load_flame
 from utils.config import check_least, flag
 from utils.errors import UserError, cli
 from utils.media.audio import load_audio
 from utils.media.video import write_video
 from utils.motion_file import load_motion
+from utils.rendering.looks import HAIR, dress
 from utils.rendering.renderer import Renderer, RenderStyle
 from utils.runs.run_dir import ROOT
 from utils.timebase import FPS, SAMPLE_RATE
@@ -50,6 +56,8 @@ class DemoFlags(Flags):
     """The best of them counts."""
     renderer: str = flag("fast", choices=("fast", "pyrender"))
     """{choices}."""
+    looks: bool = False
+    """Instead film the plain mesh and the dressed head with each hair."""
     process: bool = False
     """Also time demo.py as a whole."""
     minutes: Sequence[float] = ()
@@ -102,6 +110,38 @@ def stages(style: RenderStyle, n_frames: int, repeats: int) -> list[Stage]:
         ]
 
 
+@dataclass(frozen=True)
+class LookSpeed:
+    """Best of the repeats of decoding, drawing and encoding in one look."""
+
+    name: str = column("head")
+    fps: float = column("frames/s", "{:.1f}")
+    cpu_ms: float = column("processor ms/frame", "{:.1f}")
+    share: float = column("of the plain mesh", "{:.2f}")  # frames a second, median over the repeats
+
+
+def looks(style: RenderStyle, n_frames: int, repeats: int) -> list[LookSpeed]:
+    """The plain mesh, then every hair."""
+    head = load_flame(None).head
+    motion = replace(load_motion(INPUT / "motion" / "normal.npz").cut(n_frames), shape=None)
+    worn = {hair: dress(head, "skin", hair=hair) for hair in HAIR}
+    heads = {"plain mesh": worn["bald"].head} | {hair: look.drawn for hair, look in worn.items()}
+    films = {name: HeadFilm(Flame(head), replace(style, texture=worn["bald"].texture)) for name, head in heads.items()}
+    found: dict[str, list[Stage]] = {name: [] for name in films}
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(repeats):
+            for name, film in films.items():
+                frames = film.frames([motion])
+                work = partial(write_video, Path(folder) / "film.mp4", frames, len(motion), FPS, None)
+                found[name].append(timed(name, work, len(motion), 1))
+    plain = np.array([each.fps for each in found["plain mesh"]])
+    rows = []
+    for name, each in found.items():
+        fps = np.array([one.fps for one in each])
+        rows.append(LookSpeed(name, fps.max(), min(one.cpu_ms for one in each), float(np.median(fps / plain))))
+    return rows
+
+
 def run_demo(*flags: str) -> tuple[float, float]:
     """demo.py in a process: its seconds, and its peak memory in MB.
 
@@ -150,6 +190,9 @@ def main(argv: list[str] | None = None) -> None:
     flags = read_flags(DemoFlags, __doc__, argv)
     if flags.minutes:
         result = [long_run(minutes) for minutes in flags.minutes]
+        print(table(result))
+    elif flags.looks:
+        result = looks(RenderStyle(flags.size, renderer=flags.renderer), flags.frames, flags.repeats)
         print(table(result))
     else:
         found = stages(RenderStyle(flags.size, renderer=flags.renderer), flags.frames, flags.repeats)
