@@ -42,9 +42,8 @@ def short(head: HeadFile) -> Part:
     top_ids = np.argsort(-matrix, axis=1)[:, :6]
     shares = np.take_along_axis(matrix, top_ids, axis=1)
     faces = faces.reshape(-1, 3)
-    rim = ((rise[used] < 0.5) | (ears[used] > 0))[faces].any(1)
     return Part(out[used], faces, _paint(out[used], np.ones(len(used))), _uv(out[used]), top_ids,
-                shares / shares.sum(1, keepdims=True), alpha[used], open=rim, covers=_covered(head, 0.028))  # fmt: skip
+                shares / shares.sum(1, keepdims=True), alpha[used], covers=_covered(head, 0.024))  # fmt: skip
 
 
 def softened(hair: dict[str, Part]) -> tuple[dict[str, Part], dict[str, Part]]:
@@ -61,14 +60,15 @@ def _of_faces(part: Part, these: np.ndarray) -> Part:
     """A part's faces (f,) bool and their vertices."""
     used, faces = np.unique(part.faces[these], return_inverse=True)
     rows = {name: getattr(part, name)[used] for name in ("vertices", "paint", "uv", "bound_to", "shares", "alpha")}
-    return replace(part, faces=faces.reshape(-1, 3), open=part.open[these], **rows)
+    seen = None if part.open is None else part.open[these]
+    return replace(part, faces=faces.reshape(-1, 3), open=seen, **rows)
 
 
 def _covered(head: HeadFile, over: float) -> np.ndarray:
     """(V,) the scalp's vertices well inside the hairline."""
     points = head.v_template.astype(np.float64)
     ears = head.v_template[head.masks["left_ear"] | head.masks["right_ear"]]
-    high = (points[:, 1] > 0.05) & (cKDTree(ears).query(points)[0] > 0.035)
+    high = (points[:, 1] > 0.0) & (cKDTree(ears).query(points)[0] > 0.027)
     return head.masks["scalp"] & (hairline(head, points) > over) & high
 
 
@@ -116,8 +116,8 @@ def bob(head: HeadFile, rows: int = 31, columns: int = 61) -> Part:
     tips = np.random.default_rng(42).uniform(0.0, 0.45, columns)
     alpha = np.where(t > 0.999, np.tile(tips, rows), 1.0) * np.where((np.abs(u) > 0.999) & (t > FACE), 0.25, 1.0)
     return Part(points, faces if out > 0 else faces[:, ::-1], _paint(points, shade), uv, anchors[near],
-                shares / shares.sum(1, keepdims=True), alpha, open=np.ones(len(faces), bool),
-                covers=_covered(head, 0.03))  # fmt: skip
+                shares / shares.sum(1, keepdims=True), alpha, open=(t[faces].min(1) > 0.22) | (t[faces].min(1) < 0.05),
+                covers=_covered(head, 0.03) | head.masks["left_ear"] | head.masks["right_ear"])  # fmt: skip
 
 
 class _Skull:
