@@ -16,11 +16,12 @@ from pathlib import Path
 
 from scripts_for_dataset.preparing.batch import ARRAYS, AUDIO, COEFS, SKIPPED, Outcome, find_clips, of_person
 from scripts_for_dataset.preparing.building import (
+    STATS_FRAMES,
     TRAINED_FRAMES,
     BuildFlags,
     Job,
     build,
-    enough_to_train,
+    longest_clip,
     pair_up,
     write_lists,
     write_stats,
@@ -85,9 +86,11 @@ def main(argv: list[str] | None = None) -> None:
     build([Job(sources, treatment) for sources in clips], alone, flags)
     if flags.dry_run:
         return
-    if not enough_to_train(flags.out):
+    longest = longest_clip(flags.out)
+    if longest < TRAINED_FRAMES:
         log.warning("%s: no clip has the %d frames that training takes; join them: make_people_dataset --data %s",
                     flags.out, TRAINED_FRAMES, shlex.quote(str(flags.out)))  # fmt: skip
+    if longest < STATS_FRAMES:
         return
     changed = write_lists(flags.out, flags.preparation.seed, flags.preparation.n_eval)
     if changed or not (flags.out / "stats_train.npz").is_file():

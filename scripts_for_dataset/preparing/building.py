@@ -21,6 +21,7 @@ from utils.reading.json_file import read_json
 
 log = logging.getLogger(__name__)
 REPORT, TREATMENT = "preparation.json", "treatment.json"
+STATS_FRAMES = 100  # a crop of the statistics
 TRAINED_FRAMES = 210  # shorter clips are used by neither network (SPEC: style encoder 210 frames, denoiser 200)
 SEG_LEN = 100
 
@@ -168,10 +169,10 @@ def _write_report(out: Path, outcomes: list[Outcome], models: Counter) -> None:
     write_text(out / REPORT, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
-def enough_to_train(out: Path) -> bool:
-    """Whether any clip of a data set is as long as a training item."""
+def longest_clip(out: Path) -> int:
+    """Frames of the longest clip of a data set."""
     store = ClipStore(out)
-    return any(store.n_frames(clip) >= TRAINED_FRAMES for clip in store.clips())
+    return max(store.n_frames(clip) for clip in store.clips())
 
 
 def write_lists(out: Path, seed: int, n_eval: int | None) -> bool:
@@ -206,5 +207,5 @@ def write_lists(out: Path, seed: int, n_eval: int | None) -> bool:
 def write_stats(out: Path, seed: int, rounds: int = 100) -> None:
     """`stats_train.npz` from random crops of the training clips."""
     store = ClipStore(out)
-    stats = random_crop_stats(store, store.clips(out / "train.txt"), 100, rounds, seed, progress=True)
+    stats = random_crop_stats(store, store.clips(out / "train.txt"), STATS_FRAMES, rounds, seed, progress=True)
     stats.save(out / "stats_train.npz")

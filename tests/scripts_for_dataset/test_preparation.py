@@ -142,7 +142,7 @@ def test_what_cannot_be_used_is_said(tmp_path, caplog):
     found = {clip["clip"]: (clip["status"], clip["reason"]) for clip in clips}
     assert found["p/000"][0] == found["p/004"][0] == "done"
     for clip, reason in (("1", "no audio"), ("2", "not an npz"), ("3", "6.00 s of audio for 4.40 s"), ("5", "silent"),
-                         ("6", "not coefficients")):  # fmt: skip
+                         ("6", "no coefficients")):  # fmt: skip
         status, said = found[f"p/00{clip}"]
         assert status == "skipped" and reason in said
     assert ClipStore(tmp_path / "out").n_frames("p/004") == 105
