@@ -27,7 +27,7 @@ def bundled_shapes() -> dict[str, np.ndarray]:
 
 
 def person_like(shape: np.ndarray | None) -> str:
-    """Whose skin and hair go with a head shape (100,): those of the bundled shape that is nearest; None is average."""
+    """Name of the bundled shape nearest to a head shape (100,), whose skin and hair suit it; None: the average head."""
     shapes = bundled_shapes()
     if shape is None:
         return Path(DEFAULT_SHAPE).stem

@@ -1,4 +1,4 @@
-"""A small lip reader: mouth tracks about a phone's middle -> its viseme class, and what is confused with what."""
+"""A small lip reader: mouth tracks around a phone's middle -> its viseme class, and a confusion matrix."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HIDDEN, STEPS, LEARNING_RATE, DECAY, DROPOUT = 64, 300, 3e-3, 1e-3, 0.3
 
 
 def examples(tracks: np.ndarray, phones: Sequence[Phone]) -> tuple[np.ndarray, np.ndarray]:
-    """Windows (N, (2 REACH + 1) C) of mouth tracks (T, C) about the phones' middles, and their classes (N,).
+    """Windows (N, (2 REACH + 1) C) of mouth tracks (T, C) around the phones' middles, and their classes (N,).
 
     Phones of no class, or with their middle beyond the tracks, are left out; the ends of the tracks are held.
     """
@@ -44,7 +44,7 @@ def examples(tracks: np.ndarray, phones: Sequence[Phone]) -> tuple[np.ndarray, n
 
 
 def trained_reader(windows: np.ndarray, classes: np.ndarray, seed: int = 0) -> nn.Module:
-    """A network of one hidden layer on windows (N, D) with classes (N,); every class counts the same."""
+    """Train a network of one hidden layer on windows (N, D) with classes (N,); all classes have equal weight."""
     torch.manual_seed(seed)
     network = nn.Sequential(nn.Linear(windows.shape[1], HIDDEN), nn.GELU(), nn.Dropout(DROPOUT),
                             nn.Linear(HIDDEN, len(CLASSES)))  # fmt: skip
@@ -60,13 +60,13 @@ def trained_reader(windows: np.ndarray, classes: np.ndarray, seed: int = 0) -> n
 
 @torch.no_grad()
 def confusion(reader: nn.Module, windows: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """(K, K) counts: row the spoken class, column the one that is read."""
+    """Counts (K, K): rows are spoken classes, columns the predicted ones."""
     read: Tensor = reader(torch.from_numpy(windows)).argmax(1)
     pairs = classes * len(CLASSES) + read.numpy()
     return np.bincount(pairs, minlength=len(CLASSES) ** 2).reshape(len(CLASSES), -1)
 
 
 def recalls(counts: np.ndarray) -> np.ndarray:
-    """Share of each class (K,) that is read as itself; NaN for a class without examples."""
+    """Recall of each class (K,); NaN for a class without examples."""
     total = counts.sum(1)
     return np.where(total > 0, counts.diagonal() / np.maximum(total, 1), np.nan)
