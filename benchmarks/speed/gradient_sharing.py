@@ -2,11 +2,12 @@
 
     python -m benchmarks.speed.gradient_sharing [--batch_sizes 16 64] [--steps 60] [--size tiny] [--device cpu]
 
-It starts the processes by itself (two GPUs) and times the training step of the published size in bf16. One process
-comes first; every further row has two. Their columns compare with one process (items per second) and with our buckets
-(milliseconds per step) in the same form. DDP is what `accelerate.prepare()` makes, once with its defaults and once with
-a static graph, gradients as views of its buckets, and buckets of our size. As PyTorch's notes on CUDA graphs ask, it is
-made on a side stream, NCCL's asynchronous error handling is off, and at least 11 eager steps precede a capture.
+It starts the processes by itself (two GPUs, about 5 minutes) and times the training step of the published size in bf16;
+rows appear as they are measured. One process comes first; every further row has two. Their columns compare with one
+process (items per second) and with our buckets (milliseconds per step) in the same form. DDP is what
+`accelerate.prepare()` makes, once with a static graph, gradients as views of its buckets, and buckets of our size, and
+once with its defaults. As PyTorch's notes on CUDA graphs ask, for a capture it is made on a side stream, NCCL's
+asynchronous error handling is off, and at least 11 eager steps come first.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from benchmarks.report import DeviceFlags, column, machine, publish, read_flags, synchronize, write_json
+from benchmarks.report import DeviceFlags, column, machine, publish, read_flags, synchronize, table, write_json
 from benchmarks.speed.scaling import run_together
 from benchmarks.speed.workload import MODES, SIZES, RandomItems, Workload
 from utils.config import flag
@@ -43,6 +44,8 @@ OURS, PLAIN_DDP, TUNED_DDP = "buckets", "ddp", "ddp tuned"
 _TUNED = {"static_graph": True, "gradient_as_bucket_view": True, "bucket_cap_mb": BUCKET_BYTES >> 20}
 # Our encoder's buffers are constants.
 DDP = {PLAIN_DDP: {"broadcast_buffers": False}, TUNED_DDP: {"broadcast_buffers": False, **_TUNED}}
+Way = tuple[int, str]  # processes, what averages their gradients
+WAYS: tuple[Way, ...] = ((1, OURS), (2, OURS), (2, TUNED_DDP), (2, PLAIN_DDP))
 _POOL, _BLOCKS, _LIMIT = 512, 3, 150.0  # items; timed blocks, of which the fastest counts; seconds for one row
 _WARM_UP = 5  # of each of four kinds: three eager ones, the captured one, and one replayed
 
@@ -94,13 +97,16 @@ class _Pass(nn.Module):
 class DdpLearner(Learner):
     """The same learner with gradients averaged by what `accelerate.prepare()` makes."""
 
-    def __init__(self, workload: Workload, config: StepConfig, options: dict[str, Any]) -> None:
+    def __init__(self, workload: DdpWorkload, config: StepConfig) -> None:
         from accelerate import DistributedDataParallelKwargs
 
         super().__init__(workload.model, config, workload.accelerator)
-        handler: Any = DistributedDataParallelKwargs(**options)  # accelerate declares only its default, None
+        handler: Any = DistributedDataParallelKwargs(
+            **DDP[workload.flags.gradients]
+        )  # accelerate declares only its default, None
         self.accelerator.ddp_handler = handler
-        with _side_stream(workload.device):
+        captured = MODES[workload.flags.mode].graph
+        with _side_stream() if captured else contextlib.nullcontext():
             self.parallel = self.accelerator.prepare(_Pass(workload.model, workload.loss))
 
     def share_gradients(self) -> None:
@@ -117,18 +123,15 @@ class DdpWorkload(Workload):
     """The benchmarks' training step with a `DdpLearner`."""
 
     def __init__(self, flags: GradientFlags) -> None:
-        self._options = DDP[flags.gradients]
+        self.flags = flags
         super().__init__(flags.size, MODES[flags.mode], flags.device)
 
     def make_learner(self, config: StepConfig) -> Learner:
-        return DdpLearner(self, config, self._options)
+        return DdpLearner(self, config)
 
 
 @contextlib.contextmanager
-def _side_stream(device: torch.device) -> Iterator[None]:
-    if device.type != "cuda":
-        yield
-        return
+def _side_stream() -> Iterator[None]:
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -192,16 +195,15 @@ def launch(flags: GradientFlags, processes: int, gradients: str, mode: str) -> d
         return json.loads(result.read_text()) if result.is_file() else {"error": f"exit code {code}"}
 
 
-def make_rows(form: str, batch_size: int, found: dict[tuple[int, str], dict[str, Any]]) -> list[GradientRow]:
-    """One row for each (processes, gradients), in order: one process, then our buckets; NaN where a run failed."""
-    figures = {way: each.get(str(batch_size), {}) for way, each in found.items()}
-    seconds = {way: each.get("seconds", math.nan) for way, each in figures.items()}
-    rates = {way: way[0] * batch_size / value for way, value in seconds.items()}
-    return [
-        GradientRow(form, batch_size, *way, 1000 * value, rates[way], rates[way] / rates[1, OURS],
-                    value / seconds[2, OURS] if way[0] == 2 else math.nan, figures[way].get("loss") or math.nan)
-        for way, value in seconds.items()
-    ]  # fmt: skip
+def make_row(form: str, batch_size: int, way: Way, found: dict[Way, dict[str, Any]]) -> GradientRow:
+    """The row of one launch, against those before it (one process, then our buckets); NaN where a run failed."""
+    seconds = {each: figures.get(str(batch_size), {}).get("seconds", math.nan) for each, figures in found.items()}
+    rates = {each: each[0] * batch_size / value for each, value in seconds.items()}
+    return GradientRow(
+        form, batch_size, *way, 1000 * seconds[way], rates[way], rates[way] / rates[1, OURS],
+        seconds[way] / seconds[2, OURS] if way[0] == 2 else math.nan,
+        found[way].get(str(batch_size), {}).get("loss") or math.nan,
+    )  # fmt: skip
 
 
 @cli
@@ -211,16 +213,23 @@ def main(argv: list[str] | None = None) -> None:
         work(flags)
         return
     device = pick_device(flags.device)
-    forms = {"eager": flags.mode} | ({"graph": f"{flags.mode} graph"} if device.type == "cuda" else {})
-    ways = [(1, OURS), (2, OURS), (2, TUNED_DDP), (2, PLAIN_DDP)]
+    title = f"{machine(device)}: {flags.mode}"
+    forms = ({"graph": f"{flags.mode} graph"} if device.type == "cuda" else {}) | {"eager": flags.mode}
     rows: list[GradientRow] = []
     errors: dict[str, str] = {}
     for form, mode in forms.items():
-        found = {way: launch(flags, *way, mode) for way in ways}
-        errors |= {f"{form}, {way[1]}": each["error"] for way, each in found.items() if "error" in each}
-        for size in flags.batch_sizes:
-            rows += make_rows(form, size, found)
-    publish(f"{machine(device)}: {flags.mode}", rows, flags.json, errors=errors)
+        found: dict[Way, dict[str, Any]] = {}
+        for way in WAYS:
+            found[way] = launch(flags, *way, mode)
+            if "error" in found[way]:
+                errors[f"{form}, {way[1]}"] = found[way]["error"]
+            latest = [make_row(form, size, way, found) for size in flags.batch_sizes]
+            rows += latest
+            # At once, so that a run that is cut off keeps what it has measured.
+            print(table(latest), flush=True)
+            write_json(flags.json, {"machine": title, "rows": rows, "errors": errors})
+    rows.sort(key=lambda row: (row.form, row.batch_size))
+    publish(title, rows, flags.json, errors=errors)
     for where, text in errors.items():
         print(f"{where}: {text}")
 

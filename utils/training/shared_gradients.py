@@ -57,9 +57,9 @@ def _gradient(parameter: nn.Parameter) -> Tensor:
 class SharedGradients:
     """Sums the gradients of some parameters over all processes; with losses divided by their number, a mean.
 
-    Not DistributedDataParallel: HuBERT's layer drop leaves out other layers on every process, and a captured step wants
-    the same collectives every time. They are sent in buckets, last parameters first (whose gradients come first), in
-    the same order everywhere. A parameter without a gradient here counts as zero.
+    They are sent in buckets, last parameters first (whose gradients come first), in the same order everywhere, whatever
+    layers a process leaves out, so that a step can be captured. A parameter without a gradient here counts as zero.
+    docs/lab/training.md has what is known of DistributedDataParallel in its place.
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter], bucket_bytes: int = BUCKET_BYTES) -> None:
