@@ -29,6 +29,7 @@ from utils.errors import cli
 from utils.media.audio import load_audio
 from utils.media.video import write_animation
 from utils.motion_file import Motion, load_shape
+from utils.rendering.looks import dress
 from utils.rendering.renderer import Renderer, RenderStyle
 from utils.runs.run_dir import ROOT
 from utils.timebase import FPS, SAMPLE_RATE
@@ -40,7 +41,7 @@ SIZE = 224  # pixels of all but the grid
 STRIP_FRAMES = slice(8, 120, 14)
 EVERY = 2  # motion frames per picture of the GIF
 COLOURS = 48
-INK = (70, 70, 70)
+INK = (200, 200, 200)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,13 +75,15 @@ def frames(flame: Flame, renderer: Renderer, motion: Motion, which: slice) -> It
         yield from renderer.frames(piece)
 
 
-def renderer_of(session: Session, size: int = SIZE) -> Renderer:
-    return Renderer(session.subject.flame.head, RenderStyle(size=size))
+def dressed(session: Session, person: str = "average", size: int = SIZE) -> tuple[Flame, Renderer]:
+    """The head as it is drawn by default, with the skin and hair of a bundled shape."""
+    look = dress(session.subject.flame.head, "skin", person=person)
+    return Flame(look.drawn), Renderer(look.drawn, RenderStyle(size, texture=look.texture))
 
 
 def film(session: Session) -> None:
     """The clip in several styles, side by side, cropped to the heads."""
-    flame, renderer, margin = session.subject.flame, renderer_of(session), SIZE // 8
+    (flame, renderer), margin = dressed(session), SIZE // 8
     motions = [motion(session, style) for style in STYLES]
 
     def rows() -> Iterator[np.ndarray]:
@@ -93,16 +96,16 @@ def film(session: Session) -> None:
 
 def strips(session: Session) -> None:
     """A row of instants for every style."""
-    flame, renderer = session.subject.flame, renderer_of(session)
+    flame, renderer = dressed(session)
     rows = [list(frames(flame, renderer, motion(session, style), STRIP_FRAMES)) for style in STYLES]
     save(session.flags.output / "styles.png", np.concatenate([np.concatenate(row, axis=1) for row in rows]))
 
 
 def identities(session: Session) -> None:
     """One instant on every bundled head shape."""
-    flame, renderer = session.subject.flame, renderer_of(session)
     shapes = sorted(path.stem for path in (INPUT / "coef").glob("*.npy"))
-    row = [next(frames(flame, renderer, motion(session, "normal", shape), slice(50, 51))) for shape in shapes]
+    instant = slice(50, 51)
+    row = [next(frames(*dressed(session, shape), motion(session, "normal", shape), instant)) for shape in shapes]
     save(session.flags.output / "identities.png", np.concatenate(row, axis=1))
 
 
@@ -122,7 +125,9 @@ def grid(session: Session) -> None:
 def cells(session: Session, motion: Motion) -> list[np.ndarray]:
     """Pictures uint8 (about 3/4 size, 2/3 size, 3) of every second frame."""
     size = session.flags.size
-    pictures = frames(session.subject.flame, renderer_of(session, size), motion, slice(None, None, EVERY))
+    look = dress(session.subject.flame.head, "clay")  # few colours: a GIF has 256
+    renderer = Renderer(look.drawn, RenderStyle(size, black_bg=True))
+    pictures = frames(Flame(look.drawn), renderer, motion, slice(None, None, EVERY))
     side, top = size // 6, size // 6
     return [frame[top : -size // 16, side:-side] for frame in pictures]
 

@@ -7,8 +7,8 @@ Films of them are read from DIR/NAME.mp4; those that are missing are drawn by th
 draw them there first: `python render_motion.py DIR/NAME.npz -o DIR/NAME.mp4 --look skin --size 480`.
 
 For each unit: r is the correlation of MediaPipe's score of that name (the mean of left and right) with the intended
-value, `response` what the score gains from 0 to 1. Landmarks of lids and lips are compared with the mesh's own
-(`setup.build_landmarks`) in the picture plane, after the best scale and shift of the whole face.
+value within an identity, `response` what the score gains from 0 to 1. Landmarks of lids and lips are compared with the
+mesh's own (`setup.build_landmarks`) in the picture plane, after the best scale and shift of the whole face.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ def readings(scores: np.ndarray) -> list[Reading]:
     rows = []
     for k, unit in enumerate(UNITS):
         score = scores[:, k][:, :, named(unit, BLEND_SHAPES)].mean(2)
-        known = np.isfinite(score)
-        r = np.corrcoef(np.broadcast_to(STEPS, score.shape)[known], score[known])[0, 1]
+        known, moved = np.isfinite(score), score - np.nanmean(score, axis=1, keepdims=True)
+        r = np.corrcoef(np.broadcast_to(STEPS, score.shape)[known], moved[known])[0, 1]
         rows.append(Reading(unit, float(r), float(np.nanmean(score[:, -1] - score[:, 0]))))
     return [*rows, Reading("mean", float(np.nanmean([row.r for row in rows])),
                            float(np.mean([row.response for row in rows])))]  # fmt: skip

@@ -146,7 +146,11 @@ def _curtain(skull: _Skull, across: np.ndarray, t: np.ndarray) -> np.ndarray:
     radius = skull.radius(ray.reshape(-1, 3)).reshape(phi.shape)
     lift = np.interp(t, [0, 0.15, 0.4, HUNG], [0.009, 0.012, 0.016, 0.020])[:, None]
     lift = lift * (1 - 0.85 * np.abs(across) ** 6 * np.clip((t[:, None] - 0.16) / 0.14, 0, 1))  # close to the face
-    parting = 0.005 * np.exp(-(((1 - np.abs(across)) / 0.10) ** 2)) * np.clip((0.42 - t[:, None]) / 0.2, 0, 1)
+    parting = (
+        0.005
+        * np.exp(-(((1 - np.abs(across)) / 0.10) ** 2))
+        * np.clip(np.minimum(t[:, None] / 0.1, (0.42 - t[:, None]) / 0.2), 0, 1)
+    )
     return MIDDLE + ray * (gaussian_filter(radius + lift, (1.6, 1.6), mode="nearest") - parting)[..., None]
 
 
