@@ -261,7 +261,10 @@ def parse_args(argv: list[str] | None = None) -> DemoFlags:
 def main(argv: list[str] | None = None) -> None:
     flags = parse_args(argv)
     model = Model.load(flags.model)
-    flame = load_flame(choose_head(flags.model.head, model.published))
+    head = choose_head(flags.model.head, model.published)
+    flame = load_flame(head)
+    if head is None:
+        model.animator.know_head(flame.head)
     if flags.mode == "interactive":
         interactive(flags, model, flame)
     elif flags.live.stream:

@@ -150,6 +150,7 @@ class Studio:
             extractor = None
         results.mkdir(parents=True, exist_ok=True)
         flame = load_flame(None)
+        animator.know_head(flame.head)
         return cls(animator, flame, style_files_of(recorded), extractor, results, Wardrobe(flame.head))
 
     def style_names(self) -> list[str]:

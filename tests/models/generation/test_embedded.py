@@ -14,6 +14,8 @@ from models.heads.flame import load_flame
 from models.heads.mouth import opening_mm
 from models.metrics.lips import ClosureRule
 from models.networks.person import Person
+from models.tracking.carry import opening_on
+from models.tracking.embedding import LandmarkHead
 from utils.media.alignment import align_phones, read_transcripts
 from utils.media.audio import load_audio
 from utils.motion_file import load_motion, load_shape, load_style
@@ -93,3 +95,24 @@ def test_styles_differ(animator, flame):
         assert large > 1.5 * small
     else:
         assert not generate(animator, "arctic_a0009", "normal", [0])[0].pose[:, :3].any()
+
+
+def test_mouths_of_all_heads_open_and_shut_alike(flame):
+    """The model moves the average head; on others the openings are solved anew, in mm between eyes 90 mm apart."""
+    fresh = Animator.load(find_checkpoint("DPT", "embedded", None), None, torch.device("cpu"))
+    spoken = load_motion(INPUT / "motion" / "normal.npz")
+    normalised = fresh.codec.encode(torch.from_numpy(spoken.exp), torch.from_numpy(spoken.pose))
+    average, older = (load_shape(INPUT / "coef" / f"{name}.npy") for name in ("average", "male_older"))
+    plain = fresh.decode(normalised, older)
+    fresh.know_head(flame.head)
+    np.testing.assert_array_equal(fresh.decode(normalised, average).exp, plain.exp)
+    carried, mouth = fresh.decode(normalised, older), LandmarkHead(flame.head)
+
+    def opening(motion, shape):
+        return opening_on(
+            mouth, *(torch.from_numpy(x).double() for x in (shape, motion.exp, motion.pose[:, 3]))
+        ).numpy()
+
+    wanted = opening(plain, np.zeros(100))
+    np.testing.assert_allclose(opening(carried, older), wanted, atol=0.05)
+    assert np.abs(opening(plain, older) - wanted).max() > 0.4
