@@ -1,0 +1,89 @@
+"""The measures of tracked people, on landmarks and tracks that are made up."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from benchmarks.people.tracking import LIDS, at_onsets, blinks, measured, people, read_words, within
+from utils.errors import UserError
+
+NAMES = ["browInnerUp", "eyeBlinkLeft", "eyeBlinkRight", "mouthSmileLeft", "mouthSmileRight"]
+FRAMES = 100
+
+
+@dataclass
+class MadeUp:
+    """What `measured` needs of a Take."""
+
+    seen: np.ndarray
+    opening: np.ndarray
+    blinking: np.ndarray  # (T,) whether the lids are seen shut
+    exp: np.ndarray
+    clip: str = "ann/one"
+
+    @property
+    def film(self) -> SimpleNamespace:
+        return SimpleNamespace(times=np.arange(FRAMES) / 25)
+
+    @property
+    def fitted(self) -> SimpleNamespace:
+        return SimpleNamespace(exp=self.exp, residual=np.full(FRAMES, 0.4))
+
+    @property
+    def measures(self) -> np.ndarray:
+        values = np.tile(np.linspace(0, 1, FRAMES)[:, None], (1, 8))
+        values[:, LIDS] = np.where(self.blinking, 1.0, 10.0)[:, None]
+        return values
+
+
+def take(shift: float = 0.0, tracked_blinks: tuple[int, ...] = (20, 60)) -> MadeUp:
+    seen = 5 + 5 * np.sin(np.arange(FRAMES) / 4)
+    blinking, exp = np.zeros(FRAMES, bool), np.zeros((FRAMES, len(NAMES)))
+    for frame in (20, 60):
+        blinking[frame : frame + 3] = True
+    for frame in tracked_blinks:
+        exp[frame : frame + 3, 1:3] = 1
+    exp[:, 0] = exp[:, 3] = exp[:, 4] = np.linspace(0, 1, FRAMES)
+    return MadeUp(seen, seen + shift, blinking, exp)
+
+
+def test_a_perfect_tracker_has_perfect_figures():
+    row = measured("ann", [take()], {"ann/one": [["bin", 0.75, 1.0], ["red", 1.0, 1.2]]}, NAMES)
+    seen = take().seen
+    assert row.onsets == 1 and row.kept == (seen[seen <= 1.5] <= 1).mean()  # seen shut up to 1.5 mm, tracked up to 1 mm
+    assert row.r == pytest.approx(1) and row.gain == pytest.approx(1) and row.offset == pytest.approx(0)
+    assert (row.blinks, row.false_blinks) == (1, 0)
+    assert row.smile == pytest.approx(1) and row.brow == pytest.approx(1) and row.residual == pytest.approx(0.4)
+
+
+def test_lips_left_open_and_wrong_blinks_show():
+    row = measured("ann", [take(shift=2.0, tracked_blinks=(20, 90))], {"ann/one": [["blue", 0.75, 1.0]]}, NAMES)
+    assert row.offset == pytest.approx(2) and row.kept == 0 and row.shut == 0
+    assert (row.blinks, row.false_blinks) == (0.5, 0.5)
+
+
+def test_onsets_of_b_and_p_alone_count_and_only_near_frames():
+    found = at_onsets(take(), [["bin", 0.76, 1], ["at", 1.0, 1.1], ["p", 3.0, 3.2], ["please", 99.0, 99.5]])
+    seen = take().seen
+    assert found == [(seen[17:22].min(),) * 2, (seen[73:78].min(),) * 2]
+
+
+def test_correlation_within_clips_skips_what_does_not_move():
+    rising, still = np.arange(10.0), np.zeros(10)
+    assert within([rising, still], [2 * rising + 3, rising]) == pytest.approx(1)
+    assert np.isnan(within([still], [rising]))
+    assert blinks([take(tracked_blinks=())], NAMES) == (0, 0)
+
+
+def test_folders_without_videos_or_words_are_refused(tmp_path: Path):
+    with pytest.raises(UserError, match=r"holds no words\.jsonl"):
+        read_words(tmp_path / "faces")
+    with pytest.raises(UserError, match="holds no <person>/<clip> videos"):
+        people(tmp_path, 5)
+    (tmp_path / "ann").mkdir()
+    for k in range(7):
+        (tmp_path / "ann" / f"{k}.mp4").touch()
+    assert [path.stem for path in people(tmp_path, 3)["ann"]] == ["0", "2", "4"]
