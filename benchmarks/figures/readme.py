@@ -123,13 +123,13 @@ def grid(session: Session) -> None:
 
 
 def cells(session: Session, motion: Motion) -> list[np.ndarray]:
-    """Pictures uint8 (about 3/4 size, 2/3 size, 3) of every second frame."""
+    """Pictures uint8 (about size, 2/3 size, 3) of every second frame."""
     size = session.flags.size
-    look = dress(session.subject.flame.head, "clay")  # few colours: a GIF has 256
-    renderer = Renderer(look.drawn, RenderStyle(size, black_bg=True))
+    look = dress(session.subject.flame.head, "skin", person="average")
+    renderer = Renderer(look.drawn, RenderStyle(size, black_bg=True, texture=look.texture))  # few colours: 256 in a GIF
     pictures = frames(Flame(look.drawn), renderer, motion, slice(None, None, EVERY))
-    side, top = size // 6, size // 6
-    return [frame[top : -size // 16, side:-side] for frame in pictures]
+    side = size // 6
+    return [frame[: -size // 16, side:-side] for frame in pictures]
 
 
 def labelled(picture: np.ndarray, text: str) -> np.ndarray:
