@@ -35,9 +35,13 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def intensity_correlation(loudness: np.ndarray, openings: np.ndarray, speakers: list[str]) -> float:
-    """SLCC: Pearson over clips of loudness (N,) and mean opening (N,), each standardised within its speaker's clips."""
+    """SLCC: Pearson over clips of loudness (N,) and mean opening (N,), each standardised within its speaker's clips.
+
+    Speakers with fewer than three clips do not count: two clips stand at +-1/sqrt(2), whatever they are. NaN without
+    any other.
+    """
     groups = [np.array([s == speaker for s in speakers]) for speaker in dict.fromkeys(speakers)]
-    pairs = [np.stack([_standardised(x[own]) for x in (loudness, openings)]) for own in groups if own.sum() > 1]
+    pairs = [np.stack([_standardised(x[own]) for x in (loudness, openings)]) for own in groups if own.sum() > 2]
     joined = np.concatenate(pairs, axis=1) if pairs else np.zeros((2, 0))
     return correlation(*joined[:, np.isfinite(joined).all(axis=0)])
 

@@ -99,6 +99,7 @@ def test_intensity_correlation_is_within_speakers():
     assert intensity_correlation(loudness, openings, speakers) == pytest.approx(1)
     assert intensity_correlation(loudness[:6], openings[[2, 1, 0, 5, 4, 3]], speakers[:6]) == pytest.approx(-1)
     assert np.isnan(intensity_correlation(loudness[6:], openings[6:], ["alone"]))
+    assert np.isnan(intensity_correlation(loudness[:4], openings[:4], ["a", "a", "b", "b"]))  # each pair would be +-1
 
 
 def one(seed: int, size: float = 1.0, samples: int = 2) -> Described:
