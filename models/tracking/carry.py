@@ -22,19 +22,16 @@ CLOSE_MOST, JAW_MOST, LEAST_LEVER = 1.5, 0.6, 1e-3
 STEPS = 4
 
 
-def contact(opening: Tensor, shut: float) -> Tensor:
-    """Openings (T,) mm of landmarks -> openings at which lips touch when the person's do.
+def contact(opening: Tensor, shut: float, closed: float = PRESSED) -> Tensor:
+    """Openings (T,) mm -> openings at which lips touch when the person's do.
 
-    shut: distance in mm of the landmarks on the person's closed lips.
+    Args:
+        opening: of landmarks, or of a motion on the average head.
+        shut: opening of the person's closed lips in it, mm; `PRESSED` in a motion that was tracked.
+        closed: what it becomes, mm; negative for lips that overlap.
     """
-    drawn = PRESSED + (opening - shut) * (NEARLY - PRESSED) / (NEARLY - shut)
-    return torch.where(opening < NEARLY, drawn.clamp(min=PRESSED), opening)
-
-
-def pressed(opening: Tensor, depth: float) -> Tensor:
-    """Openings (T,) mm of `contact`, with closed lips that overlap by `depth` mm instead of 0.25."""
-    drawn = -depth + (opening - PRESSED) * (NEARLY + depth) / (NEARLY - PRESSED)
-    return torch.where(opening < NEARLY, drawn.clamp(min=-depth), opening)
+    drawn = closed + (opening - shut) * (NEARLY - closed) / (NEARLY - shut)
+    return torch.where(opening < NEARLY, drawn.clamp(min=closed), opening)
 
 
 def opening_on(head: LandmarkHead, shape: Tensor, exp: Tensor, jaw: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from datasets.clip_store import ClipStore
-from models.tracking.carry import opening_on, pressed, with_opening
+from models.tracking.carry import PRESSED, contact, opening_on, with_opening
 from models.tracking.embedding import LandmarkHead
 from scripts_for_dataset.people.plan import Take
 from scripts_for_dataset.synthetic import arkit
@@ -150,7 +150,8 @@ def with_mouth(piece: Piece, head: LandmarkHead, talking: np.ndarray, style: Spe
     biased = [arkit.unit(name) for name in _BIASED]
     exp[:, biased] = np.maximum(exp[:, biased] - np.quantile(exp[:, biased], 0.1, axis=0), 0)
     average = torch.zeros(N_SHAPE, dtype=torch.float64)
-    opening = pressed(opening_on(head, average, torch.from_numpy(exp), torch.from_numpy(jaw)), press)
+    opening = opening_on(head, average, torch.from_numpy(exp), torch.from_numpy(jaw))
+    opening = contact(opening, PRESSED, -press)
     wanted = torch.where(opening > 0, style.jaw * opening, opening)
     mouth = [i for i, name in enumerate(arkit.EXP_NAMES) if name.startswith(("mouth", "jaw"))]
     rest = np.median(exp[~talking] if (~talking).sum() > FPS / 2 else exp, axis=0)[mouth]
