@@ -95,7 +95,7 @@ def talker_shares(frames: Mapping[str, int], most: float) -> dict[str, float]:
 
     What the largest talker loses is shared equally by the others, of whom a network would otherwise learn little.
     """
-    total = sum(frames.values())
+    total, most = sum(frames.values()), max(most, 1 / len(frames))
     shares = {person: n / total for person, n in frames.items()}
     largest = max(shares, key=lambda person: shares[person])
     if len(shares) == 1 or shares[largest] <= most:
