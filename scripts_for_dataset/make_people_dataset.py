@@ -29,6 +29,7 @@ from models.tracking.embedding import LandmarkHead
 from scripts_for_dataset.people.clips import Recipe, make_clip
 from scripts_for_dataset.people.plan import Take, Wanted, plan_takes
 from scripts_for_dataset.preparing.batch import run_all
+from scripts_for_dataset.preparing.building import read_report
 from scripts_for_dataset.preparing.record import remember
 from scripts_for_dataset.synthetic.augment import AugmentConfig
 from scripts_for_dataset.synthetic.statistics import write_wide_stats
@@ -95,6 +96,9 @@ def encode(job: Job) -> dict[str, bytes]:
 def plan(flags: PeopleFlags) -> list[Job]:
     """The clips to make, with their recipes."""
     store = ClipStore(flags.data)
+    foreign = [model for model in read_report(flags.data).get("head_models", {}) if model.startswith("FLAME")]
+    if foreign:
+        raise UserError(f"--data {flags.data}: holds {foreign[0]}'s coefficients; make it of track_video's motion")
     lengths = {clip: store.n_frames(clip) for clip in store.clips()}
     takes = plan_takes(lengths, Wanted(flags.hours, flags.held, flags.most_share, flags.seed))
     degraded = None if flags.no_augment else AugmentConfig()

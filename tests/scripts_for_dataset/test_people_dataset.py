@@ -1,5 +1,7 @@
 """Recordings of people joined to training clips, and data sets merged."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +74,7 @@ def test_splits_are_by_hash_and_held_talkers_are_only_tested():
 def test_no_talker_has_more_than_its_share():
     assert talker_shares({"a": 900, "b": 90, "c": 10}, 0.5) == {"a": 0.5, "b": 0.25, "c": 0.25}
     assert talker_shares({"a": 6, "b": 4}, 0.7) == {"a": 0.6, "b": 0.4}
+    assert talker_shares({"a": 8, "b": 2}, 0.3) == {"a": 0.5, "b": 0.5}
     assert talker_shares({"a": 6}, 0.5) == {"a": 1.0}
 
 
@@ -138,6 +141,16 @@ def test_data_set_from_recordings(recordings: Path, tmp_path: Path):
     assert own.read_coefs(train[0])["pose"][:, :3].std(axis=0).max() < 1e-6
     with pytest.raises(SystemExit):
         make(recordings, tmp_path / "one", "--seed", "1")
+
+
+def test_flame_coefficients_are_refused(recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+    flame = tmp_path / "flame"
+    shutil.copytree(recordings, flame)
+    (flame / "preparation.json").write_text(json.dumps({"clips": [], "head_models": {"FLAME 2020": 3}}))
+    with pytest.raises(SystemExit) as refused:
+        make(flame, tmp_path / "out")
+    assert refused.value.code == 2 and "FLAME 2020's coefficients" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_merged_data_set_has_all_clips_and_lists(recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
