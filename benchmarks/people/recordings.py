@@ -25,6 +25,7 @@ from utils.media.audio import FULL_SCALE, load_audio
 from utils.media.video_frames import VIDEO_SUFFIXES
 from utils.motion_file import OPEN_HEAD, Motion
 from utils.reading.array_file import read_npz
+from utils.reading.json_file import parse_json, read_lines
 from utils.timebase import FPS
 from utils.trackers.landmarker import check_installed
 
@@ -91,10 +92,19 @@ def watched(video: Path, clip: str, words: Words) -> Recording:
 
 
 def read_words(folder: Path) -> dict[str, Words]:
-    """Word times of each clip from words.jsonl in the folder or beside it; none without one."""
+    """Word times of each clip from words.jsonl in the folder or beside it; none without one.
+
+    Raises:
+        UserError: a line that is not {"clip": ..., "words": ...}.
+    """
     path = next((p for p in (folder / "words.jsonl", folder.parent / "words.jsonl") if p.is_file()), None)
-    lines = [json.loads(line) for line in path.read_text().splitlines()] if path else []
-    return {line["clip"]: line["words"] for line in lines}
+    found: dict[str, Words] = {}
+    for number, line in enumerate(read_lines(path) if path else [], start=1):
+        value = parse_json(line, f"{path}:{number}")
+        if not isinstance(value.get("clip"), str) or not isinstance(value.get("words"), list):
+            raise UserError(f'{path}:{number}: is not {{"clip": "person/clip", "words": [[word, start, end], ...]}}')
+        found[value["clip"]] = value["words"]
+    return found
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ the same ruler. Words that begin with b or p begin with shut lips, within two fr
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.people.recordings import Words, read_words
 from benchmarks.report import Flags, column, machine, publish, read_flags, table
 from models.tracking.carry import opening_on
 from models.tracking.embedding import LandmarkHead
@@ -68,17 +68,16 @@ class Row:
     speed: float = column("x real time", "{:.1f}")
 
 
-def read_words(folder: Path) -> dict[str, list]:
+def needed_words(folder: Path) -> dict[str, Words]:
     """Word times of each clip.
 
     Raises:
-        UserError: there is no words.jsonl.
+        UserError: there is no words.jsonl, or it is damaged.
     """
-    path = next((p for p in (folder / "words.jsonl", folder.parent / "words.jsonl") if p.is_file()), None)
-    if path is None:
+    words = read_words(folder)
+    if not words:
         raise UserError(f"--faces {folder}: holds no words.jsonl, nor does its parent; give a folder of people's clips")
-    lines = (json.loads(line) for line in path.read_text().splitlines())
-    return {line["clip"]: line["words"] for line in lines}
+    return words
 
 
 def people(folder: Path, n_clips: int) -> dict[str, list[Path]]:
@@ -192,7 +191,7 @@ def measured(person: str, takes: list[Take], words: dict[str, list], names: list
 @cli
 def main(argv: list[str] | None = None) -> None:
     flags = read_flags(TrackingFlags, __doc__ or "", argv)
-    words, fitter = read_words(flags.faces), FilmFitter(LandmarkHead(load_head_file(None)))
+    words, fitter = needed_words(flags.faces), FilmFitter(LandmarkHead(load_head_file(None)))
     rows, everyone = [], []
     for person, paths in people(flags.faces, flags.clips).items():
         takes, speed = track(paths, fitter)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks.people.tracking import LIDS, at_onsets, blinks, measured, people, read_words, within
+from benchmarks.people.tracking import LIDS, at_onsets, blinks, measured, needed_words, people, within
 from utils.errors import UserError
 
 NAMES = ["browInnerUp", "eyeBlinkLeft", "eyeBlinkRight", "mouthSmileLeft", "mouthSmileRight"]
@@ -80,7 +80,10 @@ def test_correlation_within_clips_skips_what_does_not_move():
 
 def test_folders_without_videos_or_words_are_refused(tmp_path: Path):
     with pytest.raises(UserError, match=r"holds no words\.jsonl"):
-        read_words(tmp_path / "faces")
+        needed_words(tmp_path / "faces")
+    (tmp_path / "words.jsonl").write_text('{"clip": "ann/0", "words": [["bin", 0.1, 0.2]]}\n{"clip": 3}\n')
+    with pytest.raises(UserError, match=r"words\.jsonl:2: is not"):
+        needed_words(tmp_path)
     with pytest.raises(UserError, match="holds no <person>/<clip> videos"):
         people(tmp_path, 5)
     (tmp_path / "ann").mkdir()
