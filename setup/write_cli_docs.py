@@ -42,6 +42,8 @@ PROGRAMS = {
     "scripts_for_dataset.make_synthetic_dataset": "DatasetFlags",
     "scripts_for_dataset.make_style_clips": "StyleClipsFlags",
     "scripts_for_dataset.fit_visemes": "FitFlags",
+    "scripts_for_dataset.make_people_dataset": "PeopleFlags",
+    "scripts_for_dataset.merge_datasets": "MergeFlags",
 }
 HEAD = """# Command-line flags
 
