@@ -56,7 +56,7 @@ class PictureFlags(ModelFlags):
     """Grid: bundled styles, comma separated."""
     seconds: float = 3.0
     """Grid: of the recording."""
-    size: int = 208
+    size: int = 176
     """Grid: rendered picture in pixels; cells are cropped to the face."""
     output: Path = flag(ROOT / "docs" / "images", "-o")
     """Folder."""
