@@ -65,9 +65,7 @@ class ClipStore:
         try:
             self._inode = (self.path / "data.mdb").stat().st_ino  # a rebuilt data set is another file
         except OSError:
-            raise UserError(
-                f"{path}: no data.mdb in this folder; give the folder of an LMDB data set as --data_root"
-            ) from None
+            raise UserError(f"{path}: no data.mdb in this folder; give the folder of an LMDB data set") from None
 
     @property
     def seg_len(self) -> int:

@@ -140,7 +140,8 @@ class Cache:
         kept = {f"{p.parent.name}/{p.stem}" for p in folder.glob("*/*.npz")}
         self.people: Mapping[str, list[str]] = group_by_person(sorted(self.videos or kept))
         if not self.people:
-            raise UserError(f"--faces {faces}, --cache {folder}: neither holds <person>/<clip> files; give one of them")
+            where = f"--faces {faces}, --cache {folder}: neither holds" if faces else f"--cache {folder}: holds no"
+            raise UserError(f"{where} <person>/<clip> files; give a folder of videos or a filled cache")
 
     def read(self, clips: Iterable[str]) -> list[Recording]:
         """Recordings in which the mouth is seen; those not yet in the cache are watched first.

@@ -158,7 +158,7 @@ def test_a_run_without_videos(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("flags", "said"),
-    [([], "neither holds"), (["--trained=x"], "--trained x"), (["--sentence=a/9"], "--sentence a/9")],
+    [([], "holds no <person>"), (["--trained=x"], "--trained x"), (["--sentence=a/9"], "--sentence a/9")],
 )
 def test_bad_flags(tmp_path, capsys, flags, said):
     if flags:
