@@ -38,10 +38,8 @@ class MergeFlags:
     """Seed of the statistics."""
 
     def check(self) -> None:
-        """Raises UserError for too few sources."""
+        """Raises UserError for a number out of range."""
         check_least(self, seed=0)
-        if len(self.sources) < 2:
-            raise UserError(f"LMDB: {len(self.sources)} data set given; name two or more to merge")
 
 
 def lists_of(source: Path) -> dict[str, list[str]]:
@@ -63,6 +61,8 @@ def merge(flags: MergeFlags) -> None:
     Raises:
         UserError: a damaged source, a clip's name in two of them, or segments of different length.
     """
+    if len(flags.sources) < 2:
+        raise UserError(f"LMDB: {len(flags.sources)} data set given; name two or more to merge")
     lists = {source: lists_of(source) for source in flags.sources}
     stores = {source: ClipStore(source) for source in flags.sources}
     owner: dict[str, Path] = {}

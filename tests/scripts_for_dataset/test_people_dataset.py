@@ -162,6 +162,9 @@ def test_merged_data_set_has_all_clips_and_lists(recordings: Path, tmp_path: Pat
     with pytest.raises(SystemExit) as refused:
         merge_datasets.main([*folders, "-o", str(tmp_path / "both")])
     assert refused.value.code == 2 and "is in" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        merge_datasets.main([folders[0], "-o", str(tmp_path / "alone")])
+    assert "name two or more" in capsys.readouterr().err and not (tmp_path / "alone").exists()
     source = ClipStore(tmp_path / "one")
     with ClipWriter(tmp_path / "three") as writer:
         for clip in read_list(tmp_path / "one" / "train.txt")[:4]:
