@@ -20,10 +20,14 @@ def input_folder(kind: str) -> Path:
     return INPUT / kind
 
 
-@cache
 def bundled_shapes() -> dict[str, np.ndarray]:
     """The bundled head shapes (100,) by name."""
-    return {path.stem: load_shape(path) for path in sorted(input_folder("coef").glob("*.npy"))}
+    return _shapes_in(input_folder("coef"))
+
+
+@cache
+def _shapes_in(folder: Path) -> dict[str, np.ndarray]:
+    return {path.stem: load_shape(path) for path in sorted(folder.glob("*.npy"))}
 
 
 def person_like(shape: np.ndarray | None) -> str:

@@ -4,12 +4,23 @@ import numpy as np
 import pytest
 
 from demo import look_of, parse_args
+from models.app import bundled
 from models.app.bundled import bundled_shapes, person_like
 from models.heads.flame import load_flame
 from utils.rendering.looks import PEOPLE, SKINS, Look, dress
 
 
 def test_every_bundled_head_has_a_look():
+    assert set(bundled_shapes()) == set(PEOPLE)
+
+
+def test_shapes_of_another_input_folder_are_read_too(tmp_path, monkeypatch):
+    """What was read once is kept for its folder alone; the tests of the programs have input folders of their own."""
+    (tmp_path / "coef").mkdir()
+    np.save(tmp_path / "coef" / "mine.npy", np.ones(100, np.float32))
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(bundled, "INPUT", tmp_path)
+        assert set(bundled_shapes()) == {"mine"}
     assert set(bundled_shapes()) == set(PEOPLE)
 
 
