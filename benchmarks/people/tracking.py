@@ -20,6 +20,7 @@ import torch
 
 from benchmarks.people.recordings import Words, read_words
 from benchmarks.report import Flags, column, machine, publish, read_flags, table
+from models.metrics.upper_face import runs
 from models.tracking.carry import opening_on
 from models.tracking.embedding import LandmarkHead
 from models.tracking.film import LIDS, Film, FilmFitter, Fitted
@@ -152,16 +153,11 @@ def blinks(takes: list[Take], names: list[str]) -> tuple[float, float]:
         tracked = take.fitted.exp[:, columns].mean(1) > BLINK
         wide = np.convolve(tracked, np.ones(2 * NEAR + 1), "same") > 0
         lenient = np.convolve(seen, np.ones(2 * NEAR + 1), "same") > 0
-        for rows in _runs(seen):
+        for rows in runs(seen):
             seen_total, hits = seen_total + 1, hits + wide[rows].any()
-        for rows in _runs(tracked):
+        for rows in runs(tracked):
             tracked_total, false = tracked_total + 1, false + (not lenient[rows].any())
     return hits / max(seen_total, 1), false / max(tracked_total, 1)
-
-
-def _runs(flags: np.ndarray) -> list[slice]:
-    edges = np.flatnonzero(np.diff(np.r_[False, flags, False].astype(int)))
-    return [slice(a, b) for a, b in zip(edges[::2], edges[1::2])]
 
 
 def within(a: list[np.ndarray], b: list[np.ndarray]) -> float:

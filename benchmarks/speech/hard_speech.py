@@ -204,7 +204,7 @@ def control_table(rows: dict[str, dict[str, Spread]]) -> str:
 def main(argv: list[str] | None = None) -> None:
     session = Session.start(HardFlags, __doc__, argv)
     flags, subject, config = session.flags, session.subject, session.config
-    clips, languages = read_clips(INPUT / "audio", flags.recordings.split(",")), read_languages(INPUT / "audio")
+    clips, languages = read_clips(INPUT / "audio", flags.recordings), read_languages(INPUT / "audio")
     todo = {**conditions(clips, [c.audio for c in languages.values()]), **{k: [c] for k, c in languages.items()}}
     todo = {name: group for name, group in todo.items() if flags.only in name}
     if not todo:

@@ -40,7 +40,7 @@ from models.metrics.lips import ClosureRule
 from utils.errors import UserError, cli
 from utils.media.alignment import align_phones, read_transcripts
 from utils.media.audio import load_audio
-from utils.motion_file import load_motion
+from utils.motion_file import Motion, load_motion
 
 COLUMNS = ("recall_1", "chance_1", "recall_2", "chance_2", "vowel_mm", "correlation", "lag", "energy_correlation")
 PERCENT = frozenset(["recall_1", "recall_2", "chance_1", "chance_2"])
@@ -76,20 +76,21 @@ def recording(folder: Path, name: str) -> Path:
     raise UserError(f"{folder}: no {name}.flac or .wav; transcripts.tsv lists it")
 
 
-def read_clips(folder: Path, only: list[str] | None = None) -> list[Clip]:
-    """Align every recording of the folder's transcripts.tsv, or those named.
+def read_clips(folder: Path, recordings: str | None = None) -> list[Clip]:
+    """Align every recording of the folder's transcripts.tsv, or those named, which commas separate.
 
     Raises:
         UserError: no list, an unknown name, or a recording that does not fit its words.
     """
     transcripts = read_transcripts(folder / "transcripts.tsv")
-    unknown = [name for name in only or [] if name not in transcripts]
+    names = recordings.split(",") if recordings else list(transcripts)
+    unknown = [name for name in names if name not in transcripts]
     if unknown or not transcripts:
         raise UserError(
             f"--recordings {unknown[0] if unknown else folder}: not in transcripts.tsv; it has {', '.join(transcripts)}"
         )
     clips = []
-    for name in only or transcripts:
+    for name in names:
         audio = load_audio(recording(folder, name))
         clips.append(Clip(name, audio, align_phones(audio, transcripts[name])))
     return clips
@@ -97,9 +98,13 @@ def read_clips(folder: Path, only: list[str] | None = None) -> list[Clip]:
 
 def run_clip(subject: Subject, clip: Clip, style: str, config: GenerationConfig, samples: int) -> list[ClipScore]:
     """All samples of a clip, scored."""
-    openings = subject.openings(subject.motions(clip.audio, subject.style(style), config, samples))
+    return score_motions(subject, clip, subject.motions(clip.audio, subject.style(style), config, samples))
+
+
+def score_motions(subject: Subject, clip: Clip, motions: list[Motion]) -> list[ClipScore]:
+    """Score the samples of a clip."""
     truth = viseme_track(clip, subject.flame, subject.shape)
-    return [score_clip(clip, opening, None if truth is None else truth[: len(opening)]) for opening in openings]
+    return [score_clip(clip, opening, truth) for opening in subject.openings(motions)]
 
 
 def reference(subject: Subject, clips: list[Clip]) -> dict[str, Spread]:
@@ -205,7 +210,7 @@ def main(argv: list[str] | None = None) -> None:
         return
     session = Session.start(SpeechFlags, __doc__, argv)
     flags, name = session.flags, session.subject.name
-    clips = read_clips(flags.audio, flags.recordings.split(",") if flags.recordings else None)
+    clips = read_clips(flags.audio, flags.recordings)
     result = evaluate(session.subject, clips, flags.style, session.config, flags.samples)
     print(f"{name}: {len(clips)} recordings, {result['bilabials']} p/b/m, {flags.samples} samples, {flags.style}")
     print(measure_table({**result["clips"], "all": result["all"], "viseme track": result["viseme_track"]}))

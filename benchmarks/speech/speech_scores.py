@@ -120,7 +120,8 @@ def viseme_track(clip: Clip, flame: Flame, shape: np.ndarray) -> np.ndarray | No
 
 
 def score_clip(clip: Clip, opening: np.ndarray, truth: np.ndarray | None) -> ClipScore:
-    """opening (T,) in mm at 25 fps, truth: `viseme_track` -> ClipScore. Phones beyond the motion do not count."""
+    """opening (T,) in mm at 25 fps, truth: `viseme_track` -> ClipScore. What lies beyond the motion does not count."""
+    truth = None if truth is None else truth[: len(opening)]
     shut, chance = {}, {}
     for tolerance in TOLERANCES:
         pieces = [near(phone, opening, tolerance) for phone in clip.bilabials()]

@@ -13,6 +13,7 @@ the long run (hop, look ahead and computing).
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,14 +22,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from benchmarks.report import text_table, write_json
-from benchmarks.speech.real_speech import read_clips
-from benchmarks.speech.speech_scores import Clip, pool, score_clip, viseme_track
+from benchmarks.report import column, machine, publish
+from benchmarks.speech.real_speech import read_clips, score_motions
+from benchmarks.speech.speech_scores import Clip, pool
 from benchmarks.subject import INPUT, ModelFlags, Session, Subject
 from models.diffusion.solvers import SamplerConfig
 from models.generation.live import LIVE_SAMPLER, LIVE_STEPS, LiveConfig, LiveTalker
 from models.generation.windows import GenerationConfig
-from models.heads.mouth import opening_mm
 from models.networks.person import Person
 from utils.errors import cli
 from utils.motion_file import Motion, joined
@@ -36,11 +36,6 @@ from utils.timebase import FPS, SAMPLE_RATE
 
 HOPS = (0.2, 0.4, 0.6, 1.0, 2.0, 4.0)
 BLOCK = 1600  # samples given at a time
-COLUMNS = {
-    "recall_1": "{:.0%}", "correlation": "{:.3f}", "lag": "{:.2f}", "vowel_mm": "{:.1f}", "head_degrees": "{:.2f}",
-    "seam_speed": "{:.2f}", "seam_acceleration": "{:.2f}", "times_real_time": "{:.1f}", "first_s": "{:.2f}",
-    "delay_s": "{:.2f}",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +56,23 @@ class LiveFlags(ModelFlags):
     def ways(self) -> list[LiveConfig]:
         """Raises UserError: a hop that cannot be."""
         return [LiveConfig(hop=hop, look_ahead=self.look_ahead) for hop in self.hops]
+
+
+@dataclass(frozen=True)
+class LiveRow:
+    """One way of generating; the last two are of streams."""
+
+    way: str = column("")
+    recall_1: float = column("recall_1", "{:.0%}")
+    correlation: float = column("correlation", "{:.3f}")
+    lag: float = column("lag", "{:.2f}")
+    vowel_mm: float = column("vowel_mm", "{:.1f}")
+    head_degrees: float = column("head_degrees", "{:.2f}")
+    seam_speed: float = column("seam_speed", "{:.2f}")
+    seam_acceleration: float = column("seam_acceleration", "{:.2f}")
+    times_real_time: float = column("times_real_time", "{:.1f}")
+    first_s: float = column("first_s", "{:.2f}", default=math.nan)
+    delay_s: float = column("delay_s", "{:.2f}", default=math.nan)
 
 
 @dataclass(frozen=True)
@@ -103,50 +115,52 @@ def seam_ratios(subject: Subject, take: Take) -> tuple[np.ndarray, np.ndarray, n
     return speed[at - 1], np.delete(speed, at - 1), acceleration[both], np.delete(acceleration, both)
 
 
-def row(subject: Subject, clips: list[Clip], takes: list[list[Take]], live: LiveConfig | None) -> dict[str, float]:
+def row(way: str, subject: Subject, clips: list[Clip], takes: list[list[Take]]) -> LiveRow:
     """Figures of one way of generating; takes: per sample, per clip."""
-    truths = [viseme_track(clip, subject.flame, subject.shape) for clip in clips]
     pooled = [
-        pool([score_clip(clip, opening_mm(subject.flame, take.motion), truth[: len(take.motion)])
-              for clip, take, truth in zip(clips, sample, truths)])
-        for sample in takes
-    ]  # fmt: skip
+        pool([score_motions(subject, clip, [take.motion])[0] for clip, take in zip(clips, sample)]) for sample in takes
+    ]
     every = [take for sample in takes for take in sample]
-    found = {key: float(np.mean([p[key] for p in pooled])) for key in ("recall_1", "correlation", "lag", "vowel_mm")}
-    found["head_degrees"] = float(np.mean([np.rad2deg(take.motion.pose[:, :3].std(0)).mean() for take in every]))
     parts = [np.concatenate(x) for x in zip(*(seam_ratios(subject, take) for take in every))]
-    found["seam_speed"], found["seam_acceleration"] = (float(parts[i].mean() / parts[i + 1].mean()) for i in (0, 2))
     audio = sum(len(clip.audio) for clip in clips) * len(takes) / SAMPLE_RATE
-    found["times_real_time"] = audio / sum(sum(take.seconds) for take in every)
-    if live is not None:
-        first = float(np.median([take.seconds[0] for take in every]))
-        found["first_s"] = min(live.first_hop, live.hop) + live.look_ahead + first
-        found["delay_s"] = live.hop + live.look_ahead + float(np.median([s for t in every for s in t.seconds[1:]]))
-    return found
+    return LiveRow(
+        way, *(float(np.mean([p[key] for p in pooled])) for key in ("recall_1", "correlation", "lag", "vowel_mm")),
+        float(np.mean([np.rad2deg(take.motion.pose[:, :3].std(0)).mean() for take in every])),
+        *(float(parts[i].mean() / parts[i + 1].mean()) for i in (0, 2)),
+        audio / sum(sum(take.seconds) for take in every),
+    )  # fmt: skip
+
+
+def with_delays(row: LiveRow, live: LiveConfig, takes: list[list[Take]]) -> LiveRow:
+    """Until the first frames, and until a frame in the long run."""
+    every = [take for sample in takes for take in sample]
+    first, later = np.median([take.seconds[0] for take in every]), np.median([s for t in every for s in t.seconds[1:]])
+    return replace(row, first_s=float(min(live.first_hop, live.hop) + live.look_ahead + first),
+                   delay_s=float(live.hop + live.look_ahead + later))  # fmt: skip
 
 
 @cli
 def main(argv: list[str] | None = None) -> None:
     session = Session.start(LiveFlags, __doc__, argv)
     flags, subject, config, style = session.flags, session.subject, session.config, session.subject.style("normal")
-    clips = read_clips(INPUT / "audio", flags.recordings.split(",") if flags.recordings else None)
+    clips = read_clips(INPUT / "audio", flags.recordings)
     few = replace(config, sampler=SamplerConfig(LIVE_SAMPLER, flags.sampling.steps or LIVE_STEPS))
-    person, rows = Person(subject.shape, style), {}
+    person, rows = Person(subject.shape, style), []
     LiveTalker(subject.animator, person, few).warm_up()
     for settings in dict.fromkeys([config, few]):
         takes = [[whole(subject, c.audio, style, settings, i) for c in clips] for i in range(flags.samples)]
-        rows[f"file, {settings.sampler.steps} steps"] = row(subject, clips, takes, None)
+        sampler = settings.sampler
+        rows.append(row(f"file, {sampler.steps} {sampler.name} steps", subject, clips, takes))
     for live in tqdm(flags.ways(), unit="hop"):
         takes = [
             [streamed(LiveTalker(subject.animator, person, few, live, seed), clip.audio) for clip in clips]
             for seed in range(flags.samples)
         ]
-        rows[f"hop {live.hop:g} s, {few.sampler.steps} steps"] = row(subject, clips, takes, live)
-    cells = [(name, *(f.format(r[k]) if k in r else "-" for k, f in COLUMNS.items())) for name, r in rows.items()]
-    print(text_table([("", *COLUMNS), *cells]))
+        way = f"hop {live.hop:g} s, {few.sampler.steps} {few.sampler.name} steps"
+        rows.append(with_delays(row(way, subject, clips, takes), live, takes))
     seconds = sum(len(clip.audio) for clip in clips) / SAMPLE_RATE
-    print(f"{len(clips)} recordings, {seconds:.0f} s, {FPS} fps, {torch.get_num_threads()} threads")
-    write_json(flags.json, {"model": subject.name, "look_ahead": flags.look_ahead, "rows": rows})
+    title = f"{machine(subject.animator.model.device)}: {len(clips)} recordings, {seconds:.0f} s, {FPS} fps"
+    publish(title, rows, flags.json, model=subject.name, look_ahead=flags.look_ahead)
 
 
 if __name__ == "__main__":

@@ -22,9 +22,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.report import Spread, column, table, text_table, write_json
-from benchmarks.speech.real_speech import cell, read_clips
-from benchmarks.speech.speech_scores import Clip, pool, score_clip, viseme_track
+from benchmarks.report import Spread, column, table, write_json
+from benchmarks.speech.real_speech import measure_table, read_clips, score_motions
+from benchmarks.speech.speech_scores import Clip, pool
 from benchmarks.subject import INPUT, ModelFlags, Session, Subject
 from models.generation.windows import GenerationConfig
 from models.heads.flame import Flame
@@ -48,7 +48,6 @@ SCALE_PAIRS = (
     ("head_deg", "large_head_movements", "small_head_movements"),
 )
 MEASURES = ("opening_p90", "head_deg", "correlation", "recall_1")
-UNITS = ("opening mm", "head deg", "corr.", "shut p/b/m %")
 
 Figures = dict[str, Spread]
 
@@ -76,6 +75,8 @@ class StyleScore:
     """Mean of mouthSmileLeft and mouthSmileRight."""
     brow_down: float = column("brows down", "{:.2f}")
     """Mean of browDownLeft and browDownRight."""
+    frown: float = column("frown", "{:.2f}")
+    """Mean of mouthFrownLeft and mouthFrownRight."""
 
 
 def head_std_deg(motion: Motion) -> float:
@@ -93,7 +94,8 @@ def score(style: str, motions: list[Motion], flame: Flame) -> StyleScore:
 
     opening = np.concatenate([opening_mm(flame, motion) for motion in motions])
     head = float(np.mean([head_std_deg(motion) for motion in motions]))
-    return StyleScore(style, float(np.percentile(opening, 90)), head, mean("mouthSmile"), mean("browDown"))
+    units = [mean(unit) for unit in ("mouthSmile", "browDown", "mouthFrown")]
+    return StyleScore(style, float(np.percentile(opening, 90)), head, *units)
 
 
 def score_styles(subject: Subject, config: GenerationConfig, samples: int) -> list[StyleScore]:
@@ -132,15 +134,11 @@ def score_trial(subject: Subject, clips: list[Clip], trial: Trial, config: Gener
     """Generate `samples` of every clip and pool the clips: mean and standard deviation over the samples."""
     guidance = replace(config.guidance, scales={"audio": trial.audio_scale, "style": trial.style_scale})
     config = replace(config, guidance=guidance)
-    scores: list[list] = [[] for _ in range(samples)]
-    heads: list[list[float]] = [[] for _ in range(samples)]
-    for clip in clips:
-        truth = viseme_track(clip, subject.flame, subject.shape)
-        motions = subject.motions(clip.audio, subject.style(trial.style), config, samples)
-        for k, opening in enumerate(subject.openings(motions)):
-            scores[k].append(score_clip(clip, opening, truth[: len(opening)]))
-            heads[k].append(head_std_deg(motions[k]))
-    values = [{**pool(sample), "head_deg": float(np.mean(head))} for sample, head in zip(scores, heads)]
+    style = subject.style(trial.style)
+    motions = [subject.motions(clip.audio, style, config, samples) for clip in clips]
+    heads = np.mean([[head_std_deg(motion) for motion in drawn] for drawn in motions], axis=0)
+    scores = zip(*(score_motions(subject, clip, drawn) for clip, drawn in zip(clips, motions)))
+    values = [{**pool(sample), "head_deg": float(head)} for sample, head in zip(scores, heads)]
     return {name: Spread.of([v[name] for v in values]) for name in MEASURES}
 
 
@@ -191,11 +189,8 @@ def verdicts(rows: dict[Trial, Figures]) -> list[dict]:
 
 def trial_table(rows: dict[Trial, Figures]) -> str:
     """One line per trial."""
-    lines = [("style", "style scale", "audio scale", *UNITS)]
-    for trial, row in rows.items():
-        scales = (f"{trial.style_scale:g}", f"{trial.audio_scale:g}")
-        lines.append((trial.style, *scales, *(cell(name, row[name]) for name in MEASURES)))
-    return text_table(lines)
+    named = {f"{t.style}, style {t.style_scale:g}, audio {t.audio_scale:g}": row for t, row in rows.items()}
+    return measure_table(named, MEASURES)
 
 
 def as_json(subject: Subject, samples: int, rows: dict[Trial, Figures]) -> dict:
@@ -206,7 +201,7 @@ def as_json(subject: Subject, samples: int, rows: dict[Trial, Figures]) -> dict:
 
 def show_scales(session: Session, samples: int) -> dict:
     """Print every trial, and whether the styles grow with their scale."""
-    subject, clips = session.subject, read_clips(INPUT / "audio", session.flags.recordings.split(","))
+    subject, clips = session.subject, read_clips(INPUT / "audio", session.flags.recordings)
     rows = run(subject, clips, session.config, samples)
     print(f"{subject.name}: {len(clips)} recordings, {samples} samples")
     print(trial_table(rows))

@@ -16,7 +16,6 @@ as tracked.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -25,122 +24,31 @@ import torch
 from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
-from benchmarks.report import Flags, column, publish, read_flags, write_json
+from benchmarks.report import Flags, publish, read_flags, write_json
+from benchmarks.styles.bundled import StyleScore, score
 from benchmarks.subject import INPUT, Subject
+from benchmarks.tracking.films import HELD_OUT, STYLES, Case, Cinema, Scene, bundled, cases, film
 from models.diffusion.guidance import Guidance
 from models.diffusion.solvers import SamplerConfig
 from models.generation.style_extractor import StyleExtractor
 from models.generation.windows import GenerationConfig
-from models.heads.decode import motion_vertices
-from models.heads.flame import Flame, load_flame
 from models.heads.mouth import opening_mm
+from models.metrics.synchrony import lag_curve, subframe_lag
+from models.metrics.upper_face import runs
 from models.tracking.video import TrackedVideo, VideoOptions, motion_of, track_video
 from utils.errors import cli
 from utils.media.audio import load_audio
-from utils.media.video import write_video
-from utils.media.video_frames import VideoFrame
-from utils.motion_file import Motion, load_motion, load_shape, load_style
-from utils.rendering.looks import dress
-from utils.rendering.renderer import Renderer, RenderStyle
+from utils.motion_file import Motion, load_shape, load_style
 from utils.runs.run_dir import DEFAULT_EXPERIMENT, find_checkpoint, style_folder
-from utils.timebase import FPS
-from utils.trackers.landmarker import find_model, watch
-from utils.trackers.sightings import Sightings
 
-STYLES = ("normal", "big_mouth", "small_mouth", "smile", "serious", "large_head_movements", "small_head_movements")
-HELD_OUT = ("female_round", "male_narrow", "male_young")  # identities of the films
 UNITS = ("mouthSmileLeft", "mouthFrownLeft", "mouthPucker", "mouthFunnel", "mouthPressLeft", "mouthRollLower",
          "mouthStretchLeft", "mouthLowerDownLeft", "mouthUpperUpLeft", "browInnerUp", "browDownLeft", "eyeSquintLeft",
          "eyeLookDownLeft", "eyeLookInLeft", "cheekSquintLeft", "mouthClose")  # fmt: skip
 BLINK, NEAR = 0.5, 2  # of the eyeBlink unit; frames by which a blink may be early or late
-MAX_LAG = 6
+MAX_LAG = 6  # frames; positive: the tracked mouth is late
 CLIP = "librivox_austen_0890"  # the sentence of --speak
 SPOKEN = GenerationConfig(Guidance(scales={"audio": 1.15, "style": 1.5}), SamplerConfig("ddim", 15), fresh_noise=True)
 _IN = {"jaw": "mrad", "mouth": "mm", "yaw": "degrees", "pitch": "degrees", "roll": "degrees"}
-
-
-@dataclass(frozen=True)
-class Scene:
-    """How a motion is filmed."""
-
-    identity: str = "average"
-    look: str = "skin"
-    size: int = 320
-    fov: float = 18.0  # degrees; a phone has 50 to 65
-
-
-class Cinema:
-    """Renders motions; keeps one renderer, the last used."""
-
-    def __init__(self) -> None:
-        self.flame = load_flame()
-        self._key, self._renderer, self._dressed = None, None, self.flame
-
-    def frames(self, motion: Motion, scene: Scene) -> Iterator[np.ndarray]:
-        """Pictures uint8 (size, size, 3) of a motion on the scene's identity."""
-        self._prepare(scene)
-        shape = load_shape(INPUT / "coef" / f"{scene.identity}.npy")
-        for chunk in motion_vertices(self._dressed, replace(motion, shape=shape)):
-            yield from self._renderer.frames(chunk)
-
-    def watch(self, motion: Motion, scene: Scene) -> Sightings:
-        """What MediaPipe sees of it."""
-        pictures = self.frames(motion, scene)
-        return watch((VideoFrame(i / FPS, p) for i, p in enumerate(pictures)), find_model(), "render")
-
-    def _prepare(self, scene: Scene) -> None:
-        key = (scene.look, scene.size, scene.fov)
-        if key != self._key:
-            look = dress(self.flame.head, scene.look)
-            self._dressed = Flame(look.drawn)
-            self._renderer = Renderer(look.drawn, RenderStyle(scene.size, texture=look.texture, fov=scene.fov))
-            self._key = key
-
-
-def bundled(name: str, n_frames: int | None = None) -> Motion:
-    """The first frames of a motion in demo/input/motion."""
-    return load_motion(INPUT / "motion" / f"{name}.npz").cut(slice(n_frames))
-
-
-@dataclass(frozen=True)
-class Case:
-    """One film."""
-
-    style: str
-    scene: Scene
-    fps: int = FPS
-    noise: float = 0.0  # standard deviation of the sensor's noise, grey levels
-
-
-def cases() -> list[Case]:
-    """All films."""
-    films = [
-        Case(style, Scene(HELD_OUT[(k + shift) % 3], look, 480))
-        for shift, look in enumerate(("skin", "clay"))
-        for k, style in enumerate(STYLES)
-    ]
-    scene = films[0].scene
-    harder = [Case("normal", replace(scene, size=128)), Case("normal", replace(scene, fov=60.0)),
-              Case("normal", scene, fps=50), Case("normal", scene, noise=12)]  # fmt: skip
-    return films + harder
-
-
-def film(cinema: Cinema, case: Case, motion: Motion, path: Path) -> None:
-    """Write the mp4; other rates than 25 by repeating motion in between."""
-    if case.fps != FPS:
-        motion = _faster(motion, case.fps)
-    rng = np.random.default_rng(0)
-    pictures: Iterator[np.ndarray] = cinema.frames(motion, case.scene)
-    if case.noise:
-        pictures = (np.clip(p + rng.normal(0, case.noise, p.shape), 0, 255).astype(np.uint8) for p in pictures)
-    write_video(path, pictures, len(motion), case.fps, None)
-
-
-def _faster(motion: Motion, fps: int) -> Motion:
-    times = np.arange(int((len(motion) - 1) * fps / FPS) + 1) / fps * FPS
-    exp, pose = (np.stack([np.interp(times, np.arange(len(x)), column) for column in x.T], axis=1).astype(np.float32)
-                 for x in (motion.exp, motion.pose))  # fmt: skip
-    return replace(motion, exp=exp, pose=pose)
 
 
 def compare(cinema: Cinema, case: Case, true: Motion, tracked: TrackedVideo) -> dict[str, float]:
@@ -150,7 +58,10 @@ def compare(cinema: Cinema, case: Case, true: Motion, tracked: TrackedVideo) -> 
     a, b = (replace(m.cut(n_frames), shape=shape) for m in (true, tracked.motion))
     mouths = [opening_mm(cinema.flame, motion) for motion in (a, b)]
     names = cinema.flame.head.exp_names
-    figures = {"confidence": float(tracked.confidence.mean()), "lag": lag(*mouths)}
+    figures = {
+        "confidence": float(tracked.confidence.mean()),
+        "lag": subframe_lag(lag_curve(mouths[1], mouths[0], MAX_LAG)),
+    }
     figures |= _likeness("jaw", 1000 * a.pose[:, 3], 1000 * b.pose[:, 3]) | _likeness("mouth", *mouths)
     for name in UNITS:
         figures |= _likeness(name, *(100 * m.exp[:, names.index(name)] for m in (a, b)))
@@ -179,20 +90,7 @@ def blinks(true: np.ndarray, found: np.ndarray) -> tuple[int, int, int]:
 
 def _closings(eye: np.ndarray) -> np.ndarray:
     """Frames in which an eye is most closed, one of each blink."""
-    shut = np.r_[False, eye > BLINK, False]
-    begin, end = np.flatnonzero(shut[1:] & ~shut[:-1]), np.flatnonzero(~shut[1:] & shut[:-1])
-    return np.array([i + int(eye[i:j].argmax()) for i, j in zip(begin, end)])
-
-
-def lag(true: np.ndarray, found: np.ndarray) -> float:
-    """Frames by which `found` is late: the peak of the cross-correlation, between frames by a parabola."""
-    a, b = true - true.mean(), found - found.mean()
-    shifts = range(-MAX_LAG, MAX_LAG + 1)
-    inner = a[MAX_LAG : len(a) - MAX_LAG]
-    scores = np.array([inner @ b[MAX_LAG + s : len(b) - MAX_LAG + s] for s in shifts])
-    k = int(np.clip(scores.argmax(), 1, len(scores) - 2))
-    left, middle, right = scores[k - 1 : k + 2]
-    return float(shifts[k] + 0.5 * (left - right) / (left - 2 * middle + right))
+    return np.array([shut.start + int(eye[shut].argmax()) for shut in runs(eye > BLINK)])
 
 
 class StyleTest:
@@ -265,39 +163,15 @@ def show(results: list[dict]) -> None:
           f"{right} of {len(main)}")  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Traits:
-    """What a style makes of one sentence."""
-
-    style: str = column("")
-    source: str = column("from")
-    opening_p90_mm: float = column("mouth mm", "{:.1f}")
-    head_degrees: float = column("head deg", "{:.1f}")  # the largest standard deviation of an angle
-    smile: float = column("smile", "{:.2f}")
-    frown: float = column("frown", "{:.2f}")
-    brows: float = column("brows", "{:.2f}")
-
-
-def traits(subject: Subject, audio: np.ndarray, vector: np.ndarray, name: str, source: str) -> Traits:
-    (motion,) = subject.motions(audio, vector, SPOKEN, 1)
-    opening = float(np.percentile(subject.openings([motion])[0], 90))
-    head = float(np.degrees(motion.pose[:, :3].std(axis=0)).max())
-    names = subject.flame.head.exp_names
-    units = [
-        float(motion.exp[:, names.index(f"{unit}Left")].mean()) for unit in ("mouthSmile", "mouthFrown", "browDown")
-    ]
-    return Traits(name, source, opening, head, *units)
-
-
-def speak(flags: TrackingFlags) -> list[Traits]:
-    """Every style as bundled and as tracked."""
+def speak(flags: TrackingFlags) -> list[StyleScore]:
+    """One sentence in every style, as bundled and as tracked."""
     subject, cinema, extractor = Subject.load(DEFAULT_EXPERIMENT, None, "cpu"), Cinema(), StyleTest().extractor
     audio, rows = load_audio(INPUT / "audio" / f"{CLIP}.flac"), []
     for k, name in enumerate(tqdm(STYLES, unit="film")):
         seen = cinema.watch(bundled(name, flags.frames), Scene(HELD_OUT[k % len(HELD_OUT)], "skin", 256))
         tracked = extractor(motion_of(seen, name, options_of(flags)).motion)
-        rows.append(traits(subject, audio, subject.style(name), name, "bundled"))
-        rows.append(traits(subject, audio, tracked, name, "tracked"))
+        for source, vector in (("bundled", subject.style(name)), ("tracked", tracked)):
+            rows.append(score(f"{name}, {source}", subject.motions(audio, vector, SPOKEN, 1), subject.flame))
     return rows
 
 

@@ -21,7 +21,7 @@ import torch
 
 from benchmarks.report import Flags, column, publish, read_flags
 from benchmarks.subject import INPUT
-from benchmarks.tracking.accuracy import HELD_OUT, Case, Cinema, Scene, film
+from benchmarks.tracking.films import HELD_OUT, Case, Cinema, Scene, film
 from models.tracking.embedding import LANDMARKS, LandmarkHead
 from utils.atomic import check_output
 from utils.config import required

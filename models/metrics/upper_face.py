@@ -38,6 +38,12 @@ def count_blinks(closed: np.ndarray) -> int:
     return count
 
 
+def runs(flags: np.ndarray) -> list[slice]:
+    """The stretches of frames in which flags (T,) are true."""
+    edges = np.flatnonzero(np.diff(np.r_[False, flags, False].astype(int)))
+    return [slice(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2])]
+
+
 def lids_shut(aperture: np.ndarray) -> np.ndarray:
     """Lid distances (T,) in any unit -> lid closing, 0 to 1, relative to the clip's 90th percentile."""
     wide = np.percentile(aperture, 90)

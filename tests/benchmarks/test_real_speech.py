@@ -181,7 +181,7 @@ def test_a_whole_run(subject, monkeypatch):
 
 
 def test_bundled_recordings_align():
-    clips = real_speech.read_clips(INPUT / "audio", ["sphinx_cards_005"])
+    clips = real_speech.read_clips(INPUT / "audio", "sphinx_cards_005")
     assert [phone.name for phone in clips[0].bilabials()] == ["p", "b"]
     with pytest.raises(UserError, match="--recordings nobody"):
-        real_speech.read_clips(INPUT / "audio", ["nobody"])
+        real_speech.read_clips(INPUT / "audio", "nobody")

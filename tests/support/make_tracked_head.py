@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.tracking.accuracy import Cinema, Scene, bundled
+from benchmarks.tracking.films import Cinema, Scene, bundled
 from utils.media.video_frames import VideoFrame
 from utils.timebase import FPS
 from utils.trackers.landmarker import find_model, watch
