@@ -31,8 +31,7 @@ from models.metrics.measure import HeadMeasure, Sampled
 from models.metrics.output import results_text, write_results
 from models.metrics.predict import Draw, Predictor
 from models.metrics.regions import find_regions, with_masks
-from models.metrics.result_files import match_results
-from models.metrics.sample_files import read_samples, save_samples
+from models.metrics.result_files import match_results, read_samples, save_samples
 from models.metrics.score import mean_pose, other_clip, sampled
 from models.metrics.style_judge import StyleJudge
 from models.metrics.suite import Suite

@@ -20,7 +20,7 @@ from datasets.spoken_clips import validation_clips
 from models.diffusion.schedule import Schedule
 from models.heads.flame import Flame, load_flame
 from models.metrics.validation import Validator
-from models.networks.loading import load_style_encoder, load_talker, talker_checkpoint
+from models.networks.loading import checkpoint_of, load_style_encoder, load_talker
 from models.networks.style_encoder import StyleEncoder
 from models.networks.talker import Talker, TalkerConfig, build_talker
 from models.training.distillation import Distillation, make_student, only_denoiser
@@ -225,7 +225,7 @@ def make_task(configs: Configs, setup: Setup, model: Talker, val_set: MotionPair
         prepare=prepare,
         loss=loss,
         validate=lambda network: setup.evaluate(network, val_set, configs.run),
-        checkpoint=lambda network, step, state: talker_checkpoint(network, setup.stats, step, state),
+        checkpoint=lambda network, step, state: checkpoint_of(network, setup.stats, step, state),
     )
 
 

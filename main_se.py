@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from datasets.batches import batches_from
 from datasets.clip_store import ClipStore
 from datasets.style_pairs import StylePairs
-from models.networks.loading import load_style_encoder, style_encoder_checkpoint
+from models.networks.loading import checkpoint_of, load_style_encoder
 from models.networks.style_encoder import StyleEncoder, StyleEncoderConfig
 from models.training.losses import nt_xent
 from utils.coefs import CoefStats, MotionCodec
@@ -143,7 +143,7 @@ def make_task(
         prepare=lambda batch: to_device(batch, device),
         loss=loss,
         validate=lambda network: evaluate(network, val_set, config, device),
-        checkpoint=lambda network, step, state: style_encoder_checkpoint(network, stats, step, state),
+        checkpoint=lambda network, step, state: checkpoint_of(network, stats, step, state),
         best_by="nt_xent",
     )
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from models.networks.loading import load_style_encoder, load_talker, talker_checkpoint
+from models.networks.loading import checkpoint_of, load_style_encoder, load_talker
 from models.networks.talker import Talker
 from utils.coefs import N_SHAPE, CoefLayout, CoefStats
 from utils.config import positional, read_flags
@@ -93,7 +93,7 @@ def main(argv: list[str] | None = None) -> None:
     torch.manual_seed(flags.seed)
     rescale(model, checkpoint.stats, ours.stats, torch.from_numpy(load_style(flags.style, model.config.d_style)))
     model.config = replace(model.config, style_enc_ckpt=str(flags.style_encoder))
-    talker_checkpoint(model, ours.stats, 0).save(flags.target)
+    checkpoint_of(model, ours.stats, 0).save(flags.target)
     log.info("wrote %s", flags.target)
 
 

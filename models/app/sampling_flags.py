@@ -132,10 +132,13 @@ def generation_config(flags: SamplingFlags, options: TalkerConfig, published: bo
     """Guidance and solver from the flags, with the model's own settings as defaults.
 
     Raises:
-        UserError: a condition that the model does not have, or a number of steps that it cannot run.
+        UserError: a condition, or the scale of one, that the model does not have; steps that it cannot run.
     """
     asked = flags.cfg_cond
     conditions = options.conditions if asked is None else asked_conditions("cfg_cond", asked, options)
+    for name, scale in flags.scales.items():
+        if name not in options.available:
+            raise UserError(f"--scale_{name} {scale:g}: this model has no {name} input; leave it out")
     limits = flags.dynamic_threshold_min, flags.dynamic_threshold_max
     threshold = DynamicThreshold(flags.dtr, *limits) if flags.dtr > 0 else None
     scales = (PUBLISHED_SCALES if published else OWN_SCALES) | flags.scales

@@ -110,11 +110,7 @@ def _resample(x: Tensor, n_frames: int) -> Tensor:
 
 def build_audio_encoder(kind: str, config: dict[str, Any] | None = None) -> AudioEncoder:
     """An encoder with random weights of this configuration (None: the base model's), for a checkpoint's weights."""
-    from transformers import HubertConfig, HubertModel, Wav2Vec2Config, Wav2Vec2Model
-
-    config_class, model_class = {"hubert": (HubertConfig, HubertModel), "wav2vec2": (Wav2Vec2Config, Wav2Vec2Model)}[
-        kind
-    ]
+    config_class, model_class = _classes(kind)
     return AudioEncoder(model_class(config_class(**(config or {}))))
 
 
@@ -124,17 +120,22 @@ def load_audio_encoder(kind: str, path: str | None = None) -> AudioEncoder:
     Raises:
         UserError: the folder or the hub cannot be read.
     """
-    from transformers import HubertModel, Wav2Vec2Model
-
     source = path or HUB_NAMES[kind]
     try:
-        backbone = {"hubert": HubertModel, "wav2vec2": Wav2Vec2Model}[kind].from_pretrained(source)
+        backbone = _classes(kind)[1].from_pretrained(source)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
             f"--audio_model {kind}: cannot load {source} ({reason}); give a local copy with --audio_model_path FOLDER"
         ) from error
     return AudioEncoder(backbone)
+
+
+def _classes(kind: str) -> tuple[Any, Any]:
+    """The library's configuration and model."""
+    from transformers import HubertConfig, HubertModel, Wav2Vec2Config, Wav2Vec2Model
+
+    return {"hubert": (HubertConfig, HubertModel), "wav2vec2": (Wav2Vec2Config, Wav2Vec2Model)}[kind]
 
 
 def config_from_weights(state: dict[str, Tensor]) -> dict[str, Any]:

@@ -85,28 +85,12 @@ def _livelink(path: Path, job: ExportJob) -> None:
     write_livelink(path, track)
 
 
-def _glb(path: Path, job: ExportJob) -> None:
-    write_glb(path, job.rig, job.surface, path.stem)
-
-
-def _usd(path: Path, job: ExportJob) -> None:
-    write_usd(path, job.rig, job.surface)
-
-
-def _npz(path: Path, job: ExportJob) -> None:
-    tables.write_coefficients(path, job.original, job.head)
-
-
 def _vhap(path: Path, job: ExportJob) -> None:
     tables.write_npz(path, tables.vhap_arrays(job.motion))
 
 
 def _smplx(path: Path, job: ExportJob) -> None:
     tables.write_npz(path, tables.smplx_arrays(job.motion, job.options.fps))
-
-
-def _csv(path: Path, job: ExportJob) -> None:
-    tables.write_table(path, job.motion, job.head, job.options.fps)
 
 
 def _obj(path: Path, job: ExportJob) -> None:
@@ -119,7 +103,7 @@ def _ply(path: Path, job: ExportJob) -> None:
 
 
 @dataclass(frozen=True)
-class Format:
+class ExportFormat:
     """A file, or a folder with a file per frame, that a motion can be written as."""
 
     name: str  # as in --format
@@ -146,14 +130,14 @@ class Format:
 FORMATS = {
     row.name: row
     for row in (
-        Format("livelink", "_livelink.csv", _livelink),
-        Format("glb", ".glb", _glb, needs_wav=True),
-        Format("usd", ".usda", _usd, needs_wav=True),
-        Format("npz", "_coef.npz", _npz),
-        Format("vhap", "_vhap.npz", _vhap, needs_flame=True),
-        Format("smplx", "_smplx.npz", _smplx, needs_flame=True),
-        Format("csv", ".csv", _csv),
-        Format("obj", "_obj", _obj, is_folder=True),
-        Format("ply", "_ply", _ply, is_folder=True),
+        ExportFormat("livelink", "_livelink.csv", _livelink),
+        ExportFormat("glb", ".glb", lambda path, job: write_glb(path, job.rig, job.surface, path.stem), needs_wav=True),
+        ExportFormat("usd", ".usda", lambda path, job: write_usd(path, job.rig, job.surface), needs_wav=True),
+        ExportFormat("npz", "_coef.npz", lambda path, job: tables.write_coefficients(path, job.original, job.head)),
+        ExportFormat("vhap", "_vhap.npz", _vhap, needs_flame=True),
+        ExportFormat("smplx", "_smplx.npz", _smplx, needs_flame=True),
+        ExportFormat("csv", ".csv", lambda path, job: tables.write_table(path, job.motion, job.head, job.options.fps)),
+        ExportFormat("obj", "_obj", _obj, is_folder=True),
+        ExportFormat("ply", "_ply", _ply, is_folder=True),
     )
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from utils.timebase import FPS
 
@@ -11,21 +12,10 @@ SIGMA = 3.0  # frames, of the beat alignment
 _STILL = 1e-6  # radians; an axis with a smaller standard deviation does not move
 
 
-def rotation_matrices(rotation: np.ndarray) -> np.ndarray:
-    """Axis-angle (T, 3) -> matrices (T, 3, 3) float64."""
-    from scipy.spatial.transform import Rotation
-
-    return Rotation.from_rotvec(np.asarray(rotation, np.float64)).as_matrix()
-
-
 def rotational_speed(rotation: np.ndarray, fps: int = FPS) -> np.ndarray:
     """Axis-angle (T, 3) -> angle between neighbouring frames times fps (T - 1,), radians per second."""
-    matrices = rotation_matrices(rotation)
-    change = np.swapaxes(matrices[:-1], 1, 2) @ matrices[1:]
-    axis = np.stack([change[:, 2, 1] - change[:, 1, 2], change[:, 0, 2] - change[:, 2, 0],
-                     change[:, 1, 0] - change[:, 0, 1]], axis=1)  # fmt: skip
-    sine, cosine = np.linalg.norm(axis, axis=1) / 2, (np.trace(change, axis1=1, axis2=2) - 1) / 2
-    return np.arctan2(sine, cosine) * fps  # exact for small angles, where the arc cosine is not
+    turns = Rotation.from_rotvec(np.asarray(rotation, np.float64))
+    return (turns[:-1].inv() * turns[1:]).magnitude() * fps
 
 
 def beats(rotation: np.ndarray) -> np.ndarray:

@@ -57,15 +57,14 @@ def find_regions(head: HeadFile) -> Regions:
     Raises:
         UserError: no lip mask, or no upper face.
     """
-    lips = np.flatnonzero(_mask(head, LIPS))
+    lips = np.flatnonzero(head.mask(LIPS))
     named = UPPER in head.landmarks and LOWER in head.landmarks
     pair = (head.landmarks[UPPER], head.landmarks[LOWER]) if named else middle_of_lips(head, lips)
     if UPPER_FACE in head.masks:
         upper_face, source = head.masks[UPPER_FACE], "mask upper_face"
     else:
-        upper_face, source = _mask(head, _UPPER_FACE_PARTS[0]).copy(), "masks " + " + ".join(_UPPER_FACE_PARTS)
-        for name in _UPPER_FACE_PARTS[1:]:
-            upper_face |= _mask(head, name)
+        upper_face = np.any([head.mask(name) for name in _UPPER_FACE_PARTS], axis=0)
+        source = "masks " + " + ".join(_UPPER_FACE_PARTS)
     names = head.exp_names or []
     blinks = tuple(names.index(unit) for unit in _BLINKS if unit in names)
     lids = None if head.lmk68 is None else head.lmk68[np.array(_LIDS)]
@@ -93,12 +92,3 @@ def middle_of_lips(head: HeadFile, lips: np.ndarray) -> tuple[int, int]:
     if carried.all() or not carried.any():
         raise UserError(f"{head.name}: mask {LIPS!r} has no upper and lower lip at mid mouth; use FLAME's masks")
     return int(middle[~carried][height[~carried].argmin()]), int(middle[carried][height[carried].argmax()])
-
-
-def _mask(head: HeadFile, name: str) -> np.ndarray:
-    if name not in head.masks:
-        has = ", ".join(sorted(head.masks)) or "none"
-        raise UserError(
-            f"--head {head.name}: has no vertex mask {name!r} (has: {has}); give --masks FLAME_masks.pkl of its version"
-        )
-    return head.masks[name]

@@ -1,10 +1,23 @@
-"""Motion npz files of other programs, matched to the clips of a data set by name."""
+"""Samples of clips as motion npz: those of other programs, matched to a data set by name, and ours."""
 
 from __future__ import annotations
 
+import glob
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import torch
+
+from models.metrics.measure import Sampled
+from models.metrics.score import sampled
 from utils.errors import UserError
+from utils.motion_file import Motion, load_motion
+from utils.speech import SpokenClip
+
+log = logging.getLogger(__name__)
+_TAIL = 25  # frames that may be missing at the end without a warning
 
 
 def find_results(folder: Path, clip: str) -> list[Path]:
@@ -17,7 +30,7 @@ def find_results(folder: Path, clip: str) -> list[Path]:
         path = folder / f"{stem}.npz"
         if path.is_file():
             return [path]
-        several = sorted(path.parent.glob(f"{_escaped(path.stem)}_[0-9][0-9][0-9].npz"))
+        several = sorted(path.parent.glob(f"{glob.escape(path.stem)}_[0-9][0-9][0-9].npz"))
         if several:
             return several
     return []
@@ -40,6 +53,20 @@ def match_results(folder: Path, clips: list[str]) -> dict[str, list[Path]]:
     return found
 
 
-def _escaped(name: str) -> str:
-    """The name with glob's special characters escaped."""
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+def read_samples(paths: Sequence[Path], clip: SpokenClip, device: torch.device) -> Sampled:
+    """Motions of one clip, cut to the shortest one; logs a warning if it ends more than a second before the clip.
+
+    Raises:
+        UserError: an unreadable or damaged file.
+    """
+    motions = [load_motion(path) for path in paths]
+    n = min(len(motion) for motion in motions)
+    if clip.n_frames - n > _TAIL:
+        log.warning("%s: ends %d frames before its clip; scoring up to there", motions[0].source, clip.n_frames - n)
+    return sampled(np.stack([m.exp[:n] for m in motions]), np.stack([m.pose[:n] for m in motions]), device)
+
+
+def save_samples(folder: Path, clip: SpokenClip, motion: Sampled) -> None:
+    """Write <person>_<video>_000.npz and so on with the clip's head shape."""
+    for i, (exp, pose) in enumerate(zip(motion.exp.cpu().numpy(), motion.pose.cpu().numpy())):
+        Motion(exp, pose, clip.truth.shape).save(folder / f"{clip.name.replace('/', '_')}_{i:03d}.npz")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from models.metrics import head as heads
@@ -138,8 +139,6 @@ def _head(rotation: np.ndarray, truth: np.ndarray) -> Quotients:
 
 def _mean_angle(rotation: np.ndarray) -> float:
     """Mean angle between the rotations of all pairs of samples (S, T, 3), radians."""
-    from scipy.spatial.transform import Rotation
-
     turns = [Rotation.from_rotvec(track.astype(np.float64)) for track in rotation]
     pairs = [(a.inv() * b).magnitude().mean() for i, a in enumerate(turns) for b in turns[i + 1 :]]
     return float(np.mean(pairs))

@@ -59,24 +59,14 @@ def load_talker(path: str | Path) -> tuple[Talker, Checkpoint]:
     return _load(path, "talker", build)
 
 
-def talker_checkpoint(model: Talker, stats: CoefStats, step: int, training: dict | None = None) -> Checkpoint:
-    """The checkpoint of a talker; `training` is the state that a resumed run needs."""
-    return Checkpoint(
-        "talker",
-        asdict(model.config),
-        model.state_dict(),
-        step,
-        stats,
-        model.audio_encoder.checkpoint_config(),
-        training or {},
-    )
-
-
-def style_encoder_checkpoint(
-    model: StyleEncoder, stats: CoefStats, step: int, training: dict | None = None
+def checkpoint_of(
+    network: StyleEncoder | Talker, stats: CoefStats, step: int, training: dict | None = None
 ) -> Checkpoint:
-    """The checkpoint of a style encoder; `training` is the state that a resumed run needs."""
-    return Checkpoint("style_encoder", asdict(model.config), model.state_dict(), step, stats, training=training or {})
+    """A network as a checkpoint; `training` is the state that a resumed run needs."""
+    kind, audio = "style_encoder", None
+    if isinstance(network, Talker):
+        kind, audio = "talker", network.audio_encoder.checkpoint_config()
+    return Checkpoint(kind, asdict(network.config), network.state_dict(), step, stats, audio, training or {})
 
 
 def _load(path: str | Path, kind: str, build: Callable[[Checkpoint], Network]) -> tuple[Network, Checkpoint]:

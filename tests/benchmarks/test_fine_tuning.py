@@ -10,7 +10,7 @@ from benchmarks.people import fine_tuning
 from benchmarks.people.fine_tuning import choose_speaker, network_flags, split_clips
 from datasets.clip_store import ClipStore
 from models.heads.flame import load_flame
-from models.networks.loading import load_talker, talker_checkpoint
+from models.networks.loading import checkpoint_of, load_talker
 from models.networks.talker import TalkerConfig, build_talker
 from models.training import losses
 from models.training.vertex_space import VertexSpace
@@ -56,7 +56,7 @@ def test_before_and_after(data, tmp_path, monkeypatch, capsys):
     space = VertexSpace(load_flame(None))
     monkeypatch.setattr(losses, "VertexSpace", lambda flame: space)
     base = tmp_path / "experiments" / "DPT" / "base" / "checkpoints" / "iter_0000007.pt"
-    talker_checkpoint(build_talker(TINY), CoefStats.load(LEGACY / "stats_train.npz"), 7).save(base)
+    checkpoint_of(build_talker(TINY), CoefStats.load(LEGACY / "stats_train.npz"), 7).save(base)
 
     class Done:
         returncode = 0

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from datasets.clip_encoding import Segment, encode_metadata, encode_segment
-from models.networks.loading import style_encoder_checkpoint, talker_checkpoint
+from models.networks.loading import checkpoint_of
 from models.networks.style_encoder import StyleEncoder, StyleEncoderConfig
 from models.networks.talker import TalkerConfig, build_talker
 from tests.fuzz.mutate import HOSTILE
@@ -101,7 +101,7 @@ def style_encoders(folder: Path) -> list[Seed]:
     training = {
         "optimizer": {"state": {0: {"exp_avg": torch.ones(3)}}, "param_groups": [{"lr": 0.1, "betas": (0.9, 0.99)}]}
     }
-    style_encoder_checkpoint(network, CoefStats.identity(), 12, training).save(folder / "ours.pt")
+    checkpoint_of(network, CoefStats.identity(), 12, training).save(folder / "ours.pt")
     names = {"feature_dim": 8, "n_heads": 2, "n_layers": 1, "n_motions": 4, "data_root": Path("datasets/x")}
     torch.save(
         {"args": argparse.Namespace(**names), "encoder": network.state_dict(), "iter": 5}, folder / "published.pt"
@@ -117,8 +117,8 @@ def talkers(folder: Path) -> list[Seed]:
                 "conv_dim": [8] * 7, "num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2}  # fmt: skip
     style = "experiments/SE/x/checkpoints/iter_0000001.pt"
     hubert = build_talker(TalkerConfig(**sizes, style_enc_ckpt=style), backbone)
-    talker_checkpoint(whisper, CoefStats.identity(), 3).save(folder / "whisper.pt")
-    talker_checkpoint(hubert, CoefStats.identity(), 3).save(folder / "hubert.pt")
+    checkpoint_of(whisper, CoefStats.identity(), 3).save(folder / "whisper.pt")
+    checkpoint_of(hubert, CoefStats.identity(), 3).save(folder / "hubert.pt")
     names = argparse.Namespace(**sizes, style_enc_ckpt=Path(style))
     torch.save({"args": names, "model": hubert.state_dict(), "iter": 5}, folder / "published.pt")
     return [seed(folder / name) for name in ("whisper.pt", "hubert.pt", "published.pt")]

@@ -77,7 +77,8 @@ class HeadFile:
         """
         if name not in self.masks:
             has = ", ".join(sorted(self.masks)) or "none"
-            raise UserError(f"{self.name}: no vertex mask {name!r} (has: {has}); put FLAME_masks.pkl beside the model")
+            raise UserError(f"{self.name}: no vertex mask {name!r} (has: {has}); put FLAME_masks.pkl beside the "
+                            "model, or give it with --masks")  # fmt: skip
         return self.masks[name]
 
     def landmark(self, name: str) -> int:

@@ -44,6 +44,13 @@ def test_distilled_models_take_their_own():
         chosen("--sampler dpmpp_2m", DISTILLED)
 
 
+def test_models_without_styles_have_no_scale_for_them():
+    plain = replace(MODEL, style_enc_ckpt=None)
+    assert chosen("-sa 1.3", plain) == ("dpmpp_2m", 12)
+    with pytest.raises(UserError, match="--scale_style 2: this model has no style input"):
+        chosen("-ss 2", plain)
+
+
 def test_models_with_few_steps():
     assert chosen("", replace(MODEL, n_diff_steps=6)) == ("dpmpp_2m", 6)
     with pytest.raises(UserError, match="--steps 7"):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from models.audio.front_end import FRONT_ENDS, FrontEndKind, Trained, build_front_end
-from models.networks.loading import load_talker, talker_checkpoint
+from models.networks.loading import checkpoint_of, load_talker
 from models.networks.talker import TalkerConfig, build_talker
 from tests.support.tiny_talker import CONFIG, StubAudioEncoder
 from utils.coefs import CoefStats
@@ -39,7 +39,7 @@ def row(monkeypatch):
 @pytest.mark.parametrize("kept", [True, False], ids=["own configuration", "published: from the weights"])
 def test_a_new_row_trains_is_saved_and_loaded(monkeypatch, row, tmp_path, kept):
     model = build_talker(replace(CONFIG, audio_model="means"), pretrained=True, path="7").eval()
-    checkpoint = talker_checkpoint(model, CoefStats.identity(), 1)
+    checkpoint = checkpoint_of(model, CoefStats.identity(), 1)
     assert checkpoint.audio_config == {"width": 7}
     (checkpoint if kept else replace(checkpoint, audio_config=None)).save(tmp_path / "a.pt")
     with pytest.raises(UserError, match="weights or more"):  # more than the file has, says the row

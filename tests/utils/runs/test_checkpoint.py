@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from models.networks.loading import (
+    checkpoint_of,
     load_style_encoder,
     load_talker,
-    style_encoder_checkpoint,
-    talker_checkpoint,
 )
 from models.networks.style_encoder import StyleEncoder, StyleEncoderConfig
 from tests.support.golden_weights import array, legacy_checkpoint
@@ -57,7 +56,7 @@ def test_style_encoder_round_trip(style_encoder, tmp_path):
     training = {
         "optimizer": {"state": {0: {"exp_avg": torch.ones(3)}}, "param_groups": [{"lr": 0.1, "betas": (0.9, 0.999)}]}
     }
-    style_encoder_checkpoint(style_encoder, stats, 12, training).save(tmp_path / "se.pt")
+    checkpoint_of(style_encoder, stats, 12, training).save(tmp_path / "se.pt")
     loaded, checkpoint = load_style_encoder(tmp_path / "se.pt")
     assert (checkpoint.step, checkpoint.published, loaded.config) == (12, False, style_encoder.config)
     assert checkpoint.training["optimizer"]["param_groups"] == training["optimizer"]["param_groups"]
@@ -72,7 +71,7 @@ def test_style_encoder_round_trip(style_encoder, tmp_path):
 def test_published_talker_saved_in_our_format_gives_the_same(published, tmp_path):
     """The audio encoder's sizes travel along, so nothing has to be downloaded or guessed."""
     model, _ = load_talker(published / "dpt_head.pt")
-    talker_checkpoint(model, random_stats(), 5).save(tmp_path / "ours.pt")
+    checkpoint_of(model, random_stats(), 5).save(tmp_path / "ours.pt")
     again, checkpoint = load_talker(tmp_path / "ours.pt")
     assert again.config == model.config
     assert checkpoint.audio_config["hidden_size"] == model.audio_encoder.hidden_size
@@ -82,7 +81,7 @@ def test_published_talker_saved_in_our_format_gives_the_same(published, tmp_path
 
 
 def test_half_precision_is_widened(style_encoder, tmp_path):
-    checkpoint = style_encoder_checkpoint(style_encoder, CoefStats.identity(), 1)
+    checkpoint = checkpoint_of(style_encoder, CoefStats.identity(), 1)
     checkpoint.model = {name: value.half() for name, value in checkpoint.model.items()}
     checkpoint.save(tmp_path / "half.pt")
     loaded, _ = load_style_encoder(tmp_path / "half.pt")
@@ -93,7 +92,7 @@ def test_half_precision_is_widened(style_encoder, tmp_path):
 
 def test_a_failed_save_leaves_the_old_file(style_encoder, tmp_path):
     path = tmp_path / "se.pt"
-    style_encoder_checkpoint(style_encoder, CoefStats.identity(), 1).save(path)
+    checkpoint_of(style_encoder, CoefStats.identity(), 1).save(path)
     before = path.read_bytes()
     with pytest.raises((AttributeError, pickle.PicklingError, TypeError)):
         Checkpoint("style_encoder", {"bad": lambda: None}, {}, 2).save(path)
@@ -252,7 +251,7 @@ def test_weights_of_other_sizes(published, tmp_path):
 
 
 def test_unknown_configuration_of_our_format(style_encoder, tmp_path):
-    checkpoint = style_encoder_checkpoint(style_encoder, CoefStats.identity(), 1)
+    checkpoint = checkpoint_of(style_encoder, CoefStats.identity(), 1)
     checkpoint.config["from_the_future"] = 1
     checkpoint.save(tmp_path / "new.pt")
     with pytest.raises(UserError, match="another version"):
