@@ -88,7 +88,7 @@ class Distillation(TalkerObjective):
         self, model: Talker, batch: dict[str, Tensor], random: Randomness, ends: Ends | None = None
     ) -> dict[str, Tensor]:
         """See `TalkerObjective`; `model` is the student."""
-        size, motion = len(batch["motion"]), batch["motion"]
+        size, motion, batch = len(batch["motion"]), batch["motion"], self.heard(model, batch, random)
         device, steps = motion.device, len(self.strides)
         ends = [to(end, device) for end in ends or self.draw_ends(size, motion.shape[2], random)]
         with torch.no_grad(), _evaluating(self.teacher):

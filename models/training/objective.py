@@ -11,6 +11,7 @@ from models.networks.conditions import dropped_conditions
 from models.networks.person import Person
 from models.networks.style_encoder import StyleEncoder
 from models.networks.talker import Talker
+from models.training.audio_noise import with_noise
 from models.training.losses import MotionLoss
 from utils.timebase import samples_per_frame
 from utils.training.randomness import Randomness
@@ -28,6 +29,8 @@ class ObjectiveConfig:
     """Probability that a batch's second clips are cut short."""
     person_noise: float = 0.0
     """Relative noise on head shape and style in training, so that the network does not memorise speakers."""
+    audio_noise: float = 0.0
+    """Share of the training pairs whose sound is given another tone and noise (0 to 25 dB), anew at every step."""
     teacher_steps: int = 4
     """With --distilled_steps: ddim steps of the teacher that one step of the student replaces."""
 
@@ -75,7 +78,7 @@ class TalkerObjective:
             ends: where the clips end, from `draw_ends`, on the batch's device.
         """
         options, motion, device = model.config, batch["motion"], batch["motion"].device
-        size = len(motion)
+        size, batch = len(motion), self.heard(model, batch, random)
         ends = [to(end, device) for end in ends or self.draw_ends(size, options.n_motions, random)]
         truth = [truncate(motion[:, i], ends[i], 1, options.pad_mode) for i in (0, 1)]
         prev = motion[:, 0, -options.n_prev_motions :]  # from the untruncated first clip
@@ -114,6 +117,13 @@ class TalkerObjective:
             cut = torch.rand((), generator=random.common).item() < probability
             ends.append(torch.randint(1, n_frames, (size,), generator=random.host) if cut else None)
         return ends
+
+    def heard(self, model: Talker, batch: dict[str, Tensor], random: Randomness) -> dict[str, Tensor]:
+        """The batch with its audio (B, 2, n) as the network hears it: in training, perhaps noisy."""
+        if not (model.training and self.config.audio_noise):
+            return batch
+        audio = batch["audio"]
+        return batch | {"audio": with_noise(audio.flatten(1), self.config.audio_noise, random).view_as(audio)}
 
     def _audio_features(self, model: Talker, audio: Tensor, ends: Ends) -> tuple[Tensor, Tensor]:
         """Features of both clips (2B, L, F), and the second clip's context (B, P, F), detached and never truncated."""
