@@ -39,6 +39,8 @@ from utils.timebase import FPS
 
 log = logging.getLogger(__name__)
 SEG_LEN = 100
+# A handful of talkers needs a wider range of voices and paces than a corpus of many voices.
+DEGRADED = AugmentConfig(resample=0.8, resample_range=(0.8, 1.25))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +103,7 @@ def plan(flags: PeopleFlags) -> list[Job]:
         raise UserError(f"--data {flags.data}: holds {foreign[0]}'s coefficients; make it of track_video's motion")
     lengths = {clip: store.n_frames(clip) for clip in store.clips()}
     takes = plan_takes(lengths, Wanted(flags.hours, flags.held, flags.most_share, flags.seed))
-    degraded = None if flags.no_augment else AugmentConfig()
+    degraded = None if flags.no_augment else DEGRADED
     varied = Recipe(rule_heads=not flags.own_heads, augment=degraded)
     plain = Recipe(rule_heads=not flags.own_heads, vary=False)
     return [Job(take, flags.data, varied if take.split == "train" else plain) for take in takes]
