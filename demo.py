@@ -21,13 +21,14 @@ from models.app.head_film import HeadFilm
 from models.app.recording import Recording
 from models.app.sampling_flags import generation_config
 from models.app.speaking import TalkingHead, Titles, numbered
-from models.exports.motion_export import export_path, parse_formats
+from models.exports.motion_export import export_path, files_of, parse_formats
 from models.fast.engine import EngineConfig
 from models.generation.animator import Animator
 from models.generation.windows import GenerationConfig
 from models.heads.flame import Flame, load_flame
 from models.networks.person import Person
-from utils.config import read_flags
+from utils.atomic import check_apart
+from utils.config import paths_of, read_flags
 from utils.devices import pick_device
 from utils.errors import UserError, cli
 from utils.input_list import is_many, output_names, read_inputs
@@ -77,7 +78,17 @@ def read_style(name: str | None, model: Model) -> np.ndarray | None:
     """The style vector, or None for the null style.
 
     Raises:
-        UserError: a missing file, the wrong size, a file of another style encoder, or a model without style input.
+        UserError: see `style_file`; or the file has the wrong size.
+    """
+    path = style_file(name, model)
+    return None if path is None else load_style(path, model.animator.model.config.d_style)
+
+
+def style_file(name: str | None, model: Model) -> Path | None:
+    """The file of the style, or None for the null style.
+
+    Raises:
+        UserError: a missing file, a file of another style encoder, or a model without style input.
     """
     if model.styles is None:
         if name is not None:
@@ -87,7 +98,7 @@ def read_style(name: str | None, model: Model) -> np.ndarray | None:
     folder = styles / model.styles
     if name is None:
         default = folder / DEFAULT_STYLE
-        return load_style(default, model.animator.model.config.d_style) if default.is_file() else None
+        return default if default.is_file() else None
     path = find_input(name, [folder, styles])
     made_by = path.resolve().parent
     if made_by.name.startswith("iter_") and Path(made_by.parent.name, made_by.name) != model.styles:
@@ -95,7 +106,7 @@ def read_style(name: str | None, model: Model) -> np.ndarray | None:
             f"--style {path}: comes from style encoder {made_by.parent.name}/{made_by.name}, but {model.folder} needs "
             f"{model.styles}; extract it again with extract_style.py"
         )
-    return load_style(path, model.animator.model.config.d_style)
+    return path
 
 
 def make_config(flags: DemoFlags, model: Model) -> GenerationConfig:
@@ -104,9 +115,8 @@ def make_config(flags: DemoFlags, model: Model) -> GenerationConfig:
     return replace(config, engine=EngineConfig(flags.model.precision))
 
 
-def output_paths(flags: DemoFlags, name: Path, model: Model) -> list[Path]:
-    """The videos of one input: one path, or `<stem>_000.mp4`... for several repetitions with a video each."""
-    path = name if name.is_absolute() else bundled.OUTPUT / model.folder / name
+def output_paths(flags: DemoFlags, path: Path) -> list[Path]:
+    """The videos of one input: its path, or `<stem>_000.mp4`... for several repetitions with a video each."""
     if flags.io.n_repetitions == 1 or flags.picture.side_by_side:
         return [path]
     return [numbered(path.with_suffix(".mp4"), i) for i in range(flags.io.n_repetitions)]
@@ -114,10 +124,34 @@ def output_paths(flags: DemoFlags, name: Path, model: Model) -> list[Path]:
 
 def results(flags: DemoFlags, path: Path) -> list[Path]:
     """The files written for one of `output_paths`; a recording whose files all exist is finished."""
+    return [*main_files(flags, path), *(export_path(*one) for one in exports_of(flags, path))]
+
+
+def main_files(flags: DemoFlags, path: Path) -> list[Path]:
+    """The video and the coefficients of one of `output_paths`."""
+    videos = [] if flags.picture.no_video else [path.with_suffix(".mp4")]
+    coefs = [sample.with_suffix(".npz") for sample in samples_of(flags, path)]
+    return [*videos, *(coefs if flags.io.save_coef or flags.picture.no_video else [])]
+
+
+def samples_of(flags: DemoFlags, path: Path) -> list[Path]:
+    """The path of each sample in a video."""
+    return [numbered(path, i) for i in range(flags.io.n_repetitions)] if flags.picture.side_by_side else [path]
+
+
+def exports_of(flags: DemoFlags, path: Path) -> list[tuple[Path, str]]:
+    """(path without ending, format) of each export of one of `output_paths`."""
     formats = parse_formats(flags.export.export) if flags.export.export is not None else ()
-    samples = [numbered(path, i) for i in range(flags.io.n_repetitions)] if flags.picture.side_by_side else [path]
-    exports = [export_path(sample.with_suffix(""), name) for sample in samples for name in formats]
-    return [path.with_suffix(".npz" if flags.picture.no_video else ".mp4"), *exports]
+    return [(sample.with_suffix(""), name) for sample in samples_of(flags, path) for name in formats]
+
+
+def check_sources(flags: DemoFlags, model: Model, recordings: list[Path], videos: list[Path]) -> None:
+    """Raises UserError if a file that will be written is one that is read."""
+    written = [file for path in videos for file in main_files(flags, path)]
+    written += [file for path in videos for out, name in exports_of(flags, path) for file in files_of(out, (name,))]
+    named = [Path(flags.io.audio), shape_file(flags), style_file(flags.io.style, model)]
+    others = [file for _, paths in paths_of(flags) for file in paths]
+    check_apart(written, [*recordings, *named, *others])
 
 
 def make_film(flags: DemoFlags, flame: Flame) -> HeadFilm | None:
@@ -141,8 +175,13 @@ def look_of(flags: DemoFlags, flame: Flame) -> Look:
 
 
 def shape_of(flags: DemoFlags) -> np.ndarray:
-    """(100,) `--coef`, a file or the name of a bundled one."""
-    return load_shape(find_input(flags.io.coef, [bundled.input_folder("coef")]))
+    """(100,) the head shape of `--coef`."""
+    return load_shape(shape_file(flags))
+
+
+def shape_file(flags: DemoFlags) -> Path:
+    """`--coef`, a file or the name of a bundled one."""
+    return find_input(flags.io.coef, [bundled.input_folder("coef")])
 
 
 def titles(flags: DemoFlags, model: Model) -> Titles:
@@ -169,12 +208,15 @@ def make_talking_head(flags: DemoFlags, model: Model, flame: Flame, film: HeadFi
 
 def run(flags: DemoFlags, model: Model, flame: Flame) -> None:
     """One utterance: read everything, generate, write."""
-    name = Path(flags.io.output or f"{Path(flags.io.audio).stem}.mp4")
+    io = flags.io
+    name = Path(io.output) if io.output else bundled.OUTPUT / model.folder / f"{Path(io.audio).stem}.mp4"
     if name.suffix.lower() != ".mp4":
         raise UserError(f"--output {name}: must end in .mp4")
+    videos, source = output_paths(flags, name), find_input(io.audio, [bundled.input_folder("audio")])
+    check_sources(flags, model, [source], videos)
     head = make_talking_head(flags, model, flame, None)
-    recording = Recording.read(find_input(flags.io.audio, [bundled.input_folder("audio")]))
-    replace(head, film=make_film(flags, flame)).speak(recording, output_paths(flags, name, model))
+    recording = Recording.read(source)
+    replace(head, film=make_film(flags, flame)).speak(recording, videos)
 
 
 def run_many(flags: DemoFlags, model: Model, flame: Flame) -> None:
@@ -183,11 +225,13 @@ def run_many(flags: DemoFlags, model: Model, flame: Flame) -> None:
     Raises:
         UserError: some recordings failed (each error was logged before).
     """
-    io, folder = flags.io, Path(flags.io.output or "")
+    io = flags.io
+    folder = Path(io.output) if io.output else bundled.OUTPUT / model.folder
     if folder.suffix.lower() == ".mp4":
         raise UserError(f"--output {folder}: is one file, but --audio {io.audio} names many recordings; give a folder")
     inputs = read_inputs(io.audio)
-    outputs = [output_paths(flags, folder / f"{name}.mp4", model) for name in output_names(inputs)]
+    outputs = [output_paths(flags, folder / f"{name}.mp4") for name in output_names(inputs)]
+    check_sources(flags, model, inputs, [path for paths in outputs for path in paths])
     wanted = [
         (source, paths)
         for source, paths in zip(inputs, outputs)
@@ -222,7 +266,7 @@ def run_stream(flags: DemoFlags, model: Model, flame: Flame) -> None:
     source = io.audio if waits else str(find_input(io.audio, [bundled.input_folder("audio")]))
     name = io.output or "-"
     if name != "-":
-        name = str(output_paths(flags, Path(name), model)[0])
+        check_sources(replace(flags, io=replace(io, save_coef=True)), model, [Path(source)], [Path(name)])
     film = make_film(flags, flame) if name.lower().endswith(".mp4") else None
     blocks = live_blocks(source, flags.live.pcm_rate)
     output = open_output(name, film)

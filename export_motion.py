@@ -10,9 +10,10 @@ from pathlib import Path
 
 from models.app.bundled import person_like
 from models.exports.formats import FORMATS, ExportOptions
-from models.exports.motion_export import export, parse_formats
+from models.exports.motion_export import export, files_of, parse_formats
 from models.heads.flame import load_flame
-from utils.config import flag, positional, read_flags
+from utils.atomic import check_apart
+from utils.config import flag, paths_of, positional, read_flags
 from utils.errors import UserError, cli
 from utils.media.audio import load_audio
 from utils.motion_file import Motion, load_motion, load_shape
@@ -84,6 +85,7 @@ def output_stem(flags: ExportMotionFlags) -> Path:
 def main(argv: list[str] | None = None) -> None:
     flags = read_flags(ExportMotionFlags, argv, (__doc__ or "").splitlines()[0])
     formats, out = parse_formats(flags.format), output_stem(flags)
+    check_apart(files_of(out, formats), [path for name, paths in paths_of(flags) if name != "output" for path in paths])
     motion, flame = read_motion(flags), load_flame(flags.head)
     audio = None if flags.audio is None else load_audio(flags.audio)
     look = dress(flame.head, flags.look, flags.texture, flags.hair, flags.skin, person_like(motion.shape))

@@ -15,7 +15,7 @@ import numpy as np
 from models.app.bundled import style_files_of
 from models.app.style_files import read_motion, style_of
 from models.generation.style_extractor import StyleExtractor
-from utils.atomic import atomic_path
+from utils.atomic import atomic_path, check_apart
 from utils.config import flag, read_flags, required
 from utils.devices import pick_device
 from utils.errors import UserError, cli
@@ -81,13 +81,14 @@ def parse_args(argv: list[str] | None = None) -> ExtractFlags:
 def main(argv: list[str] | None = None) -> None:
     flags = parse_args(argv)
     checkpoint = find_checkpoint("SE", flags.exp_name, flags.iter)
+    path = style_files_of(checkpoint) / flags.output
+    check_apart([path], [flags.coef])
     motion = read_motion(flags.coef, flags.files.options())
     if flags.exp_name == DEFAULT_EXPERIMENT and motion.is_flame:
         log.warning("%s: holds FLAME's coefficients, but this style encoder knows the open head's: the style will "
                     "mean little; give --exp_name of an encoder trained on FLAME", flags.coef)  # fmt: skip
     extractor = StyleExtractor.load(checkpoint, flags.coef_stats, pick_device(flags.device))
     style = style_of(extractor, motion, flags.frames())
-    path = style_files_of(checkpoint) / flags.output
     with atomic_path(path) as temporary:
         np.save(temporary, style)
     log.info("wrote %s", path)

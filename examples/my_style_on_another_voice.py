@@ -18,10 +18,11 @@ from models.app.head_film import HeadFilm
 from models.app.sampling_flags import FEW_STEPS, own_sampling
 from models.app.style_files import encoder_of, style_from_file
 from models.exports.formats import ExportOptions
-from models.exports.motion_export import export, parse_formats
+from models.exports.motion_export import export, files_of, parse_formats
 from models.generation.animator import Animator
 from models.heads.flame import Flame, load_flame
 from models.networks.person import Person
+from utils.atomic import check_apart
 from utils.config import flag, positional, read_flags
 from utils.devices import pick_device
 from utils.errors import cli
@@ -61,6 +62,7 @@ def main(argv: list[str] | None = None) -> None:
     flags = read_flags(VoiceFlags, argv, (__doc__ or "").splitlines()[0])
     check_video_path(flags.output)
     formats = parse_formats(flags.export) if flags.export else ()
+    check_apart([flags.output, *files_of(flags.output.with_suffix(""), formats)], [flags.motion, flags.speech])
 
     # The model, and the style encoder that it was trained with.
     animator = Animator.load(find_checkpoint("DPT", DEFAULT_EXPERIMENT, None), None, pick_device("auto"))

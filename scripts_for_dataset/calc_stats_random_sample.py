@@ -11,6 +11,7 @@ from pathlib import Path
 
 from datasets.clip_store import ClipStore
 from datasets.statistics import random_crop_stats
+from utils.atomic import check_apart
 from utils.config import check_least, flag, read_flags
 from utils.errors import cli
 
@@ -47,6 +48,7 @@ def main(argv: list[str] | None = None) -> None:
     store = ClipStore(flags.data_root)
     clips = store.clips(flags.list or flags.data_root / "train.txt")
     output = flags.output or flags.data_root / "stats_train.npz"
+    check_apart([output.with_suffix(".npz")], [flags.list])
     if flags.dry_run:
         log.info("%s: to do, from %d clips, %d crops each", output.with_suffix(".npz"), len(clips), flags.rounds)
         return

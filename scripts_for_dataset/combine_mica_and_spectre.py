@@ -27,6 +27,7 @@ from scripts_for_dataset.preparing.batch import (
     summarise,
 )
 from scripts_for_dataset.preparing.preparation import Sources, Treatment, prepare_motion
+from utils.atomic import check_apart
 from utils.config import read_flags
 from utils.errors import UserError, cli
 
@@ -58,8 +59,9 @@ def write_all(jobs: list[Job], flags: BatchFlags, what: str) -> list[Outcome]:
     """Write the outputs that do not exist yet and log a summary. With --dry_run nothing is written.
 
     Raises:
-        UserError: an output cannot be written, or no clip could be used at all.
+        UserError: an output cannot be written or is a source, or no clip could be used at all.
     """
+    check_apart((job.output for job in jobs), (file for job in jobs for file in job.sources.files))
     fresh = [job for job in jobs if not is_current(job.output, job.sources.files)]
     outcomes = [Outcome(job.sources.clip, THERE) for job in jobs if job not in fresh]
     if flags.dry_run:
@@ -88,7 +90,8 @@ class CombineFlags(BatchFlags):
 @cli
 def main(argv: list[str] | None = None) -> None:
     flags = read_flags(CombineFlags, argv, __doc__ or "")
-    motions, shapes = find_clips(flags.spectre, COEFS, tracked=True), find_clips(flags.mica, ARRAYS)
+    motions = find_clips(flags.spectre, COEFS, tracked=True, without=flags.out)
+    shapes = find_clips(flags.mica, ARRAYS)
     treatment = Treatment(flags.files.options(), smooth=False)
     found = {clip: of_person(clip, shapes) for clip in motions}
     jobs = [

@@ -44,7 +44,7 @@ class FixFlags(BatchFlags):
 @cli
 def main(argv: list[str] | None = None) -> None:
     flags = read_flags(FixFlags, argv, __doc__ or "")
-    motions = find_clips(flags.coefs, COEFS, tracked=True)
+    motions = find_clips(flags.coefs, COEFS, tracked=True, without=flags.out)
     rotations = find_clips(flags.rotations, ARRAYS) if flags.rotations else dict.fromkeys(motions)
     treatment = Treatment(flags.files.options(), smooth=not flags.no_smooth)
     jobs = [

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.atomic import atomic_path
+from utils.atomic import atomic_path, check_apart
 from utils.config import positional, read_flags
 from utils.errors import UserError, cli
 from utils.timebase import FPS
@@ -51,6 +51,7 @@ def write_shape(content: Content, output: Path, shape: np.ndarray) -> None:
 @cli
 def main(argv: list[str] | None = None) -> None:
     flags = read_flags(ImportCoefsFlags, argv, (__doc__ or "").format(formats=", ".join(NAMES)))
+    check_apart([flags.output], [flags.input])
     content = load_content(flags.input)
     shape = read_shape(content) if flags.files.format == "auto" else None
     if shape is not None:

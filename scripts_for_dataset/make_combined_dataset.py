@@ -19,7 +19,8 @@ from utils.errors import cli
 @cli
 def main(argv: list[str] | None = None) -> None:
     flags = read_flags(BuildFlags, argv, __doc__ or "")
-    coefs, audio = find_clips(flags.coefs, COEFS, tracked=True), find_clips(flags.audio, AUDIO)
+    coefs = find_clips(flags.coefs, COEFS, tracked=True, without=flags.out)
+    audio = find_clips(flags.audio, AUDIO)
     clips, alone = pair_up(coefs, audio)
     treatment = Treatment(flags.files.options(), smooth=False, max_mismatch=flags.max_mismatch)
     build([Job(sources, treatment) for sources in clips], alone, flags)

@@ -63,7 +63,8 @@ def find_sources(flags: PrepareFlags) -> tuple[list[Sources], list[Outcome]]:
     Raises:
         UserError: a folder is missing or empty, or no clip has both coefficients and audio.
     """
-    clips, alone = pair_up(find_clips(flags.coefs, COEFS, tracked=True), find_clips(flags.audio, AUDIO))
+    coefs = find_clips(flags.coefs, COEFS, tracked=True, without=flags.out)
+    clips, alone = pair_up(coefs, find_clips(flags.audio, AUDIO))
     shapes = find_clips(flags.preparation.shapes, ARRAYS) if flags.preparation.shapes else {}
     rotations = find_clips(flags.preparation.rotations, ARRAYS) if flags.preparation.rotations else {}
     complete = []

@@ -25,7 +25,7 @@ import numpy as np
 from models.tracking.video import TrackedVideo, VideoOptions, track_video
 from scripts_for_dataset.inspecting.overlay import write_overlay
 from scripts_for_dataset.preparing.batch import DONE, SKIPPED, THERE, Outcome, is_current, run_all, summarise
-from utils.atomic import check_output
+from utils.atomic import check_apart, check_output
 from utils.config import check_least, positional, read_flags, required
 from utils.errors import UserError, cli
 from utils.media.video_frames import VIDEO_SUFFIXES
@@ -92,12 +92,15 @@ def find_jobs(flags: TrackFlags) -> list[tuple[Path, Path, Path | None]]:
     if not many:
         jobs = [(first, flags.output, flags.overlay)]
     else:
-        names = [(path, name) for given in flags.videos for path, name in _named(given)]
+        drawn = None if flags.overlay is None else flags.overlay.resolve()
+        names = [(path, name) for given in flags.videos for path, name in _named(given)
+                 if drawn is None or drawn == given.resolve() or drawn not in path.resolve().parents]  # fmt: skip
         jobs = [(path, flags.output / name.with_suffix(".npz"),
                  flags.overlay and flags.overlay / name.with_suffix(".mp4")) for path, name in names]  # fmt: skip
     twice = next((job for i, job in enumerate(jobs) if job[1] in [other[1] for other in jobs[:i]]), None)
     if twice:
         raise UserError(f"{twice[0]}: another video has the same name and would write {twice[1]}; rename one")
+    check_apart((path for _, *outputs in jobs for path in outputs), (video for video, *_ in jobs))
     for _, npz, overlay in jobs:
         check_output(npz)
         if overlay is not None and overlay.suffix.lower() != ".mp4":
@@ -123,8 +126,6 @@ def track(video: Path, npz: Path, overlay: Path | None, options: VideoOptions) -
     Raises:
         UserError: see `models.tracking.video.track_video`; or an output cannot be written.
     """
-    if overlay is not None and overlay.resolve() == video.resolve():
-        raise UserError(f"--overlay {overlay}: is the video itself; choose another name")
     tracked = track_video(video, options, progress=True)
     tracked.save(npz)
     if overlay is not None:

@@ -4,7 +4,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from utils.errors import UserError, disk_full
@@ -84,6 +84,39 @@ def check_output(final: str | Path, n_bytes: int = 0) -> None:
     if free < n_bytes:
         raise UserError(f"{final}: needs about {n_bytes / 1e6:.3g} MB, but the disk has only {free / 1e6:.3g} MB left; "
                         "free some or choose another output folder")  # fmt: skip
+
+
+def check_apart(written: Iterable[Path | None], read: Iterable[Path | None]) -> None:
+    """Refuse to overwrite a source; called before any work. Links and `..` lead to the file itself.
+
+    Args:
+        written: every file and folder that will be written, sidecars included.
+        read: every file and folder that is read. Of folders, the files directly in them count. None is passed over.
+
+    Raises:
+        UserError: a file is on both sides.
+    """
+    sources = {_identity(file): file for path in read for file in _files(path)}
+    for file in (file for path in written for file in _files(path)):
+        source = sources.get(_identity(file))
+        if source is not None:
+            same = "" if source == file else f" (it is {source})"
+            raise UserError(f"{file}: is read here and would be overwritten{same}; choose another output")
+
+
+def _files(path: Path | None) -> list[Path]:
+    """An existing file, or those directly in a folder."""
+    try:
+        if path is not None and path.is_dir():
+            return [file for file in path.iterdir() if file.is_file()]
+        return [path] if path is not None and path.is_file() else []
+    except OSError:  # a name of thousands of letters, a folder without permission: reported where it is used
+        return []
+
+
+def _identity(file: Path) -> tuple[int, int]:
+    found = file.stat()
+    return found.st_dev, found.st_ino
 
 
 def _umask() -> int:

@@ -20,11 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from utils.atomic import check_apart
 from utils.errors import UserError
 from utils.reading.json_file import read_json
 
 Config = TypeVar("Config")
 ROOT = Path(__file__).resolve().parents[1]
+WRITTEN = ("output", "out", "target", "overlay", "json", "result")  # flags of these names are files to write
 _CONFIG_HELP = "JSON with values of these flags, or a run's config.json; flags override it, --no-FLAG its switches"
 
 
@@ -225,7 +227,7 @@ def read_flags(config_class: type[Config], argv: list[str] | None, description: 
     """Read a program's flags from its command line and check them: values against their choices, groups by `check`.
 
     Raises:
-        UserError: a flag or the file of --config cannot be used.
+        UserError: a flag or the file of --config cannot be used, or the output is a file that is read.
     """
     first = UserParser(add_help=False, allow_abbrev=False)
     first.add_argument("--config", type=Path)
@@ -233,7 +235,22 @@ def read_flags(config_class: type[Config], argv: list[str] | None, description: 
     given = {} if path is None else read_values(path, all_flags(config_class))
     made = from_args(config_class, make_parser(config_class, description, given).parse_args(argv))
     check(made)
+    files = dict(paths_of(made))
+    check_apart(
+        [file for name, paths in files.items() if name in WRITTEN for file in paths if not file.is_dir()],
+        [path, *(file for name, paths in files.items() if name not in WRITTEN for file in paths if not file.is_dir())],
+    )
     return made
+
+
+def paths_of(config: Any) -> Iterator[tuple[str, tuple[Path, ...]]]:
+    """The flags of a program that name files or folders, those of its groups included, with their values."""
+    for name, _, _ in groups_of(type(config)):
+        yield from paths_of(getattr(config, name))
+    for one in flags_of(type(config)).values():
+        value = getattr(config, one.name)
+        if one.kind is Path and value is not None:
+            yield one.name, tuple(value) if one.many else (value,)
 
 
 def read_values(path: Path, flags: Mapping[str, Flag]) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class InputFlags:
     style: str | None = flag(None, "-s", known=(DEFAULT_STYLE,))
     """Style npy (default: {known} if the model has that style, else the null style)."""
     output: str | None = flag(None, "-o")
-    """mp4, in demo/output/<exp>/<iter>/ unless absolute (default: named like the audio); a folder for many inputs."""
+    """mp4; a folder for many inputs (default: named like the audio, in demo/output/<exp>/<iter>/)."""
     n_repetitions: int = flag(1, "-n")
     """Samples to draw."""
     seed: int = 0

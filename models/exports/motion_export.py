@@ -42,6 +42,15 @@ def export_path(out: str | Path, name: str) -> Path:
     return out.with_name(out.name + FORMATS[name].ending)
 
 
+def files_of(out: str | Path, formats: tuple[str, ...]) -> list[Path]:
+    """Every file and folder that `export` may write, the speech and the texture beside them included."""
+    out = Path(out)
+    rows = [FORMATS[name] for name in formats]
+    speech = [".wav"] if any(row.needs_wav for row in rows) else []
+    textures = [f"_skin{kind}" for kind in (".png", ".jpg", ".jpeg")] if "usd" in formats else []
+    return [out.with_name(out.name + ending) for ending in (*(row.ending for row in rows), *speech, *textures)]
+
+
 def export(
     motion: Motion, flame: Flame, formats: tuple[str, ...], out: str | Path, options: ExportOptions | None = None
 ) -> list[Path]:

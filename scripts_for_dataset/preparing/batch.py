@@ -68,8 +68,12 @@ def clip_of(path: Path, folder: Path) -> str:
     return relative.as_posix() if len(relative.parts) > 1 else f"{relative.as_posix()}/000"
 
 
-def find_clips(folder: Path, suffixes: Sequence[str], tracked: bool = False) -> dict[str, Path]:
+def find_clips(
+    folder: Path, suffixes: Sequence[str], tracked: bool = False, without: Path | None = None
+) -> dict[str, Path]:
     """Clip -> file, by name; with `tracked` also folders of one tracked video (not searched further).
+
+    `without` is a folder of results, which is passed over if it lies in `folder`.
 
     Raises:
         UserError: the folder is missing or holds none; two files are the same clip.
@@ -77,7 +81,10 @@ def find_clips(folder: Path, suffixes: Sequence[str], tracked: bool = False) -> 
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; check the path")
     found: dict[str, Path] = {}
+    results = None if without is None or without.resolve() == folder.resolve() else without.resolve()
     for path in _walk(folder, suffixes, tracked):
+        if results is not None and results in path.resolve().parents:
+            continue
         clip = clip_of(path, folder)
         if clip in found:
             raise UserError(f"{folder}: {found[clip].name} and {path.name} are the same clip {clip}; remove one")

@@ -95,8 +95,10 @@ def build(jobs: list[Job], alone: list[Outcome], flags: BuildFlags) -> list[Outc
     """Write the clips that are not in `flags.out` yet.
 
     Raises:
-        UserError: not a single clip could be used; the folder cannot be written.
+        UserError: not a single clip could be used; the folder cannot be written, or is one of the sources'.
     """
+    if flags.out.resolve() in (flags.coefs.resolve(), flags.audio.resolve()):
+        raise UserError(f"--out {flags.out}: is a folder of sources; choose another")
     if flags.dry_run:
         return _plan(jobs, alone, flags.out)
     _check_treatment(flags.out, jobs[0].treatment)

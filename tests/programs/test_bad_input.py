@@ -72,7 +72,7 @@ def test_audio_shorter_than_a_frame(space, refused):
 def test_a_tenth_of_a_second_works(space):
     sound(space, "short.wav", speech(0.1))
     demo.main([*DEMO, "-a", "short.wav", "--no_video"])
-    with np.load(space.output / "head" / "iter_0110000" / "out.npz") as motion:
+    with np.load("out.npz") as motion:
         assert motion["exp"].shape == (2, 50)
         assert np.isfinite(motion["exp"]).all()
         assert np.isfinite(motion["pose"]).all()

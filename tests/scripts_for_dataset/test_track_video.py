@@ -244,7 +244,7 @@ def test_the_style_of_a_video(tmp_path, landmarks):
     [
         (["me.mp4", "-o", "me.mp4"], "must end in .npz"),
         (["me.mp4", "-o", "me.npz", "--overlay", "me.avi"], "--overlay .*must end in .mp4"),
-        (["me.mp4", "-o", "me.npz", "--overlay", "me.mp4"], "is the video itself"),
+        (["me.mp4", "-o", "me.npz", "--overlay", "me.mp4"], "would be overwritten"),
         (["none.mp4", "-o", "me.npz"], "none.mp4: no such file"),
         (["me.mp4", "me.mp4", "-o", "out"], "same name"),
         (["empty", "-o", "out"], "holds no videos"),

@@ -55,6 +55,10 @@ class Workspace:
         """Files in the output folder, relative to it."""
         return sorted(str(p.relative_to(self.output)) for p in self.output.rglob("*") if p.is_file())
 
+    def made(self) -> list[str]:
+        """Files in the current folder that the workspace did not begin with."""
+        return sorted(p.name for p in self.root.iterdir() if p.is_file() and p.name != "motion.npz")
+
     def use(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(utils.runs.run_dir, "EXPERIMENTS", self.experiments)
         monkeypatch.setattr(models.app.bundled, "INPUT", self.input)

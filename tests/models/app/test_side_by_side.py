@@ -36,15 +36,15 @@ def drawn(monkeypatch):
 def test_samples_in_one_video_with_the_files_name(space):
     flags = ["-a", "speech.wav", "-n", "4", "--side_by_side", "--save_coef", "--export", "csv", "-o", "four.mp4"]
     demo.main([*ARGS, *flags, "--caption"])
-    numbered = [f"{FOLDER}/four_00{i}{ending}" for i in range(4) for ending in (".csv", ".npz")]
-    assert space.written() == [f"{FOLDER}/four.mp4", *numbered]
-    with av.open(str(space.output / FOLDER / "four.mp4")) as file:
+    numbered = [f"four_00{i}{ending}" for i in range(4) for ending in (".csv", ".npz")]
+    assert space.made() == ["four.mp4", *numbered]
+    with av.open("four.mp4") as file:
         assert file.streams.audio
         frames = np.stack([f.to_ndarray(format="rgb24") for f in file.decode(video=0)])
     assert frames.shape == (7, 128, 128, 3)
     assert frames[0, :14, :14].min() < 160 and frames[0, 64:78, 64:78].min() < 160  # labels
     demo.main([*ARGS, *flags, "--overwrite"])
-    with av.open(str(space.output / FOLDER / "four.mp4")) as file:
+    with av.open("four.mp4") as file:
         bare = next(file.decode(video=0)).to_ndarray(format="rgb24").astype(int)
     changed = np.abs(frames[0] - bare).max(2) > 60
     assert changed[110:].any() and not changed[:105].any()  # the caption is at the bottom
