@@ -1,4 +1,4 @@
-"""A training step of the denoiser on random data, plain or in the faster forms, for the benchmarks of training.
+"""A training step of the denoiser on random data, plain or in the faster forms, in one process or several.
 
 The networks are full size (`--size full`: HuBERT base and the default denoiser) or the shipped models' (`embedded`),
 with random weights, so that nothing needs to be downloaded; the time of a step does not depend on the weights.
@@ -7,6 +7,10 @@ with random weights, so that nothing needs to be downloaded; the time of a step 
 from __future__ import annotations
 
 import itertools
+import os
+import socket
+import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +19,7 @@ import torch
 from torch import Tensor
 
 from models.diffusion.schedule import Schedule
-from models.heads.flame import Flame
+from models.heads.flame import load_flame
 from models.networks.style_encoder import StyleEncoder, StyleEncoderConfig
 from models.networks.talker import TalkerConfig, build_talker
 from models.training.losses import LossConfig, MotionLoss
@@ -77,7 +81,7 @@ class Workload:
         self.model.audio_encoder.fast = mode.fast
         self.model.denoising_net.fast = mode.fast
         style_encoder = StyleEncoder(StyleEncoderConfig()).to(self.device).eval().requires_grad_(False)
-        flame = _head().to(self.device)
+        flame = load_flame(None).to(self.device)
         codec = MotionCodec(CoefLayout(), CoefStats.identity()).to(self.device)
         loss = MotionLoss(LossConfig(), "sample", codec, flame, compressed=mode.vertex_space)
         schedule = Schedule.make(options.diff_schedule, options.n_diff_steps).to(self.device)
@@ -134,12 +138,6 @@ class Workload:
         return {name: value.item() for name, value in terms.items()}
 
 
-def _head() -> Flame:
-    from models.heads.flame import load_flame
-
-    return load_flame(None)
-
-
 class RandomItems:
     """A pool of random training items on a device; batches follow the trainer's data order."""
 
@@ -158,3 +156,49 @@ class RandomItems:
         for keys in EndlessBatches(self.n_items, batch_size, seed, 0, share or Share()):
             chosen = torch.tensor([index for _, index in keys], device=self._items["motion"].device)
             yield {name: values[chosen] for name, values in self._items.items()}
+
+
+def run_together(command: list[str], processes: int, limit: float = float("inf"), **environment: str) -> int:
+    """Run a command in that many processes until all have ended (0), one has failed (its exit code), or for `limit` s.
+
+    Raises:
+        TimeoutError: they have not ended in time.
+    """
+    port = free_port()
+    surrounded = [surroundings(rank, processes, port) | environment for rank in range(processes)]
+    running = [subprocess.Popen(command, env=one) for one in surrounded]
+    try:
+        return first_failure(running, limit)
+    finally:  # those that wait for one that failed, or for a user who has gone
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+def first_failure(running: list[subprocess.Popen], limit: float = float("inf")) -> int:
+    """Wait until all have ended well (0), or one has not: its exit code; TimeoutError after `limit` seconds."""
+    start = time.monotonic()
+    while True:
+        if time.monotonic() - start > limit:
+            raise TimeoutError(f"no end within {limit:.0f} s")
+        codes = [process.poll() for process in running]
+        failed = [code for code in codes if code]
+        if failed or None not in codes:
+            return failed[0] if failed else 0
+        time.sleep(0.1)
+
+
+def free_port() -> int:
+    """A TCP port of this machine that is not in use."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def surroundings(rank: int, processes: int, port: int) -> dict[str, str]:
+    """What torchrun would set, with addresses that need no name server."""
+    found = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if processes > 1:
+        found |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        found |= {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
+    return found

@@ -8,8 +8,9 @@ import sys
 import pytest
 import torch
 
-from benchmarks.speed import data, gradient_sharing, scaling, style_encoder_loop, training_step
-from benchmarks.speed.workload import MODES, RandomItems, Workload
+from benchmarks.speed import data, gradient_sharing, style_encoder_loop, training_step
+from benchmarks.speed.gradient_sharing import OURS, TUNED_DDP, Way
+from benchmarks.speed.workload import MODES, RandomItems, Workload, first_failure, run_together
 from models.heads.flame import load_flame
 from models.training import losses
 from models.training.vertex_space import VertexSpace
@@ -74,47 +75,51 @@ def test_style_encoder_loop(tmp_path, capsys):
         assert 0 < row["mean_loss"] < 2 * math.log(5)
 
 
-def test_scaling(tmp_path, capsys):
-    flags = ["--size", "tiny", "--processes", "1", "--batch_size", "1", "--steps", "4", "--warm_up", "1"]
-    rows, written = rows_of(scaling, flags, tmp_path, capsys)
+def test_numbers_of_processes(tmp_path, capsys):
+    flags = ["--size", "tiny", "--mode", "fast fp32", "--batch_sizes", "1", "--steps", "4", "--warm_up", "1"]
+    rows, written = rows_of(gradient_sharing, [*flags, "--processes", "1"], tmp_path, capsys)
     assert [(row["processes"], row["speedup"]) for row in rows] == [(1, 1)]
-    assert len(written["losses"]["1 x 1"]) == 4
+    assert len(written["losses"]["eager, 1 x 1, buckets"]["1"]) == 4
+
+
+def test_one_process_takes_the_items_of_several():
+    flags = gradient_sharing.GradientFlags(processes=(1, 2, 4))
+    assert flags.ways() == [Way(1), Way(2), Way(4), Way(1, OURS, 2), Way(1, OURS, 4)]
+    assert flags.forms(on_gpu=True) == {"graph": "fast bf16 graph"}
+    assert flags.forms(on_gpu=False) == {"eager": "fast bf16"}
 
 
 def test_ddp_takes_the_same_steps():
     flags = gradient_sharing.GradientFlags(batch_sizes=(2,), steps=3, size="tiny", device="cpu")
-    ours, ddp = (
-        gradient_sharing.launch(flags, 2, way, "fast fp32")["2"]
-        for way in (gradient_sharing.OURS, gradient_sharing.TUNED_DDP)
-    )
-    assert ddp["loss"] == pytest.approx(ours["loss"], rel=1e-5)
+    ours, ddp = (gradient_sharing.launch(flags, Way(2, way), "fast fp32")["2"] for way in (OURS, TUNED_DDP))
+    assert ddp["losses"] == pytest.approx(ours["losses"], rel=1e-5)
     assert ddp["seconds"] > 0
 
 
 def test_gradient_sharing_shows_what_failed(tmp_path, capsys, monkeypatch):
-    seconds = {(1, "buckets"): 0.1, (2, "buckets"): 0.125, (2, "ddp tuned"): 0.15}
+    seconds = {Way(1): 0.1, Way(2): 0.125, Way(2, TUNED_DDP): 0.15}
 
-    def launch(flags, processes, gradients, mode):
-        one = seconds.get((processes, gradients))
-        return {"error": "out of luck"} if one is None else {"4": {"seconds": one, "loss": 2.0}}
+    def launch(flags, way, mode):
+        one = seconds.get(way)
+        return {"error": "out of luck"} if one is None else {"4": {"seconds": one, "losses": [2.0]}}
 
     monkeypatch.setattr(gradient_sharing, "launch", launch)
     gradient_sharing.main(["--batch_sizes", "4", *CPU, "--json", str(tmp_path / "out.json")])
     written = json.loads((tmp_path / "out.json").read_text())
     assert [row["speedup"] for row in written["rows"]] == pytest.approx([1, 1.6, 4 / 3, None])
     assert [row["against_ours"] for row in written["rows"]] == pytest.approx([None, 1, 1.2, None])
-    assert "eager, ddp: out of luck" in capsys.readouterr().out
+    assert "eager, 2 x 1, ddp: out of luck" in capsys.readouterr().out
 
 
 def test_processes_that_never_end_are_stopped():
     with pytest.raises(TimeoutError, match="no end within 1 s"):
-        scaling.run_together([sys.executable, "-c", "import time; time.sleep(60)"], 2, limit=1)
+        run_together([sys.executable, "-c", "import time; time.sleep(60)"], 2, limit=1)
 
 
 def test_losses_standard_error():
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(8000, generator=generator).tolist()
-    assert scaling.standard_error(values) == pytest.approx(8000**-0.5, rel=0.6)
+    assert gradient_sharing.standard_error(values) == pytest.approx(8000**-0.5, rel=0.6)
 
 
 def test_processes_get_the_items_of_one():
@@ -142,7 +147,7 @@ def test_a_failed_process_is_noticed_while_others_wait_for_it():
         for code in ("import time; time.sleep(60)", "raise SystemExit(3)")
     )
     try:
-        assert scaling.first_failure([waiting, failing]) == 3
+        assert first_failure([waiting, failing]) == 3
     finally:
         waiting.kill()
-    assert scaling.first_failure([subprocess.Popen([sys.executable, "-c", ""])]) == 0
+    assert first_failure([subprocess.Popen([sys.executable, "-c", ""])]) == 0

@@ -13,7 +13,7 @@ import torch
 
 import main_dpt
 import main_se
-from benchmarks.speed.scaling import free_port, surroundings
+from benchmarks.speed.workload import free_port, surroundings
 from tests.support.golden_weights import NAMES
 from tests.support.training_data import make_data
 from utils.runs import run_dir
