@@ -1,4 +1,4 @@
-"""Drive an ARKit avatar: a .glb with ARKit-named morph targets + a Live Link Face csv -> the avatar, animated.
+"""Drive an ARKit avatar: a .glb with ARKit-named morph targets + a csv or json of ARKit's values -> it, animated.
 
     python export_motion.py take.npz -f livelink
     python -m examples.drive_avatar avatar.glb take_livelink.csv -o talking.glb [--head_node Head]
@@ -20,11 +20,11 @@ from scipy.spatial.transform import Rotation
 from utils.atomic import atomic_path
 from utils.config import positional, read_flags, required
 from utils.errors import UserError, cli
-from utils.exports.arkit import BLEND_SHAPES, ArkitTrack
+from utils.exports.arkit import BLEND_SHAPES, ArkitTrack, arkit_name
 from utils.exports.gltf import GltfWriter
-from utils.exports.livelink import read_livelink
 from utils.reading.array_file import read_bytes
 from utils.reading.json_file import parse_json
+from utils.trackers.arkit import read_track
 
 log = logging.getLogger(__name__)
 MAGIC, JSON = 0x46546C67, 0x4E4F534A
@@ -55,16 +55,6 @@ def read_glb(path: Path) -> tuple[dict, bytearray]:
     return document, binary
 
 
-def arkit_name(name: str) -> str | None:
-    """The ARKit blend shape that a morph target is named after, or None."""
-    plain = name.split(".")[-1].replace("_", "").replace(" ", "").lower()
-    known = {shape.lower(): shape for shape in BLEND_SHAPES}
-    for ending, side in (("l", "left"), ("r", "right")):
-        if plain not in known and plain.endswith(ending):
-            plain = plain[:-1] + side if plain[:-1] + side in known else plain
-    return known.get(plain)
-
-
 def face_nodes(document: dict) -> dict[int, list[str | None]]:
     """Node number -> the ARKit name of each morph target of its mesh, for nodes with at least one."""
     found = {}
@@ -88,7 +78,7 @@ def animate(writer: GltfWriter, track: ArkitTrack, head_node: str | None) -> set
         raise UserError(
             "the avatar has no morph targets with ARKit names (mesh.extras.targetNames); export it with them"
         )
-    times = writer.accessor((np.arange(len(track)) / track.fps).astype(np.float32))
+    times = writer.accessor(track.times)
     samplers, channels = [], []
 
     def channel(node: int, path: str, values: np.ndarray) -> None:
@@ -143,7 +133,7 @@ class AvatarFlags:
     avatar: Path = positional()
     """.glb with ARKit-named morph targets."""
     csv: Path = positional()
-    """Of Live Link Face, or export_motion.py -f livelink."""
+    """Of Live Link Face, MediaPipe, Audio2Face or export_motion.py -f livelink, or a json (docs/data.md)."""
     output: Path = required("-o")
     """.glb."""
     head_node: str | None = None
@@ -153,7 +143,7 @@ class AvatarFlags:
 @cli
 def main(argv: list[str] | None = None) -> None:
     flags = read_flags(AvatarFlags, argv, (__doc__ or "").splitlines()[0])
-    track = read_livelink(flags.csv)
+    track = read_track(flags.csv)
     known = drive(flags.avatar, track, flags.output, flags.head_node)
     moving = {name for name in BLEND_SHAPES if np.ptp(track.column(name)) > 0.02}
     log.info("wrote %s: %d frames, %d of 52 ARKit shapes", flags.output, len(track), len(known))

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from examples.drive_avatar import arkit_name, main, read_glb
+from examples.drive_avatar import main, read_glb
 from models.exports.motion_export import export
 from models.heads.flame import load_flame
 from tests.support.glb_reader import Glb
-from utils.exports.livelink import read_livelink
+from utils.exports.arkit import arkit_name
 from utils.motion_file import load_motion
 from utils.runs.run_dir import ROOT
+from utils.trackers.arkit import read_track
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def test_the_avatar_takes_the_motion(tmp_path, files, capsys, caplog):
     with caplog.at_level("INFO"):
         main([str(avatar), str(csv), "-o", str(tmp_path / "out.glb"), "--head_node", "root"])
     assert "50 of 52" in caplog.text and "jawOpen" in caplog.text.split("not on the avatar")[1]
-    glb, track = Glb(tmp_path / "out.glb"), read_livelink(csv)
+    glb, track = Glb(tmp_path / "out.glb"), read_track(csv)
     (animation,) = glb.document["animations"]
     outputs = {
         c["target"]["path"]: glb.array(animation["samplers"][c["sampler"]]["output"]) for c in animation["channels"]
@@ -66,7 +67,7 @@ def test_mistakes(tmp_path, files, capsys):
         ([avatar, csv, "--head_node", "Nose"], "no such node"),
         ([bad, csv], "not a glTF"),
         ([tmp_path / "none.glb", csv], "no such file"),
-        ([avatar, avatar], "Live Link Face"),
+        ([avatar, avatar], "is not an npz, npy, csv, json"),
     ):
         with pytest.raises(SystemExit):
             main([*map(str, flags), "-o", str(tmp_path / "o.glb")])

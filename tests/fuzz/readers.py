@@ -36,7 +36,7 @@ from tests.fuzz.mutate import (
 from tests.support.tracker_files import import_motion
 from utils.coefs import CoefStats
 from utils.errors import UserError
-from utils.exports.livelink import ArkitTrack, read_livelink
+from utils.exports.arkit import ArkitTrack
 from utils.heads.flame_pickle import load_mask_pickle
 from utils.heads.head_file import load_head_file
 from utils.input_list import output_names, read_inputs
@@ -49,6 +49,7 @@ from utils.rendering.head_paint import read_image
 from utils.runs.kept_checkpoints import KeptCheckpoints
 from utils.runs.run_log import drop_later_lines
 from utils.speech import read_phones
+from utils.trackers.arkit import read_track
 from utils.trackers.to_motion import import_shape
 from utils.training.run_config import _differences
 
@@ -57,6 +58,7 @@ _ZIP = (mutate_member, mutate_member, lying_zip, mutate_bytes)
 _ARRAYS = (mutate_member, lying_zip, mutate_npy, mutate_bytes, mutate_pickle)
 _PICKLE = (mutate_pickle, mutate_pickle, mutate_bytes)
 _TEXT = (mutate_lines, mutate_lines, mutate_bytes, repeat_part)
+_TRACKER = (*_ARRAYS, *_TEXT, mutate_json)
 
 
 @dataclass(frozen=True)
@@ -219,13 +221,26 @@ def _avatar(path: Path) -> None:
     assert drive_avatar.drive(path, track, path.with_name("out.glb"), "neck")
 
 
+def _track(path: Path) -> None:
+    track = read_track(path)
+    assert track.weights.shape == (len(track), 52) and track.angles.shape == (len(track), 9)
+    assert np.isfinite(track.weights).all() and np.isfinite(track.angles).all() and (np.diff(track.times) >= 0).all()
+    tries(_motion)(path)
+
+
 def _picture(path: Path) -> None:
     image = read_image(path)
     assert image.dtype == np.uint8 and image.shape[2] == 3
 
 
 READERS = (
-    Reader("tracker", seeds.tracker_files, (*_ARRAYS, *_TEXT), tries(_motion, import_shape, _frames), seeds.odd_npz),
+    Reader(
+        "tracker",
+        seeds.tracker_files,
+        (*_ARRAYS, *_TEXT, mutate_json),
+        tries(_motion, import_shape, _frames),
+        seeds.odd_npz,
+    ),
     Reader("motion", seeds.motion_files, _ARRAYS, tries(_own_motion, _shape, _style), seeds.odd_npz),
     Reader("rotations", seeds.rotation_files, _ARRAYS, lambda path: read_head_rotations(path, 3), seeds.odd_npz),
     Reader("arrays", seeds.motion_files, _ARRAYS, tries(read_npy, read_npz)),
@@ -252,7 +267,7 @@ READERS = (
     Reader("phones", seeds.json_lines, (mutate_json, *_TEXT), tries(read_phones, _rows)),
     Reader("metrics_log", seeds.json_lines, (mutate_json, *_TEXT), _log),
     Reader("records", seeds.json_files, (mutate_json, mutate_json, mutate_bytes), _records),
-    Reader("livelink", seeds.tables, _TEXT, read_livelink),
+    Reader("livelink", seeds.arkit_files, (mutate_json, *_TEXT), _track),
     Reader("transcripts", seeds.tables, _TEXT, read_transcripts),
     Reader("avatar", seeds.avatars, (*_BINARY, mutate_json), _avatar),
 )

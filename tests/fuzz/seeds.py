@@ -20,6 +20,7 @@ from models.networks.loading import checkpoint_of
 from models.networks.style_encoder import StyleEncoder, StyleEncoderConfig
 from models.networks.talker import TalkerConfig, build_talker
 from tests.fuzz.mutate import HOSTILE
+from tests.support.arkit_files import ARKIT_FILES, make_recording
 from tests.support.flame_fixtures import python2_pickle, tiny_flame, write_flame_pickle
 from tests.support.small_store import clip_content
 from tests.support.tracker_files import FLAME_FILES, make_truth, pose_of, timecodes, write_csv
@@ -62,7 +63,11 @@ def tracker_files(folder: Path) -> list[Seed]:
         "jawLeft",
     )
     more = ("browInnerUp", "cheekPuff", "jawRight", "jawForward", "yaw", "pitch", "roll")
-    return [*found, seed(write_csv(folder / "a.csv", {n: np.linspace(0, 1, 5) for n in ("time", *units, *more)}))]
+    return [
+        *found,
+        *arkit_files(folder)[::2],
+        seed(write_csv(folder / "a.csv", {n: np.linspace(0, 1, 5) for n in ("time", *units, *more)})),
+    ]
 
 
 def motion_files(folder: Path) -> list[Seed]:
@@ -216,6 +221,16 @@ def tables(folder: Path) -> list[Seed]:
     columns |= {name: np.linspace(0, 1, 4) for name in HEADER if name not in columns}
     write_csv(folder / "l.csv", columns)
     return [seed(folder / "l.csv"), Seed(".tsv", b"file\ttext\na.wav\thello there\nb.wav\tbye\n")]
+
+
+def arkit_files(folder: Path) -> list[Seed]:
+    """One recording of three frames in every dialect."""
+    found = []
+    for number, write in enumerate(ARKIT_FILES.values()):
+        inner = folder / "arkit" / str(number)
+        inner.mkdir(parents=True)
+        found.append(seed(write(inner, make_recording(3))))
+    return [*tables(folder)[:1], *found]
 
 
 def avatars(folder: Path) -> list[Seed]:

@@ -37,6 +37,18 @@ _EYES = (("Left", "left_eyeball"), ("Right", "right_eyeball"))
 _GAZE = ("eyeLookDown", "eyeLookIn", "eyeLookOut", "eyeLookUp")
 
 
+def arkit_name(name: str) -> str | None:
+    """The ARKit blend shape that a column or morph target is named after, or None: `mouthSmile_R`, `Face.JawOpen`."""
+    plain = "".join(filter(str.isalnum, name.rpartition(".")[2].lower()))
+    if plain in _BY_NAME:
+        return _BY_NAME[plain]
+    side = {"l": "left", "r": "right"}.get(plain[-1:], "")
+    return _BY_NAME.get(plain[:-1] + side) if side else None
+
+
+_BY_NAME = {shape.lower(): shape for shape in BLEND_SHAPES}
+
+
 @dataclass(frozen=True)
 class ArkitTrack:
     """Values of one sequence."""
@@ -44,6 +56,13 @@ class ArkitTrack:
     weights: np.ndarray  # (T, 52) float32 in 0..1, in the order of `BLEND_SHAPES`
     angles: np.ndarray  # (T, 9) float32 radians, in the order of `ANGLES`
     fps: float = FPS
+    recorded: np.ndarray | None = None  # (T,) seconds after the first frame, where frames are not evenly spaced
+
+    @property
+    def times(self) -> np.ndarray:
+        """(T,) float32 seconds."""
+        even = np.arange(len(self)) / self.fps
+        return (even if self.recorded is None else self.recorded).astype(np.float32)
 
     def __len__(self) -> int:
         return len(self.weights)

@@ -12,16 +12,23 @@ from utils.reading.array_file import read_bytes
 MAX_BYTES = 256 << 20
 
 
-def parse_json(text: str | bytes, source: str) -> dict[str, Any]:
-    """One JSON object.
+def parse_json_value(text: str | bytes, source: str) -> Any:
+    """One JSON value of any kind.
 
     Raises:
-        UserError: damaged, nested too deeply, or not an object.
+        UserError: damaged, nested too deeply, or larger than 256 MB.
     """
+    if len(text) > MAX_BYTES:
+        raise UserError(f"{source}: {len(text) / 1e6:.0f} MB of JSON are more than {MAX_BYTES / 1e6:.0f}; cut the file")
     try:
-        value = json.loads(text)
+        return json.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError: also invalid UTF-8, and numbers with too many digits
         raise UserError(f"{source}: not readable JSON ({error}); write or get it again") from error
+
+
+def parse_json(text: str | bytes, source: str) -> dict[str, Any]:
+    """One JSON object; UserError as for `parse_json_value`, or for another kind of value."""
+    value = parse_json_value(text, source)
     if not isinstance(value, dict):
         raise UserError(f"{source}: holds {type(value).__name__}, not a JSON object; write or get it again")
     return value

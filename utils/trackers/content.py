@@ -11,7 +11,8 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.reading.array_file import parse_npy, parse_npz, read_bytes
-from utils.trackers import pickles, tables
+from utils.reading.json_file import parse_json_value
+from utils.trackers import json_tables, pickles, tables
 from utils.trackers.folders import FrameFile, find_files
 
 # Of a file for one frame only small arrays are kept: no textures and no vertex offsets.
@@ -65,7 +66,7 @@ def load_content(path: str | Path) -> Content:
 
 def _from_file(path: Path) -> Content:
     data = read_bytes(path)
-    if table := tables.parse_table(data, str(path)):
+    if table := _table(data, str(path)):
         return Content(path, table.columns, times=table.times, notes=table.notes, suffix=".csv")
     tree = load_tree(data, str(path))
     if isinstance(tree, list) and tree and all(isinstance(item, dict) for item in tree):
@@ -74,6 +75,13 @@ def _from_file(path: Path) -> Content:
     if path.suffix == ".frame":
         return _stacked(path, [(str(path), columns)], range(1))
     return Content(path, columns, suffix=path.suffix, texts=_texts(tree))
+
+
+def _table(data: bytes, source: str) -> tables.Table | None:
+    """A csv or JSON file; None for other kinds."""
+    if data.lstrip()[:1] in (b"{", b"["):
+        return json_tables.parse_tree(parse_json_value(data, source), source)
+    return tables.parse_table(data, source)
 
 
 def load_tree(data: bytes, source: str) -> Any:
@@ -91,7 +99,7 @@ def load_tree(data: bytes, source: str) -> Any:
         return pickles.load_torch_zip(data, source) if b"data.pkl" in data else parse_npz(data, source)
     if data[:1] == b"\x80":
         return pickles.load_tree(data, source)
-    raise UserError(f"{source}: is not an npz, npy, csv, torch or pickle file; give a tracker's output")
+    raise UserError(f"{source}: is not an npz, npy, csv, json, torch or pickle file; give a tracker's output")
 
 
 def flatten(tree: dict, start: str = "") -> dict[str, np.ndarray]:

@@ -11,6 +11,8 @@ from utils.errors import UserError
 FRAME_SUFFIXES = (".frame", ".npz", ".npy", ".pt", ".pth", ".pkl")
 _NAME = re.compile(r"(\D*)(\d+)(?:_(\d+))?")  # 00012, frame_00012, 000012_000 (frame, number of the face in it)
 _CODES = ("exp.npy", "pose.npy")
+_TABLES, _BEGINNING = (".csv", ".tsv", ".txt", ".json"), 1 << 16  # bytes by which a table of blendshapes is recognised
+_TAKE = ("take.json", "frame_log.csv")  # what Live Link Face writes beside a take's table
 
 
 @dataclass(frozen=True)
@@ -41,15 +43,40 @@ def find_files(folder: Path) -> Path | dict[str, Path] | tuple[list[FrameFile], 
             return find_files(folder / inner)
     if all((folder / code).is_file() for code in _CODES):
         return {p.stem: p for p in names if p.suffix == ".npy"}
-    return _frames(folder, names)
+    return _table(folder, names) or _frames(folder, names)
+
+
+def _table(folder: Path, names: list[Path]) -> Path | None:
+    """The table of blendshapes in a take's folder: the calibrated one before the raw one.
+
+    Raises:
+        UserError: there are several.
+    """
+    tables = [path for path in names if path.suffix.lower() in _TABLES and path.is_file() and _has_shapes(path)]
+    ranks = {path: ("raw" in path.stem.lower(), "cal" not in path.stem.lower()) for path in tables}
+    best = [path for path in tables if ranks[path] == min(ranks.values())]
+    if len(best) > 1:
+        raise UserError(f"{folder}: holds {len(best)} tables of blendshapes ({best[0].name}, ...); name one of them")
+    return best[0] if best else None
+
+
+def _has_shapes(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return b"jawopen" in file.read(_BEGINNING).replace(b"\0", b"").lower()
+    except OSError:
+        return False
 
 
 def is_tracked_folder(folder: Path) -> bool:
-    """Whether a folder is one tracked video, not a folder of several: numbered npz files count as several videos."""
+    """Whether a folder is one tracked video, not a folder of several: numbered npz files, and a table without Live Link
+    Face's other files, count as several videos."""
     try:
         found = find_files(folder)
     except UserError:
         return False
+    if isinstance(found, Path) and found.suffix.lower() in _TABLES:
+        return any((folder / name).is_file() for name in _TAKE)
     return (
         not isinstance(found, tuple)
         or found[0][0].path.is_dir()

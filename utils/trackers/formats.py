@@ -11,7 +11,8 @@ from utils.trackers.tracked import Format, Tracked, as_float
 
 # From the most to the least specific: the first that matches is taken.
 TRACKERS: tuple[Format, ...] = (
-    *(frame_files.PIXEL3DMM, frame_files.METRICAL, vhap.VHAP, smirk.SMIRK, arkit.LIVE_LINK, arkit.MEDIAPIPE),
+    *(frame_files.PIXEL3DMM, frame_files.METRICAL, vhap.VHAP, smirk.SMIRK, arkit.LIVE_LINK),
+    *(arkit.MEDIAPIPE, arkit.ARKIT),
     *(artalk.ARTALK, flame_arrays.EMOCA, flame_arrays.SPECTRE, flame_arrays.DECA, flame_arrays.PLAIN),
     flame_arrays.SEPARATE,
 )
@@ -36,11 +37,8 @@ def identify(content: Content, name: str = "auto") -> Format:
         return found
     if flame_arrays.shape_only(content) is not None:
         raise UserError(f"{content.path}: holds only a head shape (as MICA writes it), no motion; give it as --shape")
-    needs = "; ".join(f"{fmt.name}: {fmt.needs}" for fmt in TRACKERS)
-    found = content.describe()
-    raise UserError(
-        f"{content.path}: has no 'exp' with 'pose', and no known tracker's arrays. Found: {found}. Needed: {needs}"
-    )
+    raise UserError(f"{content.path}: has no known tracker's arrays. Found: {content.describe()}. docs/data.md has the "
+                    "table of what is read; --format NAME says what one format needs")  # fmt: skip
 
 
 def read_tracked(content: Content, name: str = "auto") -> tuple[Format, Tracked]:

@@ -20,10 +20,8 @@ from utils.rotations import axis_angle, parse_rotations, resample_rotations, res
 from utils.timebase import FPS
 from utils.trackers.content import Content, load_content
 from utils.trackers.formats import read_shape, read_tracked
-from utils.trackers.tracked import Tracked, as_float
+from utils.trackers.tracked import HUGE, MAX_SECONDS, Tracked, as_float, frame_times
 
-MAX_SECONDS = 12 * 3600
-_HUGE = 1e4  # larger than any coefficient or angle of a face
 MAX_LOST, _LONG_GAP = 0.3, 0.5  # largest accepted share of lost frames; seconds of a gap that is worth a warning
 _VIEWER = Rotation.from_matrix(np.diag([-1.0, 1.0, -1.0]))  # PyTorch3D's camera axes -> x right, y up, z to the viewer
 
@@ -71,7 +69,7 @@ def from_content(content: Content, options: ImportOptions) -> Imported:
     """
     fmt, tracked = read_tracked(content, options.format)
     source = str(content.path)
-    times, notes = _times(content, len(tracked.exp), options.fps)
+    times, notes = frame_times(content, len(tracked.exp), options.fps)
     keep, lost_notes = _tracked_frames(tracked, times, source)
     times, notes = times[keep], [*content.notes, *tracked.notes, *notes, *lost_notes]
     head, jaw = _rotations(tracked, keep, options, source)
@@ -88,23 +86,6 @@ def from_content(content: Content, options: ImportOptions) -> Imported:
     return Imported(motion, fmt.name, tuple(notes))
 
 
-def _times(content: Content, n_frames: int, fps: float | None) -> tuple[np.ndarray, list[str]]:
-    """Time of each frame in seconds after the first."""
-    stored = content.first("fps", "mocap_frame_rate")
-    if fps is None and stored is not None and stored.size == 1:
-        fps = float(stored.reshape(-1)[0])
-    if fps is not None and not 1 <= fps <= 1000:
-        raise UserError(f"{content.path}: {fps:g} frames per second make no sense; give --fps")
-    if content.times is not None and len(content.times) == n_frames and fps is None:
-        return content.times - content.times[0], []
-    notes = [] if fps is not None else [f"the frame rate is not in the file: taken as {FPS}; --fps says otherwise"]
-    numbers = content.frames if content.frames is not None else content.first("frame", "frame_id")
-    numbers = np.arange(n_frames) if numbers is None or numbers.shape != (n_frames,) else as_float(numbers)
-    if not np.isfinite(numbers).all() or (np.diff(numbers) <= 0).any():
-        raise UserError(f"{content.path}: frame numbers do not increase; sort the frames")
-    return (numbers - numbers[0]) / (fps or FPS), notes
-
-
 def _tracked_frames(tracked: Tracked, times: np.ndarray, source: str) -> tuple[np.ndarray, list[str]]:
     """Frames without NaN (bool (T,)), and notes on the gaps, which interpolation fills."""
     columns = [x for x in (tracked.exp, tracked.head, tracked.jaw, tracked.neck) if x is not None]
@@ -115,7 +96,7 @@ def _tracked_frames(tracked: Tracked, times: np.ndarray, source: str) -> tuple[n
     if finite.mean() < 1 - MAX_LOST:
         raise UserError(f"{source}: {(~finite).sum()} of {len(finite)} frames are lost (NaN or infinite); track again")
     huge = max(np.abs(x[finite]).max() for x in columns)
-    if huge > _HUGE:
+    if huge > HUGE:
         raise UserError(f"{source}: holds numbers as large as {huge:.3g}; these are not coefficients")
     notes = [f"{(~finite).sum()} lost frames (NaN) are interpolated"] if not finite.all() else []
     gaps = np.diff(times[finite])
@@ -180,7 +161,7 @@ def _shape(values: np.ndarray | None, source: str) -> tuple[np.ndarray | None, l
     shape = np.atleast_1d(as_float(values))
     shape = shape.reshape(-1, shape.shape[-1])
     shape = shape[np.isfinite(shape).all(axis=1)]
-    if not len(shape) or shape.shape[1] < N_SHAPE or np.abs(shape).max() > _HUGE:
+    if not len(shape) or shape.shape[1] < N_SHAPE or np.abs(shape).max() > HUGE:
         raise UserError(f"{source}: shape is {values.shape}, not {N_SHAPE} or more plausible numbers; leave it out")
     varied = float(shape.std(axis=0).max())
     notes = (

@@ -9,7 +9,11 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.motion_file import UNKNOWN_FLAME
+from utils.timebase import FPS
 from utils.trackers.content import Content
+
+MAX_SECONDS = 12 * 3600
+HUGE = 1e4  # larger than any coefficient or angle of a face
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,27 @@ def as_float(values: np.ndarray | float) -> np.ndarray:
     """float64; a signalling NaN is a NaN like any other."""
     with np.errstate(invalid="ignore"):
         return np.asarray(values, np.float64)
+
+
+def frame_times(content: Content, n_frames: int, fps: float | None = None) -> tuple[np.ndarray, list[str]]:
+    """Time of each frame in seconds after the first, and notes. A given rate overrides the file's times and rate.
+
+    Raises:
+        UserError: an impossible rate, or numbers of frames that do not increase.
+    """
+    if fps is None and content.times is not None and len(content.times) == n_frames:
+        return content.times - content.times[0], []
+    stored = content.first("fps", "mocap_frame_rate")
+    if fps is None and stored is not None and stored.size == 1:
+        fps = float(stored.reshape(-1)[0])
+    if fps is not None and not 1 <= fps <= 1000:
+        raise UserError(f"{content.path}: {fps:g} frames per second make no sense; give --fps")
+    notes = [] if fps is not None else [f"the frame rate is not in the file: taken as {FPS}; --fps says otherwise"]
+    numbers = content.frames if content.frames is not None else content.first("frame", "frame_id")
+    numbers = np.arange(n_frames) if numbers is None or numbers.shape != (n_frames,) else as_float(numbers)
+    if not np.isfinite(numbers).all() or (np.diff(numbers) <= 0).any():
+        raise UserError(f"{content.path}: frame numbers do not increase; sort the frames")
+    return (numbers - numbers[0]) / (fps or FPS), notes
 
 
 def rows(values: np.ndarray | None, what: str, widths: tuple[int, ...] = ()) -> np.ndarray:

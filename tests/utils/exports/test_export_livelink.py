@@ -19,10 +19,11 @@ from utils.exports.arkit import (
     has_arkit_expressions,
     yaw_pitch_roll,
 )
-from utils.exports.livelink import read_livelink, timecode, write_livelink
+from utils.exports.livelink import timecode, write_livelink
 from utils.heads.joints import JAW_OPEN_RADIANS
 from utils.motion_file import Motion, load_motion
 from utils.runs.run_dir import ROOT
+from utils.trackers.arkit import read_track
 
 # The header line of recordings of Epic's Live Link Face app, as its importers quote it.
 APP_HEADER = (
@@ -134,7 +135,7 @@ def test_eyes_turn_where_their_names_say(flame):
 def test_reading_back(tmp_path, flame, motion):
     track = arkit_of_open_head(flame.head, motion)
     write_livelink(tmp_path / "a.csv", track)
-    back = read_livelink(tmp_path / "a.csv")
+    back = read_track(tmp_path / "a.csv")
     np.testing.assert_allclose(back.weights, track.weights, atol=1e-6)
     np.testing.assert_allclose(back.angles, track.angles, atol=1e-6)
     assert back.fps == pytest.approx(25, rel=1e-4)
@@ -142,14 +143,14 @@ def test_reading_back(tmp_path, flame, motion):
 
 def test_bad_csv(tmp_path):
     with pytest.raises(UserError, match="no such file"):
-        read_livelink(tmp_path / "none.csv")
+        read_track(tmp_path / "none.csv")
     (tmp_path / "a.csv").write_text("Timecode,BlendShapeCount,JawOpen\n00:00:00:00,1,0.5\n")
-    with pytest.raises(UserError, match="lacks"):
-        read_livelink(tmp_path / "a.csv")
+    with pytest.raises(UserError, match="no ARKit blend shapes"):
+        read_track(tmp_path / "a.csv")
     write_livelink(tmp_path / "b.csv", ArkitTrack(np.zeros((2, 52), np.float32), np.zeros((2, 9), np.float32)))
     (tmp_path / "b.csv").write_text((tmp_path / "b.csv").read_text().replace("0.000000", "x", 1))
-    with pytest.raises(UserError, match="not readable"):
-        read_livelink(tmp_path / "b.csv")
+    with pytest.raises(UserError, match="numbers only"):
+        read_track(tmp_path / "b.csv")
 
 
 def test_other_heads_must_be_fitted(flame, motion):
