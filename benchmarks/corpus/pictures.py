@@ -47,13 +47,11 @@ def figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (10, 4),
         UserError: no matplotlib.
     """
     try:
-        import matplotlib
+        from matplotlib.figure import Figure
     except ImportError as error:
         raise UserError(f"benchmarks.corpus.pictures: {error}; pip install matplotlib") from error
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    return pyplot.subplots(rows, columns, figsize=size, layout="constrained", **options)
+    drawing = Figure(figsize=size, layout="constrained")
+    return drawing, drawing.subplots(rows, columns, **options)
 
 
 def save(drawing, path: Path) -> None:

@@ -24,10 +24,11 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.report import Flags, column, machine, read_flags, table, write_json
+from benchmarks.report import DeviceFlags, column, machine, publish, read_flags
 from datasets.clip_store import ClipStore, ClipWriter
 from datasets.splits import group_by_person, write_list
 from datasets.spoken_clips import long_enough, read_clip
+from models.app.bundled import style_encoder_file
 from models.diffusion.guidance import Guidance
 from models.diffusion.solvers import SamplerConfig
 from models.fast.engine import EngineConfig
@@ -41,7 +42,7 @@ from utils.coefs import MotionCodec
 from utils.devices import pick_device
 from utils.errors import UserError, cli
 from utils.runs.checkpoint import Checkpoint
-from utils.runs.run_dir import DEFAULT_EXPERIMENT, ROOT, find_checkpoint, style_folder
+from utils.runs.run_dir import DEFAULT_EXPERIMENT, ROOT, find_checkpoint
 from utils.speech import PHONES_FILE, SpokenClip, read_phones
 from utils.timebase import FPS
 
@@ -51,7 +52,7 @@ _DIRECTIONS = {"lve": "lower", "opening_correlation": "higher", "opening_ratio":
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TuningFlags(Flags):
+class TuningFlags(DeviceFlags):
     """Who, from which model, and how."""
 
     data_root: Path
@@ -86,8 +87,6 @@ class TuningFlags(Flags):
     """Head model; without it the open head."""
     work: Path = Path("data/fine_tuning")
     """Folder of the person's data set."""
-    device: str = "auto"
-    """cuda, cpu or auto."""
 
 
 def choose_speaker(store: ClipStore, clips: Sequence[str], name: str | None, seconds: float) -> list[str]:
@@ -189,7 +188,7 @@ def spoken(store: ClipStore, clips: list[str], reference: str, phones: Path) -> 
 
 
 def style_of(checkpoint: Checkpoint) -> Path | None:
-    """The model's style encoder in experiments/SE.
+    """The model's style encoder; None: it was trained without one.
 
     Raises:
         UserError: it is not there; the model has no statistics of its own.
@@ -197,13 +196,7 @@ def style_of(checkpoint: Checkpoint) -> Path | None:
     if checkpoint.stats is None:
         raise UserError("--exp_name: a published checkpoint carries no statistics; fine-tune one trained here")
     path = checkpoint.config.get("style_enc_ckpt")
-    if path is None:
-        return None
-    folder = style_folder(path)
-    found = ROOT / "experiments" / "SE" / folder.parent / "checkpoints" / f"{folder.name}.pt"
-    if not found.is_file():
-        raise UserError(f"{found}: the model's style encoder is not there; copy it")
-    return found
+    return None if path is None else style_encoder_file(path)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,9 +236,8 @@ def main(argv: list[str] | None = None) -> None:
     title = (f"{machine(device)}: {clips[0].rpartition('/')[0]}, {n_frames[1] / FPS:.0f} s in {len(training)} clips to "
              f"train on, {n_frames[0] / FPS:.0f} s in {len(held_out)} to measure, {flags.max_iter} steps "
              f"in {seconds:.0f} s")  # fmt: skip
-    print(title, table(changes(before, after)), f"the model: {tuned}", sep="\n")
-    if flags.json:
-        write_json(flags.json, {"machine": title, "command": command, "before": before, "after": after})
+    publish(title, changes(before, after), flags.json, command=command, before=before, after=after)
+    print(f"the model: {tuned}")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from scipy.stats import spearmanr
 
 from benchmarks.people.mouth_scores import Row, middle, person_row, ruler_openings
 from benchmarks.people.recordings import Cache, Recording, choose
-from benchmarks.report import machine, table, write_json
+from benchmarks.report import machine, publish, table
 from benchmarks.subject import ModelFlags, Session
 from models.app.bundled import style_encoder_file
 from models.generation.style_extractor import StyleExtractor
@@ -176,11 +176,9 @@ def main(argv: list[str] | None = None) -> None:
     summary = {"people": len(rows), "amplitude_within": near(rows), "style_rank_correlation": rank_correlation(rows)}
     title = (f"{session.subject.name}, style {flags.style}, {flags.samples} samples, "
              f"{machine(session.subject.animator.model.device)}")  # fmt: skip
-    print(title, table([*rows, middle(rows)]), sep="\n")
+    publish(title, [*rows, middle(rows)], flags.json, model=title, **summary)
     print(f"amplitude within {NEAR[0]} to {NEAR[1]}: {summary['amplitude_within']:.0%} of {len(rows)} people; "
           f"rank correlation of style: {summary['style_rank_correlation']:.2f}")  # fmt: skip
-    if flags.json:
-        write_json(flags.json, {"model": title, "rows": [vars(r) for r in (*rows, middle(rows))], **summary})
 
 
 if __name__ == "__main__":

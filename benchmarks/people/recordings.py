@@ -34,6 +34,11 @@ NOT_SHUT = ("ph", "pn", "ps", "pt")  # beginnings of words whose p is not spoken
 FEWEST_SEEN = 0.9  # share of a clip's frames that must show the mouth
 
 
+def shut_onsets(words: Words) -> list[float]:
+    """Seconds at which words begin that begin with shut lips: b and p."""
+    return [start for word, start, _ in words if word[0] in "bp" and not word.startswith(NOT_SHUT)]
+
+
 @dataclass(frozen=True)
 class Recording:
     """One clip, T frames."""
@@ -50,8 +55,8 @@ class Recording:
 
     @property
     def onsets(self) -> list[float]:
-        """Seconds at which words begin that begin with shut lips: b and p."""
-        return [start for word, start, _ in self.words if word[0] in "bp" and not word.startswith(NOT_SHUT)]
+        """Seconds at which words begin with shut lips."""
+        return shut_onsets(self.words)
 
     def save(self, path: Path) -> None:
         """Write its file of the cache."""

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.people.recordings import Words, read_words
+from benchmarks.people.mouth_scores import ruler_openings
+from benchmarks.people.recordings import Words, read_words, shut_onsets
 from benchmarks.report import Flags, column, machine, publish, read_flags, table
 from models.metrics.upper_face import runs
-from models.tracking.carry import opening_on
 from models.tracking.embedding import LandmarkHead
 from models.tracking.film import LIDS, Film, FilmFitter, Fitted
 from models.tracking.person import features, ruler
@@ -29,6 +29,7 @@ from models.tracking.video import film_of
 from utils.errors import UserError, cli
 from utils.heads.head_file import load_head_file
 from utils.media.video_frames import VIDEO_SUFFIXES, read_frames
+from utils.motion_file import Motion
 from utils.timebase import FPS
 from utils.trackers.landmarker import find_model, watch
 
@@ -124,21 +125,17 @@ def track(paths: list[Path], fitter: FilmFitter) -> tuple[list[Take], float]:
     fitted = fitter(films)
     seconds = sum(len(film.times) for film in films) / FPS
     speed = seconds / (time.perf_counter() - begin)
-    average = torch.zeros(fitter.head.n_shape, dtype=torch.float64)
-    takes = []
-    for path, film, fit in zip(paths, films, fitted):
-        exp, jaw = (torch.from_numpy(x.astype(np.float64)) for x in (fit.exp, fit.pose[:, 3]))
-        opening = opening_on(fitter.head, average, exp, jaw).numpy()
-        takes.append(Take(f"{path.parent.name}/{path.stem}", film, fit, opening))
-    return takes, speed
+    openings = [ruler_openings(fitter.head, [Motion(fit.exp, fit.pose)])[0] for fit in fitted]
+    clips = [f"{path.parent.name}/{path.stem}" for path in paths]
+    return [Take(*parts) for parts in zip(clips, films, fitted, openings)], speed
 
 
-def at_onsets(take: Take, words: list) -> list[tuple[float, float]]:
+def at_onsets(take: Take, words: Words) -> list[tuple[float, float]]:
     """The least seen and tracked opening about each onset of b and p."""
     found = []
-    for word, start, _ in words:
+    for start in shut_onsets(words):
         rows = np.abs(take.film.times - start) * FPS <= NEAR + 0.5
-        if word[0] in "bp" and rows.any():
+        if rows.any():
             found.append((float(take.seen[rows].min()), float(take.opening[rows].min())))
     return found
 
@@ -166,7 +163,7 @@ def within(a: list[np.ndarray], b: list[np.ndarray]) -> float:
     return float(np.mean([np.corrcoef(x, y)[0, 1] for x, y in pairs])) if pairs else float("nan")
 
 
-def measured(person: str, takes: list[Take], words: dict[str, list], names: list[str]) -> Row:
+def measured(person: str, takes: list[Take], words: dict[str, Words], names: list[str]) -> Row:
     """A person's row; the speed is filled in later."""
     pairs = np.array([pair for take in takes for pair in at_onsets(take, words.get(take.clip, []))]).reshape(-1, 2)
     seen, tracked = (np.concatenate([getattr(take, name) for take in takes]) for name in ("seen", "opening"))

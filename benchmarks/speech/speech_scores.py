@@ -221,24 +221,18 @@ def score_mouth(name: str, phones: list[Phone], opening: np.ndarray, rule: Closu
 
 
 def _contrast(phones: list[Phone], opening: np.ndarray) -> float:
-    values, target = [], []
-    for phone in phones:
-        if phone.name in BILABIALS | OPEN:
-            piece = near(phone, opening, 0)
-            values.extend(piece)
-            target.extend([float(phone.name in OPEN)] * len(piece))
-    if len(values) < 3 or np.std(values) < 1e-9 or np.std(target) < 1e-9:
+    pieces = [(near(phone, opening, 0), phone.name in OPEN) for phone in phones if phone.name in BILABIALS | OPEN]
+    if not pieces:
         return math.nan
-    return float(np.corrcoef(values, target)[0, 1])
+    target = np.repeat([float(wide) for _, wide in pieces], [len(piece) for piece, _ in pieces])
+    return synchrony.correlation(np.concatenate([piece for piece, _ in pieces]), target)
 
 
 def pool_mouths(scores: list[MouthScore]) -> MouthScore:
     """One score over all recordings: counts add up, openings are means over phones, correlations over recordings."""
 
     def mean(field: str, weight: str) -> float:
-        values = [getattr(s, field) for s in scores if getattr(s, weight)]
-        weights = [getattr(s, weight) for s in scores if getattr(s, weight)]
-        return float(np.average(values, weights=weights)) if values else math.nan
+        return _weighted([getattr(s, field) for s in scores], [getattr(s, weight) for s in scores])
 
     known = [s.correlation for s in scores if not math.isnan(s.correlation)]
     return MouthScore(

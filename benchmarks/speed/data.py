@@ -132,9 +132,9 @@ def speech_like_noise(random: np.random.Generator, n: int) -> np.ndarray:
     return (0.1 * envelope * coloured).clip(-1, 1).astype(np.float32)
 
 
-def identity_codec(head_pose: bool = True) -> MotionCodec:
+def identity_codec() -> MotionCodec:
     """For data that are random anyway."""
-    return MotionCodec(CoefLayout(head_pose), CoefStats.identity())
+    return MotionCodec(CoefLayout(), CoefStats.identity())
 
 
 @dataclass(frozen=True)

@@ -111,12 +111,9 @@ def stages(style: RenderStyle, n_frames: int, repeats: int) -> list[Stage]:
 
 
 @dataclass(frozen=True)
-class LookSpeed:
-    """Best of the repeats of decoding, drawing and encoding in one look."""
+class LookSpeed(Stage):
+    """Decoding, drawing and encoding in one look."""
 
-    name: str = column("head")
-    fps: float = column("frames/s", "{:.1f}")
-    cpu_ms: float = column("processor ms/frame", "{:.1f}")
     share: float = column("of the plain mesh", "{:.2f}")  # frames a second, median over the repeats
 
 

@@ -39,7 +39,7 @@ from tqdm import tqdm
 
 from benchmarks.report import DeviceFlags, column, machine, publish, read_flags, seconds, table, write_json
 from benchmarks.speed.workload import MODES, SIZES, RandomItems, Workload, run_together
-from utils.config import flag
+from utils.config import check_least, flag
 from utils.devices import end_processes, pick_device
 from utils.errors import cli
 from utils.training.data_order import Share
@@ -90,6 +90,10 @@ class GradientFlags(DeviceFlags):
     """Batches per step (used by the benchmark itself)."""
     result: Path | None = None
     """Used by the benchmark itself."""
+
+    def check(self) -> None:
+        super().check()
+        check_least(self, steps=1)
 
     def ways(self) -> Sequence[Way]:
         """What is compared."""

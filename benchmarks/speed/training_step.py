@@ -40,7 +40,7 @@ from benchmarks.report import (
     text_table,
     write_json,
 )
-from benchmarks.speed.workload import CPU_MODES, MODES, SIZES, RandomItems, Workload
+from benchmarks.speed.workload import CPU_MODES, MODES, SIZES, RandomItems, Workload, smooth_motion
 from models.heads.flame import load_flame
 from models.training.losses import LossConfig, MotionLoss
 from utils.coefs import CoefLayout, CoefStats, MotionCodec
@@ -184,9 +184,8 @@ class Case:
     def __init__(self, batch_size: int, frames: int, device: torch.device) -> None:
         generator = torch.Generator().manual_seed(0)
         sizes = torch.cat([torch.full((50,), 0.5), torch.full((4,), 0.1)])
-        noise = torch.randn(2, batch_size, frames + 9, 54, generator=generator) * sizes * 3
-        smooth = torch.nn.functional.avg_pool1d(noise.flatten(0, 1).transpose(1, 2), 10, 1).transpose(1, 2)
-        self.predicted, self.truth = smooth.unflatten(0, (2, batch_size)).to(device)
+        motions = 3 * sizes * smooth_motion(2 * batch_size, frames, generator)
+        self.predicted, self.truth = motions.unflatten(0, (2, batch_size)).to(device)
         self.shape = torch.randn(batch_size, 100, generator=generator).to(device)
 
     def run(self, loss: MotionLoss) -> tuple[dict[str, Tensor], Tensor]:

@@ -138,15 +138,19 @@ class Workload:
         return {name: value.item() for name, value in terms.items()}
 
 
+def smooth_motion(n: int, frames: int, generator: torch.Generator) -> Tensor:
+    """(n, frames, 54) random: white noise would make the velocity terms dwarf all others."""
+    noise = torch.randn(n, frames + 9, 54, generator=generator)
+    return torch.nn.functional.avg_pool1d(noise.transpose(1, 2), 10, 1).transpose(1, 2)
+
+
 class RandomItems:
     """A pool of random training items on a device; batches follow the trainer's data order."""
 
     def __init__(self, n_items: int, n_motions: int, device: torch.device) -> None:
         generator = torch.Generator().manual_seed(5)
         n = n_motions * samples_per_frame()
-        # Smooth motion: white noise would make the velocity terms dwarf all others.
-        motion = torch.randn(n_items, 2 * n_motions + 9, 54, generator=generator)
-        motion = torch.nn.functional.avg_pool1d(motion.transpose(1, 2), 10, 1).transpose(1, 2) * 2
+        motion = 2 * smooth_motion(n_items, 2 * n_motions, generator)
         shape = torch.randn(n_items, 1, 1, 100, generator=generator).expand(-1, 2, n_motions, -1)
         audio = torch.randn(n_items, 2, n, generator=generator)
         items = {"audio": audio, "motion": motion.unflatten(1, (2, n_motions)), "shape": shape}
