@@ -9,7 +9,7 @@ Whatever was guessed, changed or left out is logged line by line.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> None:
     imported = from_content(content, flags.files.options())
     motion = imported.motion
     if flags.shape:
-        motion = type(motion)(motion.exp, motion.pose, import_shape(flags.shape), motion.source, motion.head_model)
+        motion = replace(motion, shape=import_shape(flags.shape))
     motion.save(flags.output)
     for note in imported.notes:
         log.info("  %s", note)

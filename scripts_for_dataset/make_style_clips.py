@@ -53,11 +53,6 @@ class StyleClipsFlags:
         check_least(self, seconds=MIN_SECONDS, seed=0)
 
 
-def parse_args(argv: list[str] | None = None) -> StyleClipsFlags:
-    """The flags, checked."""
-    return read_flags(StyleClipsFlags, argv, __doc__ or "")
-
-
 def identities() -> dict[str, np.ndarray]:
     """Name -> shape coefficients (100,) float32."""
     from scripts_for_dataset.synthetic.identity import sample_shape
@@ -121,7 +116,7 @@ def write_clips(flags: StyleClipsFlags) -> None:
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    write_clips(parse_args(argv))
+    write_clips(read_flags(StyleClipsFlags, argv, __doc__ or ""))
 
 
 if __name__ == "__main__":

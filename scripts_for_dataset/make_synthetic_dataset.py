@@ -22,10 +22,9 @@ from datasets.splits import SPLITS
 from scripts_for_dataset.preparing.batch import run_all
 from scripts_for_dataset.preparing.record import remember
 from scripts_for_dataset.synthetic.augment import AugmentConfig
-from scripts_for_dataset.synthetic.clips import make_clips
+from scripts_for_dataset.synthetic.clips import make_clips, second_takes, speaker_phones
 from scripts_for_dataset.synthetic.corpus import read_rows
 from scripts_for_dataset.synthetic.plan import Speaker, plan_speakers
-from scripts_for_dataset.synthetic.sidecars import second_takes, speaker_phones
 from utils.config import check_least, read_flags
 from utils.errors import UserError, cli
 from utils.motion_file import Motion
@@ -70,11 +69,6 @@ class DatasetFlags:
     def check(self) -> None:
         """Raises UserError for a number out of range."""
         check_least(self, hours=0.001, workers=1, seed=0, limit=1)
-
-
-def parse_args(argv: list[str] | None = None) -> DatasetFlags:
-    """The flags, checked."""
-    return read_flags(DatasetFlags, argv, __doc__ or "")
 
 
 def plan_jobs(flags: DatasetFlags) -> list[Job]:
@@ -197,7 +191,7 @@ def _describe(output: Path, jobs: list[Job], frames: int) -> None:
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    build(parse_args(argv))
+    build(read_flags(DatasetFlags, argv, __doc__ or ""))
 
 
 if __name__ == "__main__":

@@ -125,7 +125,7 @@ def load_shape(path: str | Path) -> np.ndarray:
                 f"{path}: has no 'shape' (found: {', '.join(sorted(arrays)) or 'nothing'}); give another file"
             )
         return _as_shape(arrays["shape"], str(path))
-    return _as_shape(load_array(path), str(path))
+    return _as_shape(read_npy(path), str(path))
 
 
 def load_style(path: str | Path, size: int) -> np.ndarray:
@@ -134,15 +134,10 @@ def load_style(path: str | Path, size: int) -> np.ndarray:
     Raises:
         UserError: missing or unreadable file, the wrong size, or values that are not finite.
     """
-    style = _finite(load_array(Path(path)), str(path)).reshape(-1)
+    style = _finite(read_npy(Path(path)), str(path)).reshape(-1)
     if len(style) != size:
         raise UserError(f"{path}: has {len(style)} numbers, but this model's styles have {size}; extract it again")
     return style
-
-
-def load_array(path: Path) -> np.ndarray:
-    """One array from an npy; never runs code from the file."""
-    return read_npy(path)
 
 
 def _finite(array: np.ndarray, what: str) -> np.ndarray:

@@ -20,6 +20,7 @@ from scripts_for_dataset.synthetic.nonverbal import add_eyes
 from scripts_for_dataset.synthetic.prosody import RATE, Prosody, analyse, find_accents, smooth
 from scripts_for_dataset.synthetic.style import SpeakerStyle, named_style, sample_style
 from utils.coefs import N_SHAPE
+from utils.rotations import resample_values
 from utils.timebase import FPS, samples_per_frame
 
 _LEVEL = 0.06  # RMS that every recording is set to before joining
@@ -139,8 +140,7 @@ def at_speed(piece: Piece, factor: float) -> Piece:
     audio, _ = resample_speech(piece.audio, [], factor)
     n = min(int(len(piece.exp) / factor), len(audio) // samples_per_frame())
     at, known = np.arange(n) * factor, np.arange(len(piece.exp))
-    exp, pose = (np.stack([np.interp(at, known, column) for column in values.T], axis=1)
-                 for values in (piece.exp, piece.pose))  # fmt: skip
+    exp, pose = (resample_values(known, values, at) for values in (piece.exp, piece.pose))
     return Piece(audio[: n * samples_per_frame()], exp, pose)
 
 

@@ -1,4 +1,7 @@
-"""One planned clip -> augmented audio and the motion that goes with it."""
+"""One planned clip -> augmented audio and the motion that goes with it; its phones, and a second take for evaluations.
+
+All of it follows from the plan alone: phones and second takes can be added to an existing data set.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,18 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from scripts_for_dataset.synthetic.augment import (
-    AugmentConfig,
-    augment,
-    draw_factor,
-    resample_speech,
-    set_peak,
-)
+from scripts_for_dataset.synthetic.augment import AugmentConfig, augment, draw_factor, resample_speech, set_peak
 from scripts_for_dataset.synthetic.corpus import Row, load_sentence
+from scripts_for_dataset.synthetic.ipa import join_silence
 from scripts_for_dataset.synthetic.motion import Speech, speech_motion
 from scripts_for_dataset.synthetic.plan import Speaker
 from scripts_for_dataset.synthetic.style import vary_style
+from utils.motion_file import Motion
+from utils.speech import Phone
 from utils.timebase import SAMPLE_RATE, samples_per_frame
 
 _LEVEL = 0.06  # RMS that every sentence is set to before joining: voices differ in level
+_SECOND_TAKE = 1
 
 
 def join_sentences(rows: tuple[Row, ...], rng: np.random.Generator) -> Speech:
@@ -36,18 +37,7 @@ def join_sentences(rows: tuple[Row, ...], rng: np.random.Generator) -> Speech:
         pieces.append(audio)
         phones += [(phone, now / SAMPLE_RATE + start, now / SAMPLE_RATE + end) for phone, start, end in own]
         now += len(audio)
-    return Speech(np.concatenate(pieces), merge_silence(phones))
-
-
-def merge_silence(phones: list[tuple[str, float, float]]) -> list[tuple[str, float, float]]:
-    """Neighbouring silences become one."""
-    merged: list[tuple[str, float, float]] = []
-    for phone, start, end in phones:
-        if merged and phone == "sil" == merged[-1][0]:
-            merged[-1] = ("sil", merged[-1][1], end)
-        else:
-            merged.append((phone, start, end))
-    return merged
+    return Speech(np.concatenate(pieces), join_silence(phones))
 
 
 def make_clips(
@@ -73,3 +63,23 @@ def clip_speech(speaker: Speaker, number: int, config: AugmentConfig | None) -> 
     speech = join_sentences(speaker.clips[number], rng)
     factor = 1.0 if config is None else draw_factor(config, rng)
     return (speech if factor == 1.0 else Speech(*resample_speech(speech.audio, speech.phones, factor))), rng
+
+
+def speaker_phones(speaker: Speaker, config: AugmentConfig | None) -> list[list[Phone]]:
+    """Phones of every clip of a speaker, in seconds of the clip."""
+    clips = (clip_speech(speaker, number, config)[0] for number in range(len(speaker.clips)))
+    return [[Phone(*phone) for phone in speech.phones] for speech in clips]
+
+
+def second_takes(
+    speaker: Speaker, shape: np.ndarray, close_factor: float, config: AugmentConfig | None
+) -> Iterator[Motion]:
+    """The same speech in the same style again: every clip's motion with other random numbers.
+
+    The distance between two takes is, on average, the least error of any model that does not know those numbers.
+    """
+    for number in range(len(speaker.clips)):
+        speech, _ = clip_speech(speaker, number, config)
+        rng = np.random.default_rng([speaker.seed, number, _SECOND_TAKE])
+        motion = speech_motion(speech, vary_style(speaker.style, rng), rng, close_factor)
+        yield Motion(motion["exp"], motion["pose"], shape)

@@ -7,6 +7,7 @@ peak after it. Head motion goes with F0 and loudness (Munhall et al. 2004).
 from __future__ import annotations
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from scripts_for_dataset.synthetic.prosody import RATE, Accents, Prosody, smooth
 from scripts_for_dataset.synthetic.style import SpeakerStyle
@@ -64,7 +65,7 @@ def low_pass(track: np.ndarray, sigma: float) -> np.ndarray:
     """Gaussian smoothing of (n, k) at 25 fps, sigma in seconds; nothing below a tenth of a frame."""
     if sigma * FPS < 0.1:
         return track
-    return np.stack([smooth(column, sigma * FPS) for column in track.T], axis=1)
+    return smooth(track, sigma * FPS)
 
 
 def steady(degrees: np.ndarray) -> np.ndarray:
@@ -168,30 +169,5 @@ def nods(n_frames: int, accents: Accents, style: SpeakerStyle) -> np.ndarray:
 
 
 def euler_to_axis_angle(euler: np.ndarray) -> np.ndarray:
-    """Angles (n, 3) in radians, tilt (z) first, then nod (x), then turn (y) -> axis-angle (n, 3), by quaternions."""
-    half = euler / 2
-    cosine, sine = np.cos(half), np.sin(half)
-    zero = np.zeros(len(euler))
-    x = np.stack([cosine[:, 0], sine[:, 0], zero, zero], 1)
-    y = np.stack([cosine[:, 1], zero, sine[:, 1], zero], 1)
-    z = np.stack([cosine[:, 2], zero, zero, sine[:, 2]], 1)
-    w, *v = _product(y, _product(x, z)).T
-    vector = np.stack(v, 1)
-    norm = np.linalg.norm(vector, axis=1)
-    angle = 2 * np.arctan2(norm, w)
-    return vector * np.where(norm > 1e-9, angle / np.maximum(norm, 1e-12), 2.0)[:, None]
-
-
-def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Hamilton product of quaternions (n, 4), real part first."""
-    aw, ax, ay, az = a.T
-    bw, bx, by, bz = b.T
-    return np.stack(
-        [
-            aw * bw - ax * bx - ay * by - az * bz,
-            aw * bx + ax * bw + ay * bz - az * by,
-            aw * by - ax * bz + ay * bw + az * bx,
-            aw * bz + ax * by - ay * bx + az * bw,
-        ],
-        axis=1,
-    )
+    """Angles (n, 3) in radians, tilt (z) first, then nod (x), then turn (y) -> axis-angle (n, 3)."""
+    return Rotation.from_euler("YXZ", euler[:, [1, 0, 2]]).as_rotvec()

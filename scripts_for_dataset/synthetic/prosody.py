@@ -1,10 +1,11 @@
-"""Loudness, pitch and accents of speech, in plain numpy: what the head, the brows and the mouth's effort follow."""
+"""Loudness, pitch and accents of speech: what the head, the brows and the mouth's effort follow."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d, median_filter
 
 from utils.timebase import SAMPLE_RATE
 
@@ -78,22 +79,13 @@ def _pitch(windows: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.ndarr
     semitones = np.clip(semitones - np.median(semitones[voiced]), -9, 9)
     index = np.arange(len(best))
     track = np.interp(index, index[voiced], semitones[voiced])
-    return smooth(_median5(track), 3.0), voiced
-
-
-def _median5(track: np.ndarray) -> np.ndarray:
-    """Median over 5 values: removes single octave jumps."""
-    return np.median(np.lib.stride_tricks.sliding_window_view(np.pad(track, 2, mode="edge"), 5), axis=1)
+    return smooth(median_filter(track, 5, mode="nearest"), 3.0), voiced  # without single octave jumps
 
 
 def smooth(track: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian smoothing of (m,), sigma in samples; edges are held."""
+    """Gaussian smoothing of (m,) or of the columns of (m, k), sigma in samples; edges are held."""
     radius = int(np.ceil(3 * sigma))
-    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
-    padded = np.pad(np.asarray(track, np.float64), radius, mode="edge")
-    size = 1 << (len(padded) + 2 * radius).bit_length()
-    full = np.fft.irfft(np.fft.rfft(padded, size) * np.fft.rfft(kernel / kernel.sum(), size), size)
-    return full[2 * radius : 2 * radius + len(track)].astype(np.float32)
+    return gaussian_filter1d(np.asarray(track, np.float64), sigma, 0, mode="nearest", radius=radius).astype(np.float32)
 
 
 def phone_means(track: np.ndarray, phones: list[tuple[str, float, float]]) -> np.ndarray:

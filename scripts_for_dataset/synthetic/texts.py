@@ -33,29 +33,11 @@ _TEMPLATES = (
     "{who} bumped into the {feel} {thing} by chance.",
 )
 _FILLERS = {
-    "who": ("Bob", "Pamela", "the boy", "Joyce", "my father", "the judge", "Vivian", "a young chef"),
-    "thing": (
-        "pump",
-        "big map",
-        "toy boat",
-        "television",
-        "yellow bowl",
-        "leather glove",
-        "cheap watch",
-        "wooden fish",
-    ),
-    "place": ("beach", "garage", "theatre", "village", "bathroom", "oyster bar", "warm office", "church"),
-    "things": (
-        "pumps",
-        "big maps",
-        "toy boats",
-        "televisions",
-        "yellow bowls",
-        "leather gloves",
-        "cheap watches",
-        "wooden fish",
-    ),
-    "feel": ("rough", "smooth", "pleasure", "vague", "thoughtful", "joyful", "wonderful", "beige"),
+    "who": "Bob, Pamela, the boy, Joyce, my father, the judge, Vivian, a young chef",
+    "thing": "pump, big map, toy boat, television, yellow bowl, leather glove, cheap watch, wooden fish",
+    "place": "beach, garage, theatre, village, bathroom, oyster bar, warm office, church",
+    "things": "pumps, big maps, toy boats, televisions, yellow bowls, leather gloves, cheap watches, wooden fish",
+    "feel": "rough, smooth, pleasure, vague, thoughtful, joyful, wonderful, beige",
 }
 
 
@@ -64,7 +46,7 @@ def template_sentences() -> list[str]:
     sentences = []
     for template in _TEMPLATES:
         fields = re.findall(r"{(\w+)}", template)
-        for words in itertools.product(*(_FILLERS[field] for field in fields)):
+        for words in itertools.product(*(_FILLERS[field].split(", ") for field in fields)):
             text = template.format(**dict(zip(fields, words)))
             sentences.append(text[0].upper() + text[1:])
     return sentences

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
 
 from scripts_for_dataset.synthetic.style import SpeakerStyle
 from utils.reading.json_file import read_json
@@ -203,10 +204,7 @@ def _soften(curves: np.ndarray, smoothness: float) -> np.ndarray:
     radius = int(np.ceil(2.5 * sigma))
     if radius < 1 or not len(curves):
         return curves
-    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
-    kernel = (kernel / kernel.sum()).astype(np.float32)
-    padded = np.pad(curves, {0: (radius, radius)}, mode="edge")
-    return np.stack([np.convolve(column, kernel, mode="valid") for column in padded.T], axis=1)
+    return gaussian_filter1d(curves, sigma, 0, mode="nearest", radius=radius)
 
 
 def plateaus(time: np.ndarray, start: np.ndarray, end: np.ndarray, ramp: float = 1.0) -> np.ndarray:

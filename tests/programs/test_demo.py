@@ -11,7 +11,7 @@ from models.diffusion.guidance import DynamicThreshold
 from models.fast.engine import EngineConfig
 from models.generation.animator import Animator
 from tests.support.demo_workspace import SE_ITER, SE_RUN, STATS
-from utils.media.video import probe
+from tests.support.video_probe import probe
 from utils.motion_file import Motion
 
 ARGS = ["--exp_name", "head", "-a", "speech.wav", "--coef_stats", str(STATS), "--device", "cpu"]

@@ -18,7 +18,7 @@ from models.training.vertex_space import VertexSpace
 from tests.support.demo_workspace import speech
 from tests.support.golden_weights import HERE, NAMES
 from tests.support.training_data import make_data
-from utils.media.video import probe
+from tests.support.video_probe import probe
 from utils.runs import run_dir
 from utils.runs.checkpoint import load_checkpoint
 

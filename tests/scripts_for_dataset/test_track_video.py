@@ -14,9 +14,10 @@ from models.heads.mouth import opening_mm
 from models.tracking import video
 from models.tracking.video import VideoOptions, motion_of
 from scripts_for_dataset import prepare_dataset, track_video
+from tests.support.video_probe import probe
 from utils.errors import UserError
 from utils.exports.arkit import BLEND_SHAPES
-from utils.media.video import probe, write_video
+from utils.media.video import write_video
 from utils.motion_file import load_motion
 from utils.trackers import landmarker
 from utils.trackers.arkit import unit_names

@@ -11,13 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.spatial.transform import Rotation, Slerp
+from scipy.spatial.transform import Rotation
 
 from utils.errors import UserError
 from utils.heads.head_file import HeadFile
 from utils.heads.joints import JAW, JOINTS, NECK, PARENTS, ROOT_JOINT
 from utils.heads.tongue import TONGUE_UNITS, tongue_weights
 from utils.motion_file import Motion
+from utils.rotations import resample_rotations, resample_values
 from utils.timebase import FPS
 
 JAW_ENTRIES = slice(9, 18)  # of the 36 pose features: R_jaw - I, row-major
@@ -176,10 +177,8 @@ def resampled(motion: Motion, fps: float) -> Motion:
     old = np.arange(len(motion)) / FPS
     new = np.arange(int((len(motion) - 1) / FPS * fps + 1e-6) + 1) / fps
     new = np.minimum(new, old[-1])
-    exp = np.stack([np.interp(new, old, column) for column in motion.exp.T], axis=1)
-    tongue = None
-    if motion.tongue is not None:
-        tongue = np.stack([np.interp(new, old, column) for column in motion.tongue.T], axis=1).astype(np.float32)
-    parts = [Slerp(old, Rotation.from_rotvec(motion.pose[:, part]))(new) for part in (slice(0, 3), slice(3, 6))]
-    pose = np.concatenate([part.as_rotvec() for part in parts], axis=1)
-    return replace(motion, exp=exp.astype(np.float32), pose=pose.astype(np.float32), tongue=tongue)
+    exp, tongue = (None if values is None else resample_values(old, values, new).astype(np.float32)
+                   for values in (motion.exp, motion.tongue))  # fmt: skip
+    turns = (Rotation.from_rotvec(motion.pose[:, part]) for part in (slice(0, 3), slice(3, 6)))
+    pose = np.concatenate([resample_rotations(old, turn, new).as_rotvec() for turn in turns], axis=1)
+    return replace(motion, exp=exp, pose=pose.astype(np.float32), tongue=tongue)

@@ -9,7 +9,7 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.heads.head_file import Finish, HeadFile
-from utils.heads.head_uv import NO_UV
+from utils.heads.head_uv import NO_UV, split_seams
 from utils.rendering.head_paint import EYE
 
 
@@ -61,7 +61,7 @@ def make_surface(head: HeadFile, texture: str | Path | None = None) -> Surface:
         texture = _checked_image(Path(texture), has_uv)
     if head.uv is None or head.ft is None:
         return Surface(np.arange(head.n_vertices), head.faces, colours=head.vertex_colours)
-    expand, faces, uv = _split_seams(head, head.uv, head.ft)
+    expand, faces, uv = split_seams(head.faces, head.ft, head.uv, head.n_vertices)
     finish, colours = head.finish, head.vertex_colours
     if colours is not None:
         colours = None if texture is not None and finish is None else colours[expand]
@@ -90,21 +90,6 @@ def _checked_image(path: Path, has_uv: bool) -> Path:
     if not path.is_file():
         raise UserError(f"--texture {path}: no such image; check the path")
     return path
-
-
-def _split_seams(head: HeadFile, uv: np.ndarray, ft: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """-> expand (N,), faces (F, 3), uv (N, 2). A vertex's first texture corner keeps its number."""
-    n = head.n_vertices
-    key = head.faces.ravel() * len(uv) + ft.ravel()
-    pairs, inverse = np.unique(key, return_inverse=True)
-    vertex, corner = pairs // len(uv), pairs % len(uv)
-    first = np.ones(len(pairs), bool)
-    first[1:] = vertex[1:] != vertex[:-1]
-    number = np.where(first, vertex, n + np.cumsum(~first) - 1)
-    expand = np.concatenate([np.arange(n), vertex[~first]])
-    drawn = np.zeros((len(expand), 2), np.float32)
-    drawn[number] = uv[corner]
-    return expand, number[inverse].reshape(-1, 3), drawn
 
 
 def smooth_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:

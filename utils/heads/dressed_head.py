@@ -7,7 +7,7 @@ metrics, losses or tracking.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,11 @@ OLDER_FORMATS = ("open-head-parts-1",)  # without retouch, shade and soft rims
 LEVELS = ((0.0110, 0.0026), (0.0170, 0.0045))  # metres: longer edges are split, once and twice: skin, lips
 _STEPS = {"openness": 255, "rest": 1e5, "unit_dirs": 1e6, "tongue": 1e5}  # stored in 1/255, 10, 1, 10 micrometres
 _KINDS = {"openness": np.uint8, "margins": bool, "unit_index": np.uint8}  # the others: int16
+# Of parts: what their arrays are in memory, and as what they are stored; the others are float32.
+_HUNDREDTHS = ("paint", "alpha", "shade")
+_READ = {"open": bool, "covers": bool, "faces": np.int64, "bound_to": np.int64, "unit_index": np.int64}
+_STORED = {"open": bool, "covers": bool, "faces": np.uint16, "bound_to": np.uint16, "unit_index": np.uint8}
+_STORED |= dict.fromkeys(_HUNDREDTHS, np.uint8)
 ON_TONGUE = 0.0045
 _HOW = "get models/data/open_head_parts.npz of this version, or build it with `python -m setup.build_parts`"
 
@@ -115,40 +120,19 @@ def pack_parts(parts: dict[str, Part], retouch: Retouch) -> dict[str, np.ndarray
     for key, values in vars(retouch).items():
         stored = np.round(values * _STEPS[key]) if key in _STEPS else values
         packed[f"retouch_{key}"] = stored.astype(_KINDS.get(key, np.int16))
-    kinds = {"open": bool, "covers": bool, "faces": np.uint16, "bound_to": np.uint16, "unit_index": np.uint8}
     for name, part in parts.items():
         for key, values in vars(part).items():
-            if key in ("paint", "alpha", "shade") and values is not None:
-                packed[f"{name}_{key}"] = np.round(values * 100).astype(np.uint8)
-            elif values is not None:
-                packed[f"{name}_{key}"] = np.asarray(values).astype(kinds.get(key, np.float32))
+            if values is not None:
+                stored = np.round(values * 100) if key in _HUNDREDTHS else np.asarray(values)
+                packed[f"{name}_{key}"] = stored.astype(_STORED.get(key, np.float32))
     return packed
 
 
 def _unpack(arrays: dict[str, np.ndarray], name: str) -> Part:
-    def get(key: str) -> np.ndarray | None:
-        return arrays.get(f"{name}_{key}")
-
-    def flags(key: str) -> np.ndarray | None:
-        values = get(key)
-        return None if values is None else values.astype(bool)
-
-    alpha, shade, faces = get("alpha"), get("shade"), arrays[f"{name}_faces"].astype(np.int64)
-    part = Part(
-        arrays[f"{name}_vertices"].astype(np.float32),
-        faces,
-        arrays[f"{name}_paint"].astype(np.float32) / 100,
-        arrays[f"{name}_uv"].astype(np.float32),
-        arrays[f"{name}_bound_to"].astype(np.int64),
-        arrays[f"{name}_shares"].astype(np.float32),
-        None if alpha is None else alpha.astype(np.float32) / 100,
-        get("unit_index"),
-        get("unit_dirs"),
-        flags("open"),
-        flags("covers"),
-        None if shade is None else shade.astype(np.float32) / 100,
-    )
-    if faces.max() >= len(part.vertices) or len(part.paint) != len(part.vertices):
+    kept = [field for field in fields(Part) if field.default is MISSING or f"{name}_{field.name}" in arrays]
+    found = {field.name: arrays[f"{name}_{field.name}"].astype(_READ.get(field.name, np.float32)) for field in kept}
+    part = Part(**{key: values / 100 if key in _HUNDREDTHS else values for key, values in found.items()})
+    if part.faces.max() >= len(part.vertices) or len(part.paint) != len(part.vertices):
         raise ValueError(f"{name}: {len(part.vertices)} vertices")
     return part
 

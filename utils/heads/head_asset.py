@@ -18,10 +18,6 @@ MAX_VERTICES = 200_000  # more than any head has; limits the memory taken
 _WEIGHT_SCALE, _COLOUR_SCALE = 65535, 255
 
 
-def is_packed(arrays: dict[str, np.ndarray]) -> bool:
-    return "format" in arrays
-
-
 def pack(head: dict) -> dict[str, np.ndarray]:
     """Arrays to store, from the fields of a `HeadFile` (all but `name`) as a dict.
 

@@ -108,7 +108,7 @@ def load_head_file(path: str | Path | None = None) -> HeadFile:
         beside = find_uv(path)
         return head if beside is None else with_uv(head, beside)
     arrays = _read_npz(path)
-    if head_asset.is_packed(arrays):
+    if "format" in arrays:  # packed
         return _checked(HeadFile(name=path.stem, **head_asset.unpack(arrays, str(path))), path)
     masks = {key.removeprefix("masks_"): arrays[key] for key in arrays if key.startswith("masks_")}
     return _from_flame(arrays, path, masks)

@@ -58,3 +58,20 @@ def _from_obj(path: Path, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if not np.array_equal(numbers[..., 0], faces):
         raise UserError(f"{path}: its triangles are not the head's; {_HOW}")
     return uv, numbers[..., 1]
+
+
+def split_seams(faces: np.ndarray, ft: np.ndarray, uv: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One drawn vertex per pair of vertex and texture corner: -> the head's vertex (N,), faces (F, 3), uv (N, 2).
+
+    The head's n vertices come first; copies of those at which the texture has a seam follow.
+    """
+    key = faces.ravel() * len(uv) + ft.ravel()
+    pairs, inverse = np.unique(key, return_inverse=True)
+    vertex, corner = pairs // len(uv), pairs % len(uv)
+    first = np.ones(len(pairs), bool)
+    first[1:] = vertex[1:] != vertex[:-1]
+    number = np.where(first, vertex, n + np.cumsum(~first) - 1)
+    expand = np.concatenate([np.arange(n), vertex[~first]])
+    drawn = np.zeros((len(expand), 2), np.float32)
+    drawn[number] = uv[corner]
+    return expand, number[inverse].reshape(-1, 3), drawn

@@ -32,13 +32,12 @@ class Subdivided:
     faces: np.ndarray  # (F', 3)
     uv_operator: sp.csr_matrix  # (M, U)
     ft: np.ndarray  # (F', 3)
-    origin: np.ndarray  # (F',) the old face
 
 
 def subdivide(faces: np.ndarray, ft: np.ndarray, n: tuple[int, int], chosen: np.ndarray) -> Subdivided:
     """faces, ft (F, 3); n = (V, U); chosen (F,) bool."""
     edges = Edges(faces, n[0], chosen)
-    new_faces, new_ft, origin = [], [], []
+    new_faces, new_ft = [], []
     split = edges.split[edges.of_face]
     corners = np.hstack([faces, n[0] + edges.number[edges.of_face]])
     # Texture edges are numbered by themselves: at a seam the middle has a corner on either side.
@@ -49,13 +48,11 @@ def subdivide(faces: np.ndarray, ft: np.ndarray, n: tuple[int, int], chosen: np.
         for triangle in triangles:
             new_faces.append(corners[these][:, triangle])
             new_ft.append(uv_corners[these][:, triangle])
-            origin.append(these)
     return Subdivided(
         sp.csr_matrix(sp.vstack([_old(edges, n[0]), _middles(edges, n[0])])),
         np.concatenate(new_faces),
         sp.csr_matrix(sp.vstack([sp.identity(n[1]), uv_split])),
         np.concatenate(new_ft),
-        np.concatenate(origin),
     )
 
 

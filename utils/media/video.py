@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -113,18 +114,13 @@ def _encode(path: Path, frames: Iterator[np.ndarray], fps: int, sound: Track | N
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         video = _video_stream(container, first.shape, fps)
         voice = None if sound is None else _Voice(container, sound)
-        for index, frame in enumerate(_prepend(first, frames)):
+        for index, frame in enumerate(itertools.chain([first], frames)):
             container.mux(video.encode(_picture(frame, index, fps)))
             if voice:
                 voice.write_until(Fraction(index + 1, fps))
         container.mux(video.encode(None))
         if voice:
             voice.finish()
-
-
-def _prepend(first: np.ndarray, rest: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    yield first
-    yield from rest
 
 
 def _video_stream(container, shape: tuple[int, int, int], fps: int):
@@ -191,52 +187,6 @@ class _Voice:
     def _mux(self, frames: list) -> None:
         for frame in frames:
             self.container.mux(self.stream.encode(frame))
-
-
-@dataclass(frozen=True)
-class VideoInfo:
-    """What `probe` finds in a file."""
-
-    width: int
-    height: int
-    fps: float
-    n_frames: int
-    seconds: float
-    """Of the picture."""
-    codec: str
-    pixel_format: str
-    colour_space: int
-    """1 is BT.709."""
-    audio_codec: str | None
-    audio_seconds: float
-
-
-def probe(path: str | Path) -> VideoInfo:
-    """Decode a video completely and report what is in it.
-
-    Raises:
-        UserError: missing or not a video.
-    """
-    import av
-    import av.error
-
-    try:
-        with av.open(str(path)) as container:
-            video = container.streams.video[0]
-            n_frames = sum(1 for _ in container.decode(video))
-        with av.open(str(path)) as container:
-            video, context = container.streams.video[0], container.streams.video[0].codec_context
-            voice = container.streams.audio[0] if container.streams.audio else None
-            if not video.average_rate:
-                raise UserError(f"{path}: its frame rate is not known; export the video again")
-            fps = float(video.average_rate)
-            heard = sum(f.samples / f.sample_rate for f in container.decode(voice)) if voice else 0.0
-            return VideoInfo(
-                context.width, context.height, fps, n_frames, n_frames / fps, context.name, context.pix_fmt or "",
-                int(context.colorspace), voice.codec_context.name if voice else None, heard,
-            )  # fmt: skip
-    except (av.error.FFmpegError, IndexError) as error:
-        raise UserError(f"{path}: not a readable video ({error}); check the path") from error
 
 
 def write_animation(path: str | Path, frames: Iterable[np.ndarray], fps: int) -> None:

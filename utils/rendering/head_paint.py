@@ -10,7 +10,7 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.heads.head_file import HeadFile
-from utils.heads.head_uv import NO_UV
+from utils.heads.head_uv import NO_UV, split_seams
 from utils.reading.array_file import read_bytes
 
 IMAGES = ("PNG", "JPEG", "BMP")  # not WEBP: opening one takes memory for the size it claims, before it is known
@@ -53,20 +53,18 @@ def painted(head: HeadFile) -> Skin:
 
 
 def textured(head: HeadFile, path: Path) -> Skin:
-    """Split the vertices at the texture's seams: one drawn vertex per (vertex, uv) pair in use."""
+    """The head under an image on its texture coordinates, without its own colours."""
     if head.uv is None or head.ft is None:
         raise UserError(f"--texture {path}: {NO_UV}")
     image = read_image(path)
-    pairs = np.stack([head.faces.ravel(), np.asarray(head.ft).ravel()], axis=1)
-    unique, inverse = np.unique(pairs, axis=0, return_inverse=True)
-    paint = np.ones((len(unique), 4), np.float32)
+    expand, faces, uv = split_seams(head.faces, head.ft, head.uv, head.n_vertices)
+    paint = np.ones((len(expand), 4), np.float32)
     blended = 0
     if head.finish is None:
-        paint[:, 3] = _gloss(head)[unique[:, 0]]
+        paint[:, 3] = _gloss(head)[expand]
     else:
-        paint, blended = _finished(head)[unique[:, 0]], head.finish.blended
-    uv = np.asarray(head.uv, np.float32)[unique[:, 1]]
-    return Skin(unique[:, 0], inverse.reshape(-1, 3), paint, uv, image, _inner(head), blended)
+        paint, blended = _finished(head)[expand], head.finish.blended
+    return Skin(expand, faces, paint, uv, image, _inner(head), blended)
 
 
 def _inner(head: HeadFile) -> np.ndarray | None:

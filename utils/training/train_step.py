@@ -177,8 +177,10 @@ def make_update(learner: Learner, loss: Loss) -> Step:
 
 def eager_step(learner: Learner, loss: Loss) -> Step:
     """The step as plain PyTorch."""
-    update = make_update(learner, loss)
+    return _with_rates(learner, make_update(learner, loss))
 
+
+def _with_rates(learner: Learner, update: Step) -> Step:
     def step(batches: list[Any]) -> dict[str, Tensor]:
         learner.set_rates()
         return update(batches)
@@ -205,10 +207,4 @@ def step_maker(
 
 def graphed_step(learner: Learner, loss: Loss, generators: Iterable[torch.Generator] = ()) -> Step:
     """The same step replayed from CUDA graphs; `generators`: CUDA generators that `loss` draws from."""
-    update = GraphedStep(make_update(learner, loss), learner.parameters, generators)
-
-    def step(batches: list[Any]) -> dict[str, Tensor]:
-        learner.set_rates()
-        return update(batches)
-
-    return step
+    return _with_rates(learner, GraphedStep(make_update(learner, loss), learner.parameters, generators))

@@ -13,10 +13,10 @@ import models.app.speaking
 from models.app.recording import Recording
 from models.generation.animator import Animator
 from tests.support.demo_workspace import STATS, speech
+from tests.support.video_probe import probe
 from utils.errors import UserError
 from utils.input_list import output_names, read_inputs
 from utils.media.audio import load_audio, standardise
-from utils.media.video import probe
 from utils.motion_file import load_motion
 from utils.timebase import SAMPLE_RATE
 

@@ -23,11 +23,11 @@ from models.networks.person import Person
 from tests.models.generation.test_audio_stream import tiny_hubert, whisper_talker
 from tests.support.demo_workspace import STATS, speech
 from tests.support.tiny_talker import make_talker
+from tests.support.video_probe import probe
 from utils.coefs import CoefStats, MotionCodec
 from utils.errors import UserError
 from utils.media.frame_writers import LineWriter, csv_header
 from utils.media.live_audio import live_blocks, pcm_blocks
-from utils.media.video import probe
 from utils.motion_file import Motion, joined, load_motion
 from utils.timebase import SAMPLE_RATE
 

@@ -11,6 +11,7 @@ from datasets.splits import read_list
 from datasets.spoken_clips import second_take
 from scripts_for_dataset import make_synthetic_dataset
 from tests.scripts_for_dataset.synthetic.test_synthetic_dataset import sentence
+from utils.config import read_flags
 from utils.motion_file import load_motion
 from utils.speech import read_phones
 
@@ -43,7 +44,7 @@ def built(tmp_path_factory):
             "--workers",
             "1",
         ]
-        make_synthetic_dataset.build(make_synthetic_dataset.parse_args([*arguments, *flags]))
+        make_synthetic_dataset.build(read_flags(make_synthetic_dataset.DatasetFlags, [*arguments, *flags], ""))
 
     build()
     return root / "set", build

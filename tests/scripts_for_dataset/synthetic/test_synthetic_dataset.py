@@ -17,6 +17,7 @@ from scripts_for_dataset.synthetic.identity import close_factors, sample_shape
 from scripts_for_dataset.synthetic.statistics import widen
 from scripts_for_dataset.synthetic.style import named_style
 from utils.coefs import CoefStats
+from utils.config import read_flags
 from utils.errors import UserError
 
 VOICES = ("flite-rms", "kokoro-am_liam", "hibari-heart")  # the second one is held out
@@ -61,11 +62,8 @@ def corpus(tmp_path_factory):
 
 
 def build(corpus, output, *flags):
-    make_synthetic_dataset.build(
-        make_synthetic_dataset.parse_args(
-            ["--speech", str(corpus), "--output", str(output), "--hours", "0.025", "--workers", "1", *flags]
-        )
-    )
+    words = ["--speech", str(corpus), "--output", str(output), "--hours", "0.025", "--workers", "1", *flags]
+    make_synthetic_dataset.build(read_flags(make_synthetic_dataset.DatasetFlags, words, ""))
     return ClipStore(output)
 
 
@@ -230,8 +228,12 @@ def test_statistics_keep_rare_values_in_reach():
     assert np.all(wide["shape_std"] == 0)
 
 
+def style_flags(*words):
+    return read_flags(make_style_clips.StyleClipsFlags, list(words), "")
+
+
 def test_style_clips_and_identities(corpus, tmp_path):
-    args = make_style_clips.parse_args(["--speech", str(corpus), "--output", str(tmp_path), "--seconds", "8"])
+    args = style_flags("--speech", str(corpus), "--output", str(tmp_path), "--seconds", "8")
     make_style_clips.write_clips(args)
     with np.load(tmp_path / "motion" / "smile.npz") as clip:
         n = len(clip["exp"])
@@ -260,6 +262,6 @@ def test_mistakes_are_named(corpus, tmp_path):
     (tmp_path / "flite-x" / "part_000.jsonl").write_text(json.dumps(row) + "\n")
     with pytest.raises(UserError, match="unreadable audio"):
         load_sentence(read_rows(tmp_path)["flite-x"][0])
-    args = make_style_clips.parse_args(["--speech", str(corpus), "--voice", "nobody", "--output", str(tmp_path)])
+    args = style_flags("--speech", str(corpus), "--voice", "nobody", "--output", str(tmp_path))
     with pytest.raises(UserError, match="--voice nobody"):
         make_style_clips.write_clips(args)
