@@ -23,7 +23,7 @@ __all__ = ["DeviceFlags", "Flags", "Spread", "column", "machine", "publish", "re
            "write_json"]  # fmt: skip
 
 log = logging.getLogger(__name__)
-FlagsT = TypeVar("FlagsT", bound="Flags")
+FlagsT = TypeVar("FlagsT")
 RowT = TypeVar("RowT")
 
 

@@ -22,6 +22,7 @@ from benchmarks.corpus.data_card import (
     spectrum,
     take,
 )
+from benchmarks.report import read_flags
 from models.heads.flame import Flame, load_flame
 from scripts_for_dataset.synthetic.arkit import unit
 from scripts_for_dataset.synthetic.identity import sample_shape
@@ -29,7 +30,7 @@ from scripts_for_dataset.synthetic.motion import find_phrases
 from scripts_for_dataset.synthetic.prosody import RATE, analyse, find_accents
 from scripts_for_dataset.synthetic.style import SpeakerStyle, named_style, sample_style, style_names
 from utils.atomic import atomic_path
-from utils.config import flag, read_flags, required
+from utils.config import flag, required
 from utils.errors import UserError, cli
 from utils.heads.joints import JAW_OPEN_RADIANS
 from utils.runs.run_dir import ROOT
@@ -227,7 +228,7 @@ class PictureFlags:
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    flags = read_flags(PictureFlags, argv, __doc__.splitlines()[0])
+    flags = read_flags(PictureFlags, __doc__, argv)
     draw(flags.speech, flags.output)
 
 

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.report import text_table, write_json
+from benchmarks.report import read_flags, text_table, write_json
 from models.diffusion.solvers import SAMPLERS
-from utils.config import flag, read_flags, required
+from utils.config import flag, required
 from utils.errors import UserError, cli
 from utils.reports.plots import BLUE, GREEN, INK, ORANGE, legend, log_x, new_figure, set_titles, write_svg
 from utils.runs.run_dir import ROOT
@@ -155,7 +155,7 @@ def table(points: dict[str, Point]) -> str:
 def main(argv: list[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     split = argv.index("--") if "--" in argv else len(argv)
-    flags = read_flags(PointFlags, argv[:split], __doc__.splitlines()[0])
+    flags = read_flags(PointFlags, __doc__, argv[:split])
     found = collect(flags, argv[split + 1 :])
     points = {label: each["pooled"]["model"] for label, each in found.items()}
     print(table(points))

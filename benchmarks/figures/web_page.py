@@ -23,7 +23,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils.config import flag, read_flags, required
+from benchmarks.report import read_flags
+from utils.config import flag, required
 from utils.errors import UserError, cli
 
 START_SECONDS, MAKE_SECONDS = 120, 170
@@ -69,8 +70,11 @@ def server() -> Iterator[str]:
         shutil.rmtree(folder)
 
 
-def record(page, seconds: float) -> None:
-    """Speak into the (fake) microphone."""
+def speak(page, url: str, seconds: float) -> None:
+    """Open the page and speak into the (fake) microphone."""
+    page.goto(url)
+    page.wait_for_selector("#make", timeout=60_000)
+    time.sleep(1)
     if not page.locator("#speech >> text=Record").is_visible():
         page.locator('#speech button[aria-label="Record audio"]').click()
     page.locator("#speech button", has_text="Record").first.click()
@@ -83,9 +87,14 @@ def make(page) -> float:
     """Press the button -> seconds until the note of the result."""
     start = time.perf_counter()
     page.click("#make")
+    return wait_for_take(page) - start
+
+
+def wait_for_take(page) -> float:
+    """Wait for the note of the result -> the time at which it came."""
     page.wait_for_function("() => document.querySelector('#said')?.innerText.includes('of speech in')",
                            timeout=1000 * MAKE_SECONDS)  # fmt: skip
-    return time.perf_counter() - start
+    return time.perf_counter()
 
 
 def head_moves(page) -> dict[str, float]:
@@ -176,10 +185,7 @@ def visit(browser, url: str, picture: Path | None) -> dict:
     page = browser.new_context(viewport={"width": 1200, "height": 1000}).new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(url)
-    page.wait_for_selector("#make", timeout=60_000)
-    time.sleep(1)
-    record(page, 6)
+    speak(page, url, 6)
     choose_look(page, "bob", "fair")
     result = {"seconds": make(page), "said": page.locator("#said").inner_text().split(". ")[0], **head_moves(page)}
     with tempfile.TemporaryDirectory() as folder:
@@ -195,22 +201,13 @@ def visit(browser, url: str, picture: Path | None) -> dict:
 
 def crowd(browser, url: str, n: int) -> list[float]:
     """Several visitors press the button at the same time -> seconds until each has a result."""
-    pages = []
-    for _ in range(n):
-        page = browser.new_context().new_page()
-        page.goto(url)
-        page.wait_for_selector("#make", timeout=60_000)
-        time.sleep(1)
-        record(page, 3)
-        pages.append(page)
-    start, done = time.perf_counter(), []
+    pages = [browser.new_context().new_page() for _ in range(n)]
+    for page in pages:
+        speak(page, url, 3)
+    start = time.perf_counter()
     for page in pages:
         page.click("#make")
-    for page in pages:
-        page.wait_for_function("() => document.querySelector('#said')?.innerText.includes('of speech in')",
-                               timeout=1000 * MAKE_SECONDS)  # fmt: skip
-        done.append(time.perf_counter() - start)
-    return done
+    return [wait_for_take(page) - start for page in pages]
 
 
 @dataclass(frozen=True)
@@ -227,7 +224,7 @@ class VisitFlags:
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    flags = read_flags(VisitFlags, argv, __doc__.splitlines()[0])
+    flags = read_flags(VisitFlags, __doc__, argv)
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None or not flags.speech.is_file():
         raise UserError("--speech: no such wav" if chromium else "Chromium is not in the PATH; install it")

@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from utils.config import positional, read_flags
+from benchmarks.report import read_flags
+from utils.config import positional
 from utils.errors import UserError, cli
 from utils.motion_file import Motion, load_motion
 
@@ -48,7 +49,7 @@ def by_clip(folder: Path) -> dict[str, list[Path]]:
 
 
 def mean_of(motions: list[Motion]) -> Motion:
-    """Coefficients averaged frame by frame (rotations are small: axis-angles, too)."""
+    """Coefficients averaged frame by frame (axis-angles as well, for rotations are small)."""
     first = motions[0]
     exp, pose = (np.mean([getattr(m, name) for m in motions], axis=0) for name in ("exp", "pose"))
     return Motion(exp.astype(np.float32), pose.astype(np.float32), first.shape)
@@ -56,7 +57,7 @@ def mean_of(motions: list[Motion]) -> Motion:
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    flags = read_flags(MeanFlags, argv, __doc__.splitlines()[0])
+    flags = read_flags(MeanFlags, __doc__, argv)
     for clip, paths in tqdm(by_clip(flags.samples).items(), unit="clip"):
         target = flags.output / f"{clip}.npz"
         target.parent.mkdir(parents=True, exist_ok=True)
