@@ -12,22 +12,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from models.tracking import solver
 from models.tracking.embedding import CORNERS, EYES_APART, MIDDLE, column
-from models.tracking.sequence import fit_sequence, held, normal_equations
-from models.tracking.solver import (
-    GONE,
-    Frames,
-    Linearised,
-    Person,
-    Problem,
-    errors,
-    linearise,
-    moved,
-    prior_terms,
-    robust_cost,
-    robust_weights,
-    unknowns,
-)
+from models.tracking.sequence import fit_sequence, held, normal_equations, single_costs
+from models.tracking.solver import Frames, Linearised, Person, Problem
 
 STEPS = 12
 EFFECTIVE = 6.0  # weight of all keyframes together, in frames, against the prior of the head shape
@@ -37,10 +25,8 @@ REST_JAW = 30.0  # the same for the jaw
 STIFF = 100.0
 N_REST, N_VARIED = 16, 16
 SHUT = 1.0  # ruler mm above the smallest openings up to which lips count as closed
-FLOOR, FLOOR_SHARE = (
-    (0.1, 1.2),
-    0.05,
-)  # range of the distance of closed lips' landmarks, mm; share of frames surely closed
+FLOOR = (0.1, 1.2)  # range of the distance of closed lips' landmarks, mm
+FLOOR_SHARE = 0.05  # of the frames, surely closed
 USUAL_FLOOR = 0.45
 
 
@@ -152,23 +138,18 @@ def _rest_costs(problem: Problem, n_rest: int) -> Tensor:
 
 
 def _cost(problem: Problem, person: Person, frames: Frames, costs: _Costs) -> float:
-    single = robust_cost(errors(problem, person, frames), problem.trust)
-    single = single + prior_terms(problem, unknowns(problem, frames), costs.linear)[0]
+    single = single_costs(problem, person, frames, costs.linear)
     offset = person.offset / person.offset.new_tensor(OFFSET) * 1000
     return float(costs.share * single.sum() + person.shape.square().sum() + offset.square().sum())
 
 
 def _step(problem: Problem, person: Person, frames: Frames, costs: _Costs, damping: float) -> tuple[Person, Frames]:
-    seen = linearise(problem, person, frames, shared=True)
-    weights = costs.share * robust_weights(seen.error, problem.trust)
-    own, pull = normal_equations(seen.by_frame, seen.error, weights)
-    n = len(problem.fitted) + 1
-    _, half, curvature = prior_terms(problem, unknowns(problem, frames), costs.linear)
-    own[:, :n, :n] += costs.share * curvature
-    pull[:, :n] += costs.share * half
+    seen = solver.linearise(problem, person, frames, shared=True)
+    weights = costs.share * solver.robust_weights(seen.error, problem.trust)
+    own, pull = normal_equations(problem, frames, seen, weights, costs.linear, costs.share)
     diagonal = own.diagonal(dim1=1, dim2=2)
     diagonal += damping * diagonal + 1e-9
-    diagonal[:, :n] += GONE * held(problem, frames, -pull)
+    diagonal[:, : len(problem.fitted) + 1] += solver.GONE * held(problem, frames, -pull)
     shared, shared_pull, mixed = _shared_equations(seen, weights, person)
     shared.diagonal().mul_(1 + damping)
     factor = torch.linalg.cholesky(own)
@@ -179,7 +160,7 @@ def _step(problem: Problem, person: Person, frames: Frames, costs: _Costs, dampi
     frame_step = -through[..., -1] - through[..., :-1] @ step
     n_shape = len(person.shape)
     moved_person = Person(person.shape + step[:n_shape], person.offset + step[n_shape:].view(-1, 3))
-    return moved_person, moved(problem, frames, frame_step)
+    return moved_person, solver.moved(problem, frames, frame_step)
 
 
 def _shared_equations(seen: Linearised, weights: Tensor, person: Person) -> tuple[Tensor, Tensor, Tensor]:

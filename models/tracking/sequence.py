@@ -7,22 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.tracking.solver import (
-    GONE,
-    JAW_MOST,
-    RIGID,
-    Frames,
-    Person,
-    Problem,
-    errors,
-    linearise,
-    moved,
-    prior_terms,
-    robust_cost,
-    robust_weights,
-    solve_banded,
-    unknowns,
-)
+from models.tracking import solver
+from models.tracking.solver import Frames, Linearised, Person, Problem
 
 STEPS, ENOUGH = 14, 3e-4  # most iterations; relative decrease of the cost below which they stop
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-2, 1e-6, 1e3
@@ -68,7 +54,7 @@ def fit_sequence(problem: Problem, person: Person, frames: Frames, steps: int = 
     cost = total_cost(problem, person, frames)
     for _ in range(steps):
         step = _solve(problem, _system(problem, person, frames), frames, damping)
-        tried = moved(problem, frames, step)
+        tried = solver.moved(problem, frames, step)
         new_cost = total_cost(problem, person, tried)
         better = new_cost < cost
         frames = _where(better, tried, frames, problem)
@@ -82,26 +68,30 @@ def fit_sequence(problem: Problem, person: Person, frames: Frames, steps: int = 
 
 def total_cost(problem: Problem, person: Person, frames: Frames) -> Tensor:
     """Cost of each window (B,)."""
-    single = (
-        robust_cost(errors(problem, person, frames), problem.trust) + prior_terms(problem, unknowns(problem, frames))[0]
-    )
+    single = single_costs(problem, person, frames)
     change, weight = _changes(problem, frames)
     jump = _jump(problem)
     costs = 2 * jump.square() * ((1 + (change / jump).square()).sqrt() - 1) * weight
     return single.unflatten(0, (problem.n_windows, -1)).sum(1) + costs.sum((1, 2))
 
 
+def single_costs(problem: Problem, person: Person, frames: Frames, factor: Tensor | float = 1.0) -> Tensor:
+    """Cost of each frame by itself (N,); `factor` on the linear costs of the prior."""
+    seen = solver.robust_cost(solver.errors(problem, person, frames), problem.trust)
+    return seen + solver.prior_terms(problem, solver.unknowns(problem, frames), factor)[0]
+
+
 def _jump(problem: Problem) -> Tensor:
     """Jump limits (M + 7,); head motion has none."""
     prior = problem.prior
     jump = torch.cat([prior.jump[problem.fitted], prior.jump[-1:]])
-    return torch.cat([jump, jump.new_full((RIGID,), 1e3)])
+    return torch.cat([jump, jump.new_full((solver.RIGID,), 1e3)])
 
 
 def _changes(problem: Problem, frames: Frames) -> tuple[Tensor, Tensor]:
     """Changes between frames (B, T - 1, M + 7), and the cost of their squares."""
     b = problem.n_windows
-    values, place = (x.unflatten(0, (b, -1)) for x in (unknowns(problem, frames), frames.place))
+    values, place = (x.unflatten(0, (b, -1)) for x in (solver.unknowns(problem, frames), frames.place))
     rotation = frames.rotation.unflatten(0, (b, -1))
     turn = rotation[:, 1:] @ rotation[:, :-1].transpose(2, 3)
     spin = 0.5 * torch.stack([turn[..., 2, 1] - turn[..., 1, 2], turn[..., 0, 2] - turn[..., 2, 0],
@@ -113,13 +103,8 @@ def _changes(problem: Problem, frames: Frames) -> tuple[Tensor, Tensor]:
 
 
 def _system(problem: Problem, person: Person, frames: Frames) -> _System:
-    seen = linearise(problem, person, frames)
-    weights = robust_weights(seen.error, problem.trust)
-    blocks, gradient = normal_equations(seen.by_frame, seen.error, weights)
-    n = len(problem.fitted) + 1
-    _, half, curvature = prior_terms(problem, unknowns(problem, frames))
-    blocks[:, :n, :n] += curvature
-    gradient[:, :n] += half
+    seen = solver.linearise(problem, person, frames)
+    blocks, gradient = normal_equations(problem, frames, seen, solver.robust_weights(seen.error, problem.trust))
     change, weight = _changes(problem, frames)
     coupling = weight / (1 + (change / _jump(problem)).square()).sqrt()
     blocks, gradient = (x.unflatten(0, (problem.n_windows, -1)) for x in (blocks, gradient))
@@ -132,18 +117,30 @@ def _system(problem: Problem, person: Person, frames: Frames) -> _System:
     return _System(blocks, coupling, -gradient)
 
 
-def normal_equations(slopes: Tensor, error: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """slopes (N, P, 2, n), error (N, P, 2), weights (N, P) -> (N, n, n) and half gradient (N, n)."""
+def normal_equations(
+    problem: Problem,
+    frames: Frames,
+    seen: Linearised,
+    weights: Tensor,
+    factor: Tensor | float = 1.0,
+    share: float = 1.0,
+) -> tuple[Tensor, Tensor]:
+    """Half of each frame's own equations (N, n, n) and half its gradient (N, n), with `share` of the prior."""
     root = weights.sqrt()[..., None, None]
-    rows = (slopes * root).flatten(1, 2)
-    return rows.transpose(1, 2) @ rows, (rows * (error[..., None] * root).flatten(1, 2)).sum(1)
+    rows = (seen.by_frame * root).flatten(1, 2)
+    matrix, gradient = rows.transpose(1, 2) @ rows, (rows * (seen.error[..., None] * root).flatten(1, 2)).sum(1)
+    n = len(problem.fitted) + 1
+    _, half, curvature = solver.prior_terms(problem, solver.unknowns(problem, frames), factor)
+    matrix[:, :n, :n] += share * curvature
+    gradient[:, :n] += share * half
+    return matrix, gradient
 
 
 def held(problem: Problem, frames: Frames, right: Tensor) -> Tensor:
     """(N, M + 1) bool: unknowns that the cost pushes beyond their bound; right (N, M + 7) is minus the gradient."""
-    values = unknowns(problem, frames)
+    values = solver.unknowns(problem, frames)
     most = torch.ones_like(values[:1])
-    most[:, -1] = JAW_MOST
+    most[:, -1] = solver.JAW_MOST
     push = right[:, : values.shape[1]]
     return (values <= 0) & (push < 0) | (values >= most) & (push > 0)
 
@@ -154,8 +151,8 @@ def _solve(problem: Problem, system: _System, frames: Frames, damping: Tensor) -
     diagonal = blocks.diagonal(dim1=2, dim2=3)
     diagonal += damping[:, None, None] * diagonal + 1e-9
     stuck = held(problem, frames, system.right.flatten(0, 1)).unflatten(0, (problem.n_windows, -1))
-    diagonal[..., : stuck.shape[2]] += GONE * stuck
-    return solve_banded(blocks, system.coupling, system.right).flatten(0, 1)
+    diagonal[..., : stuck.shape[2]] += solver.GONE * stuck
+    return solver.solve_banded(blocks, system.coupling, system.right).flatten(0, 1)
 
 
 def _where(better: Tensor, new: Frames, old: Frames, problem: Problem) -> Frames:

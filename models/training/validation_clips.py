@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +13,11 @@ from models.metrics.measure import Sampled, Tracks
 from models.metrics.validation import Validator
 from models.networks.talker import Talker
 from utils.errors import UserError
+from utils.reports import plots
 from utils.timebase import FPS, SAMPLE_RATE
 
 VIDEO_FRAMES, VIDEO_SIZE, N_VIDEOS = 100, 320, 2
-_WIDTH, _HEIGHT, _MARGIN = 720, 150, 24  # of a panel, pixels
-_TRUE, _GENERATED, _GRID = (150, 150, 150), (200, 40, 40), (230, 230, 230)
+_WIDTH, _HEIGHT, _GREY = 720, 150, "#969696"  # of a clip's curves, pixels; of the true motion
 
 
 class ValidationClips:
@@ -36,12 +35,16 @@ class ValidationClips:
         return {f"clips/{name}": value for name, value in scalars.items()}
 
     def curves(self) -> np.ndarray:
-        """Mouth opening of the last generated clips (red) and of their true motion (grey), uint8 (H, W, 3)."""
-        panels = [
-            curve_panel(clip.name, truth.tracks.opening_mm[0], tracks.opening_mm[0])
-            for clip, truth, tracks in zip(self.validator.clips, self.validator.truths, self._tracks)
-        ]
-        return np.concatenate(panels)
+        """Mouth opening of the last generated clips and of their true motion, uint8 (H, W, 3), scaled to the truth."""
+        figure = plots.new_figure(_WIDTH, _HEIGHT * len(self._tracks), rows=len(self._tracks))
+        rows = zip(figure.axes, self.validator.clips, self.validator.truths, self._tracks)
+        for axes, clip, truth, tracks in rows:
+            true_mm = truth.tracks.opening_mm[0]
+            plots.set_titles(axes, f"{clip.name}: mouth opening, mm; grey: true, orange: generated", "")
+            axes.plot(true_mm, color=_GREY)
+            axes.plot(tracks.opening_mm[0], color=plots.ORANGE)
+            axes.set_ylim(min(0.0, float(true_mm.min())), max(5.0, 1.2 * float(true_mm.max())))
+        return plots.to_pixels(figure)
 
     @torch.no_grad()
     def write_videos(self, folder: Path) -> list[Path]:
@@ -50,6 +53,7 @@ class ValidationClips:
         Raises:
             UserError: no OpenGL, or the folder cannot be written.
         """
+        from utils.media.panels import Panel, side_by_side
         from utils.media.video import write_video
         from utils.rendering.renderer import Renderer, RenderStyle
 
@@ -58,8 +62,11 @@ class ValidationClips:
         for clip, truth, motion in zip(self.validator.clips[:N_VIDEOS], self.validator.truths, self._drawn):
             path = folder / f"{clip.name.replace('/', '_')}.mp4"
             n = min(VIDEO_FRAMES, motion.n_frames, clip.n_frames)
-            sides = [renderer.frames(self._vertices(m.cut(n), truth.shape)) for m in (truth.motion, motion)]
-            write_video(path, _side_by_side(*sides), n, FPS, clip.audio[: n * SAMPLE_RATE // FPS], SAMPLE_RATE)
+            panels = [
+                Panel(renderer.frames(self._vertices(m.cut(n), truth.shape)), label)
+                for m, label in ((truth.motion, "true"), (motion, "generated"))
+            ]
+            write_video(path, side_by_side(panels), n, FPS, clip.audio[: n * SAMPLE_RATE // FPS], SAMPLE_RATE)
             paths.append(path)
         return paths
 
@@ -81,30 +88,3 @@ def check_video() -> None:
         gl_thread(FAST).submit(open_gl).result()
     except UserError as error:
         raise UserError(f"--val_video_iter: {error}, or use 0") from error
-
-
-def _side_by_side(left: Iterator[np.ndarray], right: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    for pair in zip(left, right):
-        yield np.concatenate(pair, axis=1)
-
-
-def curve_panel(title: str, true_mm: np.ndarray, generated_mm: np.ndarray) -> np.ndarray:
-    """Two curves over time, uint8 (150, 720, 3); the scale is the truth's range widened by 20 %, at least 5 mm."""
-    from PIL import Image, ImageDraw
-
-    picture = Image.new("RGB", (_WIDTH, _HEIGHT), "white")
-    draw = ImageDraw.Draw(picture)
-    low, high = min(0.0, float(true_mm.min())), max(5.0, 1.2 * float(true_mm.max()))
-    inner_height, inner_width = _HEIGHT - 2 * _MARGIN, _WIDTH - 2 * _MARGIN
-
-    def point(frame: int, mm: float) -> tuple[float, float]:
-        share = np.clip((mm - low) / (high - low), 0, 1)
-        return _MARGIN + inner_width * frame / max(1, len(true_mm) - 1), _HEIGHT - _MARGIN - inner_height * share
-
-    for mm in (0.0, high):
-        draw.line([point(0, mm), point(len(true_mm) - 1, mm)], _GRID)
-        draw.text((2, point(0, mm)[1] - 6), f"{mm:.0f}", "black")
-    draw.text((_MARGIN, 4), f"{title}: mouth opening, mm; grey: true, red: generated", "black")
-    for values, colour in ((true_mm, _TRUE), (generated_mm, _GENERATED)):
-        draw.line([point(i, float(mm)) for i, mm in enumerate(values)], colour, 2)
-    return np.asarray(picture)

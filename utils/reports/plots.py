@@ -1,4 +1,4 @@
-"""Figures by matplotlib, saved as SVG: equal data give equal bytes, and ink takes the colour of the text around it.
+"""Figures by matplotlib. As SVG, equal data give equal bytes, and ink takes the colour of the text around it.
 
 A figure is an object; pyplot and its list of open figures are not used. matplotlib is imported on the first figure.
 """
@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
+
+import numpy as np
 
 from utils.atomic import write_text
 
@@ -111,6 +113,16 @@ def write_svg(path: Path, figure: Figure) -> None:
     """
     head, end, rest = to_svg(figure).partition(">")
     write_text(path, f"{head}{end}<style>{_ALONE}</style>{rest}\n")
+
+
+def to_pixels(figure: Figure) -> np.ndarray:
+    """The figure on white, uint8 (H, W, 3)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure.set_dpi(PIXELS_PER_INCH)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
 def _saved(figure: Figure) -> ElementTree.Element:
