@@ -307,8 +307,7 @@ def main(argv: list[str] | None = None) -> None:
     model = Model.load(flags.model)
     head = choose_head(flags.model.head, model.published)
     flame = load_flame(head)
-    if head is None:
-        model.animator.know_head(flame.head)
+    model.animator.know_head(flame.head, carried=head is None)
     if flags.mode == "interactive":
         interactive(flags, model, flame)
     elif flags.live.stream:

@@ -41,6 +41,7 @@ from utils.coefs import CoefStats
 from utils.config import read_flags
 from utils.devices import pick_device
 from utils.errors import UserError, cli
+from utils.exports.arkit import head_model_of
 from utils.motion_file import load_motion
 from utils.reading.json_file import read_json
 from utils.runs.run_dir import find_checkpoint
@@ -195,7 +196,7 @@ class Contest:
                 for (_, clip), motion in zip(group, self.entries(group)):
                     self.suite.score(clip, {methods.MODEL: motion, **self.baselines(clip)})
                     if keep is not None:
-                        save_samples(keep, clip, motion)
+                        save_samples(keep, clip, motion, head_model_of(self.suite.measure.flame.head))
                     shown.update()
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from models.app.bundled import style_files_of
-from models.app.style_files import read_motion, style_of
+from models.app.style_files import read_motion, style_of, with_head_motion
 from models.generation.style_extractor import StyleExtractor
 from utils.atomic import atomic_path, check_apart
 from utils.config import flag, read_flags, required
@@ -45,6 +45,8 @@ class ExtractFlags:
     """Statistics npz, for published checkpoints."""
     device: str = "auto"
     """cuda, cpu or auto."""
+    head_motion: Path | None = None
+    """Take the head's rotation from this motion (default: the input's; if that has none, the bundled normal motion)."""
     files: ImportFlags
     """input file"""
 
@@ -87,6 +89,7 @@ def main(argv: list[str] | None = None) -> None:
     if flags.exp_name == DEFAULT_EXPERIMENT and motion.is_flame:
         log.warning("%s: holds FLAME's coefficients, but this style encoder knows the open head's: the style will "
                     "mean little; give --exp_name of an encoder trained on FLAME", flags.coef)  # fmt: skip
+    motion = with_head_motion(motion, flags.head_motion) if flags.head_motion else motion
     extractor = StyleExtractor.load(checkpoint, flags.coef_stats, pick_device(flags.device))
     style = style_of(extractor, motion, flags.frames())
     with atomic_path(path) as temporary:

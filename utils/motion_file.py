@@ -16,6 +16,7 @@ from utils.timebase import FPS
 
 FLAME_2020, FLAME_2023, OPEN_HEAD, UNKNOWN_FLAME = "FLAME 2020", "FLAME 2023", "open head", "FLAME of unknown version"
 HEAD_MODELS = (FLAME_2020, FLAME_2023, OPEN_HEAD)  # whose coefficients a motion may hold
+STILL = 1e-6  # radians; recorded heads turn by more, even if they hold still
 _OLD_NAMES = {"open_head": OPEN_HEAD}  # in older files of this project
 # Sizes of shapes: ours; FLAME 2020/2023's whole identity; identity ++ expression. Only the first 100 are used.
 SHAPE_SIZES = (N_SHAPE, 300, 400)
@@ -41,6 +42,11 @@ class Motion:
         return self.head_model.startswith("FLAME")
 
     @property
+    def has_head_motion(self) -> bool:
+        """Whether the head moves at all. One that never does was not recorded (or was left out by `--no_head`)."""
+        return bool(np.ptp(self.pose[:, :3], axis=0).max(initial=0) > STILL)
+
+    @property
     def shape_or_average(self) -> np.ndarray:
         """(100,) float32: the motion's shape, or zeros, the average head, if it has none."""
         return np.zeros(N_SHAPE, np.float32) if self.shape is None else self.shape
@@ -58,13 +64,12 @@ class Motion:
         return replace(self, pose=pose)
 
     def save(self, path: str | Path, extra: dict[str, np.ndarray] | None = None) -> None:
-        """Write an npz with exp, pose, shape and tongue if there are any, and the arrays of `extra`; if the head model
-        is known, also head_model, fps and source."""
-        arrays: dict[str, Any] = {"exp": self.exp, "pose": self.pose, **(extra or {})}
+        """Write an npz with exp, pose, fps, shape and tongue if there are any, and the arrays of `extra`; if the head
+        model is known, also head_model and source."""
+        arrays: dict[str, Any] = {"exp": self.exp, "pose": self.pose, **(extra or {}), "fps": np.float32(FPS)}
         arrays |= {name: getattr(self, name) for name in ("shape", "tongue") if getattr(self, name) is not None}
         if self.head_model:
-            origin = {"head_model": self.head_model, "source": Path(self.source).name or "unknown"}
-            arrays |= {"fps": np.float32(FPS), **{key: np.array(text) for key, text in origin.items()}}
+            arrays |= {"head_model": np.array(self.head_model), "source": np.array(Path(self.source).name or "unknown")}
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **arrays)
 

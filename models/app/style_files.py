@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from models.app.bundled import style_encoder_file
+from models.app.bundled import DEFAULT_STYLE, input_folder, style_encoder_file
 from models.generation.animator import Animator
 from models.generation.style_extractor import StyleExtractor
 from models.tracking.video import VideoOptions, track_video
@@ -51,8 +52,25 @@ def read_motion(path: Path, options: ImportOptions | None = None, max_video_seco
     return imported.motion
 
 
+def with_head_motion(motion: Motion, source: Path | None = None) -> Motion:
+    """The motion with the head's rotation of another one (default: the bundled normal motion), to and fro over its end.
+
+    Raises:
+        UserError: an unreadable file, or one whose head does not move.
+    """
+    other = read_motion(source or input_folder("motion") / Path(DEFAULT_STYLE).with_suffix(".npz"))
+    if not other.has_head_motion:
+        raise UserError(f"{other.source}: its head does not move; give another --head_motion")
+    steps = np.arange(len(motion)) % max(2 * len(other) - 2, 1)
+    pose = motion.pose.copy()
+    pose[:, :3] = other.pose[np.minimum(steps, 2 * len(other) - 2 - steps), :3]
+    return replace(motion, pose=pose)
+
+
 def style_of(extractor: StyleExtractor, motion: Motion, window: int | str = "best") -> np.ndarray:
     """Style vector (d,) of one window or of several; logs which windows were used.
+
+    A head that was not recorded would be the style of a head that is held still, so it is replaced.
 
     Args:
         extractor: the style encoder.
@@ -62,6 +80,10 @@ def style_of(extractor: StyleExtractor, motion: Motion, window: int | str = "bes
     Raises:
         UserError: the motion is too short, or the window lies outside it.
     """
+    if extractor.codec.layout.head_pose and not motion.has_head_motion:
+        log.warning("%s: holds no head rotation, so the style's head is that of the bundled normal motion; "
+                    "extract_style.py --head_motion FILE chooses another", motion.source)  # fmt: skip
+        motion = with_head_motion(motion)
     length = extractor.encoder.config.n_motions
     if isinstance(window, int):
         log.info("style of frames %d to %d", window, window + length - 1)

@@ -24,9 +24,10 @@ from models.tracking.carry import carry
 from models.tracking.embedding import LandmarkHead
 from utils.coefs import MotionCodec
 from utils.errors import UserError
+from utils.exports.arkit import head_model_of
 from utils.heads.head_file import HeadFile
 from utils.media.audio import standardise
-from utils.motion_file import Motion
+from utils.motion_file import UNKNOWN_FLAME, Motion
 from utils.timebase import SAMPLE_RATE
 
 
@@ -36,6 +37,7 @@ class Animator:
     def __init__(self, model: Talker, codec: MotionCodec, published: bool) -> None:
         """`published`: the checkpoint is one of the authors'. The model's weights must not change afterwards."""
         self.model, self.codec, self.published = model, codec, published
+        self.head_model = UNKNOWN_FLAME if published else ""  # that motions are for
         self._mouth: LandmarkHead | None = None
         self._engine: tuple[tuple[Guidance, EngineConfig], Engine] | None = None
 
@@ -117,8 +119,8 @@ class Animator:
         """A sample of this person's motion, to be generated window by window."""
         return Continuation(self.generator(config), Sample(self.model, self._normalised(person), seed))
 
-    def know_head(self, head: HeadFile) -> None:
-        """Let mouths of all identities of this head open and shut as the average head's does.
+    def know_head(self, head: HeadFile, carried: bool = True) -> None:
+        """Name this head in all motions and, if `carried`, let mouths of all its identities open as the average head's.
 
         A model that does not see the identity (--no_shape_input) moves the average head; the same coefficients leave
         other lips apart, or press them. From now on `decode` solves the openings anew. Other models stay as they are.
@@ -126,15 +128,16 @@ class Animator:
         Raises:
             UserError: the landmarks in models/data are not this head's.
         """
-        if self.model.config.no_shape_input and CLOSE in (head.exp_names or []):
+        self.head_model = head_model_of(head)
+        if carried and self.model.config.no_shape_input and CLOSE in (head.exp_names or []):
             self._mouth = LandmarkHead(head)
 
     def decode(self, motion: Tensor, shape: np.ndarray) -> Motion:
         """Normalised motion (n, D) -> raw coefficients."""
         exp, pose = (x[0].cpu().numpy() for x in self.codec.decode(motion[None]))
         if self._mouth is None or not shape.any():
-            return Motion(exp, pose, shape)
-        return carry(self._mouth, Motion(exp, pose), shape)
+            return Motion(exp, pose, shape, head_model=self.head_model)
+        return carry(self._mouth, Motion(exp, pose, head_model=self.head_model), shape)
 
     def generator(self, config: GenerationConfig) -> WindowGenerator:
         """A generator with this configuration; it reuses the weights and graphs prepared for the last guidance."""

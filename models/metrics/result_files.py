@@ -66,7 +66,8 @@ def read_samples(paths: Sequence[Path], clip: SpokenClip, device: torch.device) 
     return sampled(np.stack([m.exp[:n] for m in motions]), np.stack([m.pose[:n] for m in motions]), device)
 
 
-def save_samples(folder: Path, clip: SpokenClip, motion: Sampled) -> None:
+def save_samples(folder: Path, clip: SpokenClip, motion: Sampled, head_model: str) -> None:
     """Write <person>_<video>_000.npz and so on with the clip's head shape."""
     for i, (exp, pose) in enumerate(zip(motion.exp.cpu().numpy(), motion.pose.cpu().numpy())):
-        Motion(exp, pose, clip.truth.shape).save(folder / f"{clip.name.replace('/', '_')}_{i:03d}.npz")
+        path = folder / f"{clip.name.replace('/', '_')}_{i:03d}.npz"
+        Motion(exp, pose, clip.truth.shape, clip.name, head_model).save(path)

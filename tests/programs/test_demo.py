@@ -44,6 +44,8 @@ def test_video_with_sound(space):
     info = probe("talk_001.mp4")
     assert (info.n_frames, info.fps, info.codec, info.audio_codec) == (7, 25, "h264", "aac")
     first, second = (read(f"talk_00{i}.npz") for i in (0, 1))
+    named = {name: first.pop(name).item() for name in ("fps", "head_model", "source")}
+    assert named == {"fps": 25, "head_model": "open head", "source": "motion"}
     assert {key: value.shape for key, value in first.items()} == {"exp": (7, 50), "pose": (7, 6), "shape": (100,)}
     assert all(np.isfinite(value).all() for value in first.values())
     assert not np.array_equal(first["exp"], second["exp"])
@@ -82,6 +84,7 @@ def test_same_seed_same_motion_and_samples_are_independent(space):
     demo.main([*ARGS, "-o", "a.mp4", "-n", "2", "--no_video", "--seed", "5"])
     demo.main([*ARGS, "-o", "b.mp4", "--no_video", "--seed", "6"])
     pair, single = read("a_001.npz"), read("b.npz")
+    assert single["fps"] == 25 and str(single["head_model"]) == "open head"
     for key in ("exp", "pose"):
         np.testing.assert_allclose(single[key], pair[key], atol=1e-5 * np.abs(pair[key]).max())
 

@@ -108,6 +108,8 @@ def test_report_is_one_whole_page(scored):
 
 def test_saved_motions_score_the_same_as_results(data, scored, tmp_path):
     folder, found = scored
+    with np.load(next((folder / "coef").glob("*.npz"))) as file:
+        assert file["fps"] == 25 and str(file["head_model"]) == "open head"
     evaluate.main(["--data_root", str(data), "--coef_dir", str(folder / "coef"), "--device", "cpu", "-o",
                    str(tmp_path), "--no_pictures"])  # fmt: skip
     again = json.loads((tmp_path / "metrics.json").read_text())

@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 from utils.errors import UserError
 from utils.heads.head_file import HeadFile
 from utils.heads.joints import JAW_OPEN_RADIANS
-from utils.motion_file import Motion
+from utils.motion_file import OPEN_HEAD, UNKNOWN_FLAME, Motion
 from utils.timebase import FPS
 
 # The order of the Live Link Face app's csv files, in ARKit's spelling.
@@ -77,6 +77,11 @@ class ArkitTrack:
 def has_arkit_expressions(head: HeadFile) -> bool:
     """Whether the head's expressions are the ARKit blend shapes (without jawOpen and tongueOut)."""
     return head.exp_names is not None and set(head.exp_names) == set(BLEND_SHAPES) - {"jawOpen", "tongueOut"}
+
+
+def head_model_of(head: HeadFile) -> str:
+    """The name of a head's coefficients in motion files."""
+    return OPEN_HEAD if has_arkit_expressions(head) else UNKNOWN_FLAME
 
 
 def arkit_of_open_head(head: HeadFile, motion: Motion, fps: float = FPS) -> ArkitTrack:

@@ -14,8 +14,9 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from utils.errors import UserError
+from utils.exports.arkit import has_arkit_expressions
 from utils.heads.head_file import HeadFile
-from utils.heads.joints import JAW, JOINTS, NECK, PARENTS, ROOT_JOINT
+from utils.heads.joints import JAW, JAW_OPEN_RADIANS, JOINTS, NECK, PARENTS, ROOT_JOINT
 from utils.heads.tongue import TONGUE_UNITS, tongue_weights
 from utils.motion_file import Motion
 from utils.rotations import resample_rotations, resample_values
@@ -84,7 +85,12 @@ def make_rig(head: HeadFile, motion: Motion, fps: float = FPS) -> Rig:
         rest=rest.astype(np.float32),
         joints=joints.astype(np.float32),
         weights=(head.weights / head.weights.sum(1, keepdims=True)).astype(np.float32),
-        targets=_expressions(head, motion) + _correctives(head, jaw.as_matrix() - np.eye(3)) + _tongue(head, motion),
+        targets=[
+            *_expressions(head, motion),
+            *_correctives(head, jaw.as_matrix() - np.eye(3)),
+            *_tongue(head, motion),
+            *_jaw_open(head, rest, joints[JAW], len(motion)),
+        ],
         rotations=_quaternions(turn, jaw, turning),
         translations=_translations(joints, travelled, turn, jaw, turning),
         fps=float(fps),
@@ -102,6 +108,18 @@ def _expressions(head: HeadFile, motion: Motion) -> list[MorphTarget]:
         MorphTarget(name, np.ascontiguousarray(head.expdirs[:, :, k]), np.ascontiguousarray(motion.exp[:, k]))
         for k, name in enumerate(names)
     ]
+
+
+def _jaw_open(head: HeadFile, rest: np.ndarray, joint: np.ndarray, n_frames: int) -> list[MorphTarget]:
+    """ARKit's jawOpen for programs that know only morph targets: 0 throughout, as the joint moves the jaw here."""
+    if not has_arkit_expressions(head):
+        return []
+    turn = Rotation.from_rotvec([JAW_OPEN_RADIANS, 0, 0])
+    change = (turn.as_matrix() - np.eye(3)).ravel()
+    bent = rest + head.posedirs[:, :, JAW_ENTRIES].astype(np.float64) @ change
+    share = (head.weights[:, JAW] / head.weights.sum(1)).astype(np.float64)[:, None]
+    opened = bent + share * (turn.apply(bent - joint) + joint - bent)
+    return [MorphTarget("jawOpen", (opened - rest).astype(np.float32), np.zeros(n_frames, np.float32))]
 
 
 def _tongue(head: HeadFile, motion: Motion) -> list[MorphTarget]:

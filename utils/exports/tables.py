@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from utils.atomic import atomic_path
-from utils.exports.arkit import has_arkit_expressions
+from utils.exports.arkit import head_model_of
 from utils.exports.rig import expression_names
 from utils.heads.head_file import HeadFile
-from utils.motion_file import OPEN_HEAD, Motion
+from utils.motion_file import Motion
 
 VHAP_SHAPE, VHAP_EXPRESSION, SMPLX_EXPRESSION = 300, 100, 50
 
@@ -24,8 +24,7 @@ def write_coefficients(path: str | Path, motion: Motion, head: HeadFile) -> None
     Raises:
         UserError: the path cannot be written.
     """
-    known = motion.head_model or (OPEN_HEAD if has_arkit_expressions(head) else "FLAME")
-    replace(motion, head_model=known).save(path)
+    replace(motion, head_model=motion.head_model or head_model_of(head)).save(path)
 
 
 def vhap_arrays(motion: Motion) -> dict[str, np.ndarray]:

@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from utils.coefs import N_EXP, N_SHAPE
 from utils.errors import UserError
-from utils.motion_file import FLAME_2020, FLAME_2023, OPEN_HEAD, Motion
+from utils.motion_file import FLAME_2020, FLAME_2023, OPEN_HEAD, STILL, Motion
 from utils.rotations import axis_angle, parse_rotations, resample_rotations, resample_values
 from utils.timebase import FPS
 from utils.trackers.content import Content, load_content
@@ -180,6 +180,8 @@ def _about_head(model: str, head: Rotation, tracked: Tracked) -> list[str]:
         notes.append(
             f"head model: {model}; published models were trained on FLAME 2020 (--head_model says which it is)"
         )
+    if len(head) > 1 and (head[0].inv() * head).magnitude().max() < STILL:
+        notes.append("the head's rotation was not recorded (it never changes); a style takes it from another motion")
     away = float(np.degrees(np.median(head.magnitude())))
     if away > 60:
         notes.append(f"the head is turned by {away:.0f} degrees most of the time: are notation and format right?")

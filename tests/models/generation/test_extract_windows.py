@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import extract_style
-from models.app.style_files import moving_windows
+from models.app.style_files import moving_windows, with_head_motion
 from tests.support.demo_workspace import SE_RUN, STATS, write_workspace
 from tests.support.tracker_files import make_truth, pose_of, write_spectre, write_vhap
 from utils.motion_file import load_motion
-from utils.runs.run_dir import DEFAULT_EXPERIMENT
+from utils.runs.run_dir import DEFAULT_EXPERIMENT, ROOT
 
 ARGS = ["--exp_name", SE_RUN, "-o", "mine.npy", "--coef_stats", str(STATS), "--device", "cpu"]
 
@@ -62,6 +62,25 @@ def test_best_is_the_window_most_like_the_mean(extract):
     np.testing.assert_array_equal(best, each[likeness.argmax()])
     start = 25 * likeness.argmax()
     assert f"frames {start} to {start + 99}" in said
+
+
+def test_a_head_that_was_not_recorded_is_taken_from_another_motion(extract, monkeypatch):
+    monkeypatch.setattr("models.app.style_files.input_folder", lambda kind: ROOT / "demo" / "input" / kind)
+    with np.load(long_motion(extract.space.root)) as file:
+        exp, pose = file["exp"], file["pose"]
+    pose[:, :3] = 0
+    np.savez(extract.space.root / "still.npz", exp=exp, pose=pose)
+    chosen = load_motion(ROOT / "demo/input/motion/smile.npz")
+    pose[:, :3] = chosen.pose[:300, :3]
+    np.savez(extract.space.root / "moving.npz", exp=exp, pose=pose)
+    wanted, quiet = extract("-c", extract.space.root / "moving.npz")
+    found, said = extract("-c", extract.space.root / "still.npz")
+    np.testing.assert_array_equal(found, wanted)  # all bundled motions have one head motion
+    assert "no head rotation" in said and "no head rotation" not in quiet
+    other = ["--head_motion", long_motion(extract.space.root)]
+    assert not np.array_equal(extract("-c", extract.space.root / "still.npz", *other)[0], wanted)
+    long = with_head_motion(load_motion(extract.space.root / "still.npz"), ROOT / "demo/input/motion/smile.npz")
+    assert np.abs(np.diff(long.pose[:, :3], axis=0)).max() < 0.1 and long.has_head_motion
 
 
 def test_pauses_are_no_style(extract):
