@@ -19,12 +19,12 @@ from setup.open_head.bust import bust
 from setup.open_head.crowns import gums, teeth
 from setup.open_head.hair import bob, short, softened
 from setup.open_head.lashes import lashes, shadows
-from setup.open_head.retouch import retouch, retouched, shaded
+from setup.open_head.retouch import retouch, shaded
 from setup.open_head.source import Source, find_wheel
 from utils.atomic import atomic_path
 from utils.config import flag, read_flags
 from utils.errors import cli
-from utils.heads.dressed_head import PARTS, Part, Retouch, pack_parts
+from utils.heads.dressed_head import PARTS, Part, Retouch, pack_parts, retouched
 from utils.heads.head_file import HeadFile, load_head_file
 
 log = logging.getLogger(__name__)

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from setup.open_head.assembly import HeadMesh
+from setup.open_head.shapes import grid_quads, outwards, triangles
 from setup.open_head.skin_uv import WHITE_UV
 from setup.open_head.source import BaseMesh
 from utils.heads.dressed_head import Part
@@ -46,15 +47,14 @@ def bust(head: HeadFile, mesh: HeadMesh, base: BaseMesh) -> Part:
     slope = np.maximum(np.hypot(points[:, 0], 0.02) - 0.08, 0)
     points[:, 1] -= SLOPE * slope * np.clip((points[:, 1] + 0.40) / 0.2, 0, 1)
     count = len(rings)
-    faces = [[r * n + j, r * n + (j + 1) % n, (r + 1) * n + (j + 1) % n, (r + 1) * n + j] for r in range(count - 1)
-             for j in range(n)]  # fmt: skip
-    faces = [[f[i] for i in t] for f in faces for t in ((0, 1, 2), (0, 2, 3))]
-    faces += [[(count - 1) * n + j, (count - 1) * n + (j + 1) % n, count * n] for j in range(n)]
+    sides = triangles(grid_quads(count, n, closed=True))
+    end = [[(count - 1) * n + j, (count - 1) * n + (j + 1) % n, count * n] for j in range(n)]
     colour = np.tile(SHIRT, (len(points), 1))
     colour[: 3 * n] = HEM
     distance, ids = cKDTree(head.v_template[rim]).query(points, k=6)
     shares = 1 / np.maximum(distance, 1e-3)
-    return Part(points, _outwards(np.array(faces), points), np.column_stack([colour, np.zeros(len(points))]),
+    faces = outwards(np.concatenate([sides, end]), points, CENTRE)
+    return Part(points, faces, np.column_stack([colour, np.zeros(len(points))]),
                 np.tile(WHITE_UV, (len(points), 1)), rim[ids], shares / shares.sum(1, keepdims=True))  # fmt: skip
 
 
@@ -123,10 +123,3 @@ def _away(head: HeadFile, rim: np.ndarray) -> np.ndarray:
     out = head.v_template[rim] - head.v_template[rim].mean(0)
     out[:, 1] = 0
     return out / np.linalg.norm(out, axis=1, keepdims=True)
-
-
-def _outwards(faces: np.ndarray, points: np.ndarray) -> np.ndarray:
-    corners = points[faces]
-    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    away = corners.mean(1) - CENTRE
-    return faces if (normal * away).sum() > 0 else faces[:, ::-1]

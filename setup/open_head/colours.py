@@ -8,6 +8,7 @@ from setup.open_head.assembly import HeadMesh
 from setup.open_head.lips import Lips
 from setup.open_head.parts import EYE_SECTORS
 from setup.open_head.rig import Rig, lid_margin, split_lids
+from setup.open_head.shapes import mix, near
 from setup.open_head.teeth import N_TEETH, ROWS, SAMPLES
 
 SKIN, FLUSH, LIP, BROW, LID_LINE = (
@@ -45,7 +46,7 @@ def vertex_colours(
     for loop, share in LIP_SHARE.items():
         _blend(colours, lips.loops[loop], LIP, share)
     for loop, share in INNER_SHARE.items():
-        colours[lips.loops[loop]] = _mix(LIP, MOUTH, share)
+        colours[lips.loops[loop]] = mix(LIP, MOUTH, share)
     for name in ("left_eyeball", "right_eyeball"):
         colours[head.part == name] = _eye()
     for name in ("upper_teeth", "lower_teeth"):
@@ -53,26 +54,15 @@ def vertex_colours(
     return np.clip((colours + colours[head.mirror]) / 2, 0, 1)
 
 
-def _mix(one: tuple | np.ndarray, other: tuple | np.ndarray, share: float | np.ndarray) -> np.ndarray:
-    """(1 - share) one + share other; share is a number or (n,)."""
-    share = np.asarray(share, dtype=float)[..., None]
-    return (1 - share) * np.asarray(one) + share * np.asarray(other)
-
-
 def _blend(colours: np.ndarray, where: np.ndarray, colour: tuple, share: float | np.ndarray) -> None:
-    colours[where] = _mix(colours[where], colour, share)
-
-
-def _near(points: np.ndarray, centre: np.ndarray, radius: float) -> np.ndarray:
-    """(V,) 1 at the centre, falling off as a Gaussian of that radius (metres)."""
-    return np.exp(-0.5 * ((points - centre) ** 2).sum(-1) / radius**2)
+    colours[where] = mix(colours[where], colour, share)
 
 
 def _flush(colours: np.ndarray, points: np.ndarray, masks: dict[str, np.ndarray], landmarks: np.ndarray) -> None:
     """Redder cheeks, nose tip and ears; a little less red on the scalp."""
     cheek = points[landmarks[[45, 54]]].mean(0) + [0.004, 0.0, 0.004]
-    share = np.maximum(_near(points, cheek, 0.016), _near(points, cheek * [-1, 1, 1], 0.016))
-    share = np.maximum(share, 0.9 * _near(points, points[landmarks[30]], 0.010))
+    share = np.maximum(near(points, cheek, 0.016), near(points, cheek * [-1, 1, 1], 0.016))
+    share = np.maximum(share, 0.9 * near(points, points[landmarks[30]], 0.010))
     share = np.maximum(share, 0.6 * (masks["left_ear"] | masks["right_ear"]))
     _blend(colours, np.arange(len(points)), FLUSH, 0.35 * share)
 
@@ -102,15 +92,15 @@ def _mouth(colours: np.ndarray, head: HeadMesh, points: np.ndarray, masks: dict[
     """Cheek pockets and palate darken quickly with depth; the tongue towards its root."""
     front = points[masks["lips"], 2].min()
     bag = np.flatnonzero(head.mouth_bag)
-    colours[bag] = _mix(MOUTH, THROAT, np.clip((front - points[bag, 2]) / 0.02, 0, 1))
+    colours[bag] = mix(MOUTH, THROAT, np.clip((front - points[bag, 2]) / 0.02, 0, 1))
     tongue = np.flatnonzero(masks["tongue"])
     back = (points[tongue, 2].max() - points[tongue, 2]) / np.ptp(points[tongue, 2])
-    colours[tongue] = _mix(TONGUE_TIP, TONGUE_BACK, np.clip((back - 0.15) / 0.6, 0, 1))
+    colours[tongue] = mix(TONGUE_TIP, TONGUE_BACK, np.clip((back - 0.15) / 0.6, 0, 1))
 
 
 def _eye() -> np.ndarray:
     """Colours by ring from the gaze pole: pupil, iris, limbus, white, then reddish where lids cover it."""
-    rings = [PUPIL, IRIS, LIMBUS, WHITE, WHITE, _mix(WHITE, VEINS, 0.5), *[VEINS] * 7]
+    rings = [PUPIL, IRIS, LIMBUS, WHITE, WHITE, mix(WHITE, VEINS, 0.5), *[VEINS] * 7]
     return np.concatenate([[PUPIL], np.repeat(np.array(rings), EYE_SECTORS, axis=0), [VEINS]])
 
 
@@ -118,9 +108,9 @@ def _teeth(points: np.ndarray) -> np.ndarray:
     """Gums, teeth darker in the grooves, on the inside, and towards the molars where the mouth is in shadow."""
     n_columns = N_TEETH * len(SAMPLES) + 1
     groove = np.array([j % len(SAMPLES) == 0 for j in range(n_columns)], float)
-    rows = np.stack([GUM, TOOTH, TOOTH, TOOTH, _mix(TOOTH, TOOTH_BACK, 0.5), TOOTH_BACK])
+    rows = np.stack([GUM, TOOTH, TOOTH, TOOTH, mix(TOOTH, TOOTH_BACK, 0.5), TOOTH_BACK])
     band = np.repeat(rows[:, None], n_columns, axis=1)
     band[1:5] *= (1 - 0.22 * groove)[:, None]
-    band[1] = _mix(band[1], GUM, 0.25)
+    band[1] = mix(band[1], GUM, 0.25)
     depth = np.clip((points[:, 2].max() - points[:, 2]) / 0.035, 0, 1)
     return band.reshape(len(ROWS) * n_columns, 3) * (1 - 0.6 * depth)[:, None]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from setup.open_head.shapes import grid_quads, mix, triangles
 from setup.open_head.skin_uv import WHITE_UV
 from setup.open_head.teeth import JAWS, SAMPLES
 from utils.heads.dressed_head import Part
@@ -110,19 +111,15 @@ def _crown(line: Line, arch: Arch, ends: np.ndarray, k: int) -> Part:
     points = np.vstack([points, points[-AROUND:].mean(0) - [0, arch.up * 0.0001, 0]])
     where = np.r_[where, middle]
     share = np.r_[np.repeat(STEPS, AROUND), 1.0]
-    colour = _mix(NECK, TOOTH, np.clip(share / 0.45, 0, 1)) * (1 - 0.03 * (k == 2))
+    colour = mix(NECK, TOOTH, np.clip(share / 0.45, 0, 1)) * (1 - 0.03 * (k == 2))
     return _part(points, _tube_faces(arch.up > 0), _lit(points, colour), 0.32, line.bound(where))
 
 
 def _tube_faces(flip: bool) -> np.ndarray:
-    faces = []
-    for r in range(len(STEPS) - 1):
-        for j in range(AROUND):
-            a, b = r * AROUND + j, r * AROUND + (j + 1) % AROUND
-            faces += [[a, b, b + AROUND], [a, b + AROUND, a + AROUND]]
     last, top = (len(STEPS) - 1) * AROUND, len(STEPS) * AROUND
-    faces += [[last + j, last + (j + 1) % AROUND, top] for j in range(AROUND)]
-    return np.array(faces)[:, ::-1] if flip else np.array(faces)
+    end = [[last + j, last + (j + 1) % AROUND, top] for j in range(AROUND)]
+    faces = np.concatenate([triangles(grid_quads(len(STEPS), AROUND, closed=True)), end])
+    return faces[:, ::-1] if flip else faces
 
 
 def gums(head: HeadFile) -> Part:
@@ -151,11 +148,9 @@ def _gum(line: Line, arch: Arch, where: np.ndarray, tooth: np.ndarray, arched: n
         ahead = depth * front + 0.0005 * bulge * arched
         point = line.at(where) + line.outward(where) * ahead[:, None]
         place.append(point + np.array([0, arch.up, 0]) * (margin + rise)[:, None])
-        colour.append(_mix(GUM, GUM_DEEP, np.full(len(where), np.clip(rise / 0.010 - min(front, 0), 0, 1))))
+        colour.append(mix(GUM, GUM_DEEP, np.full(len(where), np.clip(rise / 0.010 - min(front, 0), 0, 1))))
     n, points = len(where), np.concatenate(place)
-    faces = [[r * n + j, r * n + j + 1, (r + 1) * n + j + 1, (r + 1) * n + j] for r in range(len(rows) - 1)
-             for j in range(n - 1)]  # fmt: skip
-    faces = np.array([[f[i] for i in t] for f in faces for t in ((0, 1, 2), (0, 2, 3))])
+    faces = triangles(grid_quads(len(rows), n))
     j = 3 * (n - 1) * 2 + n // 2 * 2  # a face of the bulge, amid the front
     a, b, c = points[faces[j]]
     faces = faces if np.cross(b - a, c - a)[2] > 0 else faces[:, ::-1]
@@ -166,10 +161,6 @@ def _gum(line: Line, arch: Arch, where: np.ndarray, tooth: np.ndarray, arched: n
 def _lit(points: np.ndarray, colour: np.ndarray) -> np.ndarray:
     """Darker with the depth in the mouth. The shader squares colours."""
     return colour * np.exp(-np.maximum(FRONT - points[:, 2], 0) / FADE / 2)[:, None]
-
-
-def _mix(one: tuple, other: tuple, share: np.ndarray) -> np.ndarray:
-    return np.asarray(one) + (np.asarray(other) - np.asarray(one)) * share[:, None]
 
 
 def _part(

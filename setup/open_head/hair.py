@@ -9,6 +9,7 @@ from scipy.interpolate import PchipInterpolator
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
+from setup.open_head.shapes import grid_quads, outwards, smooth_step, triangles
 from setup.open_head.skin_bake import noise
 from setup.open_head.skin_paint import hairline
 from utils.exports.surface import smooth_normals
@@ -29,8 +30,7 @@ def short(head: HeadFile) -> Part:
     faces, points, matrix = _scalp(head)
     normals = smooth_normals(points, faces)
     over = hairline(head, points)
-    rise = np.clip((over - 0.002) / 0.042, 0, 1)  # flat where the rim fades
-    rise = rise * rise * (3 - 2 * rise)
+    rise = smooth_step(np.clip((over - 0.002) / 0.042, 0, 1))  # flat where the rim fades
     top = np.clip((points[:, 1] - 0.035) / 0.075, 0, 1)
     ears = _near_ears(head, points)
     thick = rise * (0.0035 + 0.0105 * top**0.8) * (1 - ears) ** 3 * (1 + 0.06 * noise(points, (0.012, 0.03, 0.03), 41))
@@ -102,10 +102,7 @@ def bob(head: HeadFile, rows: int = 31, columns: int = 61) -> Part:
     wave = 0.0014 * np.minimum(1, t / 0.3)[:, None] * np.sin(9 * np.pi * across + 3 * t[:, None])
     out = points - MIDDLE
     points = points + out / np.linalg.norm(out, axis=1, keepdims=True) * wave.reshape(-1, 1)
-    faces = np.array([[r * columns + j + a for a in c] for r in range(rows - 1) for j in range(columns - 1)
-                      for c in ((0, columns, columns + 1), (0, columns + 1, 1))])  # fmt: skip
-    corners = points[faces]
-    out = (np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]) * (corners.mean(1) - MIDDLE)).sum()
+    faces = outwards(triangles(grid_quads(rows, columns)[:, [0, 3, 2, 1]]), points, MIDDLE)
     anchors = np.flatnonzero(head.masks["scalp"] & (head.v_template[:, 1] > 0.0))
     distance, near = cKDTree(head.v_template[anchors]).query(points, k=6)
     shares = 1 / np.maximum(distance, 2e-3) ** 2
@@ -115,7 +112,7 @@ def bob(head: HeadFile, rows: int = 31, columns: int = 61) -> Part:
     shade = (0.78 + 0.22 * np.clip(t / 0.25, 0, 1)) * (1 - 0.25 * np.clip((t - 0.8) / 0.2, 0, 1))
     tips = np.random.default_rng(42).uniform(0.0, 0.45, columns)
     alpha = np.where(t > 0.999, np.tile(tips, rows), 1.0) * np.where((np.abs(u) > 0.999) & (t > FACE), 0.25, 1.0)
-    return Part(points, faces if out > 0 else faces[:, ::-1], _paint(points, shade), uv, anchors[near],
+    return Part(points, faces, _paint(points, shade), uv, anchors[near],
                 shares / shares.sum(1, keepdims=True), alpha, open=(t[faces].min(1) > 0.22) | (t[faces].min(1) < 0.05),
                 covers=_covered(head, 0.03) | head.masks["left_ear"] | head.masks["right_ear"])  # fmt: skip
 

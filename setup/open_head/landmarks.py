@@ -8,6 +8,7 @@ from setup.open_head.assembly import LIP_CONTACT, HeadMesh
 from setup.open_head.lips import OUTER_LOOP, Lips
 from setup.open_head.rig import Rig, lid_margin, split_lids
 from setup.open_head.source import Source
+from utils.exports.surface import smooth_normals
 from utils.heads.joints import LEFT_EYE
 
 NAMED = {
@@ -22,22 +23,13 @@ NAMED = {
 }
 
 
-def vertex_normals(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Area-weighted unit normals (V, 3)."""
-    a, b, c = (points[triangles[:, k]] for k in range(3))
-    normals = np.zeros_like(points)
-    for k in range(3):
-        np.add.at(normals, triangles[:, k], np.cross(b - a, c - a))
-    return normals / np.linalg.norm(normals, axis=1, keepdims=True)
-
-
 class Landmarks:
     """Finds the landmarks on a rig's template; `find` returns (68,) vertices."""
 
     def __init__(self, source: Source, head: HeadMesh, rig: Rig, masks: dict[str, np.ndarray]) -> None:
         self.source, self.head, self.rig, self.masks = source, head, rig, masks
         self.points = rig.template
-        self.normals = vertex_normals(rig.template, head.triangles)
+        self.normals = smooth_normals(rig.template, head.triangles)
         self.middle = np.flatnonzero(masks["face"] & (np.abs(self.points[:, 0]) < 1e-5))
         self.eye_y = rig.joints[LEFT_EYE, 1]
         self.found = np.full(68, -1)

@@ -8,6 +8,7 @@ import numpy as np
 
 from setup.open_head.assembly import HeadMesh
 from setup.open_head.rig import lid_margin, split_lids
+from setup.open_head.shapes import ball_centre, grid_quads, triangles
 from setup.open_head.skin_uv import WHITE_UV
 from utils.heads.dressed_head import Part
 from utils.heads.head_file import HeadFile
@@ -47,7 +48,7 @@ def lids(head: HeadFile, mesh: HeadMesh, upper: bool) -> list[Lid]:
         ids = split_lids(head.v_template, lid_margin(mesh, name))[0 if upper else 1]
         ids = ids if side * head.v_template[ids[0], 0] < side * head.v_template[ids[-1], 0] else ids[::-1]
         ball = head.v_template[head.masks[f"{name.lower()}_eyeball"]].astype(np.float64)
-        centre = (ball.max(0) + ball.min(0)) / 2
+        centre = ball_centre(ball)
         radius = float(np.linalg.norm(ball - centre, axis=1).mean())
         poles = np.flatnonzero(head.masks[f"{name.lower()}_eyeball"])[[0, -1]]
         found.append(Lid(ids, head.v_template[ids].astype(np.float64), centre, radius, side, tuple(poles)))
@@ -70,9 +71,7 @@ def shadows(head: HeadFile, mesh: HeadMesh) -> Part:
         share = np.linspace(0.02, 0.98, 25)
         ids, parts = lid.at(share)
         strip = _strip(head.v_template, lid, ids, parts)
-        n = len(share)
-        faces = np.array([[r * n + j + a for a in t] for r in range(len(SHADOW_ROWS) - 1) for j in range(n - 1)
-                          for t in ((0, 1, n + 1), (0, n + 1, n))])  # fmt: skip
+        faces = triangles(grid_quads(len(SHADOW_ROWS), len(share)))
         bound = np.tile(ids, (len(SHADOW_ROWS), 1)), np.tile(parts, (len(SHADOW_ROWS), 1))
         ends = np.clip(np.minimum(share, 1 - share) / 0.12, 0, 1)
         alpha = (SHADOW_ALPHA[:, None] * ends).ravel()
@@ -102,7 +101,7 @@ def _tufts(head: HeadFile, lid: Lid, upper: bool) -> list[tuple]:
         alpha = LASH_ALPHA * ends * (1 if upper else 0.55)
         shape = (lid, ids, parts, length, fan, 1 if upper else -1)
         rows = len(CURVE)
-        faces = np.array([[2 * r + a for a in t] for r in range(rows - 1) for t in ((0, 1, 3), (0, 3, 2))])
+        faces = triangles(grid_quads(rows, 2))
         bound = np.tile(ids, (rows, 1)), np.tile(parts, (rows, 1))
         found.append((_tuft(head.v_template, *shape), faces, bound, np.repeat(alpha, 2),
                       lambda points, before, shape=shape: _turned(points, before, *shape)))  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from setup.open_head.assembly import LIP_CONTACT, HeadMesh
+from setup.open_head.shapes import loop_halves
 
 # Lip loops (by their midline base vertex, lower lip) and how much of the closing motion each gets.
 CLOSING = {
@@ -25,9 +26,7 @@ class Lips:
 
     def split(self, points: np.ndarray, loop: int = LIP_CONTACT) -> tuple[np.ndarray, np.ndarray]:
         """Positions within a loop of its upper and its lower half, corners in both."""
-        x, n = points[self.loops[loop], 0], len(self.loops[loop])
-        first, second = sorted((int(x.argmin()), int(x.argmax())))
-        direct, around = np.arange(first, second + 1), np.arange(second, first + n + 1) % n
+        direct, around = loop_halves(points[self.loops[loop], 0])
         return (direct, around) if UPPER_MIDDLE in direct else (around, direct)
 
     def halves(self, points: np.ndarray, loop: int = LIP_CONTACT) -> tuple[np.ndarray, np.ndarray]:

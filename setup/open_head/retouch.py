@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 
 from setup.open_head.assembly import HeadMesh
 from setup.open_head.rig import lid_margin, split_lids
+from setup.open_head.shapes import ball_centre, smooth_step
 from setup.open_head.skin_bake import openness
 from setup.open_head.skin_paint import smoothed
 from utils.heads.dressed_head import Part, Retouch
@@ -33,13 +34,6 @@ def retouch(head: HeadFile, mesh: HeadMesh) -> Retouch:
         dirs.append(_shut(head, mesh, side))
     rest, tongue = _tongue(head)
     return Retouch(smoothed(head, _light(head), 1), margins, rest, np.array(units), np.array(dirs), tongue)
-
-
-def retouched(head: HeadFile, found: Retouch) -> HeadFile:
-    """The head whose lids shut as they are drawn."""
-    expdirs = head.expdirs.copy()
-    expdirs[:, :, found.unit_index] += found.unit_dirs.transpose(1, 2, 0)
-    return replace(head, expdirs=expdirs)
 
 
 def shade(light: np.ndarray, darkest: float = DARKEST) -> np.ndarray:
@@ -92,7 +86,7 @@ def _shut(head: HeadFile, mesh: HeadMesh, side: str) -> np.ndarray:
     template = head.v_template.astype(np.float64)
     motion = head.expdirs[:, :, head.exp_names.index(f"eyeBlink{side}")].astype(np.float64)
     ball = template[head.masks[f"{side.lower()}_eyeball"]]
-    centre = (ball.max(0) + ball.min(0)) / 2
+    centre = ball_centre(ball)
     closed = template + motion
     loop = lid_margin(mesh, side)
     upper, lower = split_lids(template, loop)
@@ -130,8 +124,7 @@ def _tongue(head: HeadFile) -> tuple[np.ndarray, np.ndarray]:
     points = head.v_template[ids].astype(np.float64)
     z = points[:, 2]
     part = np.clip((z - z.min()) / (z.max() - z.min()), 0, 1)
-    along = np.clip((part - 0.35) / 0.65, 0, 1)
-    along = along * along * (3 - 2 * along)
+    along = smooth_step(np.clip((part - 0.35) / 0.65, 0, 1))
     middle = np.polyval(np.polyfit(z, points[:, 1], 3), z)
     thin = np.clip(along * 1.3, 0, 1)
     rest[ids] = along[:, None] * [0, 0.0012, -BEHIND]

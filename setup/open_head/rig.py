@@ -17,6 +17,7 @@ from scipy.spatial.transform import Rotation
 from setup.open_head.assembly import HeadMesh
 from setup.open_head.identity import IdentitySpace
 from setup.open_head.lips import height
+from setup.open_head.shapes import ball_centre, loop_halves, smooth_step
 from setup.open_head.source import Source
 from utils.heads.head_asset import JAW_FEATURES
 from utils.heads.joints import JAW, LEFT_EYE, NECK, RIGHT_EYE, ROOT_JOINT
@@ -114,10 +115,10 @@ def _correctives(left_over: np.ndarray, jaw_share: np.ndarray, fit: JawFit) -> n
 
 
 def _sphere_centre_weights(head: HeadMesh, name: str) -> np.ndarray:
-    """(V,) weights over an eyeball whose combination is its centre (rings are denser in front, so the mean is not)."""
+    """(V,) weights over an eyeball whose combination is its centre."""
     ids = np.flatnonzero(head.part == name)
     points = head.rest[ids]
-    centre = (points.min(0) + points.max(0)) / 2
+    centre = ball_centre(points)
     equations = np.c_[points, np.ones(len(ids))].T
     even = np.full(len(ids), 1 / len(ids))
     weights = np.zeros(len(head.rest))
@@ -132,9 +133,7 @@ def lid_margin(head: HeadMesh, side: str) -> np.ndarray:
 
 def split_lids(points: np.ndarray, loop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Vertices of the upper and the lower lid margin, corners in both."""
-    x, n = points[loop, 0], len(loop)
-    first, second = sorted((int(x.argmin()), int(x.argmax())))
-    one, other = loop[first : second + 1], loop[np.arange(second, first + n + 1) % n]
+    one, other = (loop[half] for half in loop_halves(points[loop, 0]))
     return (one, other) if points[one, 1].mean() > points[other, 1].mean() else (other, one)
 
 
@@ -192,7 +191,7 @@ def _skinning_weights(head: HeadMesh, template: np.ndarray, jaw_weight: np.ndarr
     normal = np.linalg.svd(start - start.mean(0))[2][2]
     normal *= np.sign(normal[1])
     t = np.clip((template - start.mean(0)) @ normal / np.mean((end - start.mean(0)) @ normal), 0, 1)
-    neck = t * t * (3 - 2 * t)
+    neck = smooth_step(t)
     neck[~head.is_part("skin")] = 1
     neck = np.maximum(neck, np.minimum(1, 4 * jaw_weight))  # the chin belongs to the head however low it hangs
     weights = np.zeros((len(template), 5))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from setup.open_head.shapes import smooth_step
 from utils.exports.surface import smooth_normals
 from utils.heads.head_file import HeadFile
 
@@ -114,8 +115,7 @@ def noise(points: np.ndarray, cell: float | tuple[float, float, float], seed: in
     """Smooth random values in -1..1 of points (M, 3): lattice of the given cell (metres), interpolated."""
     place = points / np.asarray(cell) + 1000.0
     base = np.floor(place).astype(np.int64)
-    part = place - base
-    part = part * part * (3 - 2 * part)
+    part = smooth_step(place - base)
     total = np.zeros(len(points))
     for corner in np.ndindex(2, 2, 2):
         weight = np.prod(np.where(corner, part, 1 - part), axis=1)

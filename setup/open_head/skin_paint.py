@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from setup.open_head.shapes import ball_centre, mix, near, smooth_step
 from setup.open_head.skin_bake import Texels, noise, openness
 from utils.heads.head_file import HeadFile
 from utils.rendering.head_paint import GAZE_DOWN, painted
@@ -61,31 +62,31 @@ def paint(head: HeadFile, texels: Texels, tone: Tone) -> np.ndarray:
     light = texels.spread(openness(head), head.faces)
     below = texels.spread(smoothed(head, openness(head, towards=KEY), 3), head.faces)
     colours = colours * _occlusion(light) * (0.80 + 0.20 * np.clip(below / 0.6, 0, 1))[:, None]
-    colours = _mix(colours, plain, inside)
+    colours = mix(colours, plain, inside)
     return np.clip(_eyes(colours, head, points, texels, tone), 0, 1)
 
 
 def _skin(head: HeadFile, points: np.ndarray, tone: Tone) -> np.ndarray:
     """Base tone with flushed cheeks, nose and ears, blotches, freckles and pores."""
     cheek = head.v_template[head.lmk68[[45, 54]]].mean(0) + [0.006, 0.001, 0.004]
-    flush = np.maximum(_near(points, cheek, 0.016), _near(points, cheek * [-1, 1, 1], 0.016))
-    flush = np.maximum(flush, 0.9 * _near(points, head.v_template[head.lmk68[30]], 0.010))
+    flush = np.maximum(near(points, cheek, 0.016), near(points, cheek * [-1, 1, 1], 0.016))
+    flush = np.maximum(flush, 0.9 * near(points, head.v_template[head.lmk68[30]], 0.010))
     ears = np.maximum(np.abs(points[:, 0]) - 0.068, 0) / 0.012
     flush = np.maximum(flush, 0.8 * np.clip(ears, 0, 1) * (points[:, 2] < 0.02))
     blotch = 0.6 * noise(points, 0.011, 1) + 0.4 * noise(points, 0.004, 2)
-    colours = _mix(
+    colours = mix(
         np.tile(tone.skin, (len(points), 1)), np.array(tone.flush), np.clip(0.42 * flush + 0.10 * blotch, 0, 1)
     )
     tired = np.maximum(_under_eye(head, points, 1), _under_eye(head, points, -1))
-    colours = _mix(colours, colours * [0.80, 0.72, 0.79], 0.22 * tired)
-    colours = _mix(
+    colours = mix(colours, colours * [0.80, 0.72, 0.79], 0.22 * tired)
+    colours = mix(
         colours, np.array(tone.hair), tone.stubble * _beard(head, points) * (1 + 0.5 * noise(points, 0.0005, 21))
     )
     pores = 0.55 * noise(points, 0.00055, 3) + 0.45 * noise(points, 0.0011, 4)
     lines = noise(points, (0.004, 0.0009, 0.004), 5)
     colours = colours * (1 + 0.030 * pores + 0.012 * lines)[:, None]
     freckle = np.clip((noise(points, 0.0016, 6) - 0.72) / 0.15, 0, 1) * np.clip(0.4 + noise(points, 0.02, 7), 0, 1)
-    return _mix(colours, np.array(tone.skin) * [0.75, 0.64, 0.55], tone.freckles * freckle)
+    return mix(colours, np.array(tone.skin) * [0.75, 0.64, 0.55], tone.freckles * freckle)
 
 
 def strands(tone: Tone, height: int, width: int) -> np.ndarray:
@@ -119,9 +120,9 @@ def _scalp(colours: np.ndarray, head: HeadFile, points: np.ndarray, texels: Texe
     edge = hairline(head, points) + 0.0022 * noise(points, 0.014, 8) + 0.0022 * noise(points, 0.0012, 9)
     ears = texels.spread(np.maximum(_soft(head, "left_ear", 1), _soft(head, "right_ear", 1)), head.faces)
     cover = np.clip(0.5 + edge / 0.016, 0, 1) * (1 - np.clip(2 * ears, 0, 1))
-    ground = _mix(colours, np.array(tone.scalp), 0.88 * cover)
+    ground = mix(colours, np.array(tone.scalp), 0.88 * cover)
     specks = np.clip(0.55 + 0.8 * noise(points, 0.0005, 10) + 0.12 * noise(points, 0.006, 11), 0, 1)
-    return _mix(ground, np.array(tone.hair), 0.45 * cover * specks)
+    return mix(ground, np.array(tone.hair), 0.45 * cover * specks)
 
 
 def hairline(head: HeadFile, points: np.ndarray) -> np.ndarray:
@@ -144,8 +145,8 @@ def _lips(colours: np.ndarray, head: HeadFile, points: np.ndarray, texels: Texel
     share = np.clip((share + 0.10 * noise(points, 0.0012, 12) - 0.20) / 0.45, 0, 1)
     creases = noise(points, (0.0007, 0.006, 0.004), 13) + 0.5 * noise(points, (0.0016, 0.006, 0.004), 14)
     lip = np.array(tone.lip)
-    red = _mix(np.tile(lip * 0.885, (len(points), 1)), lip, np.clip(2 * share - 1, 0, 1))
-    return _mix(colours, red * (1 + 0.05 * creases)[:, None], 0.85 * share)
+    red = mix(np.tile(lip * 0.885, (len(points), 1)), lip, np.clip(2 * share - 1, 0, 1))
+    return mix(colours, red * (1 + 0.05 * creases)[:, None], 0.85 * share)
 
 
 def _lip_share(head: HeadFile) -> np.ndarray:
@@ -172,7 +173,7 @@ def _brows(colours: np.ndarray, head: HeadFile, points: np.ndarray, tone: Tone) 
     turned = np.stack([x * np.cos(slope) + off * np.sin(slope), off * np.cos(slope) - x * np.sin(slope)], axis=1)
     strands = noise(np.column_stack([turned, np.sign(points[:, 0])]), (0.0065, 0.00030, 1), 15)
     hairs = np.clip((strands + 1.7 * inside - 0.62) / 0.4, 0, 1) * (inside > 0)
-    return _mix(_mix(colours, np.array(tone.hair), 0.48 * inside), np.array(tone.hair), 0.70 * hairs)
+    return mix(mix(colours, np.array(tone.hair), 0.48 * inside), np.array(tone.hair), 0.70 * hairs)
 
 
 def _lashes(colours: np.ndarray, head: HeadFile, texels: Texels) -> np.ndarray:
@@ -182,7 +183,7 @@ def _lashes(colours: np.ndarray, head: HeadFile, texels: Texels) -> np.ndarray:
     near = head.masks["left_eye_region"] | head.masks["right_eye_region"]
     above = head.v_template[:, 1] < head.v_template[head.lmk68[[19, 24]], 1].mean() - 0.008  # not the brows
     share = texels.spread(np.clip(along, 0, 1) * near * above, head.faces)
-    return _mix(colours, colours * 0.62, np.clip((share - 0.35) / 0.4, 0, 1))
+    return mix(colours, colours * 0.62, np.clip((share - 0.35) / 0.4, 0, 1))
 
 
 def _eyes(colours: np.ndarray, head: HeadFile, points: np.ndarray, texels: Texels, tone: Tone) -> np.ndarray:
@@ -191,7 +192,7 @@ def _eyes(colours: np.ndarray, head: HeadFile, points: np.ndarray, texels: Texel
         mask = head.masks[name]
         ball = head.v_template[mask].astype(np.float64)
         on = np.flatnonzero(mask[head.faces[texels.triangle, 0]])
-        ray = points[on] - (ball.max(0) + ball.min(0)) / 2
+        ray = points[on] - ball_centre(ball)
         up = ray[:, 1] + GAZE_DOWN * ray[:, 2]
         angle = np.arctan2(np.hypot(ray[:, 0], up), ray[:, 2])
         colours[on] = _eye(angle, np.arctan2(up, ray[:, 0]), ray, np.array(tone.iris))
@@ -206,9 +207,9 @@ def _eye(angle: np.ndarray, around: np.ndarray, ray: np.ndarray, tones: np.ndarr
                      for i in range(3)], axis=1)  # fmt: skip
     iris *= (1 + 0.16 * fibres)[:, None] * (1 - 0.75 * _step(angle, 0.86 * IRIS_ANGLE, 1.03 * IRIS_ANGLE))[:, None]
     veins = np.clip(noise(ray, (0.0022, 0.0007, 0.0022), 18) - 0.45, 0, 1) + 0.35
-    white = _mix(np.tile(WHITE, (len(angle), 1)), VEIN, veins * _step(angle, 0.65, 1.5))
-    colours = _mix(iris, white, _step(angle, IRIS_ANGLE - 0.02, IRIS_ANGLE + 0.035))
-    return _mix(colours, np.full(3, 0.02), 1 - _step(angle, PUPIL_ANGLE - 0.015, PUPIL_ANGLE + 0.015))
+    white = mix(np.tile(WHITE, (len(angle), 1)), VEIN, veins * _step(angle, 0.65, 1.5))
+    colours = mix(iris, white, _step(angle, IRIS_ANGLE - 0.02, IRIS_ANGLE + 0.035))
+    return mix(colours, np.full(3, 0.02), 1 - _step(angle, PUPIL_ANGLE - 0.015, PUPIL_ANGLE + 0.015))
 
 
 def _occlusion(light: np.ndarray) -> np.ndarray:
@@ -231,15 +232,5 @@ def smoothed(head: HeadFile, values: np.ndarray, rounds: int) -> np.ndarray:
     return values
 
 
-def _near(points: np.ndarray, centre: np.ndarray, radius: float) -> np.ndarray:
-    """(M,) 1 at the centre, falling off as a Gaussian of that radius (metres)."""
-    return np.exp(-0.5 * ((points - centre) ** 2).sum(1) / radius**2)
-
-
 def _step(x: np.ndarray, low: float, high: float) -> np.ndarray:
-    part = np.clip((x - low) / (high - low), 0, 1)
-    return part * part * (3 - 2 * part)
-
-
-def _mix(one: np.ndarray, other: np.ndarray, share: np.ndarray) -> np.ndarray:
-    return one + (other - one) * np.asarray(share)[..., None]
+    return smooth_step(np.clip((x - low) / (high - low), 0, 1))

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse
 from scipy.sparse.csgraph import connected_components
 
+from setup.open_head.shapes import ball_centre
 from utils.heads.head_file import HeadFile
 
 MAGNIFY = 3.6  # the stretch is asinh(MAGNIFY * distance), distance 1 at the island's edge
@@ -91,7 +92,7 @@ def _arranged(head: HeadFile, island: np.ndarray, name: str) -> np.ndarray:
     points = head.uv[island]
     if not name.endswith("eyeball"):
         return points
-    ray = points - (points.max(0) + points.min(0)) / 2
+    ray = points - ball_centre(points)
     radius = np.linalg.norm(ray, axis=1, keepdims=True) / np.abs(ray).max()
     return ray * np.arcsinh(MAGNIFY_EYE * radius) / np.maximum(radius, 1e-9)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from setup.open_head.parts import LOWER_GUM, UPPER_GUM, Part, _spread, teeth_grid
+from setup.open_head.shapes import grid_quads
 from setup.open_head.source import BaseMesh
 
 # Where each row of the new band lies between the helper's four rows, and how deep the grooves are there.
@@ -58,7 +59,7 @@ def teeth(mesh: BaseMesh, name: str) -> Part:
     weights = _bilinear(ROWS, column)
     offset = _relief(edge, column, in_groove, jaw) + np.asarray(jaw.shift)
     operator = _spread(weights, grid.ravel())
-    faces = _strip_faces(len(ROWS), len(column))
+    faces = grid_quads(len(ROWS), len(column)).tolist()
     if _faces_backwards(operator @ mesh.vertices, faces, len(column)):
         faces = [face[::-1] for face in faces]
     uv = [[jaw.uv_left + 0.1 * j / len(column), 0.95 + 0.04 * i / 6] for i in range(6) for j in range(len(column))]
@@ -85,11 +86,6 @@ def _relief(edge: np.ndarray, column: np.ndarray, in_groove: np.ndarray, jaw: Ja
     notch = np.zeros_like(inwards)
     notch[list(EDGE_ROWS), :, 1] = jaw.up * NOTCH_DEPTH * in_groove
     return (inwards + notch).reshape(-1, 3)
-
-
-def _strip_faces(rows: int, columns: int) -> list[list[int]]:
-    corners = [(i * columns + j, (i + 1) * columns + j) for i in range(rows - 1) for j in range(columns - 1)]
-    return [[a, a + 1, b + 1, b] for a, b in corners]
 
 
 def _faces_backwards(points: np.ndarray, faces: list[list[int]], columns: int) -> bool:

@@ -185,7 +185,7 @@ def dressed_head(head: HeadFile, paint: np.ndarray, parts: list[Part], retouch: 
         head,
         v_template=template.astype(np.float32),
         shapedirs=spread_rest(head.shapedirs),
-        expdirs=(spread(_retouched(head, retouch)) + np.concatenate(units)).astype(np.float32),
+        expdirs=(spread(retouched(head, retouch).expdirs) + np.concatenate(units)).astype(np.float32),
         posedirs=spread(head.posedirs),
         j_regressor=np.pad(head.j_regressor, {1: (0, n - head.n_vertices)}),
         weights=weights / weights.sum(1, keepdims=True),
@@ -204,11 +204,11 @@ def _shaded(paint: np.ndarray, parts: list[Part]) -> np.ndarray:
     return np.column_stack([paint[:, :3] * shade[:, None], paint[:, 3]])
 
 
-def _retouched(head: HeadFile, retouch: Retouch) -> np.ndarray:
-    """(V, 3, 50) the expressions as they are drawn."""
+def retouched(head: HeadFile, retouch: Retouch) -> HeadFile:
+    """The head whose lids shut as they are drawn."""
     expdirs = head.expdirs.copy()
     expdirs[:, :, retouch.unit_index] += retouch.unit_dirs.transpose(1, 2, 0)
-    return expdirs
+    return replace(head, expdirs=expdirs)
 
 
 def _spreader(matrix: sp.csr_matrix):
