@@ -1,6 +1,9 @@
 """Synthetic outputs of face trackers, one writer per format, all of the same known motion."""
 
 import csv
+import json
+import pickle
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,6 +148,86 @@ def write_artalk(folder: Path, truth: Truth) -> Path:
     return folder / "artalk.npy"
 
 
+def write_artalk_eyelids(folder: Path, truth: Truth) -> Path:
+    values = np.concatenate([truth.exp, pose_of(truth), np.ones((len(truth.exp), 2))], axis=1)
+    np.savez(folder / "artalk.npz", motion=values.astype(np.float32), shape_code=truth.shape)
+    return folder / "artalk.npz"
+
+
+def write_emica(folder: Path, truth: Truth) -> Path:
+    for i in range(len(truth.exp)):
+        frame = folder / "emica" / f"{i:06d}_000"
+        frame.mkdir(parents=True)
+        values = {"exp": truth.exp[i], "shape": truth.shape, "jawpose": truth.jaw[i].as_rotvec(),
+                  "globalpose": truth.whole_head[i].as_rotvec(), "texcode": np.zeros(50)}  # fmt: skip
+        for name, value in values.items():
+            np.save(frame / f"{name}.npy", value.astype(np.float32))
+    return folder / "emica"
+
+
+def gagavatar_frames(truth: Truth, wrap: Callable = np.asarray) -> dict:
+    """The head stays and the camera turns, as in `write_metrical`."""
+    camera = (truth.whole_head.inv() * Rotation.from_matrix(np.diag([-1.0, 1, -1]))).as_matrix()
+    frames = {}
+    for i in np.random.default_rng(0).permutation(len(truth.exp)):
+        pose = np.concatenate([np.zeros(3), truth.jaw[i].as_rotvec()])
+        matrix = np.concatenate([camera[i], [[0], [0], [12]]], axis=1)
+        codes = {"shapecode": truth.shape, "expcode": truth.exp[i], "posecode": pose, "eyecode": np.zeros(6),
+                 "transform_matrix": matrix, "bbox": np.zeros(4)}  # fmt: skip
+        frames[f"f_{i:07d}"] = {name: wrap(np.asarray(value, np.float32)) for name, value in codes.items()}
+    return frames
+
+
+def write_gagavatar(folder: Path, truth: Truth) -> Path:
+    """A video's folder."""
+    (folder / "video").mkdir()
+    for name, shown in (("optim", make_truth(5, seed=9)), ("smoothed", truth)):
+        (folder / "video" / f"{name}.pkl").write_bytes(pickle.dumps(gagavatar_frames(shown)))
+    return folder / "video"
+
+
+def write_tensor_pickle(folder: Path, truth: Truth) -> Path:
+    """Torch tensors in a plain pickle."""
+    (folder / "tensors.pkl").write_bytes(pickle.dumps(gagavatar_frames(truth, torch.tensor)))
+    return folder / "tensors.pkl"
+
+
+def write_old_torch(folder: Path, truth: Truth) -> Path:
+    """torch.save before torch 1.6."""
+    torch.save(smirk_tensors(truth), folder / "old.pt", _use_new_zipfile_serialization=False)
+    return folder / "old.pt"
+
+
+def write_imavatar(folder: Path, truth: Truth) -> Path:
+    parts = (truth.head, truth.neck, truth.jaw)
+    pose = np.concatenate([*(part.as_rotvec() for part in parts), np.zeros((len(truth.exp), 6))], axis=1)
+    frames = [{"file_path": f"./image/{i + 1}", "expression": exp[:50].tolist(), "pose": row.tolist(),
+               "world_mat": np.eye(4).tolist(), "bbox": [0.1, 0.2, 0.3, 0.4]}
+              for i, (exp, row) in enumerate(zip(truth.exp, pose))]  # fmt: skip
+    tree = {"frames": frames, "shape_params": truth.shape[:100].tolist(), "intrinsics": [1.0, 1.0, 0.5, 0.5]}
+    (folder / "flame_params.json").write_text(json.dumps(tree))
+    return folder / "flame_params.json"
+
+
+def write_smplx(folder: Path, truth: Truth) -> Path:
+    """A body whose root and spine turn, with the rotations of neck and head that make the head's."""
+    poses = np.full((len(truth.exp), 165), 0.3, np.float32)
+    for start, part in ((36, truth.head), (45, truth.neck), (66, truth.jaw)):
+        poses[:, start : start + 3] = part.as_rotvec()
+    np.savez(folder / "smplx.npz", betas=truth.shape, poses=poses, expressions=truth.exp, trans=poses[:, :3],
+             gender="neutral", mocap_frame_rate=25)  # fmt: skip
+    return folder / "smplx.npz"
+
+
+def write_talkshow(folder: Path, truth: Truth) -> Path:
+    body = np.full((len(truth.exp), 63), 0.3)
+    body[:, 33:36], body[:, 42:45] = truth.head.as_rotvec(), truth.neck.as_rotvec()
+    rest = np.zeros((len(body), 90))
+    values = np.concatenate([truth.jaw.as_rotvec(), rest[:, :9], body, rest, truth.exp], axis=1)
+    np.savez(folder / "talkshow.npz", values.astype(np.float32), fps=25)
+    return folder / "talkshow.npz"
+
+
 def write_matrices(folder: Path, truth: Truth) -> Path:
     np.savez(folder / "own.npz", expression=truth.exp[:, :50], global_rotation=truth.head.as_matrix(),
              neck=truth.neck.as_matrix(), jaw=truth.jaw.as_matrix(), fps=25)  # fmt: skip
@@ -157,6 +240,10 @@ FLAME_FILES = {
     write_vhap_export: ("vhap", "FLAME 2023"), write_smirk: ("smirk", "FLAME 2020"),
     write_smirk_npy: ("smirk", "FLAME 2020"), write_metrical: ("metrical", "FLAME 2020"),
     write_pixel3dmm: ("pixel3dmm", "FLAME 2020"), write_artalk: ("artalk", "FLAME 2020"),
+    write_artalk_eyelids: ("artalk", "FLAME 2020"), write_emica: ("emica", "FLAME 2020"),
+    write_gagavatar: ("gagavatar", "FLAME 2020"), write_tensor_pickle: ("gagavatar", "FLAME 2020"),
+    write_old_torch: ("smirk", "FLAME 2020"), write_imavatar: ("imavatar", "FLAME 2020"),
+    write_smplx: ("smplx", "FLAME 2020"), write_talkshow: ("talkshow", "FLAME 2020"),
     write_matrices: ("flame", "FLAME of unknown version"),
 }  # fmt: skip
 

@@ -7,6 +7,7 @@ pickletools, drops the rest of a frame when an argument extends beyond its end, 
 
 from __future__ import annotations
 
+import io
 import pickletools
 from collections.abc import Iterator
 from typing import Any
@@ -18,15 +19,17 @@ _FRAME_HEAD = 9  # bytes of the opcode and its length
 MAX_OPCODES = 2_000_000
 
 
-def scan_pickle(data: bytes, source: str) -> None:
-    """Check the declared sizes of a pickle of any protocol.
+def scan_pickle(data: bytes, source: str, start: int = 0) -> int:
+    """Check the declared sizes of a pickle of any protocol that begins at `start` -> where it ends.
 
     Raises:
         UserError: damaged, a size beyond the file's end, an impossible memo index, opcodes that extend beyond a
             frame, or too many opcodes.
     """
-    end, frame = len(data), 0
-    steps: Iterator[tuple[pickletools.OpcodeInfo, Any, Any]] = pickletools.genops(data)
+    end, frame, position = len(data), 0, 0
+    file = io.BytesIO(data)
+    file.seek(start)
+    steps: Iterator[tuple[pickletools.OpcodeInfo, Any, Any]] = pickletools.genops(file)
     try:
         for count, (opcode, argument, position) in enumerate(steps):
             if count > MAX_OPCODES or (opcode.name in _MEMO and not 0 <= int(argument) <= end):
@@ -43,6 +46,7 @@ def scan_pickle(data: bytes, source: str) -> None:
         raise
     except Exception as error:  # damage raises many kinds of errors; genops never calls anything that a pickle names
         raise UserError(f"{source}: not accepted as data (damaged pickle: {error}); get the file again") from error
+    return position + 1
 
 
 def _left(frame: int, position: int) -> int:

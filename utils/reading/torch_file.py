@@ -33,8 +33,8 @@ _DTYPES = {"DoubleStorage": torch.float64, "FloatStorage": torch.float32, "HalfS
 
 
 def load_torch(data: bytearray, source: str) -> Any:
-    """The object in a file of `torch.save` (its zip form, since torch 1.6). Tensors are views of `data`; a Namespace
-    and an OrderedDict become dicts, paths become pure paths.
+    """The object in a file of `torch.save` (its zip form, since torch 1.6; `torch_legacy` has the older one). Tensors
+    are views of `data`; a Namespace and an OrderedDict become dicts, paths become pure paths.
 
     Raises:
         UserError: not such a file, damaged, or holding anything else; RefusedError, if that could run code.
@@ -51,7 +51,7 @@ def load_torch(data: bytearray, source: str) -> Any:
     pickled = bytes(members[names[0]])
     scan_pickle(pickled, source)
     try:
-        return _plain(_Unpickler(pickled, storages).load(), iter(range(MAX_NODES)))
+        return _plain(TorchUnpickler(pickled, storages).load(), iter(range(MAX_NODES)))
     except RefusedError:
         raise
     except (RecursionError, StopIteration) as error:
@@ -89,7 +89,7 @@ def _stored(data: memoryview, info: zipfile.ZipInfo) -> memoryview:
     return data[start : start + info.file_size]
 
 
-class _Storage(Fixed):
+class StorageStand(Fixed):
     """A typed range of the file."""
 
     __slots__ = ("values",)
@@ -103,7 +103,7 @@ class _Storage(Fixed):
         self.values = torch.frombuffer(data, dtype=dtype)
 
 
-class _StorageType(Fixed):
+class StorageType(Fixed):
     """Stands for `torch.FloatStorage` and the like, which occur only in persistent ids."""
 
     __slots__ = ("dtype",)
@@ -112,7 +112,7 @@ class _StorageType(Fixed):
         self.dtype = dtype
 
 
-class _Tensor(Fixed):
+class TensorStand(Fixed):
     """A tensor until the pickle is read, so that nothing in it reaches torch's own methods."""
 
     __slots__ = ("value",)
@@ -129,19 +129,21 @@ class _Dict(dict):
             self.update(state)
 
 
-def _rebuild_tensor(storage: object, offset: object, size: object, stride: object, *_: object) -> _Tensor:
+def _rebuild_tensor(storage: object, offset: object, size: object, stride: object, *_: object) -> TensorStand:
     """`torch._utils._rebuild_tensor_v2`: a strided view, checked to lie inside its storage."""
     if not isinstance(size, tuple) or not isinstance(stride, tuple):
         raise pickle.UnpicklingError("damaged tensor")
     numbers_fit = all(type(n) is int and 0 <= n < 2**62 for n in (*size, *stride))
-    if not isinstance(storage, _Storage) or type(offset) is not int or offset < 0 or not numbers_fit:
+    if not isinstance(storage, StorageStand) or type(offset) is not int or offset < 0 or not numbers_fit:
         raise pickle.UnpicklingError("damaged tensor")
     count, values = math.prod(size), storage.values
     if len(size) != len(stride) or len(size) > 32 or count > len(values):  # refuses expanded tensors as well
         raise pickle.UnpicklingError("damaged tensor: larger than its storage")
     if count and offset + sum((n - 1) * step for n, step in zip(size, stride)) >= len(values):
         raise pickle.UnpicklingError("damaged tensor: beyond its storage")
-    return _Tensor(torch.as_strided(values, size, stride, offset) if count else torch.empty(size, dtype=values.dtype))
+    return TensorStand(
+        torch.as_strided(values, size, stride, offset) if count else torch.empty(size, dtype=values.dtype)
+    )
 
 
 def _path(kind: type[pathlib.PurePath], parts: tuple) -> pathlib.PurePath:
@@ -155,37 +157,38 @@ _POSIX, _WINDOWS = (
     Stand(lambda *p: _path(pathlib.PureWindowsPath, p)),
 )
 _PATHS = {"PosixPath": _POSIX, "PurePosixPath": _POSIX, "WindowsPath": _WINDOWS, "PureWindowsPath": _WINDOWS}
-_KNOWN: dict[tuple[str, str], object] = {
+KNOWN: dict[tuple[str, str], Any] = SafeUnpickler.known | {
     ("torch._utils", "_rebuild_tensor_v2"): Stand(_rebuild_tensor),
+    ("torch._utils", "_rebuild_tensor"): Stand(_rebuild_tensor),
     ("torch._utils", "_rebuild_parameter"): Stand(lambda tensor, *_: tensor),
     ("torch", "Size"): Stand(lambda sizes: sizes),
     ("collections", "OrderedDict"): Stand(lambda pairs=(): _Dict(pairs)),
     ("argparse", "Namespace"): _Dict,  # a class, as the pickle makes it without a call
-    **{("torch", name): _StorageType(dtype) for name, dtype in _DTYPES.items()},
+    **{("torch", name): StorageType(dtype) for name, dtype in _DTYPES.items()},
     **{(module, name): path for module in ("pathlib", "pathlib._local") for name, path in _PATHS.items()},
 }
 
 
-class _Unpickler(SafeUnpickler):
-    known = SafeUnpickler.known | _KNOWN
+class TorchUnpickler(SafeUnpickler):
+    known = KNOWN
 
     def __init__(self, data: bytes, storages: dict[str, memoryview]) -> None:
         super().__init__(data)
         self._storages = storages
 
-    def persistent_load(self, pid: object) -> _Storage:
-        if not isinstance(pid, tuple) or len(pid) != 5 or pid[0] != "storage" or not isinstance(pid[1], _StorageType):
+    def persistent_load(self, pid: object) -> StorageStand:
+        if not isinstance(pid, tuple) or len(pid) != 5 or pid[0] != "storage" or not isinstance(pid[1], StorageType):
             raise pickle.UnpicklingError("damaged tensor storage")
         data = self._storages.get(str(pid[2]))
         if data is None or len(data) != pid[4] * pid[1].dtype.itemsize:
             raise pickle.UnpicklingError(f"tensor storage {str(pid[2])[:20]} is missing or cut off")
-        return _Storage(pid[1].dtype, data)
+        return StorageStand(pid[1].dtype, data)
 
 
 def _plain(value: object, budget: Iterator[int]) -> Any:
     """Stand-ins -> the values that they stand for; anything but plain objects is refused. `budget` limits the walk."""
     next(budget)
-    if isinstance(value, ArrayStand | _Tensor):
+    if isinstance(value, ArrayStand | TensorStand):
         value = value.value
     if isinstance(value, dict):
         return {_plain(key, budget): _plain(item, budget) for key, item in value.items()}

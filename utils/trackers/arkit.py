@@ -19,7 +19,7 @@ from utils.heads.joints import JAW_OPEN_RADIANS
 from utils.motion_file import OPEN_HEAD
 from utils.rotations import parse_rotations, resample_values
 from utils.trackers.content import Content, load_content
-from utils.trackers.tracked import HUGE, MAX_SECONDS, Format, Tracked, frame_times
+from utils.trackers.tracked import HUGE, Format, Tracked, frame_times
 
 _ENOUGH = 10  # columns with known names that make a table one of blendshapes
 _ANGLES = ("yaw", "pitch", "roll")
@@ -164,7 +164,7 @@ def read_track(path: str | Path) -> ArkitTrack:
     columns = np.stack([*(shapes.get(name.lower(), zeros) for name in BLEND_SHAPES), *eyes], axis=1)
     numbers = np.concatenate([columns, values], axis=1)
     known = np.isfinite(numbers).all(axis=1)
-    if not known.any() or np.abs(numbers[known]).max() > HUGE or times[-1] > MAX_SECONDS:
+    if not known.any() or np.abs(numbers[known]).max() > HUGE:
         raise UserError(f"{path}: holds no whole frame of plausible numbers; export it again")
     turns = parse_rotations(values[known], notation, f"{path}: head")
     angles = np.unwrap(yaw_pitch_roll(turns), axis=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,6 +72,9 @@ def _from_file(path: Path) -> Content:
     tree = load_tree(data, str(path))
     if isinstance(tree, list) and tree and all(isinstance(item, dict) for item in tree):
         return _stacked(path, [(str(i), flatten(item)) for i, item in enumerate(tree)], range(len(tree)))
+    if frames := _numbered(tree):
+        numbers = [number for number, _ in frames]
+        return _stacked(path, [(f"{path}: frame {number}", flatten(frame)) for number, frame in frames], numbers)
     columns = flatten(tree if isinstance(tree, dict) else {"": np.asarray(tree) if _is_numbers(tree) else None})
     if path.suffix == ".frame":
         return _stacked(path, [(str(path), columns)], range(1))
@@ -82,6 +86,15 @@ def _table(data: bytes, source: str) -> tables.Table | None:
     if data.lstrip()[:1] in (b"{", b"["):
         return json_tables.parse_tree(parse_json_value(data, source), source)
     return tables.parse_table(data, source)
+
+
+def _numbered(tree: Any) -> list[tuple[int, dict]]:
+    """(number, frame) in a dict of dicts whose names hold the numbers, such as `f_000012` or 12; else empty."""
+    if not isinstance(tree, dict) or not all(isinstance(frame, dict) and frame for frame in tree.values()):
+        return []
+    found = [(re.findall(r"\d{1,9}", str(name)), frame) for name, frame in tree.items()]
+    frames = {int(digits[-1]): frame for digits, frame in found if digits}
+    return sorted(frames.items(), key=lambda item: item[0]) if len(frames) == len(tree) else []
 
 
 def load_tree(data: bytes, source: str) -> Any:

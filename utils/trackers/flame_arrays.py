@@ -1,4 +1,4 @@
-"""exp, pose and shape as arrays: our own npz, SPECTRE, DECA, EMOCA, and other files with usual names of arrays."""
+"""exp, pose and shape as arrays: our own npz, SPECTRE, DECA, EMOCA, EMICA, IMavatar, and others with usual names."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from utils.trackers.content import Content
 from utils.trackers.tracked import Format, Tracked, rows
 
 _EXP = ("exp", "expression", "expr", "expcode", "expression_params")
-_HEAD = ("rotation", "global_rotation", "global_orient", "global_pose", "head_pose", "head_rotation", "R")
-_NECK, _JAW = ("neck_pose", "neck"), ("jaw_pose", "jaw", "jaw_params")
+_HEAD = ("rotation", "global_rotation", "global_orient", "global_pose", "head_pose", "head_rotation", "globalpose",
+         "R")  # fmt: skip
+_NECK, _JAW = ("neck_pose", "neck"), ("jaw_pose", "jaw", "jaw_params", "jawpose")
 _POSE = ("pose", "posecode")
+_BODY = ("poses", "body_pose", "fullpose", "trans")  # whose betas are not FLAME's shape
 _SHAPE = ("shape", "shapecode", "identity", "betas", "shape_params")
 
 
@@ -29,13 +31,13 @@ def _read_pose(content: Content, head_model: str) -> Tracked:
     )
 
 
-def _read_separate(content: Content) -> Tracked:
+def _read_separate(content: Content, head_model: str = UNKNOWN_FLAME) -> Tracked:
     exp = rows(content.first(*_EXP), f"{content.path}: exp")
     head = rows(content.first(*_HEAD), f"{content.path}: rotation", (3, 4, 6, 9))
     jaw = rows(content.first(*_JAW), f"{content.path}: jaw", (3, 4, 6, 9))
     neck = content.first(*_NECK)
     neck = None if neck is None else rows(neck, f"{content.path}: neck", (3, 4, 6, 9))
-    return Tracked(exp, head, jaw, neck, content.first(*_SHAPE), head_model=_model(content, UNKNOWN_FLAME))
+    return Tracked(exp, head, jaw, neck, content.first(*_SHAPE), head_model=_model(content, head_model))
 
 
 def _model(content: Content, otherwise: str) -> str:
@@ -56,6 +58,14 @@ def _is_spectre(content: Content) -> bool:
     return _has_pose(content) and any(content.has(name) for name in ("cam", "tex", "light"))
 
 
+def _is_emica(content: Content) -> bool:
+    return content.has("exp", "jawpose", "globalpose")
+
+
+def _is_imavatar(content: Content) -> bool:
+    return content.has("expression", "pose", "shape_params") and content.columns["pose"].shape[-1:] == (15,)
+
+
 def _is_separate(content: Content) -> bool:
     return all(content.first(*names) is not None for names in (_EXP, _HEAD, _JAW))
 
@@ -65,6 +75,10 @@ EMOCA = Format("emoca", "a folder of exp.npy and pose.npy for each frame (or of 
                lambda content: _read_pose(content, FLAME_2020))  # fmt: skip
 SPECTRE = Format("spectre", f"{_PUBLISHED}, and cam, tex or light", _is_spectre,
                  lambda content: _read_pose(content, FLAME_2020))  # fmt: skip
+EMICA = Format("emica", "a folder of exp.npy, jawpose.npy and globalpose.npy for each frame", _is_emica,
+               lambda content: _read_separate(content, FLAME_2020))  # fmt: skip
+IMAVATAR = Format("imavatar", "flame_params.json: shape_params, and frames with expression and pose (15)", _is_imavatar,
+                  lambda content: _read_pose(content, FLAME_2020))  # fmt: skip
 DECA = Format("deca", "as spectre", lambda content: False, lambda content: _read_pose(content, FLAME_2020))
 PLAIN = Format("npz", _PUBLISHED, _has_pose, lambda content: _read_pose(content, UNKNOWN_FLAME))
 SEPARATE = Format("flame", f"one of {'/'.join(_EXP)}, of {'/'.join(_HEAD)} and of {'/'.join(_JAW)}", _is_separate,
@@ -74,7 +88,7 @@ SEPARATE = Format("flame", f"one of {'/'.join(_EXP)}, of {'/'.join(_HEAD)} and o
 def shape_only(content: Content) -> np.ndarray | None:
     """The identity of a file that holds nothing else (MICA): (n,) or (T, n); None for any other file."""
     shape = content.first(*_SHAPE, "")
-    motion = any(content.first(*names) is not None for names in (_EXP, _POSE, _HEAD))
+    motion = any(content.first(*names) is not None for names in (_EXP, _POSE, _HEAD, _BODY))
     if shape is None or motion or not shape.ndim or not shape.size:
         return None
     return shape if shape.shape[-1] in (100, 300) else None

@@ -10,7 +10,7 @@ from utils.errors import UserError
 
 FRAME_SUFFIXES = (".frame", ".npz", ".npy", ".pt", ".pth", ".pkl")
 _NAME = re.compile(r"(\D*)(\d+)(?:_(\d+))?")  # 00012, frame_00012, 000012_000 (frame, number of the face in it)
-_CODES = ("exp.npy", "pose.npy")
+_WHOLE = ("smoothed.pkl", "flame_params.json")  # GAGAvatar_track (before its optim.pkl), IMavatar
 _TABLES, _BEGINNING = (".csv", ".tsv", ".txt", ".json"), 1 << 16  # bytes by which a table of blendshapes is recognised
 _TAKE = ("take.json", "frame_log.csv")  # what Live Link Face writes beside a take's table
 
@@ -41,9 +41,17 @@ def find_files(folder: Path) -> Path | dict[str, Path] | tuple[list[FrameFile], 
     for inner in ("checkpoint", "flame_param"):
         if (folder / inner).is_dir():
             return find_files(folder / inner)
-    if all((folder / code).is_file() for code in _CODES):
+    whole = next((folder / name for name in _WHOLE if (folder / name).is_file()), None)
+    if whole:
+        return whole
+    if _has_codes(folder):
         return {p.stem: p for p in names if p.suffix == ".npy"}
     return _table(folder, names) or _frames(folder, names)
+
+
+def _has_codes(folder: Path) -> bool:
+    """Whether it holds EMOCA's or EMICA's arrays."""
+    return (folder / "exp.npy").is_file() and any((folder / f"{name}.npy").is_file() for name in ("pose", "jawpose"))
 
 
 def _table(folder: Path, names: list[Path]) -> Path | None:
@@ -75,7 +83,7 @@ def is_tracked_folder(folder: Path) -> bool:
         found = find_files(folder)
     except UserError:
         return False
-    if isinstance(found, Path) and found.suffix.lower() in _TABLES:
+    if isinstance(found, Path) and found.suffix.lower() in _TABLES and found.name not in _WHOLE:
         return any((folder / name).is_file() for name in _TAKE)
     return (
         not isinstance(found, tuple)
@@ -113,6 +121,6 @@ def _frames(folder: Path, names: list[Path]) -> tuple[list[FrameFile], tuple[str
 def _files_of(path: Path) -> dict[str, Path]:
     if path.is_file():
         return {"": path} if path.suffix in FRAME_SUFFIXES else {}
-    if path.is_dir() and all((path / code).is_file() for code in _CODES):
+    if path.is_dir() and _has_codes(path):
         return {p.stem: p for p in sorted(path.glob("*.npy"))}
     return {}

@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from utils.errors import UserError
-from utils.trackers import arkit, artalk, flame_arrays, frame_files, smirk, vhap
+from utils.trackers import arkit, artalk, bodies, flame_arrays, frame_files, gagavatar, openface, smirk, vhap
 from utils.trackers.content import Content
 from utils.trackers.tracked import Format, Tracked, as_float
 
 # From the most to the least specific: the first that matches is taken.
 TRACKERS: tuple[Format, ...] = (
-    *(frame_files.PIXEL3DMM, frame_files.METRICAL, vhap.VHAP, smirk.SMIRK, arkit.LIVE_LINK),
-    *(arkit.MEDIAPIPE, arkit.ARKIT),
-    *(artalk.ARTALK, flame_arrays.EMOCA, flame_arrays.SPECTRE, flame_arrays.DECA, flame_arrays.PLAIN),
-    flame_arrays.SEPARATE,
+    *(frame_files.PIXEL3DMM, frame_files.METRICAL, vhap.VHAP, smirk.SMIRK, gagavatar.GAGAVATAR),
+    *(arkit.LIVE_LINK, arkit.MEDIAPIPE, arkit.ARKIT, openface.OPENFACE),
+    *(bodies.SMPLX, bodies.TALKSHOW, artalk.ARTALK, flame_arrays.EMICA, flame_arrays.EMOCA, flame_arrays.IMAVATAR),
+    *(flame_arrays.SPECTRE, flame_arrays.DECA, flame_arrays.PLAIN, flame_arrays.SEPARATE),
 )
 NAMES = tuple(fmt.name for fmt in TRACKERS)
 

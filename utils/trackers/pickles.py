@@ -1,4 +1,4 @@
-"""Pickled dicts of arrays, object npy files and torch's zip files (.pt, .frame) as plain trees; no code in them runs.
+"""Pickled dicts of arrays, object npy files and torch's files (.pt, .frame) as plain trees; no code in them runs.
 
 Stand-ins replace NumPy's constructors (`utils.reading.safe_pickle`) and torch's (`utils.reading.torch_file`).
 """
@@ -16,14 +16,15 @@ import torch
 from utils.errors import UserError
 from utils.reading.array_file import npy_header
 from utils.reading.pickle_scan import scan_pickle
-from utils.reading.safe_pickle import ArrayStand, RefusedError, SafeUnpickler
-from utils.reading.torch_file import load_torch
+from utils.reading.safe_pickle import ArrayStand, RefusedError
+from utils.reading.torch_file import StorageStand, TensorStand, load_torch
+from utils.reading.torch_legacy import TensorUnpickler, is_legacy, load_legacy
 
 MAX_NODES = 500_000  # entries of a tree; a small pickle can refer to itself so often that walking it never ends
 
 
 def load_tree(data: bytes, source: str) -> Any:
-    """A pickle of dicts, lists, numbers, text and arrays as Python objects and NumPy arrays.
+    """A pickle of dicts, lists, numbers, text, arrays and tensors, or of old torch.save, as objects and NumPy arrays.
 
     Args:
         data: the pickle.
@@ -32,8 +33,10 @@ def load_tree(data: bytes, source: str) -> Any:
     Raises:
         UserError: damaged, or naming any other class or function.
     """
+    if is_legacy(data):
+        return _checked(lambda: load_legacy(data, source), source)
     scan_pickle(data, source)
-    return _checked(lambda: SafeUnpickler(data).load(), source)
+    return _checked(lambda: TensorUnpickler(data, source).load(), source)
 
 
 def load_torch_zip(data: bytes, source: str) -> Any:
@@ -65,8 +68,10 @@ def load_object_npy(data: bytes, source: str) -> Any:
 def _tree(value: object, budget: Iterator[int]) -> Any:
     """Stand-ins -> arrays; anything but plain objects is refused. `budget` limits walks over self-repeating trees."""
     next(budget)
-    if isinstance(value, ArrayStand):
+    if isinstance(value, ArrayStand | TensorStand):
         value = value.value
+    if isinstance(value, StorageStand):
+        value = value.values
     if isinstance(value, torch.Tensor):
         value = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
     if isinstance(value, dict):

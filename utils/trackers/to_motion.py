@@ -20,7 +20,7 @@ from utils.rotations import axis_angle, parse_rotations, resample_rotations, res
 from utils.timebase import FPS
 from utils.trackers.content import Content, load_content
 from utils.trackers.formats import read_shape, read_tracked
-from utils.trackers.tracked import HUGE, MAX_SECONDS, Tracked, as_float, frame_times
+from utils.trackers.tracked import HUGE, Tracked, as_float, frame_times
 
 MAX_LOST, _LONG_GAP = 0.3, 0.5  # largest accepted share of lost frames; seconds of a gap that is worth a warning
 _VIEWER = Rotation.from_matrix(np.diag([-1.0, 1.0, -1.0]))  # PyTorch3D's camera axes -> x right, y up, z to the viewer
@@ -69,12 +69,12 @@ def from_content(content: Content, options: ImportOptions) -> Imported:
     """
     fmt, tracked = read_tracked(content, options.format)
     source = str(content.path)
-    times, notes = frame_times(content, len(tracked.exp), options.fps)
+    times, notes = frame_times(content, len(tracked.exp), options.fps, tracked.fps)
     keep, lost_notes = _tracked_frames(tracked, times, source)
     times, notes = times[keep], [*content.notes, *tracked.notes, *notes, *lost_notes]
     head, jaw = _rotations(tracked, keep, options, source)
     exp, exp_notes = _expressions(tracked.exp[keep])
-    new_times = _output_times(times, source)
+    new_times = _output_times(times)
     head, jaw = (resample_rotations(times, rotation, new_times) for rotation in (head, jaw))
     jaw_angles, jaw_notes = (axis_angle(jaw), []) if options.full_jaw else opening(jaw)
     shape, shape_notes = _shape(tracked.shape, source)
@@ -123,12 +123,9 @@ def _rotations(tracked: Tracked, keep: np.ndarray, options: ImportOptions, sourc
     return rotation, parse_rotations(tracked.jaw[keep], tracked.own_jaw or notation, f"{source}: jaw")
 
 
-def _output_times(times: np.ndarray, source: str) -> np.ndarray:
+def _output_times(times: np.ndarray) -> np.ndarray:
     """Times at 25 fps over the tracked range: the tracked ones themselves if they are at 25 fps."""
-    length = times[-1] - times[0]
-    if length > MAX_SECONDS:
-        raise UserError(f"{source}: {length / 3600:.0f} h is too long; is --fps right?")
-    return times[0] + np.arange(int(np.floor(length * FPS + 1e-6)) + 1) / FPS
+    return times[0] + np.arange(int(np.floor((times[-1] - times[0]) * FPS + 1e-6)) + 1) / FPS
 
 
 def _expressions(exp: np.ndarray) -> tuple[np.ndarray, list[str]]:

@@ -29,6 +29,7 @@ class Tracked:
     own_jaw: str = ""  # notation of the jaw, if it is fixed whatever the user says about the head's
     camera: bool = False  # `head` is the camera's rotation (PyTorch3D), not the head's
     head_model: str = UNKNOWN_FLAME
+    fps: float | None = None  # the format's usual rate, for files that do not say theirs
     dropped: tuple[str, ...] = ()  # columns that a motion cannot hold
     notes: tuple[str, ...] = ()
 
@@ -49,25 +50,39 @@ def as_float(values: np.ndarray | float) -> np.ndarray:
         return np.asarray(values, np.float64)
 
 
-def frame_times(content: Content, n_frames: int, fps: float | None = None) -> tuple[np.ndarray, list[str]]:
-    """Time of each frame in seconds after the first, and notes. A given rate overrides the file's times and rate.
+def frame_times(
+    content: Content, n_frames: int, fps: float | None = None, usual: float | None = None
+) -> tuple[np.ndarray, list[str]]:
+    """Time of each frame in seconds after the first, and notes. A given rate overrides the file's times and rate, which
+    override the `usual` one.
 
     Raises:
-        UserError: an impossible rate, or numbers of frames that do not increase.
+        UserError: an impossible rate, numbers of frames that do not increase, or more than 12 hours.
     """
-    if fps is None and content.times is not None and len(content.times) == n_frames:
-        return content.times - content.times[0], []
-    stored = content.first("fps", "mocap_frame_rate")
+    times, notes = content.times, []
+    if fps is not None or times is None or len(times) != n_frames:
+        times, notes = _counted(content, n_frames, fps, usual)
+    with np.errstate(over="ignore"):
+        times = times - times[0]
+    if times[-1] > MAX_SECONDS:
+        raise UserError(f"{content.path}: {times[-1] / 3600:.0f} h is too long; is --fps right?")
+    return times, notes
+
+
+def _counted(content: Content, n_frames: int, fps: float | None, usual: float | None) -> tuple[np.ndarray, list[str]]:
+    """Times by the numbers of the frames."""
+    stored = content.first("fps", "mocap_frame_rate", "mocap_framerate")
     if fps is None and stored is not None and stored.size == 1:
         fps = float(stored.reshape(-1)[0])
     if fps is not None and not 1 <= fps <= 1000:
         raise UserError(f"{content.path}: {fps:g} frames per second make no sense; give --fps")
-    notes = [] if fps is not None else [f"the frame rate is not in the file: taken as {FPS}; --fps says otherwise"]
+    rate = fps or usual or FPS
+    notes = [] if fps is not None else [f"the frame rate is not in the file: taken as {rate:g}; --fps says otherwise"]
     numbers = content.frames if content.frames is not None else content.first("frame", "frame_id")
     numbers = np.arange(n_frames) if numbers is None or numbers.shape != (n_frames,) else as_float(numbers)
     if not np.isfinite(numbers).all() or (np.diff(numbers) <= 0).any():
         raise UserError(f"{content.path}: frame numbers do not increase; sort the frames")
-    return (numbers - numbers[0]) / (fps or FPS), notes
+    return numbers / rate, notes
 
 
 def rows(values: np.ndarray | None, what: str, widths: tuple[int, ...] = ()) -> np.ndarray:

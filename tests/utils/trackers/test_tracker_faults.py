@@ -60,6 +60,17 @@ def hostile_files():
     nested = []
     for _ in range(60):
         nested = [nested, nested]
+    yield (
+        "tensor.pkl",
+        pickle.dumps({"exp": Calls(torch.storage._load_from_bytes, pickle.dumps(Calls(print, "code ran")))}),
+    )
+    buffer = io.BytesIO()
+    torch.save({"exp": Calls(print, "code ran")}, buffer, _use_new_zipfile_serialization=False)
+    yield "old_code.pt", buffer.getvalue()
+    buffer = io.BytesIO()
+    torch.save({"exp": torch.ones(3, 50)}, buffer, _use_new_zipfile_serialization=False)
+    yield "old_cut.pt", buffer.getvalue()[:-1]
+    yield "old_lies.pt", buffer.getvalue().replace(struct.pack("<q", 150), struct.pack("<q", 2**40))
     yield "echo.pkl", pickle.dumps({"exp": nested})
     yield "empty.npz", b""
     yield "text.npz", b"hello " * 50
@@ -106,6 +117,21 @@ def test_tensors_are_read_as_torch_does(tmp_path):
         np.testing.assert_array_equal(tree[name], content[name].detach().numpy())
     np.testing.assert_array_equal(tree["n"]["array"], np.arange(4))
     assert tree["list"] == [1, 2]
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_tensors_of_plain_pickles_and_old_files(tmp_path, protocol):
+    base = torch.randn(6, 8, generator=torch.Generator().manual_seed(0))
+    content = {"a": base[1:4, ::2], "t": base.T, "b": base.bfloat16(), "i": base.long(), "zero": torch.zeros(0, 3),
+               "scalar": torch.tensor(3.5), "array": np.arange(4), "list": [base[0]], "text": "x"}  # fmt: skip
+    buffer = io.BytesIO()
+    torch.save(content, buffer, pickle_protocol=protocol, _use_new_zipfile_serialization=False)
+    for data in (pickle.dumps(content, protocol), buffer.getvalue()):
+        tree = load_tree(data, "x")
+        for name in ("a", "t", "b", "i", "zero", "scalar"):
+            np.testing.assert_array_equal(tree[name], content[name].float().numpy())
+        np.testing.assert_array_equal(tree["list"][0], base[0].numpy())
+        np.testing.assert_array_equal(tree["array"], np.arange(4))
 
 
 def test_a_tensor_cannot_reach_beyond_its_storage(tmp_path):

@@ -12,14 +12,19 @@ from tests.support.tracker_files import (
     pose_of,
     six,
     vhap_arrays,
+    write_csv,
     write_emoca,
     write_matrices,
     write_pixel3dmm,
     write_smirk,
+    write_smplx,
     write_spectre,
+    write_talkshow,
 )
 from utils.errors import UserError
+from utils.heads.head_file import load_head_file
 from utils.motion_file import load_motion, load_shape
+from utils.trackers import openface
 from utils.trackers.to_motion import ImportOptions, import_shape
 
 
@@ -36,7 +41,9 @@ def test_every_format_gives_back_the_motion(tmp_path, write):
     np.testing.assert_allclose(motion.exp, truth.exp[:, :50], atol=1e-6)
     assert same_rotation(motion.pose[:, :3], truth.whole_head)
     assert same_rotation(motion.pose[:, 3:], truth.jaw)
-    if write.__name__ not in ("write_matrices", "write_artalk"):  # these store no shape
+    if write.__name__ in ("write_smplx", "write_talkshow", "write_matrices", "write_artalk"):  # these store no shape
+        assert motion.shape is None
+    else:
         np.testing.assert_allclose(motion.shape, truth.shape[:100], atol=1e-6)
 
 
@@ -202,6 +209,54 @@ def test_what_is_left_out_is_said(tmp_path):
     np.savez(tmp_path / "few.npz", exp=few.exp[:, :30], pose=pose_of(few))
     imported = import_motion(tmp_path / "few.npz")
     assert imported.motion.exp.shape == (40, 50) and any("filled up" in note for note in imported.notes)
+
+
+def test_a_body_is_no_head_shape(tmp_path):
+    """SMPL-X's betas are not FLAME's shape, and a body without a face is said to be one."""
+    betas = np.random.default_rng(0).standard_normal(300)
+    np.savez(tmp_path / "body.npz", betas=betas, poses=np.zeros((9, 165)), trans=np.zeros((9, 3)))
+    for read in (import_shape, import_motion):
+        with pytest.raises(UserError, match="body without facial expressions"):
+            read(tmp_path / "body.npz")
+    with pytest.raises(UserError, match="holds no head shape"):
+        import_shape(write_smplx(tmp_path, make_truth(5)))
+    truth = make_truth(5)
+    separate = {"global_orient": truth.jaw, "jaw_pose": truth.jaw}
+    body = np.zeros((5, 63))
+    body[:, 33:36], body[:, 42:45] = truth.head.as_rotvec(), truth.neck.as_rotvec()
+    np.savez(tmp_path / "fit.npz", **{k: v.as_rotvec() for k, v in separate.items()}, body_pose=body, betas=betas[:10],
+             expression=truth.exp[:, :10])  # fmt: skip
+    motion = import_motion(tmp_path / "fit.npz").motion
+    assert same_rotation(motion.pose[:, :3], truth.whole_head) and motion.shape is None
+
+
+def test_talkshow_has_30_frames_a_second(tmp_path):
+    with np.load(write_talkshow(tmp_path, make_truth(60))) as file:
+        np.save(tmp_path / "x.npy", file["arr_0"])
+    imported = import_motion(tmp_path / "x.npy")
+    assert len(imported.motion) == 50 and any("taken as 30" in note for note in imported.notes)
+
+
+def test_openface_moves_the_open_head(tmp_path):
+    """Intensities of 5 are full; its y points down and its z away from the camera; frames without success are lost."""
+    n, random = 60, np.random.default_rng(0)
+    units = {f"{unit.upper().removesuffix('_R')}_r": random.uniform(0, 5, n) for unit in (*openface.UNITS, "au26_r")}
+    head = make_truth(n).head
+    flip = np.diag([1.0, -1, -1])
+    angles = Rotation.from_matrix(flip @ head.as_matrix() @ flip).as_euler("XYZ")
+    turns = {f"pose_R{axis}": values for axis, values in zip("xyz", angles.T)}
+    success = np.ones(n)
+    success[7] = 0
+    first = {"frame": np.arange(n) + 1, " face_id": np.zeros(n), " timestamp": np.arange(n) / 25, " success": success}
+    path = write_csv(tmp_path / "o.csv", first | {f" {name}": value for name, value in (units | turns).items()})
+    imported = import_motion(path)
+    assert imported.format == "openface" and imported.motion.head_model == "open head"
+    kept = np.arange(n) != 7
+    assert same_rotation(imported.motion.pose[kept, :3], head[kept])
+    np.testing.assert_allclose(imported.motion.pose[kept, 3], 0.4193 * units["AU26_r"][kept] / 5, atol=1e-5)
+    names = load_head_file().exp_names
+    for unit, shape in (("AU12_r", "mouthSmileLeft"), ("AU45_r", "eyeBlinkRight"), ("AU01_r", "browInnerUp")):
+        np.testing.assert_allclose(imported.motion.exp[kept, names.index(shape)], units[unit][kept] / 5, atol=1e-5)
 
 
 def test_mica_is_a_shape(tmp_path):
