@@ -47,12 +47,6 @@ class ResidentBatches:
     """Batches of `pairs`, put together on the device. `batch(keys)` equals the collated items `pairs[key]`."""
 
     def __init__(self, pairs: MotionPairs | StylePairs, device: torch.device, num_workers: int = 0) -> None:
-        """
-        Args:
-            pairs: the training set.
-            device: where to keep it.
-            num_workers: processes that decode it.
-        """
         self._pairs, self._device = pairs, device
         clips = DataLoader(_WholeClips(pairs), batch_size=None, num_workers=num_workers)
         loaded = list(tqdm(clips, desc="loading the training set", unit="clip"))

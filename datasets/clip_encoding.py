@@ -81,11 +81,7 @@ def encode_segment(segment: Segment) -> bytes:
 
 
 def decode_segment(value: bytes, source: str) -> Segment:
-    """A segment in either encoding; its arrays may be read-only views.
-
-    Raises:
-        UserError: damaged or with wrong sizes.
-    """
+    """A segment in either encoding; its arrays may be read-only views."""
     if value[:4] != _MAGIC:
         return _published_segment(load_tree(value, source), source)
     if len(value) < _HEADER.size:
@@ -103,11 +99,7 @@ def decode_segment(value: bytes, source: str) -> Segment:
 
 
 def check_coefs(coefs: object, source: str) -> Coefs:
-    """float32 arrays of equal length and known widths; more components (FLAME has 300 + 100) are cut off.
-
-    Raises:
-        UserError: naming the coefficient.
-    """
+    """float32 arrays of equal length and known widths; more components (FLAME has 300 + 100) are cut off."""
     result = {}
     for name, width in DIMS.items():
         values = coefs.get(name) if isinstance(coefs, dict) else None
@@ -132,13 +124,8 @@ def encode_clip(clip: str, audio: np.ndarray, coefs: Coefs, seg_len: int) -> dic
     """All values of one clip by key: its segments, then its metadata. Most of the work is FLAC coding.
 
     Args:
-        clip: `<person>/<video>`.
         audio: float (about 640 n,) in -1 to 1; cut or zero-padded to 640 n samples.
         coefs: 'shape' (n, 100) or (100,) for all frames, 'exp' (n, 50), 'pose' (n, 6), raw.
-        seg_len: frames per segment.
-
-    Raises:
-        UserError: wrong sizes, NaN.
     """
     coefs = dict(coefs)
     shape, exp = coefs.get("shape"), coefs.get("exp")

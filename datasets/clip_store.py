@@ -53,11 +53,7 @@ class ClipStore:
     def __init__(self, path: str | Path, unfinished: bool = False) -> None:
         """
         Args:
-            path: the folder with `data.mdb`.
             unfinished: also read a data set whose writing was interrupted: its complete clips.
-
-        Raises:
-            UserError: there is no data set.
         """
         self.path = Path(path).resolve()
         self._unfinished = unfinished
@@ -112,9 +108,6 @@ class ClipStore:
         """Audio and coefficients of frames start..stop-1, decoding only the segments concerned.
 
         dtype: of the audio, float32 or int16 (as it is stored).
-
-        Raises:
-            UserError: unknown clip, frames beyond its end, damaged data.
         """
         unit = samples_per_frame()
         pieces, audio = [], []

@@ -31,11 +31,8 @@ class MotionPairs(Dataset):
     ) -> None:
         """
         Args:
-            store: where the clips are.
             clips: `<person>/<video>`; those shorter than 2 n_motions frames are skipped with a logged count.
-            codec: layout and statistics of the motion vectors.
             n_motions: n, frames per clip of the pair.
-            seed: of the crops.
             repeats: items per clip, each with its own crop: for data sets of fewer clips than a batch.
 
         Raises:

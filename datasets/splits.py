@@ -69,7 +69,6 @@ def generate_split(clips: Iterable[str], seed: int = 0, n_eval: int | None = Non
 
     Args:
         clips: all clips, in any order (sorted here, so that the result depends on the set alone).
-        seed: of the shuffle.
         n_eval: persons each for test and validation; None: `n_eval_persons`.
 
     Returns:

@@ -29,10 +29,7 @@ def random_crop_stats(
     Args:
         store: where the clips are; only coefficients are read, each clip once.
         clips: the clips to use; those shorter than a crop are skipped with a logged count.
-        n_frames: length of a crop.
         n_rounds: crops per clip.
-        seed: of the crops.
-        progress: show a bar.
 
     Raises:
         UserError: no clip is long enough; damaged data.

@@ -25,12 +25,8 @@ class StylePairs(Dataset):
     ) -> None:
         """
         Args:
-            store: where the clips are.
             clips: `<person>/<video>`; those shorter than 2.1 n_motions frames are skipped with a logged count.
                 Persons are numbered in order of their first clip here.
-            codec: layout and statistics of the motion vectors.
-            n_motions: n, frames per window.
-            seed: of the choice of clip and crop.
 
         Raises:
             UserError: no clip is long enough.

@@ -12,11 +12,7 @@ from utils.errors import UserError, disk_full
 
 @contextlib.contextmanager
 def atomic_path(final: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `final` (same suffix); rename it to `final` on success, remove it on any failure.
-
-    Raises:
-        UserError: the folder cannot be created or written, or the disk is full.
-    """
+    """Yield a temporary path beside `final` (same suffix); rename it to `final` on success, remove it on failure."""
     final = Path(final)
     try:
         check_output(final)
@@ -39,21 +35,13 @@ def atomic_path(final: str | Path) -> Iterator[Path]:
 
 
 def write_text(final: str | Path, text: str, encoding: str = "utf-8") -> None:
-    """A text file, whole or not at all.
-
-    Raises:
-        UserError: see `atomic_path`.
-    """
+    """A text file, whole or not at all."""
     with atomic_path(final) as temporary:
         temporary.write_text(text, encoding=encoding)
 
 
 def make_folder(folder: Path) -> None:
-    """Create a folder for outputs, and those above it.
-
-    Raises:
-        UserError: it cannot be created.
-    """
+    """Create a folder for outputs, and those above it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -62,10 +50,6 @@ def make_folder(folder: Path) -> None:
 
 def check_output(final: str | Path, n_bytes: int = 0) -> None:
     """Find out before long work whether `final` can be written; nothing is created.
-
-    Args:
-        final: the file to be written.
-        n_bytes: about how large it will be.
 
     Raises:
         UserError: it is a folder, its parent is not a writable folder, or the disk is too full.

@@ -74,11 +74,7 @@ class CoefStats:
 
     @classmethod
     def load(cls, path: str | Path) -> CoefStats:
-        """Read `stats_train.npz`.
-
-        Raises:
-            UserError: missing file, missing key, wrong size or values that are not finite.
-        """
+        """Read `stats_train.npz`."""
         path = Path(path)
         if not path.is_file():
             raise UserError(
@@ -113,11 +109,7 @@ class CoefStats:
         return {key: getattr(self, key).cpu() for key in self.names()}
 
     def save(self, path: str | Path) -> None:
-        """Write `stats_train.npz`.
-
-        Raises:
-            UserError: the path cannot be written.
-        """
+        """Write `stats_train.npz`."""
         arrays: dict[str, Any] = {key: tensor.numpy() for key, tensor in self.to_dict().items()}
         with atomic_path(path) as temporary:
             np.savez(temporary, **arrays)

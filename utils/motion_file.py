@@ -117,11 +117,7 @@ def head_model_name(text: str) -> str:
 
 
 def load_shape(path: str | Path) -> np.ndarray:
-    """Read a head shape (100,) from an npy, or from the first frame of the `shape` in an npz.
-
-    Raises:
-        UserError: missing or unreadable file, fewer than 100 numbers, or values that are not finite.
-    """
+    """Read a head shape (100,) from an npy, or from the first frame of the `shape` in an npz."""
     path = Path(path)
     if path.suffix == ".npz":
         arrays = read_npz(path)
@@ -134,11 +130,7 @@ def load_shape(path: str | Path) -> np.ndarray:
 
 
 def load_style(path: str | Path, size: int) -> np.ndarray:
-    """Read a style vector (size,) from an npy.
-
-    Raises:
-        UserError: missing or unreadable file, the wrong size, or values that are not finite.
-    """
+    """Read a style vector (size,) from an npy."""
     style = _finite(read_npy(Path(path)), str(path)).reshape(-1)
     if len(style) != size:
         raise UserError(f"{path}: has {len(style)} numbers, but this model's styles have {size}; extract it again")

@@ -24,8 +24,6 @@ class HeadFilm:
         """Try OpenGL at once, so that a machine without it, or a bad texture, is reported before generation.
 
         Args:
-            flame: the head.
-            style: `utils.rendering.renderer.RenderStyle`.
             yaw, pitch: the camera's position, degrees (`utils.rendering.looks.seen_from`).
 
         Raises:
@@ -58,14 +56,8 @@ class HeadFilm:
         """Write the video of one motion.
 
         Args:
-            path: of the mp4.
-            motions: the motion in pieces.
             n_frames: of all pieces together.
             audio: the sound at 16 kHz, whole or in pieces; None for a silent video.
-            caption: a line of text at the bottom.
-
-        Raises:
-            UserError: the file cannot be written.
         """
         self._encode(path, self.frames(motions), n_frames, audio, caption)
 

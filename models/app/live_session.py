@@ -104,7 +104,6 @@ def run_live(
     Args:
         talker: which has not generated anything yet.
         blocks: audio, float32 (n,) at 16 kHz.
-        output: receives the motion.
         change: applied to every piece of motion before it is written.
 
     Raises:

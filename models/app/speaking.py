@@ -58,11 +58,7 @@ class TalkingHead:
     titles: Titles = field(default_factory=Titles)
 
     def speak(self, recording: Recording, paths: list[Path]) -> None:
-        """Generate one utterance and write one file per sample, or one video of all samples.
-
-        Raises:
-            UserError: an output cannot be written.
-        """
+        """Generate one utterance and write one file per sample, or one video of all samples."""
         self.check_room(recording, paths)
         if recording.audio is not None:
             motions = self.animator(recording.audio, self.person, self.config, self.seeds)

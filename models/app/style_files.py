@@ -28,9 +28,6 @@ def read_motion(path: Path, options: ImportOptions | None = None, max_video_seco
     """Read a motion from an npz, from a video through `track_video`, or from tracker output through `from_content`.
 
     The trackers' notes are logged.
-
-    Raises:
-        UserError: a missing, unknown or damaged file.
     """
     as_it_is = options is None or options == ImportOptions()
     if as_it_is and not path.exists():
@@ -73,7 +70,6 @@ def style_of(extractor: StyleExtractor, motion: Motion, window: int | str = "bes
     A head that was not recorded would be the style of a head that is held still, so it is replaced.
 
     Args:
-        extractor: the style encoder.
         motion: 4 s or more.
         window: the first frame of a window, "best" (the most typical window), or "all" (the mean over windows).
 

@@ -21,11 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def parse_formats(text: str) -> tuple[str, ...]:
-    """`glb,livelink` -> distinct names; `all` means every format that needs no FLAME coefficients.
-
-    Raises:
-        UserError: an unknown name, or no name.
-    """
+    """`glb,livelink` -> distinct names; `all` means every format that needs no FLAME coefficients."""
     names = [name.strip().lower() for name in text.split(",") if name.strip()]
     if names == ["all"]:
         return tuple(name for name, row in FORMATS.items() if not row.needs_flame)
@@ -97,11 +93,7 @@ class Exporter:
     options: ExportOptions = field(default_factory=ExportOptions)
 
     def write(self, motion: Motion, out: Path, audio: np.ndarray | Iterable[np.ndarray]) -> list[Path]:
-        """Export one motion with its speech and log the files; `out` is the path without ending.
-
-        Raises:
-            UserError: see `export`.
-        """
+        """Export one motion with its speech and log the files; `out` is the path without ending."""
         written = export(motion, self.flame, self.formats, out, replace(self.options, audio=audio))
         for path in written:
             log.info("wrote %s", path)

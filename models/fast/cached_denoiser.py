@@ -64,9 +64,7 @@ class _Layer:
     ) -> None:
         """
         Args:
-            layer: with the weights.
             following: output bias of the next layer's self-attention; None for the last layer.
-            dtype: of weights and tokens.
             kernels: used where they are faster.
         """
 
@@ -216,7 +214,6 @@ class CachedDenoiser:
         Args:
             x: (N, L, D) noisy window, float32.
             step: (d,) row of `steps`.
-            cache: of the window.
 
         Returns:
             (B, L, D) float32.

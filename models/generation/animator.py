@@ -43,11 +43,7 @@ class Animator:
 
     @classmethod
     def load(cls, checkpoint: Path, stats: Path | None, device: torch.device) -> Animator:
-        """Read a checkpoint; `stats` replaces its statistics, or supplies them for published files.
-
-        Raises:
-            UserError: see `load_talker`; no statistics.
-        """
+        """Read a checkpoint; `stats` replaces its statistics, or supplies them for published files."""
         model, loaded = load_talker(checkpoint)
         codec = MotionCodec(model.config.layout, find_stats(loaded.stats, stats, checkpoint).to(device))
         return cls(model.to(device), codec, loaded.published)
@@ -60,7 +56,6 @@ class Animator:
         Args:
             audio: (n,) float32 at 16 kHz.
             person: shape (100,), and style (d_style,) or None for the null style.
-            config: guidance and sampler.
             seeds: one per sample; the samples are drawn as one batch.
 
         Raises:
@@ -107,7 +102,6 @@ class Animator:
             blocks: the samples at 16 kHz, in pieces of any size.
             scale: of the whole recording, from an earlier pass over the same samples.
             person: shape (100,), and style (d_style,) or None for the null style.
-            config: guidance and sampler.
             seed: of the sample; the motion equals that of a call with this seed.
         """
         windows = feature_windows(self.model, blocks, scale, config.whole_audio)

@@ -128,7 +128,6 @@ def feature_windows(
     """Features (L, F) of a recording's windows, one after the other: `Speech.encode` for recordings of hours.
 
     Args:
-        model: in eval mode.
         blocks: the recording's raw samples, in pieces of any size.
         scale: of the whole recording, from the first pass.
         whole: see `SpanEncoder`.

@@ -68,11 +68,7 @@ class LiveTalker:
     ) -> None:
         """
         Args:
-            animator: the model.
             person: shape (100,), and style (d_style,) or None for the null style.
-            config: guidance and sampler; few steps are fast.
-            live: hop and look-ahead.
-            seed: of the sample.
         """
         self.animator, self.live, self.shape = animator, live or LiveConfig(), person.shape
         self._person, self._config = person, config
@@ -90,11 +86,7 @@ class LiveTalker:
         )  # the audio that is kept, and the number of its first frame
 
     def push(self, block: np.ndarray) -> list[Motion]:
-        """Add the next samples (n,) float32 at 16 kHz; returns the motion that they complete, in any number of pieces.
-
-        Raises:
-            UserError: samples that are NaN or infinite.
-        """
+        """Add the next samples (n,) float32 at 16 kHz; returns the motion that they complete, in pieces."""
         if not np.isfinite(block).all():
             raise UserError("audio: NaN or infinite samples; check the source")
         block, made = np.asarray(block, np.float32), []

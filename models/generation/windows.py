@@ -43,9 +43,7 @@ class Sample:
     ) -> None:
         """
         Args:
-            model: in eval mode.
             person: normalised shape (100,) and style (d_style,).
-            seed: of all noise of the sample.
             start: motion (P, D) and audio features (P, F) before the first window; None: the learnt start.
         """
         self.person = person.only(model.config.available)
@@ -73,8 +71,6 @@ class WindowGenerator:
     def __init__(self, model: Talker, config: GenerationConfig, engine: Engine | None = None) -> None:
         """
         Args:
-            model: in eval mode.
-            config: guidance and sampler.
             engine: an existing engine of this model and guidance; None: make a new one.
         """
         options = model.config
@@ -162,7 +158,6 @@ def generate_batch(generator: WindowGenerator, items: Sequence[Item], batch_size
     full. An item's result is the same as if it were generated alone, up to rounding.
 
     Args:
-        generator: of a model, guidance and sampler.
         items: what to generate; samples of one utterance may share its `Speech`.
         batch_size: items per batch; the network sees each item once per guidance branch.
 

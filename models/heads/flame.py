@@ -141,9 +141,5 @@ class Flame(nn.Module):
 
 
 def load_flame(path: str | Path | None = None) -> Flame:
-    """`Flame` from a head file; None is the open head.
-
-    Raises:
-        UserError: see `utils.heads.head_file.load_head_file`.
-    """
+    """`Flame` from a head file; None is the open head."""
     return Flame(load_head_file(path))

@@ -65,7 +65,6 @@ class HeadMeasure:
         """Measure S motions of one head.
 
         Args:
-            motion: what to measure.
             shape: (100,) raw.
             truth: one motion of at least as many frames to compare with, or None.
             whole: also compute the measures over all vertices, which takes several times as long.

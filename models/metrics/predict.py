@@ -42,12 +42,6 @@ class Predictor:
     """Draws samples of one talker. Make a new one after its weights have changed."""
 
     def __init__(self, model: Talker, codec: MotionCodec, draw: Draw) -> None:
-        """
-        Args:
-            model: in eval mode.
-            codec: of the model's motion, on its device.
-            draw: number of samples, seeds, guidance, solver.
-        """
         self.model, self.codec, self.draw = model, codec, draw
         self.generator = WindowGenerator(model, draw.config)
 

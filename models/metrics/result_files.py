@@ -37,11 +37,7 @@ def find_results(folder: Path, clip: str) -> list[Path]:
 
 
 def match_results(folder: Path, clips: list[str]) -> dict[str, list[Path]]:
-    """Clip -> its files, for the clips that have any.
-
-    Raises:
-        UserError: no such folder, or no file is named like a clip.
-    """
+    """Clip -> its files, for the clips that have any."""
     if not folder.is_dir():
         raise UserError(f"--coef_dir {folder}: no such folder; give one with npz files")
     found = {clip: files for clip in clips if (files := find_results(folder, clip))}
@@ -54,11 +50,7 @@ def match_results(folder: Path, clips: list[str]) -> dict[str, list[Path]]:
 
 
 def read_samples(paths: Sequence[Path], clip: SpokenClip, device: torch.device) -> Sampled:
-    """Motions of one clip, cut to the shortest one; logs a warning if it ends more than a second before the clip.
-
-    Raises:
-        UserError: an unreadable or damaged file.
-    """
+    """Motions of one clip, cut to the shortest one; logs a warning if it ends more than a second before the clip."""
     motions = [load_motion(path) for path in paths]
     n = min(len(motion) for motion in motions)
     if clip.n_frames - n > _TAIL:

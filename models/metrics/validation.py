@@ -44,8 +44,6 @@ class Validator:
         """
         Args:
             clips: some validation clips (10 s each of 4 to 8 speakers are enough), see `datasets.spoken_clips`.
-            flame: the head, on the device of the training.
-            codec: layout and statistics of the talker's motion, on that device.
             style: the style encoder with its codec; None for a talker without style input.
             draw: samples, guidance and sampler; default: one sample, default scales, ddim with 10 steps.
         """

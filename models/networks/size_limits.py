@@ -29,11 +29,7 @@ _ADDED = ("add_adapter", "adapter_attn_dim")  # options for weights that no mode
 
 
 def check_config(config: Any) -> None:
-    """Check the values of a configuration against its fields' types, and numbers against `MOST`.
-
-    Raises:
-        ValueError: naming the field.
-    """
+    """Check the values of a configuration against its fields' types, and numbers against `MOST`."""
     hints = typing.get_type_hints(type(config))
     for field in dataclasses.fields(config):
         value, hint = getattr(config, field.name), hints[field.name]
@@ -45,11 +41,7 @@ def check_config(config: Any) -> None:
 
 
 def check_audio_config(sizes: object) -> None:
-    """Check the arguments of transformers' configuration of an audio encoder; None passes.
-
-    Raises:
-        ValueError: naming the entry.
-    """
+    """Check the arguments of transformers' configuration of an audio encoder; None passes."""
     if sizes is None:
         return
     if not isinstance(sizes, dict) or not all(isinstance(name, str) for name in sizes):

@@ -80,7 +80,6 @@ def carry(head: LandmarkHead, motion: Motion, shape: np.ndarray) -> Motion:
     """The motion on a head of another shape (100,) with the same mouth openings.
 
     Args:
-        head: the head model, reduced to its landmarks.
         motion: with the head shape that it was fitted on (None: the average head).
         shape: of the new head.
     """

@@ -64,8 +64,6 @@ class Distillation(TalkerObjective):
         """
         Args:
             objective: of the teacher; one step of the student replaces `config.teacher_steps` of the teacher's.
-            teacher: on its device.
-            steps: number of the student's steps.
 
         Raises:
             ValueError: the teacher has too few steps, or predicts the noise.

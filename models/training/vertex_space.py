@@ -35,7 +35,6 @@ class VertexSpace(nn.Module):
     def __init__(self, flame: Flame, tolerance: float = 1e-12) -> None:
         """
         Args:
-            flame: the head.
             tolerance: eigenvalues below this fraction of the largest are dropped (float32 carries 1e-7 of a distance,
                 1e-14 of its square).
         """

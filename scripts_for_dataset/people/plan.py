@@ -43,7 +43,6 @@ def plan_takes(lengths: Mapping[str, int], wanted: Wanted) -> list[Take]:
 
     Args:
         lengths: frames of every recording `<person>/<video>`.
-        wanted: hours, held talkers and shares.
 
     Raises:
         UserError: a held talker without recordings, or nothing left to train on.

@@ -19,11 +19,7 @@ VHAP_SHAPE, VHAP_EXPRESSION, SMPLX_EXPRESSION = 300, 100, 50
 
 
 def write_coefficients(path: str | Path, motion: Motion, head: HeadFile) -> None:
-    """This project's own layout (`Motion.save`), which `extract_style.py` reads; always at 25 fps, its only rate.
-
-    Raises:
-        UserError: the path cannot be written.
-    """
+    """This project's own layout (`Motion.save`), which `extract_style.py` reads; always at 25 fps, its only rate."""
     replace(motion, head_model=motion.head_model or head_model_of(head)).save(path)
 
 
@@ -57,22 +53,14 @@ def smplx_arrays(motion: Motion, fps: float) -> dict[str, np.ndarray | np.floati
 
 
 def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray | np.floating]) -> None:
-    """Compressed npz, floats as float32.
-
-    Raises:
-        UserError: the path cannot be written.
-    """
+    """Compressed npz, floats as float32."""
     stored: dict[str, Any] = {k: v.astype(np.float32) if v.dtype.kind == "f" else v for k, v in arrays.items()}
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **stored)
 
 
 def write_table(path: str | Path, motion: Motion, head: HeadFile, fps: float) -> None:
-    """csv with a line per frame: frame, seconds, the expressions by name, head and jaw rotation (axis-angle, radians).
-
-    Raises:
-        UserError: the path cannot be written.
-    """
+    """csv with a line per frame: frame, seconds, expressions by name, head and jaw rotation (axis-angle, radians)."""
     names = [f"{part}_r{axis}" for part in ("head", "jaw") for axis in "xyz"]
     header = ",".join(["frame", "seconds", *expression_names(head), *names])
     frames = np.arange(len(motion))

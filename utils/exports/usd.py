@@ -39,11 +39,7 @@ def SkelRoot "Head" (
 
 
 def write_usd(path: str | Path, rig: Rig, surface: Surface) -> None:
-    """Write a .usda; a texture image is copied beside it.
-
-    Raises:
-        UserError: the path cannot be written.
-    """
+    """Write a .usda; a texture image is copied beside it."""
     path = Path(path)
     texture = None
     if surface.image is not None:

@@ -76,11 +76,7 @@ def no_retouch(n: int) -> Retouch:
 
 
 def read_parts(path: Path = PARTS) -> dict[str, Part]:
-    """Every part of a file by its name.
-
-    Raises:
-        UserError: missing, of another version, or malformed.
-    """
+    """Every part of a file by its name."""
     arrays = _read(path)
     try:
         return {str(name): _unpack(arrays, str(name)) for name in arrays["names"]}
@@ -89,11 +85,7 @@ def read_parts(path: Path = PARTS) -> dict[str, Part]:
 
 
 def read_retouch(n: int, path: Path = PARTS) -> Retouch:
-    """The retouch of a head of n vertices; a file of the version before has none.
-
-    Raises:
-        UserError: missing, of another version, or malformed.
-    """
+    """The retouch of a head of n vertices; a file of the version before has none."""
     arrays, none = _read(path), no_retouch(n)
     if str(arrays["format"]) in OLDER_FORMATS:
         return none
@@ -143,8 +135,6 @@ def dressed_head(head: HeadFile, paint: np.ndarray, parts: list[Part], retouch: 
     Args:
         head: the motion mesh, with texture coordinates.
         paint: (V, 4) colour and gloss of its vertices.
-        parts: what to add.
-        retouch: of the head itself.
     """
     retouch = retouch or no_retouch(head.n_vertices)
     paint = _shaded(paint, parts)
