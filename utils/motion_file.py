@@ -44,7 +44,7 @@ class Motion:
     @property
     def has_head_motion(self) -> bool:
         """Whether the head moves at all. One that never does was not recorded (or was left out by `--no_head`)."""
-        return bool(np.ptp(self.pose[:, :3], axis=0).max(initial=0) > STILL)
+        return len(self) > 0 and bool(np.ptp(self.pose[:, :3], axis=0).max() > STILL)
 
     @property
     def shape_or_average(self) -> np.ndarray:

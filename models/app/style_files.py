@@ -76,11 +76,11 @@ def style_of(extractor: StyleExtractor, motion: Motion, window: int | str = "bes
     Raises:
         UserError: the motion is too short, or the window lies outside it.
     """
-    if extractor.codec.layout.head_pose and not motion.has_head_motion:
+    length = extractor.encoder.config.n_motions
+    if extractor.codec.layout.head_pose and len(motion) >= length and not motion.has_head_motion:
         log.warning("%s: holds no head rotation, so the style's head is that of the bundled normal motion; "
                     "extract_style.py --head_motion FILE chooses another", motion.source)  # fmt: skip
         motion = with_head_motion(motion)
-    length = extractor.encoder.config.n_motions
     if isinstance(window, int):
         log.info("style of frames %d to %d", window, window + length - 1)
         return extractor(motion, window)

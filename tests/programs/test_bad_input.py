@@ -174,7 +174,7 @@ BAD_MOTIONS = {
     "pose": ({"exp": np.zeros((120, 50)), "pose": np.zeros((120, 3))}, "(120, 3)"),
     "lengths": ({"exp": np.zeros((120, 50)), "pose": np.zeros((119, 6))}, "(119, 6)"),
     "nan": ({"exp": np.full((120, 50), np.nan), "pose": np.zeros((120, 6))}, "NaN"),
-    "keys": ({"expression": np.zeros((120, 50))}, "no 'exp'"),
+    "keys": ({"expression": np.zeros((120, 50))}, "no known tracker's arrays. Found: expression (120, 50)"),
 }
 
 
