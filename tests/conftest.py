@@ -9,6 +9,13 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
+@pytest.fixture(autouse=True)
+def usual_products():
+    """A training sets the precision of its process for good; here the next test shares the process."""
+    yield
+    torch.set_float32_matmul_precision("highest")
+
+
 # Imported late: most tests need none of this.
 
 

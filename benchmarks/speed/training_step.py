@@ -214,7 +214,7 @@ def replayed(run: Callable[[], object], device: torch.device) -> Callable[[], ob
 
 def time_losses(flags: StepFlags, device: torch.device) -> list[LossRow]:
     """Both forms of the vertex losses at every batch size; the first is the plain one."""
-    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")  # as the engine does: PyTorch refuses a mixture of both ways
     codec, flame = MotionCodec(CoefLayout(), CoefStats.identity()).to(device), load_flame(None).to(device)
     losses = {
         "vertices": MotionLoss(LossConfig(), "sample", codec, flame, compressed=False),
