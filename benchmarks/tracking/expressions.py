@@ -83,6 +83,7 @@ def motion_of(names: list[str], shape: np.ndarray) -> Motion:
 
 def seen(flags: ExpressionFlags) -> dict[str, tuple[Motion, Sightings]]:
     """Motion and what MediaPipe sees of its film, by identity."""
+    model = find_model()  # before the films, which take long
     cinema, found = Cinema(), {}
     flags.output.mkdir(parents=True, exist_ok=True)
     for name in HELD_OUT:
@@ -92,7 +93,7 @@ def seen(flags: ExpressionFlags) -> dict[str, tuple[Motion, Sightings]]:
         if not path.is_file():
             check_output(path)
             film(cinema, Case("", Scene(name, size=SIZE)), motion, path)
-        found[name] = load_motion(flags.output / f"{name}.npz"), watch(read_frames(path), find_model(), str(path))
+        found[name] = load_motion(flags.output / f"{name}.npz"), watch(read_frames(path), model, str(path))
     return found
 
 
