@@ -27,7 +27,7 @@ from datasets.splits import SPLITS, write_list
 from models.heads.flame import load_flame
 from models.tracking.embedding import LandmarkHead
 from scripts_for_dataset.people.clips import Recipe, make_clip
-from scripts_for_dataset.people.plan import Take, Wanted, plan_takes
+from scripts_for_dataset.people.plan import Take, plan_takes
 from scripts_for_dataset.preparing.batch import run_all
 from scripts_for_dataset.preparing.building import read_report
 from scripts_for_dataset.preparing.record import remember
@@ -102,7 +102,7 @@ def plan(flags: PeopleFlags) -> list[Job]:
     if foreign:
         raise UserError(f"--data {flags.data}: holds {foreign[0]}'s coefficients; make it of track_video's motion")
     lengths = {clip: store.n_frames(clip) for clip in store.clips()}
-    takes = plan_takes(lengths, Wanted(flags.hours, flags.held, flags.most_share, flags.seed))
+    takes = plan_takes(lengths, flags.hours, flags.held, flags.most_share, flags.seed)
     degraded = None if flags.no_augment else DEGRADED
     varied = Recipe(rule_heads=not flags.own_heads, augment=degraded)
     plain = Recipe(rule_heads=not flags.own_heads, vary=False)

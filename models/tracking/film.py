@@ -102,13 +102,13 @@ class FilmFitter:
         points = np.concatenate([np.where(film.found[:, None, None], film.points, np.nan) for film in films])
         rotations = np.concatenate([film.rotations for film in films])
         seen = self._tensor(points)
-        keys = choose_keyframes(seen, self._at_rest(films))
-        rows = keys.rows.cpu().numpy()
+        keyframes, n_rest = choose_keyframes(seen, self._at_rest(films))
+        rows = keyframes.cpu().numpy()
         tried = []
         for fov in FIELDS_OF_VIEW if self.options.fov is None else (self.options.fov,):
             camera = Camera.of(films[0].size, fov)
             problem = self._problem(points[rows, None], camera, np.zeros((len(rows), 0)))
-            person, cost = fit_person(problem, start_of(problem, self._tensor(rotations[rows])), keys.n_rest)
+            person, cost = fit_person(problem, start_of(problem, self._tensor(rotations[rows])), n_rest)
             tried.append((cost, Subject(person, camera, shut_gap(ruler(seen)))))
         return min(tried, key=lambda one: one[0])[1]
 

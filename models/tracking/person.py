@@ -7,7 +7,7 @@ compensate for it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -51,16 +51,9 @@ def features(points: Tensor) -> Tensor:
                         for a, b in pairs], dim=1)  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Keyframes:
-    """Rows of the frames that the person is fitted to; the first `n_rest` show the face at rest."""
-
-    rows: Tensor  # (K,)
-    n_rest: int
-
-
-def choose_keyframes(points: Tensor, allowed: Tensor | None = None) -> Keyframes:
-    """Frames at rest (lips closed, eyes open, everything else as usual), and frames that differ as much as possible.
+def choose_keyframes(points: Tensor, allowed: Tensor | None = None) -> tuple[Tensor, int]:
+    """Rows of frames at rest (lips closed, eyes open, everything else as usual), then of frames that differ as much as
+    possible; and how many are at rest.
 
     Args:
         points: (N, P, 2) pixels, NaN where there is no face.
@@ -80,7 +73,7 @@ def choose_keyframes(points: Tensor, allowed: Tensor | None = None) -> Keyframes
     odd = torch.where(resting, odd, torch.inf)
     rest = odd.argsort()[: min(N_REST, int(resting.sum()) or 1)]
     varied = _far_apart((measures - middle) / spread, N_VARIED)
-    return Keyframes(seen[torch.cat([rest, varied])], len(rest))
+    return seen[torch.cat([rest, varied])], len(rest)
 
 
 def _far_apart(points: Tensor, n: int) -> Tensor:
@@ -100,14 +93,6 @@ def unknown_person(problem: Problem) -> Person:
     return Person(seen.new_zeros(problem.head.n_shape), seen.new_zeros(seen.shape[1], 3))
 
 
-@dataclass(frozen=True)
-class _Costs:
-    """Factors of the keyframes' priors, and the weight of each keyframe."""
-
-    linear: Tensor  # (K, M + 1)
-    share: float
-
-
 def fit_person(problem: Problem, frames: Frames, n_rest: int, steps: int = STEPS) -> tuple[Person, float]:
     """Fit the person to keyframes; returns the person and the remaining cost. `problem` has windows of one frame."""
     person = unknown_person(problem)
@@ -115,11 +100,11 @@ def fit_person(problem: Problem, frames: Frames, n_rest: int, steps: int = STEPS
         problem, prior=replace(problem.prior, linear=STIFF * problem.prior.linear, square=STIFF * problem.prior.square)
     )
     frames = fit_sequence(stiff, person, frames, 8)  # pose alone, so that a long chin does not start as an open jaw
-    costs = _Costs(_rest_costs(problem, n_rest), EFFECTIVE / len(frames.jaw))
-    damping, cost = 1e-2, _cost(problem, person, frames, costs)
+    linear = _rest_costs(problem, n_rest)
+    damping, cost = 1e-2, _cost(problem, person, frames, linear)
     for _ in range(steps):
-        new_person, new_frames = _step(problem, person, frames, costs, damping)
-        new_cost = _cost(problem, new_person, new_frames, costs)
+        new_person, new_frames = _step(problem, person, frames, linear, damping)
+        new_cost = _cost(problem, new_person, new_frames, linear)
         if new_cost < cost:
             gain, cost, person, frames = cost - new_cost, new_cost, new_person, new_frames
             damping = max(damping / 5, 1e-6)
@@ -131,22 +116,28 @@ def fit_person(problem: Problem, frames: Frames, n_rest: int, steps: int = STEPS
 
 
 def _rest_costs(problem: Problem, n_rest: int) -> Tensor:
+    """Factors (K, M + 1) of the linear costs of the keyframes' priors."""
     factor = problem.seen.new_ones(len(problem.seen), len(problem.fitted) + 1)
     factor[:n_rest] = REST_LINEAR
     factor[:n_rest, -1] = REST_JAW
     return factor
 
 
-def _cost(problem: Problem, person: Person, frames: Frames, costs: _Costs) -> float:
-    single = single_costs(problem, person, frames, costs.linear)
+def _cost(problem: Problem, person: Person, frames: Frames, linear: Tensor) -> float:
+    single = single_costs(problem, person, frames, linear)
     offset = person.offset / person.offset.new_tensor(OFFSET) * 1000
-    return float(costs.share * single.sum() + person.shape.square().sum() + offset.square().sum())
+    return float(_share(frames) * single.sum() + person.shape.square().sum() + offset.square().sum())
 
 
-def _step(problem: Problem, person: Person, frames: Frames, costs: _Costs, damping: float) -> tuple[Person, Frames]:
+def _share(frames: Frames) -> float:
+    """Weight of each keyframe."""
+    return EFFECTIVE / len(frames.jaw)
+
+
+def _step(problem: Problem, person: Person, frames: Frames, linear: Tensor, damping: float) -> tuple[Person, Frames]:
     seen = solver.linearise(problem, person, frames, shared=True)
-    weights = costs.share * solver.robust_weights(seen.error, problem.trust)
-    own, pull = normal_equations(problem, frames, seen, weights, costs.linear, costs.share)
+    weights = _share(frames) * solver.robust_weights(seen.error, problem.trust)
+    own, pull = normal_equations(problem, frames, seen, weights, linear, _share(frames))
     diagonal = own.diagonal(dim1=1, dim2=2)
     diagonal += damping * diagonal + 1e-9
     diagonal[:, : len(problem.fitted) + 1] += solver.GONE * held(problem, frames, -pull)

@@ -14,12 +14,10 @@ LOOK = "eyeLook"
 STEADY, STEADY_LOOK, STEADY_JAW = 4.0, 2.0, 100.0
 LINEAR, SQUARE = 1.5, 1.5  # cost of an expression
 LINEAR_JAW, SQUARE_JAW = 4.0, 10.0
-RARE, RARE_COST = (
-    ("mouthShrug", "mouthLeft", "mouthRight", "mouthFrown", "mouthDimple", "mouthStretch", "browDown", "browOuterUp"),
-    3.0,
-)
-# Expressions of a face at rest. Without them, a mouth narrower than at rest could not be fitted.
+RARE = ("mouthShrug", "mouthLeft", "mouthRight", "mouthFrown", "mouthDimple", "mouthStretch", "browDown", "browOuterUp")
+RARE_COST = 3.0
 BROW, STEADY_BROW = "brow", 12.0
+# Expressions of a face at rest. Without them, a mouth narrower than at rest could not be fitted.
 AT_REST = {"mouthSmileLeft": 0.08, "mouthSmileRight": 0.08, "browInnerUp": 0.1}
 BLINK_FREE = 0.3  # factor of these costs for the lids
 PAIRED = 4.0  # cost of a squared difference between left and right

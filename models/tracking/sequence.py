@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -39,22 +37,12 @@ def start(problem: Problem, rotations: Tensor) -> Frames:
     return Frames(exp, jaw, rotations, place)
 
 
-@dataclass(frozen=True)
-class _System:
-    """Half of the normal equations: B windows of T frames with n unknowns each."""
-
-    blocks: Tensor  # (B, T, n, n)
-    coupling: Tensor  # (B, T - 1, n)
-    right: Tensor  # (B, T, n)
-
-
 def fit_sequence(problem: Problem, person: Person, frames: Frames, steps: int = STEPS) -> Frames:
     """Fitted frames (B * T), starting from `frames`."""
     damping = torch.full((problem.n_windows,), FIRST_DAMPING, dtype=torch.float64, device=frames.jaw.device)
     cost = total_cost(problem, person, frames)
     for _ in range(steps):
-        step = _solve(problem, _system(problem, person, frames), frames, damping)
-        tried = solver.moved(problem, frames, step)
+        tried = solver.moved(problem, frames, _step(problem, person, frames, damping))
         new_cost = total_cost(problem, person, tried)
         better = new_cost < cost
         frames = _where(better, tried, frames, problem)
@@ -102,7 +90,8 @@ def _changes(problem: Problem, frames: Frames) -> tuple[Tensor, Tensor]:
     return change, weight * problem.shares[..., None]
 
 
-def _system(problem: Problem, person: Person, frames: Frames) -> _System:
+def _step(problem: Problem, person: Person, frames: Frames, damping: Tensor) -> Tensor:
+    """Step (N, n) that solves the damped normal equations: B windows of T frames with n unknowns each."""
     seen = solver.linearise(problem, person, frames)
     blocks, gradient = normal_equations(problem, frames, seen, solver.robust_weights(seen.error, problem.trust))
     change, weight = _changes(problem, frames)
@@ -114,7 +103,10 @@ def _system(problem: Problem, person: Person, frames: Frames) -> _System:
     diagonal = blocks.diagonal(dim1=2, dim2=3)
     diagonal[:, 1:] += coupling
     diagonal[:, :-1] += coupling
-    return _System(blocks, coupling, -gradient)
+    diagonal += damping[:, None, None] * diagonal + 1e-9
+    stuck = held(problem, frames, -gradient.flatten(0, 1)).unflatten(0, (problem.n_windows, -1))
+    diagonal[..., : stuck.shape[2]] += solver.GONE * stuck
+    return solver.solve_banded(blocks, coupling, -gradient).flatten(0, 1)
 
 
 def normal_equations(
@@ -143,16 +135,6 @@ def held(problem: Problem, frames: Frames, right: Tensor) -> Tensor:
     most[:, -1] = solver.JAW_MOST
     push = right[:, : values.shape[1]]
     return (values <= 0) & (push < 0) | (values >= most) & (push > 0)
-
-
-def _solve(problem: Problem, system: _System, frames: Frames, damping: Tensor) -> Tensor:
-    """Step (N, n)."""
-    blocks = system.blocks.clone()
-    diagonal = blocks.diagonal(dim1=2, dim2=3)
-    diagonal += damping[:, None, None] * diagonal + 1e-9
-    stuck = held(problem, frames, system.right.flatten(0, 1)).unflatten(0, (problem.n_windows, -1))
-    diagonal[..., : stuck.shape[2]] += solver.GONE * stuck
-    return solver.solve_banded(blocks, system.coupling, system.right).flatten(0, 1)
 
 
 def _where(better: Tensor, new: Frames, old: Frames, problem: Problem) -> Frames:

@@ -24,17 +24,9 @@ class Take:
     seed: int
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """How much to make, and from which talkers."""
-
-    hours: float  # of training clips
-    held: tuple[str, ...]  # talkers of the test split, never trained on
-    most_share: float  # of the training clips that one talker may have
-    seed: int
-
-
-def plan_takes(lengths: Mapping[str, int], wanted: Wanted) -> list[Take]:
+def plan_takes(
+    lengths: Mapping[str, int], hours: float, held: tuple[str, ...], most_share: float, seed: int
+) -> list[Take]:
     """Clips of all splits.
 
     Recordings go to train, val or test by a hash of their name (90, 5, 5 %); all of a held talker's are test. In
@@ -43,20 +35,23 @@ def plan_takes(lengths: Mapping[str, int], wanted: Wanted) -> list[Take]:
 
     Args:
         lengths: frames of every recording `<person>/<video>`.
+        hours: of training clips.
+        held: talkers of the test split, never trained on.
+        most_share: of the training clips that one talker may have.
 
     Raises:
         UserError: a held talker without recordings, or nothing left to train on.
     """
     persons = group_by_person(lengths)
-    if unknown := [person for person in wanted.held if person not in persons]:
+    if unknown := [person for person in held if person not in persons]:
         raise UserError(f"--held {unknown[0]}: has no recordings; the data set has {', '.join(persons)}")
     by_split: dict[str, dict[str, list[str]]] = {split: {} for split in SPLITS}
     for person, clips in persons.items():
         for clip in clips:
-            split = "test" if person in wanted.held else split_of(clip)
+            split = "test" if person in held else split_of(clip)
             by_split[split].setdefault(person, []).append(clip)
-    rng = np.random.default_rng([wanted.seed, 11])
-    takes = list(_training(by_split["train"], lengths, wanted, rng))
+    rng = np.random.default_rng([seed, 11])
+    takes = list(_training(by_split["train"], lengths, hours, most_share, rng))
     if not takes:
         raise UserError("--data: no talker has enough recordings to train on; a clip needs about 10 s")
     for split in SPLITS[1:]:
@@ -67,16 +62,16 @@ def plan_takes(lengths: Mapping[str, int], wanted: Wanted) -> list[Take]:
 
 
 def _training(
-    persons: dict[str, list[str]], lengths: Mapping[str, int], wanted: Wanted, rng: np.random.Generator
+    persons: dict[str, list[str]], lengths: Mapping[str, int], hours: float, most: float, rng: np.random.Generator
 ) -> Iterator[Take]:
     """Clips until the hours are full. Each is another person: its mouth, head and eyes have their own style."""
     enough = {p: clips for p, clips in persons.items() if sum(lengths[c] for c in clips) >= CLIP_SECONDS[1] * FPS}
     if not enough:
         return
-    shares = talker_shares({p: sum(lengths[c] for c in clips) for p, clips in enough.items()}, wanted.most_share)
+    shares = talker_shares({p: sum(lengths[c] for c in clips) for p, clips in enough.items()}, most)
     waiting: dict[str, list[str]] = {person: [] for person in enough}
     seconds, number = 0.0, 0
-    while seconds < wanted.hours * 3600:
+    while seconds < hours * 3600:
         person = str(rng.choice(list(shares), p=list(shares.values())))
         recordings, length, target = [], 0.0, rng.uniform(*CLIP_SECONDS)
         while length < target:

@@ -11,23 +11,13 @@ from setup.open_head.rig import Rig, lid_margin, split_lids
 from setup.open_head.shapes import mix, near
 from setup.open_head.teeth import N_TEETH, ROWS, SAMPLES
 
-SKIN, FLUSH, LIP, BROW, LID_LINE = (
-    (0.80, 0.64, 0.55),
-    (0.78, 0.50, 0.43),
-    (0.65, 0.40, 0.36),
-    (0.30, 0.22, 0.17),
-    (0.28, 0.19, 0.16),
-)
+SKIN, FLUSH, LIP = (0.80, 0.64, 0.55), (0.78, 0.50, 0.43), (0.65, 0.40, 0.36)
+BROW, LID_LINE = (0.30, 0.22, 0.17), (0.28, 0.19, 0.16)
 MOUTH, THROAT, SOCKET = (0.42, 0.16, 0.15), (0.07, 0.02, 0.02), (0.62, 0.40, 0.36)
 TONGUE_TIP, TONGUE_BACK = (0.54, 0.26, 0.25), (0.16, 0.05, 0.05)
 GUM, TOOTH, TOOTH_BACK = (0.60, 0.31, 0.30), (0.91, 0.88, 0.81), (0.42, 0.36, 0.31)
-PUPIL, IRIS, LIMBUS, WHITE, VEINS = (
-    (0.02, 0.02, 0.02),
-    (0.33, 0.22, 0.13),
-    (0.22, 0.17, 0.13),
-    (0.93, 0.92, 0.90),
-    (0.80, 0.66, 0.62),
-)
+PUPIL, IRIS, LIMBUS = (0.02, 0.02, 0.02), (0.33, 0.22, 0.13), (0.22, 0.17, 0.13)
+WHITE, VEINS = (0.93, 0.92, 0.90), (0.80, 0.66, 0.62)
 # Share of lip colour by loop, from the border inwards.
 LIP_SHARE = {492: 0.2, 496: 0.6, 495: 0.85, 513: 1.0, 494: 1.0, 493: 1.0, 523: 1.0}
 # Share of mouth colour behind the contact loop.

@@ -14,7 +14,7 @@ from models.heads.flame import load_flame
 from models.tracking.embedding import LandmarkHead
 from scripts_for_dataset import make_people_dataset, merge_datasets
 from scripts_for_dataset.people.clips import Piece, at_speed, joined, mirrored, opening_on, with_mouth
-from scripts_for_dataset.people.plan import Wanted, plan_takes, talker_shares
+from scripts_for_dataset.people.plan import plan_takes, talker_shares
 from scripts_for_dataset.synthetic import arkit
 from scripts_for_dataset.synthetic.style import SpeakerStyle
 from utils.coefs import CoefStats
@@ -61,7 +61,7 @@ def make(data: Path, output: Path, *more: str) -> ClipStore:
 
 def test_splits_are_by_hash_and_held_talkers_are_only_tested():
     lengths = {f"{person}/{k}": FRAMES for person in ("ann", "eve") for k in range(200)}
-    takes = plan_takes(lengths, Wanted(0.5, ("eve",), 0.5, 0))
+    takes = plan_takes(lengths, 0.5, ("eve",), 0.5, 0)
     for take in takes:
         for clip in take.recordings:
             assert take.split == ("test" if clip.startswith("eve") else split_of(clip))
@@ -80,7 +80,7 @@ def test_no_talker_has_more_than_its_share():
 
 def test_unknown_held_talker_is_refused():
     with pytest.raises(UserError, match="--held zoe: has no recordings"):
-        plan_takes({"ann/0": FRAMES}, Wanted(1, ("zoe",), 0.5, 0))
+        plan_takes({"ann/0": FRAMES}, 1, ("zoe",), 0.5, 0)
 
 
 def test_a_join_has_no_step_and_leaves_the_rest_alone():

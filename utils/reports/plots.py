@@ -22,11 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK = "#010203"  # saved as CSS's currentColor
-BLUE, ORANGE, GREEN = (
-    "#2a7fd4",
-    "#d95f02",
-    "#1b9e77",
-)  # for any kind of colour vision; 3:1 or more on white and on black
+# For any kind of colour vision; contrast 3:1 or more on white and on black.
+BLUE, ORANGE, GREEN = "#2a7fd4", "#d95f02", "#1b9e77"
 POINTS_PER_PIXEL, PIXELS_PER_INCH = 0.75, 96
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans", "font.size": 12 * POINTS_PER_PIXEL, "text.color": INK, "text.parse_math": False,
