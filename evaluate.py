@@ -31,7 +31,7 @@ from models.metrics.measure import HeadMeasure, Sampled
 from models.metrics.output import results_text, write_results
 from models.metrics.predict import Draw, Predictor
 from models.metrics.regions import find_regions, with_masks
-from models.metrics.result_files import match_results, read_samples, save_samples
+from models.metrics.result_files import match_results, read_samples, save_samples, strangers
 from models.metrics.score import mean_pose, other_clip, sampled
 from models.metrics.style_judge import StyleJudge
 from models.metrics.suite import Suite
@@ -51,6 +51,23 @@ from utils.timebase import FPS
 log = logging.getLogger(__name__)
 EXAMPLES = 3  # clips shown in the report
 GROUP = 2  # batches of clips generated before they are scored
+
+
+def scored_clips(folder: Path, usable: list[str]) -> list[str]:
+    """The clips with results in `--coef_dir`; what has none, and files of no clip, are logged.
+
+    Raises:
+        UserError: see `match_results`.
+    """
+    found = match_results(folder, usable)
+    missing, others = [clip for clip in usable if clip not in found], strangers(folder, found)
+    if missing:
+        log.warning("%s: has results for only %d of %d clips; none for %s", folder, len(found), len(usable),
+                    ", ".join(missing[:3]))  # fmt: skip
+    if others:
+        log.warning("%s: %d files are not named like a clip of the split: %s", folder, len(others),
+                    ", ".join(others[:3]))  # fmt: skip
+    return list(found)
 
 
 @dataclass(frozen=True)
@@ -78,9 +95,7 @@ class Data:
         known = read_phones(phones) if flags.data.phones or phones.is_file() else None
         stats = flags.data.data_root / "stats_train.npz"
         found = CoefStats.load(stats) if stats.is_file() else None
-        clips = usable if flags.scored.coef_dir is None else list(match_results(flags.scored.coef_dir, usable))
-        if len(clips) < len(usable) and flags.scored.coef_dir:
-            log.warning("%s: has results for only %d of %d clips", flags.scored.coef_dir, len(clips), len(usable))
+        clips = usable if flags.scored.coef_dir is None else scored_clips(flags.scored.coef_dir, usable)
         return cls(
             flags.data.data_root, store, usable, spread(clips, flags.data.limit), references(usable), known, found
         )

@@ -17,8 +17,9 @@ from utils.config import flag, paths_of, positional, read_flags
 from utils.errors import UserError, cli
 from utils.media.audio import load_audio
 from utils.motion_file import Motion, load_motion, load_shape
+from utils.motion_length import check_length, from_rate
 from utils.rendering.looks import HAIR, LOOKS, SKINS, dress
-from utils.timebase import FPS
+from utils.timebase import FPS, samples_per_frame
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,8 @@ class ExportMotionFlags:
     """Comma separated: {known}, or all (default: glb,livelink)."""
     output: Path | None = flag(None, "-o")
     """Path of the files; an ending is removed (default: the motion's path)."""
+    motion_fps: float | None = None
+    """Frames per second of the motion (default: 25, which the speech's length must confirm)."""
     coef: Path | None = flag(None, "-c")
     """Head shape: npy, or npz with 'shape' (default: the motion's own, else the average head)."""
     head: Path | None = None
@@ -62,7 +65,7 @@ def read_motion(flags: ExportMotionFlags) -> Motion:
     Raises:
         UserError: unreadable files.
     """
-    motion = load_motion(flags.motion)
+    motion = from_rate(load_motion(flags.motion), FPS if flags.motion_fps is None else flags.motion_fps)
     if flags.coef is not None:
         motion = replace(motion, shape=load_shape(flags.coef))
     return motion.without_head_motion() if flags.no_head else motion
@@ -88,6 +91,9 @@ def main(argv: list[str] | None = None) -> None:
     check_apart(files_of(out, formats), [path for name, paths in paths_of(flags) if name != "output" for path in paths])
     motion, flame = read_motion(flags), load_flame(flags.head)
     audio = None if flags.audio is None else load_audio(flags.audio)
+    if audio is not None:
+        advice = "" if flags.motion_fps else "give --motion_fps {fps} if that is right, or other speech"
+        check_length(len(motion), len(audio) / samples_per_frame(), str(flags.motion), advice)
     look = dress(flame.head, flags.look, flags.texture, flags.hair, flags.skin, person_like(motion.shape))
     options = ExportOptions(flags.fps, look.texture, look.head, look.dressed, audio, flags.match)
     for path in export(motion, flame, formats, out, options):

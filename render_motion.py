@@ -16,11 +16,14 @@ from models.heads.flame import Flame, load_flame
 from utils.atomic import check_output
 from utils.config import check_least, flag, positional, read_flags, required
 from utils.errors import UserError, cli
+from utils.exports.arkit import warn_of_other_head
 from utils.media.audio import load_audio
 from utils.media.panels import AUDIO_NAME
 from utils.motion_file import Motion, load_motion, load_shape
+from utils.motion_length import check_length, from_rate
 from utils.rendering.looks import HAIR, LOOKS, SKINS, dress
 from utils.rendering.renderer import RENDERERS, RenderStyle
+from utils.timebase import FPS, samples_per_frame
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +38,8 @@ class RenderFlags:
     """mp4."""
     audio: Path | None = flag(None, "-a")
     """Speech (default: a silent video)."""
+    motion_fps: float | None = None
+    """Frames per second of the motions (default: 25, which the speech's length must confirm)."""
     coef: Path | None = flag(None, "-c")
     """Head shape of all motions: npy, or npz with 'shape' (default: each motion's own)."""
     head: Path | None = None
@@ -82,7 +87,7 @@ def read_motions(flags: RenderFlags) -> list[Motion]:
     given = None if flags.coef is None else load_shape(flags.coef)
     found = []
     for path in flags.motions:
-        motion = load_motion(path)
+        motion = from_rate(load_motion(path), FPS if flags.motion_fps is None else flags.motion_fps)
         motion = motion.without_head_motion() if flags.no_head else motion
         found.append(motion if given is None else replace(motion, shape=given))
     return found
@@ -127,8 +132,15 @@ def main(argv: list[str] | None = None) -> None:
     check_output(flags.output)
     texts, line = labels(flags), caption(flags)
     motions = read_motions(flags)
-    film = make_film(flags, load_flame(flags.head), motions[0].shape)
+    flame = load_flame(flags.head)
+    for motion in motions:
+        warn_of_other_head(motion, flame.head)
     audio = None if flags.audio is None else load_audio(flags.audio)
+    if audio is not None:
+        longest = max(motions, key=len)
+        advice = "" if flags.motion_fps else "give --motion_fps {fps} if that is right, or other speech"
+        check_length(len(longest), len(audio) / samples_per_frame(), longest.source, advice)
+    film = make_film(flags, flame, motions[0].shape)
     film.write_together(flags.output, list(zip(texts, motions)), audio, flags.columns, line)
     log.info("wrote %s", flags.output)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ from utils.errors import UserError
 from utils.reading.array_file import read_npy, read_npz
 from utils.timebase import FPS
 
+log = logging.getLogger(__name__)
 FLAME_2020, FLAME_2023, OPEN_HEAD, UNKNOWN_FLAME = "FLAME 2020", "FLAME 2023", "open head", "FLAME of unknown version"
 HEAD_MODELS = (FLAME_2020, FLAME_2023, OPEN_HEAD)  # whose coefficients a motion may hold
 STILL = 1e-6  # radians; recorded heads turn by more, even if they hold still
+_MOST_OPEN, _MOST_SHUT = 0.8, 0.3  # radians of the jaw that speech never reaches, open and pressed
 _OLD_NAMES = {"open_head": OPEN_HEAD}  # in older files of this project
 # Sizes of shapes: ours; FLAME 2020/2023's whole identity; identity ++ expression. Only the first 100 are used.
 SHAPE_SIZES = (N_SHAPE, 300, 400)
@@ -108,7 +111,26 @@ def load_motion(path: str | Path) -> Motion:
         raise UserError(f"{path}: has fps {fps}, not {FPS}; make it {FPS} with scripts_for_dataset.import_coefs")
     model = arrays.get("head_model", arrays.get("head"))
     name = str(model.item()) if model is not None and model.ndim == 0 and model.dtype.kind == "U" else ""
-    return Motion(exp[:, :N_EXP], pose, shape, str(path), head_model_name(name), tongue)
+    motion = Motion(exp[:, :N_EXP], pose, shape, str(path), head_model_name(name), tongue)
+    for doubt in doubts(motion):
+        log.warning("%s: %s", path, doubt)
+    return motion
+
+
+def doubts(motion: Motion) -> list[str]:
+    """Warnings of numbers that are in another unit: degrees, or normalised coefficients (mean 0, deviation 1)."""
+    if not len(motion):
+        return []
+    low, high = np.quantile(motion.pose[:, 3], (0.05, 0.95))
+    if low < -_MOST_SHUT and high > _MOST_SHUT:
+        return ["its jaw opens to both sides, so these look like normalised coefficients; store raw ones"]
+    turned = np.quantile(np.abs(motion.pose[:, :3]).max(axis=1), 0.95)
+    if max(abs(low), abs(high)) > _MOST_OPEN or turned > 2 * np.pi:
+        return [f"its rotations (jaw up to {max(abs(low), abs(high)):.2g}, head {turned:.2g}) look like degrees; store "
+                "radians, or import it with import_coefs --notation axis_angle_degrees"]  # fmt: skip
+    if motion.head_model == OPEN_HEAD and np.quantile(motion.exp, 0.05) < -_MOST_SHUT:
+        return ["its expressions are far below 0, which the open head's never are; are they FLAME's, or normalised?"]
+    return []
 
 
 def head_model_name(text: str) -> str:

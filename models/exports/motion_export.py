@@ -13,8 +13,8 @@ from models.exports.formats import FORMATS, ExportJob, ExportOptions
 from models.heads.flame import Flame
 from utils.atomic import atomic_path, make_folder
 from utils.errors import UserError
-from utils.exports.arkit import has_arkit_expressions
-from utils.motion_file import OPEN_HEAD, Motion
+from utils.exports.arkit import warn_of_other_head
+from utils.motion_file import Motion
 from utils.timebase import SAMPLE_RATE
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def export(
         UserError: a format that does not suit this head, a path that cannot be written, or unusable options.
     """
     options = options or ExportOptions()
-    _check_head(motion, flame)
+    warn_of_other_head(motion, flame.head)
     rows = [FORMATS[name] for name in formats]
     for row in rows:
         row.check_head(flame.head)
@@ -70,18 +70,6 @@ def export(
     if options.audio is not None and any(row.needs_wav for row in rows):
         written.append(_write_wav(Path(out).with_name(Path(out).name + ".wav"), options.audio))
     return written
-
-
-def _check_head(motion: Motion, flame: Flame) -> None:
-    """Warn if the motion belongs to another head, on which its coefficients mean nothing."""
-    ours = has_arkit_expressions(flame.head)
-    if motion.head_model and (motion.head_model == OPEN_HEAD) != ours:
-        log.warning(
-            "%s holds coefficients of %s, but the head is %s: the result will look wrong; give the right --head",
-            motion.source,
-            motion.head_model,
-            flame.head.name,
-        )
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,11 @@ from models.metrics.measure import Sampled
 from models.metrics.score import sampled
 from utils.errors import UserError
 from utils.motion_file import Motion, load_motion
+from utils.motion_length import check_length
 from utils.speech import SpokenClip
 
 log = logging.getLogger(__name__)
-_TAIL = 25  # frames that may be missing at the end without a warning
+_ADVICE = "score the clip's own motion at 25 fps; scripts_for_dataset.import_coefs --fps {fps} changes the rate"
 
 
 def find_results(folder: Path, clip: str) -> list[Path]:
@@ -49,12 +50,27 @@ def match_results(folder: Path, clips: list[str]) -> dict[str, list[Path]]:
     return found
 
 
+def strangers(folder: Path, found: dict[str, list[Path]]) -> list[str]:
+    """Names of the npz files in a folder of results that belong to none of its clips."""
+    known = {path for paths in found.values() for path in paths}
+    others = (path.relative_to(folder) for path in folder.rglob("*.npz") if path not in known)
+    return sorted(str(path) for path in others if "evaluation" not in path.parts)
+
+
 def read_samples(paths: Sequence[Path], clip: SpokenClip, device: torch.device) -> Sampled:
+<<<<<<< HEAD
     """Motions of one clip, cut to the shortest one; logs a warning if it ends more than a second before the clip."""
+=======
+    """Motions of one clip, cut to the shortest one and to the clip.
+
+    Raises:
+        UserError: an unreadable or damaged file, or one that is longer or shorter than the clip by more than 5 %.
+    """
+>>>>>>> 197d4d1 (Motion that does not fit its sound, other rates and other units are said or refused; misspelt results are named)
     motions = [load_motion(path) for path in paths]
-    n = min(len(motion) for motion in motions)
-    if clip.n_frames - n > _TAIL:
-        log.warning("%s: ends %d frames before its clip; scoring up to there", motions[0].source, clip.n_frames - n)
+    for motion in motions:
+        check_length(len(motion), clip.n_frames, motion.source, _ADVICE)
+    n = min(clip.n_frames, *(len(motion) for motion in motions))
     return sampled(np.stack([m.exp[:n] for m in motions]), np.stack([m.pose[:n] for m in motions]), device)
 
 

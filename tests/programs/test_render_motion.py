@@ -46,6 +46,7 @@ def test_side_by_side_with_labels_and_sound(tmp_path, motions):
     out = tmp_path / "two.mp4"
     audio = str(ROOT / "demo/input/audio/librivox_austen_0890.flac")
     flags = ["--size", "96", "--columns", "1", "--black_bg", "--caption", "x", "--labels", "a, b", "-a", audio]
+    flags += ["--motion_fps", "25"]  # a short piece of a longer speech
     render_motion.main([*motions, "-o", str(out), *flags])
     found = frames(out)
     assert found.shape == (6, 192, 96, 3)

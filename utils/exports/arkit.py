@@ -8,6 +8,7 @@ positive pitch lowers the nose, positive roll leans the head to the person's rig
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,8 @@ from utils.heads.head_file import HeadFile
 from utils.heads.joints import JAW_OPEN_RADIANS
 from utils.motion_file import OPEN_HEAD, UNKNOWN_FLAME, Motion
 from utils.timebase import FPS
+
+log = logging.getLogger(__name__)
 
 # The order of the Live Link Face app's csv files, in ARKit's spelling.
 BLEND_SHAPES = (
@@ -82,6 +85,13 @@ def has_arkit_expressions(head: HeadFile) -> bool:
 def head_model_of(head: HeadFile) -> str:
     """The name of a head's coefficients in motion files."""
     return OPEN_HEAD if has_arkit_expressions(head) else UNKNOWN_FLAME
+
+
+def warn_of_other_head(motion: Motion, head: HeadFile) -> None:
+    """Warn if the motion belongs to another head model, on which its coefficients and its shape mean nothing."""
+    if motion.head_model and (motion.head_model == OPEN_HEAD) != has_arkit_expressions(head):
+        log.warning("%s holds coefficients of %s, but the head is %s: face and head shape will look wrong; give the "
+                    "right --head", motion.source, motion.head_model, head.name)  # fmt: skip
 
 
 def arkit_of_open_head(head: HeadFile, motion: Motion, fps: float = FPS) -> ArkitTrack:

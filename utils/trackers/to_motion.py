@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from utils.coefs import N_EXP, N_SHAPE
 from utils.errors import UserError
-from utils.motion_file import FLAME_2020, FLAME_2023, OPEN_HEAD, STILL, Motion
+from utils.motion_file import FLAME_2020, FLAME_2023, OPEN_HEAD, STILL, Motion, doubts
 from utils.rotations import axis_angle, parse_rotations, resample_rotations, resample_values
 from utils.timebase import FPS
 from utils.trackers.content import Content, load_content
@@ -83,7 +83,7 @@ def from_content(content: Content, options: ImportOptions) -> Imported:
     exp = resample_values(times, exp, new_times).astype(np.float32)
     notes += [*exp_notes, *jaw_notes, *shape_notes, *_about_head(model, head, tracked)]
     motion = Motion(exp, pose.astype(np.float32), shape, source, model)
-    return Imported(motion, fmt.name, tuple(notes))
+    return Imported(motion, fmt.name, (*notes, *doubts(motion)))
 
 
 def _tracked_frames(tracked: Tracked, times: np.ndarray, source: str) -> tuple[np.ndarray, list[str]]:
