@@ -58,15 +58,11 @@ def strangers(folder: Path, found: dict[str, list[Path]]) -> list[str]:
 
 
 def read_samples(paths: Sequence[Path], clip: SpokenClip, device: torch.device) -> Sampled:
-<<<<<<< HEAD
-    """Motions of one clip, cut to the shortest one; logs a warning if it ends more than a second before the clip."""
-=======
     """Motions of one clip, cut to the shortest one and to the clip.
 
     Raises:
         UserError: an unreadable or damaged file, or one that is longer or shorter than the clip by more than 5 %.
     """
->>>>>>> 197d4d1 (Motion that does not fit its sound, other rates and other units are said or refused; misspelt results are named)
     motions = [load_motion(path) for path in paths]
     for motion in motions:
         check_length(len(motion), clip.n_frames, motion.source, _ADVICE)
