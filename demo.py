@@ -31,6 +31,7 @@ from utils.atomic import check_apart
 from utils.config import paths_of, read_flags
 from utils.devices import pick_device
 from utils.errors import UserError, cli
+from utils.exports.arkit import has_arkit_expressions
 from utils.input_list import is_many, output_names, read_inputs
 from utils.media.panels import STYLE_NAME
 from utils.motion_file import load_shape, load_style
@@ -106,6 +107,9 @@ def style_file(name: str | None, model: Model) -> Path | None:
             f"--style {path}: comes from style encoder {made_by.parent.name}/{made_by.name}, but {model.folder} needs "
             f"{model.styles}; extract it again with extract_style.py"
         )
+    if not made_by.name.startswith("iter_"):
+        log.warning("--style %s: its folder does not say which style encoder made it; %s needs %s", path, model.folder,
+                    model.styles)  # fmt: skip
     return path
 
 
@@ -195,7 +199,7 @@ def make_talking_head(flags: DemoFlags, model: Model, flame: Flame, film: HeadFi
     io, picture = flags.io, flags.picture
     return TalkingHead(
         model.animator,
-        Person(shape_of(flags), read_style(io.style, model)),
+        Person(load_shape(shape_file(flags), has_arkit_expressions(flame.head)), read_style(io.style, model)),
         make_config(flags, model),
         [io.seed + i for i in range(io.n_repetitions)],
         film,

@@ -67,7 +67,7 @@ def read_motion(flags: ExportMotionFlags) -> Motion:
     """
     motion = from_rate(load_motion(flags.motion), FPS if flags.motion_fps is None else flags.motion_fps)
     if flags.coef is not None:
-        motion = replace(motion, shape=load_shape(flags.coef))
+        motion = replace(motion, shape=load_shape(flags.coef, open_head=flags.head is None))
     return motion.without_head_motion() if flags.no_head else motion
 
 

@@ -84,7 +84,7 @@ def read_motions(flags: RenderFlags) -> list[Motion]:
     Raises:
         UserError: unreadable files.
     """
-    given = None if flags.coef is None else load_shape(flags.coef)
+    given = None if flags.coef is None else load_shape(flags.coef, open_head=flags.head is None)
     found = []
     for path in flags.motions:
         motion = from_rate(load_motion(path), FPS if flags.motion_fps is None else flags.motion_fps)

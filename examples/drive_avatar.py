@@ -4,7 +4,8 @@
     python -m examples.drive_avatar avatar.glb take_livelink.csv -o talking.glb [--head_node Head]
 
 Any avatar with `targetNames` (Ready Player Me, VRoid with ARKit shapes, Blender exports) will do; names are matched
-without regard to case, and `mouthSmile_L` is `mouthSmileLeft`. Its own animations are replaced.
+without regard to case, and `mouthSmile_L` is `mouthSmileLeft`. Avatars without ARKit's shapes are driven by coarser
+ones: VRM's expressions (aa, blink, happy), Ready Player Me's mouthOpen and mouthSmile. Its own animations are replaced.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from examples.avatar_shapes import shape_mixes, weights_of
 from utils.atomic import atomic_path
 from utils.config import positional, read_flags, required
 from utils.errors import UserError, cli
-from utils.exports.arkit import BLEND_SHAPES, ArkitTrack, arkit_name
+from utils.exports.arkit import BLEND_SHAPES, ArkitTrack
 from utils.exports.gltf import GltfWriter
 from utils.reading.array_file import read_bytes
 from utils.reading.json_file import parse_json
@@ -55,17 +57,6 @@ def read_glb(path: Path) -> tuple[dict, bytearray]:
     return document, binary
 
 
-def face_nodes(document: dict) -> dict[int, list[str | None]]:
-    """Node number -> the ARKit name of each morph target of its mesh, for nodes with at least one."""
-    found = {}
-    for number, node in enumerate(document.get("nodes", [])):
-        mesh = document["meshes"][node["mesh"]] if "mesh" in node else {}
-        names = [arkit_name(name) for name in mesh.get("extras", {}).get("targetNames", [])]
-        if any(names):
-            found[number] = names
-    return found
-
-
 def animate(writer: GltfWriter, track: ArkitTrack, head_node: str | None) -> set[str]:
     """Put the track into the avatar as its only animation -> ARKit shapes that it has.
 
@@ -73,11 +64,10 @@ def animate(writer: GltfWriter, track: ArkitTrack, head_node: str | None) -> set
         UserError: no ARKit morph targets, or no node called `head_node`.
     """
     document = writer.content
-    faces = face_nodes(document)
+    faces = shape_mixes(document)
     if not faces:
-        raise UserError(
-            "the avatar has no morph targets with ARKit names (mesh.extras.targetNames); export it with them"
-        )
+        raise UserError("the avatar has no morph targets with names of ARKit, Ready Player Me or VRM; export it with "
+                        "them (mesh.extras.targetNames)")  # fmt: skip
     times = writer.accessor(track.times)
     samplers, channels = [], []
 
@@ -85,17 +75,15 @@ def animate(writer: GltfWriter, track: ArkitTrack, head_node: str | None) -> set
         samplers.append({"input": times, "output": writer.accessor(values.astype(np.float32))})
         channels.append({"sampler": len(samplers) - 1, "target": {"node": node, "path": path}})
 
-    still = np.zeros(len(track), np.float32)
-    for node, names in faces.items():
-        weights = np.stack([still if name is None else track.column(name) for name in names], axis=1)
-        channel(node, "weights", weights.ravel())
+    for node, mixes in faces.items():
+        channel(node, "weights", weights_of(mixes, track).ravel())
     if head_node is not None:
         node = find_node(document, head_node)
         rest = Rotation.from_quat(document["nodes"][node].get("rotation", [0, 0, 0, 1]))
         turned = Rotation.from_euler("YXZ", track.angles[:, :3]) * rest
         channel(node, "rotation", turned.as_quat(canonical=True))
     document["animations"] = [{"name": "speech", "samplers": samplers, "channels": channels}]
-    return {name for names in faces.values() for name in names if name}
+    return {shape for mixes in faces.values() for mix in mixes for shape in mix}
 
 
 def find_node(document: dict, name: str) -> int:

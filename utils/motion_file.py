@@ -22,6 +22,7 @@ STILL = 1e-6  # radians; recorded heads turn by more, even if they hold still
 _MOST_OPEN, _MOST_SHUT = 0.8, 0.3  # radians of the jaw that speech never reaches, open and pressed
 _OLD_NAMES = {"open_head": OPEN_HEAD}  # in older files of this project
 # Sizes of shapes: ours; FLAME 2020/2023's whole identity; identity ++ expression. Only the first 100 are used.
+_SPECTRE = ("cam", "tex", "light")  # arrays of trackers that fit FLAME
 SHAPE_SIZES = (N_SHAPE, 300, 400)
 
 
@@ -138,17 +139,26 @@ def head_model_name(text: str) -> str:
     return _OLD_NAMES.get(text, text)
 
 
-def load_shape(path: str | Path) -> np.ndarray:
-    """Read a head shape (100,) from an npy, or from the first frame of the `shape` in an npz."""
-    path = Path(path)
+def load_shape(path: str | Path, open_head: bool = False) -> np.ndarray:
+    """Read a head shape (100,) from an npy, or from the first frame of the `shape` in an npz.
+
+    `open_head`: the shape is for the open head, so one that is known to be FLAME's is warned of.
+    """
+    path, flame = Path(path), False
     if path.suffix == ".npz":
         arrays = read_npz(path)
         if "shape" not in arrays:
             raise UserError(
                 f"{path}: has no 'shape' (found: {', '.join(sorted(arrays)) or 'nothing'}); give another file"
             )
-        return _as_shape(arrays["shape"], str(path))
-    return _as_shape(read_npy(path), str(path))
+        shape = arrays["shape"]
+        flame = str(arrays.get("head_model", "")).startswith("FLAME") or not arrays.keys().isdisjoint(_SPECTRE)
+    else:
+        shape = read_npy(path)
+    if open_head and (flame or shape.shape[-1:] in ((300,), (400,))):
+        log.warning("%s: is a shape of FLAME, which means nothing to the open head; give FLAME's file with --head, or "
+                    "a bundled shape with -c", path)  # fmt: skip
+    return _as_shape(shape, str(path))
 
 
 def load_style(path: str | Path, size: int) -> np.ndarray:

@@ -8,8 +8,10 @@ from examples.drive_avatar import main, read_glb
 from models.exports.motion_export import export
 from models.heads.decode import decode
 from models.heads.flame import load_flame
+from tests.support.arkit_files import make_recording, write_live_link
 from tests.support.glb_reader import Glb
-from utils.exports.arkit import arkit_name
+from utils.exports.arkit import BLEND_SHAPES, arkit_name
+from utils.exports.gltf import GltfWriter
 from utils.heads.joints import JAW_OPEN_RADIANS
 from utils.motion_file import Motion, load_motion
 from utils.runs.run_dir import ROOT
@@ -72,6 +74,54 @@ def test_jaw_open_is_what_the_joint_does(files):
 )
 def test_names(name, expected):
     assert arkit_name(name) == expected
+
+
+def avatar_of(tmp_path, names, extensions=None, n_targets=None):
+    """A triangle with morph targets."""
+    targets = [{}] * (len(names) if n_targets is None else n_targets)
+    mesh = {"primitives": [{"attributes": {}, "targets": targets}], "extras": {"targetNames": names}}
+    document = {"asset": {"version": "2.0"}, "buffers": [{"byteLength": 4}], "bufferViews": [], "accessors": [],
+                "meshes": [mesh], "nodes": [{"name": "Head"}, {"mesh": 0, "name": "Face"}],
+                "extensions": extensions or {}}  # fmt: skip
+    (tmp_path / "avatar.glb").write_bytes(GltfWriter(document, bytes(4)).to_bytes())
+    return tmp_path / "avatar.glb"
+
+
+VRM1 = {"VRMC_vrm": {"expressions": {
+    "preset": {"aa": {"morphTargetBinds": [{"node": 1, "index": 0, "weight": 1.0}]},
+               "blinkLeft": {"morphTargetBinds": [{"node": 1, "index": 1, "weight": 0.5}]}, "neutral": {}},
+    "custom": {"tongueOut": {"morphTargetBinds": [{"node": 1, "index": 2, "weight": 1.0}]}}}}}  # fmt: skip
+VRM0 = {"VRM": {"blendShapeMaster": {"blendShapeGroups": [
+    {"name": "A", "presetName": "a", "binds": [{"mesh": 0, "index": 0, "weight": 100}]},
+    {"name": "Blink_L", "presetName": "blink_l", "binds": [{"mesh": 0, "index": 1, "weight": 50}]},
+    {"name": "TongueOut", "presetName": "unknown", "binds": [{"mesh": 0, "index": 2, "weight": 100}]}]}}}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("names", "extensions", "expected"),
+    [
+        (["mouthOpen", "mouthSmile", "viseme_aa", "eyesClosed"], None,
+         [("jawOpen",), ("mouthSmileLeft", "mouthSmileRight"), (), ("eyeBlinkLeft", "eyeBlinkRight")]),
+        (["jawOpen", "mouthOpen", "browInnerUp"], None, [("jawOpen",), (), ("browInnerUp",)]),
+        ([], VRM1, [("jawOpen",), ("eyeBlinkLeft",), ("tongueOut",)]),
+        ([], VRM0, [("jawOpen",), ("eyeBlinkLeft",), ("tongueOut",)]),
+        ([*BLEND_SHAPES[:20], "mouthOpen"], None, [*((name,) for name in BLEND_SHAPES[:20]), ()]),
+    ],
+)  # fmt: skip
+def test_avatars_of_other_kinds(tmp_path, names, extensions, expected):
+    """Each morph target moves as the mean of these shapes does; VRM's binds may ask for half."""
+    take = make_recording(61)
+    write_live_link(tmp_path, take)
+    avatar = avatar_of(tmp_path, names, extensions, len(expected))
+    main([str(avatar), str(tmp_path / "take.csv"), "-o", str(tmp_path / "out.glb")])
+    glb = Glb(tmp_path / "out.glb")
+    (sampler,) = glb.document["animations"][0]["samplers"]
+    weights = glb.array(sampler["output"]).reshape(61, len(expected))
+    np.testing.assert_allclose(glb.array(sampler["input"]).ravel(), take.times, atol=1e-3)
+    for column, shapes in zip(weights.T, expected):
+        wanted = sum(take.weights[:, BLEND_SHAPES.index(shape)] for shape in shapes) / max(len(shapes), 1)
+        half = 0.5 if extensions and shapes == ("eyeBlinkLeft",) else 1.0
+        np.testing.assert_allclose(column, half * wanted * np.ones(61), atol=1e-5)
 
 
 def test_mistakes(tmp_path, files, capsys):

@@ -237,8 +237,16 @@ def avatars(folder: Path) -> list[Seed]:
     document = {"asset": {"version": "2.0"}, "buffers": [{"byteLength": 8}], "bufferViews": [], "accessors": [],
                 "meshes": [{"extras": {"targetNames": ["jawOpen", "eyeBlinkLeft"]}, "primitives": []}],
                 "nodes": [{"mesh": 0, "name": "Head"}, {"name": "neck", "rotation": [0, 0, 0, 1]}]}  # fmt: skip
-    (folder / "a.glb").write_bytes(GltfWriter(document, bytes(8)).to_bytes())
-    return [seed(folder / "a.glb")]
+    bind = {"node": 0, "index": 0, "weight": 1.0}
+    preset = {"aa": {"morphTargetBinds": [bind]}, "blink": {"morphTargetBinds": [bind | {"index": 1}]}}
+    groups = [{"presetName": "a", "binds": [{"mesh": 0, "index": 0, "weight": 100}]}]
+    meshes = [{"primitives": [{"attributes": {}, "targets": [{}, {}]}]}]
+    kinds = {"a": {}, "vrm1": {"VRMC_vrm": {"expressions": {"preset": preset}}},
+             "vrm0": {"VRM": {"blendShapeMaster": {"blendShapeGroups": groups}}}}  # fmt: skip
+    for name, extensions in kinds.items():
+        changed = document | ({"extensions": extensions, "meshes": meshes} if extensions else {})
+        (folder / f"{name}.glb").write_bytes(GltfWriter(json.loads(json.dumps(changed)), bytes(8)).to_bytes())
+    return [seed(path) for path in sorted(folder.glob("*.glb"))]
 
 
 def weights(folder: Path) -> list[Seed]:

@@ -120,6 +120,14 @@ def test_style_paths(space, calls, name):
     np.testing.assert_array_equal(calls[0]["style"], np.load(space.styles / "smile.npy"))
 
 
+def test_a_style_that_has_lost_its_folder_is_warned_of(space, calls, tmp_path, caplog):
+    demo.main([*ARGS, "--no_video", "-s", "smile.npy"])
+    assert "which style encoder made it" not in caplog.text
+    np.save(tmp_path / "lost.npy", np.load(space.styles / "smile.npy"))
+    demo.main([*ARGS, "--no_video", "-s", str(tmp_path / "lost.npy")])
+    assert "which style encoder made it" in caplog.text
+
+
 def test_without_style_the_default_or_the_null_style(space, calls):
     demo.main([*ARGS, "--no_video"])
     assert calls[-1]["style"] is None

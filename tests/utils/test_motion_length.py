@@ -16,7 +16,7 @@ from tests.support.tracker_files import import_motion, make_truth, pose_of
 from utils.errors import UserError
 from utils.exports.arkit import warn_of_other_head
 from utils.heads.head_file import load_head_file
-from utils.motion_file import Motion, doubts, load_motion
+from utils.motion_file import Motion, doubts, load_motion, load_shape
 from utils.motion_length import check_length, from_rate
 from utils.runs.run_dir import ROOT
 
@@ -138,3 +138,14 @@ def test_units_that_are_right_are_not_warned_of():
 def test_flame_on_the_open_head_is_warned_of(caplog):
     warn_of_other_head(replace(BUNDLED, head_model="FLAME 2020"), load_head_file())
     assert "head shape will look wrong" in caplog.text
+
+
+def test_a_flame_shape_on_the_open_head_is_warned_of(tmp_path, caplog):
+    np.save(tmp_path / "mica.npy", np.ones(300, np.float32))
+    np.savez(tmp_path / "flame.npz", shape=np.ones(100, np.float32), head_model="FLAME 2020")
+    np.savez(tmp_path / "ours.npz", shape=np.ones(100, np.float32), head_model="open head")
+    for name, warned in (("mica.npy", True), ("flame.npz", True), ("ours.npz", False)):
+        for open_head in (True, False):
+            caplog.clear()
+            assert load_shape(tmp_path / name, open_head).shape == (100,)
+            assert ("shape of FLAME" in caplog.text) == (warned and open_head), (name, open_head)

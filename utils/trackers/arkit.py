@@ -23,8 +23,10 @@ from utils.trackers.tracked import HUGE, Format, Tracked, frame_times
 
 _ENOUGH = 10  # columns with known names that make a table one of blendshapes
 _ANGLES = ("yaw", "pitch", "roll")
-_STARTS = ("head", "headrotation", "headpose", "headrot", "headorientation", "headquaternion", "rotation", "pose",
-           "quaternion", "rot", "q", "headq", "")  # fmt: skip
+_STARTS = ("head", "headrotation", "headpose", "headrot", "headorientation", "headquaternion", "headeuler",
+           "headeulerangles", "headtransform", "headmatrix", "rotation", "pose", "quaternion", "rot", "q", "headq",
+           "euler", "eulerangles", "transform", "matrix", "facialtransformationmatrix", "facialtransformationmatrixes",
+           "")  # fmt: skip
 _MATRIX = tuple(f"m{row}{column}" for row in range(3) for column in range(3))
 # A weight of 1 is full, and few apps go beyond 1.5; a percentage is above 5 in nearly every frame.
 _PERCENT, _TOO_LARGE = 5.0, 500.0

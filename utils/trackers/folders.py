@@ -10,7 +10,7 @@ from utils.errors import UserError
 
 FRAME_SUFFIXES = (".frame", ".npz", ".npy", ".pt", ".pth", ".pkl")
 _NAME = re.compile(r"(\D*)(\d+)(?:_(\d+))?")  # 00012, frame_00012, 000012_000 (frame, number of the face in it)
-_WHOLE = ("smoothed.pkl", "flame_params.json")  # GAGAvatar_track (before its optim.pkl), IMavatar
+_WHOLE = ("smoothed.pkl", "optim.pkl", "flame_params.json")  # the last step of GAGAvatar_track; IMavatar
 _TABLES, _BEGINNING = (".csv", ".tsv", ".txt", ".json"), 1 << 16  # bytes by which a table of blendshapes is recognised
 _TAKE = ("take.json", "frame_log.csv")  # what Live Link Face writes beside a take's table
 

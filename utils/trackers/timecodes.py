@@ -12,7 +12,7 @@ from utils.errors import UserError
 
 # Frames per second that time codes count. A rate in between is taken as it is.
 _USUAL = np.array([24, 25, 30, 48, 50, 60, 72, 90, 96, 100, 120, 240])
-_NAMES = ("timecode", "time", "timestamp", "seconds", "sec", "ms", "milliseconds", "t", "frametime")
+_NAMES = ("timecode", "time", "timestamp", "seconds", "sec", "ms", "milliseconds", "t", "ts", "frametime")
 # An optional date, hours : minutes : seconds, then perhaps : or ; frames, then perhaps a decimal fraction
 _CODE = re.compile(r"(?:[\d/-]+[ T])?(\d{1,6})[:;](\d{1,4})[:;](\d{1,4})(?:([:;])(\d{1,4}))?(?:[.,](\d{1,12}))?Z?")
 # Seconds between rows below the first number -> the factor to seconds; None: the numbers count frames.
@@ -31,7 +31,7 @@ class Clock:
 
 def time_column(names: Sequence[str]) -> str | None:
     """Which of a table's columns holds times; None: none does."""
-    plain = {name: re.sub("[^a-z]", "", name.lower()) for name in names}
+    plain = {name: re.sub("[^a-z]", "", name.rpartition(".")[2].lower()) for name in names}
     exact = [name for wanted in _NAMES for name in names if plain[name] == wanted]
     return next(iter(exact), None) or next((name for name in names if plain[name].startswith("time")), None)
 
@@ -74,9 +74,14 @@ def _time_codes(cells: Sequence[str], source: str) -> np.ndarray:
     whole = rows[:, :3] @ [3600, 60, 1]
     with np.errstate(invalid="ignore"):
         whole = whole + 86400 * np.cumsum(np.diff(whole, prepend=whole[:1]) < -43200)  # over midnight
-    if not any(match and match[5] for match in matches):
-        return whole + rows[:, 4]
     known = np.isfinite(whole)
+    if not any(match and match[5] for match in matches):
+        hundredths = np.round(100 * rows[:, 4])
+        if not all(match is None or len(match[6] or "") == 2 for match in matches) or not (
+            np.ptp(whole[known]) and hundredths[known].max() < 60  # of a second they would also be larger
+        ):
+            return whole + rows[:, 4]
+        rows[:, 3], rows[:, 4] = hundredths, 0  # HH:MM:SS.FF
     frames = rows[:, 3] + rows[:, 4]
     rate = _rate(whole[known], frames[known])
     if rate > _USUAL[-1]:

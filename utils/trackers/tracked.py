@@ -12,6 +12,7 @@ from utils.motion_file import UNKNOWN_FLAME
 from utils.timebase import FPS
 from utils.trackers.content import Content
 
+_NUMBERS = ("frame", "frame_id", "frame_number", "framenumber", "frame_index", "frameindex")
 MAX_SECONDS = 12 * 3600
 HUGE = 1e4  # larger than any coefficient or angle of a face
 
@@ -78,7 +79,7 @@ def _counted(content: Content, n_frames: int, fps: float | None, usual: float | 
         raise UserError(f"{content.path}: {fps:g} frames per second make no sense; give --fps")
     rate = fps or usual or FPS
     notes = [] if fps is not None else [f"the frame rate is not in the file: taken as {rate:g}; --fps says otherwise"]
-    numbers = content.frames if content.frames is not None else content.first("frame", "frame_id")
+    numbers = content.frames if content.frames is not None else content.first(*_NUMBERS)
     numbers = np.arange(n_frames) if numbers is None or numbers.shape != (n_frames,) else as_float(numbers)
     if not np.isfinite(numbers).all() or (np.diff(numbers) <= 0).any():
         raise UserError(f"{content.path}: frame numbers do not increase; sort the frames")

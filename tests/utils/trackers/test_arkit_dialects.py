@@ -122,6 +122,13 @@ def test_clock_times(tmp_path, text):
     check_track(write_csv(tmp_path / "t.csv", {"time": clocks} | columns_of(take) | angles_of(take)), take)
 
 
+def test_frames_behind_a_point(tmp_path):
+    """HH:MM:SS.FF: no frame number reaches 60, as hundredths of a second would."""
+    take = make_recording(121, 30)
+    codes = [code[:8] + "." + code[9:] for code in codes_of(36000 * 30 + np.arange(121), 30)]
+    check_track(write_csv(tmp_path / "t.csv", {"time": codes} | columns_of(take) | angles_of(take)), take)
+
+
 def test_numbers_of_frames_are_no_seconds(tmp_path):
     take = make_recording(151, 25)
     path = write_csv(tmp_path / "t.csv", {"time": np.arange(151)} | columns_of(take) | angles_of(take))
