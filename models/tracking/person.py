@@ -14,7 +14,7 @@ from torch import Tensor
 
 from models.tracking import solver
 from models.tracking.embedding import CORNERS, EYES_APART, MIDDLE, column
-from models.tracking.sequence import fit_sequence, held, normal_equations, single_costs
+from models.tracking.sequence import bounded, fit_sequence, normal_equations, single_costs
 from models.tracking.solver import Frames, Linearised, Person, Problem
 
 STEPS = 12
@@ -140,15 +140,21 @@ def _step(problem: Problem, person: Person, frames: Frames, linear: Tensor, damp
     own, pull = normal_equations(problem, frames, seen, weights, linear, _share(frames))
     diagonal = own.diagonal(dim1=1, dim2=2)
     diagonal += damping * diagonal + 1e-9
-    diagonal[:, : len(problem.fitted) + 1] += solver.GONE * held(problem, frames, -pull)
     shared, shared_pull, mixed = _shared_equations(seen, weights, person)
     shared.diagonal().mul_(1 + damping)
-    factor = torch.linalg.cholesky(own)
-    through = torch.cholesky_solve(torch.cat([mixed, pull[..., None]], dim=2), factor)
-    reduced = shared - (mixed.transpose(1, 2) @ through[..., :-1]).sum(0)
-    side = -shared_pull + (mixed.transpose(1, 2) @ through[..., -1:]).sum(0)[:, 0]
-    step = torch.cholesky_solve(side[:, None], torch.linalg.cholesky(reduced))[:, 0]
-    frame_step = -through[..., -1] - through[..., :-1] @ step
+
+    def solve(stiff: Tensor, more: Tensor) -> tuple[Tensor, Tensor]:
+        factor = torch.linalg.cholesky(own + torch.diag_embed(stiff))
+        sides = torch.cat([mixed, (pull - more)[..., None]], dim=2)
+        half = torch.linalg.solve_triangular(factor, sides, upper=False)
+        rows = half.flatten(0, 1)
+        known = rows.T @ rows  # the frames' share of the person's equations
+        reduced, side = shared - known[:-1, :-1], known[:-1, -1:] - shared_pull[:, None]
+        step = torch.cholesky_solve(side, torch.linalg.cholesky(reduced))
+        back = torch.linalg.solve_triangular(factor.mT, half[..., -1:] + half[..., :-1] @ step, upper=True)
+        return -back[..., 0], step[:, 0]
+
+    frame_step, step = bounded(problem, frames, -pull, solve)
     n_shape = len(person.shape)
     moved_person = Person(person.shape + step[:n_shape], person.offset + step[n_shape:].view(-1, 3))
     return moved_person, solver.moved(problem, frames, frame_step)

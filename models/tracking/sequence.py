@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,7 @@ from models.tracking import solver
 from models.tracking.solver import Frames, Linearised, Person, Problem
 
 STEPS, ENOUGH = 14, 3e-4  # most iterations; relative decrease of the cost below which they stop
+SETS, SLACK = 6, 1e-3  # most active sets of a step; excess beyond a bound that is simply cut off
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-2, 1e-6, 1e3
 
 
@@ -104,9 +107,13 @@ def _step(problem: Problem, person: Person, frames: Frames, damping: Tensor) -> 
     diagonal[:, 1:] += coupling
     diagonal[:, :-1] += coupling
     diagonal += damping[:, None, None] * diagonal + 1e-9
-    stuck = held(problem, frames, -gradient.flatten(0, 1)).unflatten(0, (problem.n_windows, -1))
-    diagonal[..., : stuck.shape[2]] += solver.GONE * stuck
-    return solver.solve_banded(blocks, coupling, -gradient).flatten(0, 1)
+    right = -gradient
+
+    def solve(stiff: Tensor, more: Tensor) -> tuple[Tensor]:
+        held = blocks + torch.diag_embed(stiff.view_as(right))
+        return (solver.solve_banded(held, coupling, right + more.view_as(right)).flatten(0, 1),)
+
+    return bounded(problem, frames, right.flatten(0, 1), solve)[0]
 
 
 def normal_equations(
@@ -128,13 +135,41 @@ def normal_equations(
     return matrix, gradient
 
 
-def held(problem: Problem, frames: Frames, right: Tensor) -> Tensor:
-    """(N, M + 1) bool: unknowns that the cost pushes beyond their bound; right (N, M + 7) is minus the gradient."""
+def bounded(
+    problem: Problem, frames: Frames, right: Tensor, solve: Callable[[Tensor, Tensor], tuple[Tensor, ...]]
+) -> tuple[Tensor, ...]:
+    """A step that keeps expressions and jaw within their bounds (active set).
+
+    Unknowns at a bound that the cost pushes outwards stay there. Those that the step would take beyond a bound are put
+    on it and the others are solved again: a step that is merely cut off at the bounds raises the cost, because the
+    unknowns that should have balanced it are not told.
+
+    Args:
+        right: (N, M + 7), minus half of the gradient.
+        solve: additions to the diagonal and to the right side, both (N, M + 7) -> the frames' step (N, M + 7), and
+            perhaps steps of other unknowns.
+
+    Returns:
+        What `solve` returns for the last set.
+    """
     values = solver.unknowns(problem, frames)
+    n = values.shape[1]
     most = torch.ones_like(values[:1])
     most[:, -1] = solver.JAW_MOST
-    push = right[:, : values.shape[1]]
-    return (values <= 0) & (push < 0) | (values >= most) & (push > 0)
+    push = right[:, :n]
+    stuck = (values <= 0) & (push < 0) | (values >= most) & (push > 0)
+    target = torch.zeros_like(right)
+    stiff = torch.zeros_like(right)
+    for _ in range(SETS):
+        stiff[:, :n] = solver.GONE * stuck
+        steps = solve(stiff, stiff * target)
+        new = values + steps[0][:, :n]
+        beyond = ~stuck & ((new < -SLACK) | (new > most + SLACK))
+        if not beyond.any():
+            break
+        target[:, :n] = torch.where(beyond, new.clamp(min=0).minimum(most) - values, target[:, :n])
+        stuck = stuck | beyond
+    return steps
 
 
 def _where(better: Tensor, new: Frames, old: Frames, problem: Problem) -> Frames:

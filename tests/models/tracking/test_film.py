@@ -111,6 +111,18 @@ def test_known_motion_is_fitted(head, known, fitted):
     assert (fitted.exp >= 0).all() and (fitted.exp[:, names.index("jawLeft")] == 0).all()
 
 
+def test_the_head_is_found_from_a_wrong_start(head, known):
+    """The landmarker underestimates turns by a fifth; without noise the fit must not keep any of that."""
+    exp, pose = known
+    clean = film(head, exp, pose, noise=0)
+    start = Rotation.from_rotvec(0.8 * pose[:, :3]) * Rotation.from_euler("X", 3, degrees=True)
+    (found,) = FilmFitter(head, FitOptions(fov=FOV))([replace(clean, rotations=start.as_matrix())])
+    assert found.residual.mean() < 0.25
+    for axis in (0, 1):
+        true, fit = angles(pose[:, :3])[:, axis], angles(found.pose[:, :3])[:, axis]
+        assert np.polyfit(true, fit, 1)[0] == pytest.approx(1, abs=0.05)
+
+
 def test_lips_that_touch_touch(known, fitted):
     shut, wide = known[1][:, 3] == 0, known[1][:, 3] > 0.2
     assert fitted.opening[shut].max() < 1.0 and np.median(fitted.opening[shut]) < 0.3
