@@ -110,6 +110,8 @@ class FilmFitter:
             problem = self._problem(points[rows, None], camera, np.zeros((len(rows), 0)))
             person, cost = fit_person(problem, start_of(problem, self._tensor(rotations[rows])), n_rest)
             tried.append((cost, Subject(person, camera, shut_gap(ruler(seen)))))
+            if len(tried) > 1 and cost > tried[-2][0]:
+                break  # the cost has one minimum over the field of view
         return min(tried, key=lambda one: one[0])[1]
 
     def _at_rest(self, films: Sequence[Film]) -> Tensor | None:

@@ -27,6 +27,7 @@ N_REST, N_VARIED = 16, 16
 SHUT = 1.0  # ruler mm above the smallest openings up to which lips count as closed
 FLOOR = (0.1, 1.2)  # range of the distance of closed lips' landmarks, mm
 FLOOR_SHARE = 0.05  # of the frames, surely closed
+CLOSED_SHARE = 0.75  # of the closed lips' openings, below the one that counts as theirs
 USUAL_FLOOR = 0.45
 
 
@@ -37,10 +38,13 @@ def ruler(points: Tensor) -> Tensor:
 
 
 def shut_gap(openings: Tensor) -> float:
-    """Opening of this person's closed lips in ruler mm; the typical value if they never close."""
+    """Opening of this person's closed lips in ruler mm, with most of its noise; the usual value if they never close."""
     openings = openings[openings.isfinite()]
     low = float(openings.quantile(FLOOR_SHARE)) if len(openings) else USUAL_FLOOR
-    return max(low, FLOOR[0]) if low <= FLOOR[1] else USUAL_FLOOR
+    if low > FLOOR[1]:
+        return USUAL_FLOOR
+    closed = openings[openings <= low + SHUT]
+    return min(max(float(closed.quantile(CLOSED_SHARE)) if len(closed) else low, FLOOR[0]), FLOOR[1])
 
 
 def features(points: Tensor) -> Tensor:
