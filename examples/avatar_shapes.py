@@ -111,9 +111,9 @@ def _of_clips(clips: list[tuple[str, int, float]], n_targets: int) -> list[Mix]:
 
 
 def weights_of(mixes: list[Mix], track: ArkitTrack) -> np.ndarray:
-    """(T, number of targets) float32 in 0..1."""
+    """(T, number of targets) float32."""
     weights = np.zeros((len(track), len(mixes)), np.float32)
     for target, mix in enumerate(mixes):
         for shape, share in mix.items():
             weights[:, target] += share * track.column(shape)
-    return np.clip(weights, 0, 1)
+    return weights

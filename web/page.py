@@ -38,7 +38,7 @@ EXAMPLES = {
 EMPTY = '<div class="empty">the head appears here</div>'
 FILES = """take.glb is for Blender and the browser, take.usda for USD tools, take_livelink.csv for Unreal and ARKit
 avatars, take_coef.npz to make a style of."""
-OWN_STYLE = """A motion of 4 s or more: a csv of Live Link Face (an app for phones) or of MediaPipe, or an npz of
+OWN_STYLE = """A motion of 4 s or more: a csv or json of ARKit's blendshapes (Live Link Face, MediaPipe), or an npz of
 ours{}. Its style replaces the one above."""
 OR_VIDEO = f", or a video of a face ({MAX_VIDEO_SECONDS} s at most)"
 CSS = """

@@ -18,11 +18,11 @@ from utils.atomic import check_output
 from utils.config import check_least
 from utils.errors import UserError
 from utils.trackers.flags import ImportFlags
-from utils.trackers.folders import is_tracked_folder
+from utils.trackers.folders import holds_motion, is_tracked_folder
 
 log = logging.getLogger(__name__)
 
-COEFS = (".npz", ".npy", ".csv", ".pt", ".pth", ".pkl")
+COEFS = (".npz", ".npy", ".csv", ".tsv", ".json", ".pt", ".pth", ".pkl")
 AUDIO = (".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".opus", ".mp4", ".mov", ".mkv", ".webm")
 ARRAYS = (".npy", ".npz")
 DONE, THERE, SKIPPED = "done", "there already", "skipped"
@@ -107,7 +107,7 @@ def _walk(folder: Path, suffixes: Sequence[str], tracked: bool) -> Iterator[Path
                 yield path
             else:
                 yield from _walk(path, suffixes, tracked)
-        elif path.suffix.lower() in suffixes:
+        elif path.suffix.lower() in suffixes and (path.suffix.lower() != ".json" or holds_motion(path)):
             yield path
 
 

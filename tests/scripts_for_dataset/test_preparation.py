@@ -19,8 +19,9 @@ from scripts_for_dataset import (
     make_combined_dataset,
     prepare_dataset,
 )
-from scripts_for_dataset.preparing.batch import clip_of, find_clips
+from scripts_for_dataset.preparing.batch import COEFS, clip_of, find_clips
 from scripts_for_dataset.preparing.preparation import read_head_rotations
+from tests.support.arkit_files import make_recording, write_list_of_frames, write_take_folder
 from tests.support.tracker_files import make_truth, pose_of, write_emoca, write_spectre, write_vhap
 from utils.coefs import CoefStats
 from utils.errors import UserError
@@ -241,3 +242,13 @@ def test_mistakes(files, tmp_path, capsys, change, match):
         prepare_dataset.main(flags(**paths))
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
     assert end.value.code == 2 and len(error) == 1 and match in error[0]
+
+
+def test_json_of_motion_is_a_clip_and_notes_beside_motion_are_not(tmp_path):
+    take = make_recording(30)
+    for name in ("ann/000", "bob/take"):
+        (tmp_path / name).mkdir(parents=True)
+    write_list_of_frames(tmp_path / "ann", take)
+    (tmp_path / "ann" / "notes.json").write_text('{"camera": 1}')
+    write_take_folder(tmp_path / "bob" / "take", take)
+    assert list(find_clips(tmp_path, COEFS, tracked=True)) == ["ann/take", "bob/take"]

@@ -83,6 +83,8 @@ def _weights(content: Content) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
         UserError: without jawOpen, of different lengths, or with numbers that are neither weights nor percentages.
     """
     shapes = blend_shapes(content)
+    if content.has("jaw_rx") and "jawopen" not in shapes:  # our own csv
+        shapes["jawopen"] = content.columns["jaw_rx"] / JAW_OPEN_RADIANS
     if "jawopen" not in shapes:
         raise UserError(f"{content.path}: has no column jawOpen; export all blendshapes")
     if len({len(values) for values in shapes.values()}) != 1 or not len(shapes["jawopen"]):
@@ -122,7 +124,8 @@ def _head(content: Content, n_frames: int) -> tuple[np.ndarray, str, str]:
         return matrix, "matrix", ""
     for start in _STARTS[:-1]:
         values = plain.get(start)
-        values = stacked(start, ("x", "y", "z")) if values is None else values
+        for ends in (("x", "y", "z"), ("rx", "ry", "rz")):
+            values = stacked(start, ends) if values is None else values
         if values is not None and values.ndim == 2 and len(values) == n_frames and values.shape[1] in (3, 4, 9, 16):
             return _vector(values)
     return np.zeros((n_frames, 3)), "axis_angle", ""

@@ -28,7 +28,7 @@ def _array(content: Content) -> np.ndarray | None:
 
 def _has_poses(content: Content) -> bool:
     poses = content.first("poses", "fullpose", "body_pose")
-    return poses is not None and poses.ndim >= 2 and poses.shape[-1] in (_POSES, _BODY)
+    return poses is not None and poses.ndim >= 2 and len(poses) > 0 and poses[0].size in (_POSES, _BODY)
 
 
 def _joints(values: np.ndarray, root: int) -> tuple[np.ndarray, np.ndarray]:

@@ -60,7 +60,7 @@ def _table(folder: Path, names: list[Path]) -> Path | None:
     Raises:
         UserError: there are several.
     """
-    tables = [path for path in names if path.suffix.lower() in _TABLES and path.is_file() and _has_shapes(path)]
+    tables = [path for path in names if path.suffix.lower() in _TABLES and path.is_file() and holds_motion(path)]
     ranks = {path: ("raw" in path.stem.lower(), "cal" not in path.stem.lower()) for path in tables}
     best = [path for path in tables if ranks[path] == min(ranks.values())]
     if len(best) > 1:
@@ -68,7 +68,10 @@ def _table(folder: Path, names: list[Path]) -> Path | None:
     return best[0] if best else None
 
 
-def _has_shapes(path: Path) -> bool:
+def holds_motion(path: Path) -> bool:
+    """Whether a file of text begins as a table of blendshapes does, unlike the notes that lie beside motion."""
+    if path.name in _WHOLE:
+        return True
     try:
         with path.open("rb") as file:
             return b"jawopen" in file.read(_BEGINNING).replace(b"\0", b"").lower()
@@ -84,7 +87,7 @@ def is_tracked_folder(folder: Path) -> bool:
     except UserError:
         return False
     if isinstance(found, Path) and found.suffix.lower() in _TABLES and found.name not in _WHOLE:
-        return any((folder / name).is_file() for name in _TAKE)
+        return any((folder / name).is_file() and found.name != name for name in _TAKE)
     return (
         not isinstance(found, tuple)
         or found[0][0].path.is_dir()

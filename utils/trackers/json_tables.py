@@ -106,6 +106,9 @@ def _array(value: Any) -> np.ndarray | None:
 
 def _column(values: list) -> np.ndarray | None:
     """One row per frame, NaN where a frame lacks the name or has another number of values."""
+    whole = _array(values)  # of frames that are alike; a None among numbers becomes NaN
+    if whole is not None and whole.size <= _MOST * len(values):
+        return whole if whole.ndim == 1 else whole.reshape(len(values), -1)
     arrays = [None if value is None else _array(value) for value in values]
     first = next((array for array in arrays if array is not None), None)
     if first is None or first.size > _MOST:
