@@ -33,7 +33,10 @@ from utils.devices import pick_device
 from utils.errors import UserError, cli
 from utils.exports.arkit import has_arkit_expressions
 from utils.input_list import is_many, output_names, read_inputs
+from utils.media.audio import Part, own_sound
+from utils.media.live_audio import MICROPHONE, STDIN, live_blocks
 from utils.media.panels import STYLE_NAME
+from utils.media.sound_file import check_sound_file
 from utils.motion_file import load_shape, load_style
 from utils.rendering.looks import Look, dress
 from utils.rendering.renderer import RenderStyle
@@ -194,6 +197,20 @@ def titles(flags: DemoFlags, model: Model) -> Titles:
     return Titles(flags.picture.caption.replace(STYLE_NAME, style), flags.picture.side_by_side)
 
 
+def find_speech(name: str) -> Path:
+    """`--audio`, a file or the name of a bundled one.
+
+    Raises:
+        UserError: there is no such file, or it is a pipe or an address.
+    """
+    if name == STDIN:
+        raise UserError("--audio -: standard input is read with --stream; add it, or give a file")
+    path = Path(name)
+    if "://" in name or (path.exists() and not path.is_dir()):
+        check_sound_file(path)
+    return find_input(name, [bundled.input_folder("audio")])
+
+
 def make_talking_head(flags: DemoFlags, model: Model, flame: Flame, film: HeadFilm | None) -> TalkingHead:
     """The person and the outputs that the flags describe."""
     io, picture = flags.io, flags.picture
@@ -207,6 +224,7 @@ def make_talking_head(flags: DemoFlags, model: Model, flame: Flame, film: HeadFi
         picture.no_head,
         exporter_from(flags.export, flame, look_of(flags, flame)),
         titles(flags, model),
+        Part(io.audio_track),
     )
 
 
@@ -216,10 +234,10 @@ def run(flags: DemoFlags, model: Model, flame: Flame) -> None:
     name = Path(io.output) if io.output else bundled.OUTPUT / model.folder / f"{Path(io.audio).stem}.mp4"
     if name.suffix.lower() != ".mp4":
         raise UserError(f"--output {name}: must end in .mp4")
-    videos, source = output_paths(flags, name), find_input(io.audio, [bundled.input_folder("audio")])
+    videos, source = output_paths(flags, name), find_speech(io.audio)
     check_sources(flags, model, [source], videos)
     head = make_talking_head(flags, model, flame, None)
-    recording = Recording.read(source)
+    recording = Recording.read(source, Part(io.audio_track))
     replace(head, film=make_film(flags, flame)).speak(recording, videos)
 
 
@@ -257,7 +275,6 @@ def run_stream(flags: DemoFlags, model: Model, flame: Flame) -> None:
     """Read audio as it arrives, and write frames as they are generated."""
     from models.app.live_session import FileAtTheEnd, open_output, run_live
     from models.generation.live import LIVE_SAMPLER, LIVE_STEPS, LiveConfig, LiveTalker
-    from utils.media.live_audio import MICROPHONE, STDIN, live_blocks
 
     io, sampling = flags.io, flags.sampling
     waits = io.audio in (STDIN, MICROPHONE) or Path(io.audio).is_fifo()  # a live source, which must not fall behind
@@ -267,13 +284,14 @@ def run_stream(flags: DemoFlags, model: Model, flame: Flame) -> None:
         steps = steps if sampling.steps is None else sampling.steps
         flags = replace(flags, sampling=replace(sampling, sampler=sampling.sampler or LIVE_SAMPLER, steps=steps))
     head = make_talking_head(flags, model, flame, None)
-    source = io.audio if waits else str(find_input(io.audio, [bundled.input_folder("audio")]))
+    source = io.audio if waits else str(find_speech(io.audio))
     name = io.output or "-"
     if name != "-":
         check_sources(replace(flags, io=replace(io, save_coef=True)), model, [Path(source)], [Path(name)])
     film = make_film(flags, flame) if name.lower().endswith(".mp4") else None
-    blocks = live_blocks(source, flags.live.pcm_rate)
-    output = open_output(name, film)
+    part = Part(io.audio_track)
+    blocks = live_blocks(source, flags.live.pcm_rate, part)
+    output = open_output(name, film, None if waits or film is None else own_sound(source, part))
     if isinstance(output, FileAtTheEnd):
         blocks = output.listen(blocks)
     talker = LiveTalker(model.animator, head.person, head.config, live, io.seed)

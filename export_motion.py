@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from models.app.bundled import person_like
+from models.app.recording import Recording
 from models.exports.formats import FORMATS, ExportOptions
 from models.exports.motion_export import export, files_of, parse_formats
 from models.heads.flame import load_flame
 from utils.atomic import check_apart
-from utils.config import flag, paths_of, positional, read_flags
+from utils.config import check_least, flag, paths_of, positional, read_flags
 from utils.errors import UserError, cli
-from utils.media.audio import load_audio
+from utils.media.audio import Part
 from utils.motion_file import Motion, load_motion, load_shape
 from utils.motion_length import check_length, from_rate
 from utils.rendering.looks import HAIR, LOOKS, SKINS, dress
@@ -42,6 +43,8 @@ class ExportMotionFlags:
     """FLAME pkl or npz that the coefficients belong to (default: the open head)."""
     audio: Path | None = flag(None, "-a")
     """Speech, written as a wav beside glb and usd."""
+    audio_track: int | None = None
+    """Number of the audio track, from 1 (default: the first that is not silent)."""
     fps: float = FPS
     """Frames per second of the files."""
     look: str | None = flag(None, choices=LOOKS)
@@ -57,6 +60,10 @@ class ExportMotionFlags:
     open_head and head (docs/exports.md)."""
     no_head: bool = False
     """Leave out the head motion."""
+
+    def check(self) -> None:
+        """Raises UserError for a number out of range."""
+        check_least(self, audio_track=1)
 
 
 def read_motion(flags: ExportMotionFlags) -> Motion:
@@ -90,10 +97,11 @@ def main(argv: list[str] | None = None) -> None:
     formats, out = parse_formats(flags.format), output_stem(flags)
     check_apart(files_of(out, formats), [path for name, paths in paths_of(flags) if name != "output" for path in paths])
     motion, flame = read_motion(flags), load_flame(flags.head)
-    audio = None if flags.audio is None else load_audio(flags.audio)
-    if audio is not None:
+    heard = None if flags.audio is None else Recording.read(flags.audio, Part(flags.audio_track))
+    if heard is not None:
         advice = "" if flags.motion_fps else "give --motion_fps {fps} if that is right, or other speech"
-        check_length(len(motion), len(audio) / samples_per_frame(), str(flags.motion), advice)
+        check_length(len(motion), heard.scale.n_samples / samples_per_frame(), str(flags.motion), advice)
+    audio = None if heard is None else heard.sound()
     look = dress(flame.head, flags.look, flags.texture, flags.hair, flags.skin, person_like(motion.shape))
     options = ExportOptions(flags.fps, look.texture, look.head, look.dressed, audio, flags.match)
     for path in export(motion, flame, formats, out, options):

@@ -12,12 +12,13 @@ import numpy as np
 
 from models.app.bundled import person_like
 from models.app.head_film import HeadFilm
+from models.app.recording import Recording
 from models.heads.flame import Flame, load_flame
 from utils.atomic import check_output
 from utils.config import check_least, flag, positional, read_flags, required
 from utils.errors import UserError, cli
 from utils.exports.arkit import warn_of_other_head
-from utils.media.audio import load_audio
+from utils.media.audio import Part
 from utils.media.panels import AUDIO_NAME
 from utils.motion_file import Motion, load_motion, load_shape
 from utils.motion_length import check_length, from_rate
@@ -40,6 +41,8 @@ class RenderFlags:
     """Speech (default: a silent video)."""
     motion_fps: float | None = None
     """Frames per second of the motions (default: 25, which the speech's length must confirm)."""
+    audio_track: int | None = None
+    """Number of the audio track, from 1 (default: the first that is not silent)."""
     coef: Path | None = flag(None, "-c")
     """Head shape of all motions: npy, or npz with 'shape' (default: each motion's own)."""
     head: Path | None = None
@@ -75,7 +78,7 @@ class RenderFlags:
         """Raises UserError for an output that is not mp4, or fewer than 1 column."""
         if self.output.suffix.lower() != ".mp4":
             raise UserError(f"--output {self.output}: must end in .mp4")
-        check_least(self, columns=1)
+        check_least(self, columns=1, audio_track=1)
 
 
 def read_motions(flags: RenderFlags) -> list[Motion]:
@@ -135,12 +138,13 @@ def main(argv: list[str] | None = None) -> None:
     flame = load_flame(flags.head)
     for motion in motions:
         warn_of_other_head(motion, flame.head)
-    audio = None if flags.audio is None else load_audio(flags.audio)
-    if audio is not None:
+    heard = None if flags.audio is None else Recording.read(flags.audio, Part(flags.audio_track))
+    if heard is not None:
         longest = max(motions, key=len)
         advice = "" if flags.motion_fps else "give --motion_fps {fps} if that is right, or other speech"
-        check_length(len(longest), len(audio) / samples_per_frame(), longest.source, advice)
+        check_length(len(longest), heard.scale.n_samples / samples_per_frame(), longest.source, advice)
     film = make_film(flags, flame, motions[0].shape)
+    audio = None if heard is None else heard.sound()
     film.write_together(flags.output, list(zip(texts, motions)), audio, flags.columns, line)
     log.info("wrote %s", flags.output)
 

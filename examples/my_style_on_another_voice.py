@@ -26,7 +26,7 @@ from utils.atomic import check_apart
 from utils.config import flag, positional, read_flags
 from utils.devices import pick_device
 from utils.errors import cli
-from utils.media.audio import load_audio
+from utils.media.audio import load_audio, own_sound
 from utils.media.video import check_video_path
 from utils.rendering.looks import dress
 from utils.rendering.renderer import RenderStyle
@@ -78,8 +78,16 @@ def main(argv: list[str] | None = None) -> None:
     (motion,) = animator(speech, Person(mine.shape_or_average, style), config, [flags.seed])
 
     # The video, and the files for other programs.
-    film.write(flags.output, [motion], len(motion), speech, f"{flags.speech.name}, style of {flags.motion.name}")
-    options = ExportOptions(texture=look.texture, drawn_head=look.head, dressed=look.dressed, audio=speech)
+    film.write(
+        flags.output,
+        [motion],
+        len(motion),
+        own_sound(flags.speech),
+        f"{flags.speech.name}, style of {flags.motion.name}",
+    )
+    options = ExportOptions(
+        texture=look.texture, drawn_head=look.head, dressed=look.dressed, audio=own_sound(flags.speech)
+    )
     for path in [flags.output, *export(motion, head, formats, flags.output.with_suffix(""), options)]:
         log.info("wrote %s", path)
 

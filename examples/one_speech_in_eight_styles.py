@@ -26,7 +26,7 @@ from models.networks.person import Person
 from utils.config import flag, positional, read_flags
 from utils.devices import pick_device
 from utils.errors import cli
-from utils.media.audio import load_audio
+from utils.media.audio import load_audio, own_sound
 from utils.media.video import check_video_path
 from utils.motion_file import load_style
 from utils.rendering.looks import dress
@@ -84,7 +84,7 @@ def main(argv: list[str] | None = None) -> None:
     takes = []
     for label, style in tqdm(styles.items(), desc="generating", unit="style"):
         takes += [(label, animator(speech, Person(average, style), config, [flags.seed])[0])]
-    film.write_together(flags.output, takes, speech, COLUMNS, caption=flags.speech.name)
+    film.write_together(flags.output, takes, own_sound(flags.speech), COLUMNS, caption=flags.speech.name)
     log.info("wrote %s", flags.output)
 
 

@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> None:
     coefs = find_clips(flags.coefs, COEFS, tracked=True, without=flags.out)
     audio = find_clips(flags.audio, AUDIO)
     clips, alone = pair_up(coefs, audio)
-    treatment = Treatment(flags.files.options(), smooth=False, max_mismatch=flags.max_mismatch)
+    treatment = Treatment(flags.files.options(), False, flags.max_mismatch, flags.audio_track)
     build([Job(sources, treatment) for sources in clips], alone, flags)
 
 

@@ -83,7 +83,8 @@ def find_sources(flags: PrepareFlags) -> tuple[list[Sources], list[Outcome]]:
 def main(argv: list[str] | None = None) -> None:
     flags = read_flags(PrepareFlags, argv, __doc__ or "")
     clips, alone = find_sources(flags)
-    treatment = Treatment(flags.files.options(), not flags.preparation.no_smooth, flags.max_mismatch)
+    treatment = Treatment(flags.files.options(), not flags.preparation.no_smooth, flags.max_mismatch,
+                          flags.audio_track)  # fmt: skip
     build([Job(sources, treatment) for sources in clips], alone, flags)
     if flags.dry_run:
         return

@@ -27,7 +27,7 @@ from models.heads.flame import Flame, load_flame
 from models.networks.person import Person
 from utils.devices import pick_device
 from utils.errors import UserError
-from utils.media.audio import load_audio
+from utils.media.audio import load_audio, own_sound
 from utils.media.video_frames import VIDEO_SUFFIXES
 from utils.motion_file import Motion, load_style
 from utils.rendering.looks import HAIR, LOOKS, SKINS
@@ -169,6 +169,7 @@ class Studio:
         start = time.perf_counter()
         report(0, "listening")
         wish.check()
+        assert wish.audio is not None
         name = _listed("identity", wish.identity, self.identity_names())
         shape = bundled_shapes()[name] + wish.build()
         style, audio = self._style(wish), _speech(wish.audio)
@@ -180,10 +181,12 @@ class Studio:
         folder.mkdir(mode=0o700)
         try:
             costume, pieces = self.wardrobe.costume(wish.choice()), _reported(motion, report)
-            costume.film.write(folder / "take.mp4", pieces, len(motion), audio)
+            costume.film.write(folder / "take.mp4", pieces, len(motion), own_sound(wish.audio))
             report(EXPORTING, "writing files")
             look = costume.look
-            options = ExportOptions(texture=look.texture, drawn_head=look.head, dressed=look.drawn, audio=audio)
+            options = ExportOptions(
+                texture=look.texture, drawn_head=look.head, dressed=look.drawn, audio=own_sound(wish.audio)
+            )
             export(motion, self.flame, DOWNLOADS, folder / "take", options)
             _archive(folder)
         except BaseException:

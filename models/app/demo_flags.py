@@ -44,6 +44,8 @@ class InputFlags:
 
     audio: str = flag(DEFAULT_AUDIO, "-a")
     """Speech of any length: wav, flac, mp3, m4a, ogg, mp4, webm; or a folder of such files, or a .txt list."""
+    audio_track: int | None = None
+    """Number of the audio track, from 1 (default: the first that is not silent)."""
     coef: str = flag(DEFAULT_SHAPE, "-c")
     """Head shape: npy, or npz with 'shape'."""
     style: str | None = flag(None, "-s", known=(DEFAULT_STYLE,))
@@ -61,7 +63,7 @@ class InputFlags:
 
     def check(self) -> None:
         """Raises UserError for a number out of range."""
-        check_least(self, n_repetitions=1)
+        check_least(self, n_repetitions=1, audio_track=1)
         if not 0 <= self.seed < 2**63 - self.n_repetitions:
             raise UserError(f"--seed {self.seed}: must lie between 0 and 2^63 - 1")
 

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from models.heads.decode import motion_vertices
 from models.heads.flame import Flame
 from utils.errors import UserError
+from utils.media.audio import Audio
 from utils.media.panels import Panel, captioned, side_by_side
 from utils.motion_file import Motion
 from utils.rendering.looks import pivot, seen_from
@@ -50,14 +51,14 @@ class HeadFilm:
         path: Path,
         motions: Iterable[Motion],
         n_frames: int,
-        audio: np.ndarray | Iterable[np.ndarray] | None,
+        audio: Audio | None,
         caption: str = "",
     ) -> None:
         """Write the video of one motion.
 
         Args:
             n_frames: of all pieces together.
-            audio: the sound at 16 kHz, whole or in pieces; None for a silent video.
+            audio: a `Sound`, or mono samples at 16 kHz, whole or in pieces; None for a silent video.
         """
         self._encode(path, self.frames(motions), n_frames, audio, caption)
 
@@ -65,7 +66,7 @@ class HeadFilm:
         self,
         path: Path,
         takes: list[tuple[str, Motion]],
-        audio: np.ndarray | Iterable[np.ndarray] | None,
+        audio: Audio | None,
         columns: int | None = None,
         caption: str = "",
     ) -> None:
@@ -84,7 +85,7 @@ class HeadFilm:
         path: Path,
         frames: Iterator[np.ndarray],
         n_frames: int,
-        audio: np.ndarray | Iterable[np.ndarray] | None,
+        audio: Audio | None,
         caption: str,
     ) -> None:
         from utils.media.video import write_video

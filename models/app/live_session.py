@@ -14,6 +14,7 @@ import numpy as np
 from models.app.head_film import HeadFilm
 from models.generation.live import LiveTalker
 from utils.errors import UserError
+from utils.media.audio import Sound
 from utils.media.frame_writers import LINE_SUFFIXES, STDOUT, LineWriter
 from utils.motion_file import Motion, joined
 from utils.timebase import SAMPLE_RATE
@@ -30,17 +31,18 @@ class FrameOutput(Protocol):
 
 
 class FileAtTheEnd:
-    """Keeps the motion and, for a video, the audio; writes one file when the stream ends."""
+    """Keeps the motion and, for a video of a pipe, the audio; writes one file when the stream ends."""
 
-    def __init__(self, path: Path, film: HeadFilm | None) -> None:
-        self.path, self.film = path, film
+    def __init__(self, path: Path, film: HeadFilm | None, sound: Sound | None = None) -> None:
+        """sound: of the video; None: what `listen` hears."""
+        self.path, self.film, self.sound = path, film, sound
         self.made: list[Motion] = []
         self.heard: list[np.ndarray] = []
 
     def listen(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Pass the blocks on, and keep them if the file has sound."""
         for block in blocks:
-            if self.film is not None:
+            if self.film is not None and self.sound is None:
                 self.heard.append(block)
             yield block
 
@@ -56,12 +58,14 @@ class FileAtTheEnd:
         if self.film is None:
             motion.save(self.path)
         else:
-            self.film.write(self.path, [motion], len(motion), self.heard)
+            self.film.write(self.path, [motion], len(motion), self.sound or self.heard)
         log.info("wrote %s", self.path)
 
 
-def open_output(output: str | Path, film: HeadFilm | None) -> FrameOutput:
+def open_output(output: str | Path, film: HeadFilm | None, sound: Sound | None = None) -> FrameOutput:
     """`-`, .ndjson, .jsonl, .csv: a line per frame as it is made; .npz, .mp4: one file at the end.
+
+    `sound` is that of an mp4; None: the sound of the stream.
 
     Raises:
         UserError: any other ending, or a file that cannot be written.
@@ -71,7 +75,7 @@ def open_output(output: str | Path, film: HeadFilm | None) -> FrameOutput:
         return LineWriter(output)
     if suffix not in (".npz", ".mp4"):
         raise UserError(f"--output {output}: a stream's output must end in .ndjson, .csv, .npz or .mp4, or be -")
-    return FileAtTheEnd(Path(output), film if suffix == ".mp4" else None)
+    return FileAtTheEnd(Path(output), film if suffix == ".mp4" else None, sound)
 
 
 @dataclass(frozen=True)

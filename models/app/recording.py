@@ -10,7 +10,7 @@ import numpy as np
 
 from models.generation.audio_stream import AudioScale
 from utils.errors import UserError
-from utils.media.audio import stream_audio
+from utils.media.audio import Part, Sound, own_sound, stream_audio
 from utils.timebase import FPS, SAMPLE_RATE, n_frames_of
 
 LONG = 120 * SAMPLE_RATE  # samples; longer recordings are decoded again instead of held in memory
@@ -23,16 +23,17 @@ class Recording:
     path: Path
     scale: AudioScale
     audio: np.ndarray | None  # float32 (n,) at 16 kHz; None for a long recording
+    part: Part = Part()
 
     @classmethod
-    def read(cls, path: Path) -> Recording:
+    def read(cls, path: Path, part: Part = Part()) -> Recording:  # noqa: B008 - frozen
         """Decode the whole file once to measure its level.
 
         Raises:
             UserError: see `load_audio`; the recording is shorter than one frame.
         """
         scale, kept = AudioScale(), []
-        for block in stream_audio(path):
+        for block in stream_audio(path, part=part):
             scale.push(block)
             if scale.n_samples <= LONG:
                 kept.append(block)
@@ -40,7 +41,7 @@ class Recording:
                 kept.clear()
         if not n_frames_of(scale.n_samples):
             raise UserError(f"{path}: {scale.n_samples} samples are less than one frame; give at least {1 / FPS} s")
-        return cls(path, scale, None if scale.n_samples > LONG else np.concatenate(kept))
+        return cls(path, scale, None if scale.n_samples > LONG else np.concatenate(kept), part)
 
     @property
     def n_frames(self) -> int:
@@ -48,4 +49,8 @@ class Recording:
 
     def blocks(self) -> Iterable[np.ndarray]:
         """The samples, float32 (n,) at 16 kHz, piece by piece."""
-        return stream_audio(self.path) if self.audio is None else [self.audio]
+        return stream_audio(self.path, part=self.part, notes=[]) if self.audio is None else [self.audio]
+
+    def sound(self) -> Sound:
+        """The file's own sound, with its rate and channels, for videos and wavs."""
+        return own_sound(self.path, self.part)

@@ -18,6 +18,7 @@ from models.generation.windows import GenerationConfig
 from models.networks.person import Person
 from utils.atomic import check_output
 from utils.errors import UserError
+from utils.media.audio import Part
 from utils.media.panels import AUDIO_NAME
 from utils.motion_file import Motion, joined
 
@@ -56,6 +57,7 @@ class TalkingHead:
     no_head: bool = False
     exporter: Exporter | None = None
     titles: Titles = field(default_factory=Titles)
+    part: Part = Part()  # which sound of each recording is heard
 
     def speak(self, recording: Recording, paths: list[Path]) -> None:
         """Generate one utterance and write one file per sample, or one video of all samples."""
@@ -77,7 +79,7 @@ class TalkingHead:
         failed, group = [], []
         for path, paths in zip(inputs, outputs):
             try:
-                recording = Recording.read(path)
+                recording = Recording.read(path, self.part)
                 self.check_room(recording, paths)
             except UserError as error:
                 self._note(failed, path, error)
@@ -118,13 +120,13 @@ class TalkingHead:
         if not self.titles.together or self.film is None:
             for path, motion in zip(paths, motions):
                 if self.film is not None:
-                    self.film.write(path, [motion], len(motion), recording.blocks(), self.titles.of(recording))
+                    self.film.write(path, [motion], len(motion), recording.sound(), self.titles.of(recording))
                     log.info("wrote %s", path)
                 self._write_data(path, motion, recording)
             return
         (path,) = paths
         takes = [(f"seed {seed}", motion) for seed, motion in zip(self.seeds, motions)]
-        self.film.write_together(path, takes, recording.blocks(), caption=self.titles.of(recording))
+        self.film.write_together(path, takes, recording.sound(), caption=self.titles.of(recording))
         log.info("wrote %s", path)
         for sample, motion in enumerate(motions):
             self._write_data(numbered(path, sample), motion, recording)
@@ -132,7 +134,7 @@ class TalkingHead:
     def _write_data(self, path: Path, motion: Motion, recording: Recording) -> None:
         """Write the exports and the coefficients of one sample."""
         if self.exporter is not None:
-            self.exporter.write(motion, path.with_suffix(""), recording.blocks())
+            self.exporter.write(motion, path.with_suffix(""), recording.sound())
         if self.save_coef or self.film is None:
             motion.save(path.with_suffix(".npz"))
             log.info("wrote %s", path.with_suffix(".npz"))
@@ -142,7 +144,7 @@ class TalkingHead:
         made: list[Motion] = []
         pieces = self._kept(self._long(recording, seed), made)
         if self.film is not None:
-            self.film.write(path, pieces, recording.n_frames, recording.blocks(), self.titles.of(recording))
+            self.film.write(path, pieces, recording.n_frames, recording.sound(), self.titles.of(recording))
             log.info("wrote %s", path)
         else:
             with tqdm(total=recording.n_frames, desc=f"generating {path.name}", unit="frame") as shown:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-
-import numpy as np
 
 from models.exports.arkit_fit import FitOptions, fit_arkit
 from models.exports.arkit_pairs import find_pairs
@@ -24,6 +22,7 @@ from utils.exports.sequences import obj_encoder, ply_encoder, write_sequence
 from utils.exports.surface import Surface, make_surface
 from utils.exports.usd import write_usd
 from utils.heads.head_file import HeadFile, load_head_file
+from utils.media.audio import Audio
 from utils.motion_file import Motion
 from utils.timebase import FPS
 
@@ -42,8 +41,8 @@ class ExportOptions:
     """The head with other UVs or colours (`utils.rendering.looks`), for glb, usd, obj and ply; None: the plain head."""
     dressed: HeadFile | None = None
     """The open head with teeth, hair, lashes and bust (`utils.heads.dressed_head`), for glb and usd; None: bare."""
-    audio: np.ndarray | Iterable[np.ndarray] | None = None
-    """Speech (n,) at 16 kHz, whole or in pieces, written as a wav beside glb and usd, which carry no sound."""
+    audio: Audio | None = None
+    """Speech, written as a wav beside glb and usd, which carry no sound: a `Sound`, or mono samples at 16 kHz."""
     match: Path | None = None
     """File of landmarks or corresponding vertices for the ARKit fit of FLAME heads (`models.exports.arkit_pairs`)."""
     fit: FitOptions = field(default_factory=FitOptions)

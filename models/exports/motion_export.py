@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-import numpy as np
 
 from models.exports.formats import FORMATS, ExportJob, ExportOptions
 from models.heads.flame import Flame
 from utils.atomic import atomic_path, make_folder
 from utils.errors import UserError
 from utils.exports.arkit import warn_of_other_head
+from utils.media.audio import Audio, as_sound
 from utils.motion_file import Motion
-from utils.timebase import SAMPLE_RATE
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +78,7 @@ class Exporter:
     formats: tuple[str, ...]
     options: ExportOptions = field(default_factory=ExportOptions)
 
-    def write(self, motion: Motion, out: Path, audio: np.ndarray | Iterable[np.ndarray]) -> list[Path]:
+    def write(self, motion: Motion, out: Path, audio: Audio) -> list[Path]:
         """Export one motion with its speech and log the files; `out` is the path without ending."""
         written = export(motion, self.flame, self.formats, out, replace(self.options, audio=audio))
         for path in written:
@@ -88,14 +86,17 @@ class Exporter:
         return written
 
 
-def _write_wav(path: Path, audio: np.ndarray | Iterable[np.ndarray]) -> Path:
+def _write_wav(path: Path, audio: Audio) -> Path:
+    """The sound with its own rate and channels, 16 bit."""
     import soundfile
 
-    blocks = [audio] if isinstance(audio, np.ndarray) else audio
+    sound = as_sound(audio)
+    pieces = iter(sound.pieces)
+    first = next(pieces)
     with (
         atomic_path(path) as temporary,
-        soundfile.SoundFile(temporary, "w", SAMPLE_RATE, 1, "PCM_16", format="WAV") as file,
+        soundfile.SoundFile(temporary, "w", sound.sample_rate, len(first), "PCM_16", format="WAV") as file,
     ):
-        for block in blocks:
-            file.write(block)
+        for piece in itertools.chain([first], pieces):
+            file.write(piece.T)
     return path

@@ -16,6 +16,7 @@ from models.tracking.unseen import NOTE
 from utils.errors import UserError
 from utils.exports.arkit import BLEND_SHAPES
 from utils.heads.head_file import load_head_file
+from utils.media.timeline import BEGINS_WITH, Clock
 from utils.media.video_frames import VideoFrame, check_there, read_frames
 from utils.motion_file import OPEN_HEAD, Motion
 from utils.rotations import axis_angle, resample_rotations, resample_values
@@ -55,9 +56,15 @@ class TrackedVideo:
     identity: np.ndarray | None = None  # (100,) float32, shape of the person's head
     fitted: np.ndarray | None = None  # (frames of the video, P, 2) float32, pixels, NaN without a fit
 
+    @property
+    def begins_with(self) -> Clock:
+        """What frame 0 belongs to: the first picture, if that is close to the beginning of the sound, or the sound."""
+        return "picture" if abs(self.sightings.times[0]) <= FIRST_LATE else "sound"
+
     def save(self, path: str | Path) -> None:
-        """Write a motion npz that also holds `confidence` and, after a fit, `residual` and `identity`."""
+        """Write a motion npz with `confidence`, `begins_with` and, after a fit, `residual` and `identity`."""
         extra = {"confidence": self.confidence, "residual": self.residual, "identity": self.identity}
+        extra[BEGINS_WITH] = np.array(self.begins_with)
         self.motion.save(path, {key: value for key, value in extra.items() if value is not None})
 
 

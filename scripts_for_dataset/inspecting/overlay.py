@@ -15,13 +15,13 @@ from models.heads.decode import motion_vertices
 from models.heads.flame import Flame, load_flame
 from models.tracking.video import TrackedVideo
 from utils.errors import UserError
-from utils.media.audio import stream_audio
+from utils.media.audio import Part, Sound, own_sound
 from utils.media.panels import Panel, side_by_side
 from utils.media.video import write_video
 from utils.media.video_frames import VideoFrame, read_frames
 from utils.rendering.looks import dress
 from utils.rendering.renderer import RenderStyle
-from utils.timebase import FPS, SAMPLE_RATE
+from utils.timebase import FPS
 
 SIZE = 480  # pixels of each half
 FOUND, UNSURE = (40, 220, 90), (255, 150, 30)  # colours of the points seen: sure, confidence below a half
@@ -34,25 +34,15 @@ def write_overlay(path: Path, video: Path, tracked: TrackedVideo) -> None:
     n_frames = len(tracked.motion)
     panels = [Panel(_marked(video, tracked), "video"), Panel(_head(tracked), "tracked")]
     frames = tqdm(side_by_side(panels), total=n_frames, desc=f"rendering {path.name}", unit="frame")
-    write_video(path, frames, n_frames, FPS, _sound(video), SAMPLE_RATE)
+    write_video(path, frames, n_frames, FPS, _sound(video, Part(clock=tracked.begins_with)))
 
 
-def _sound(video: Path) -> Iterator[np.ndarray] | None:
-    """The sound in pieces; None for a silent video."""
+def _sound(video: Path, part: Part) -> Sound | None:
+    """The video's own sound; None for a silent video."""
     try:
-        pieces = stream_audio(video)
-        first = next(pieces)
-    except (UserError, StopIteration):
+        return own_sound(video, part)
+    except UserError:
         return None
-    return _chained(first, pieces)
-
-
-def _chained(first: np.ndarray, rest: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    yield first
-    try:
-        yield from rest
-    except UserError:  # silent throughout, which is only known at the end
-        return
 
 
 def _head(tracked: TrackedVideo) -> Iterator[np.ndarray]:

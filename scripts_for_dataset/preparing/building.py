@@ -16,6 +16,7 @@ from datasets.statistics import random_crop_stats
 from scripts_for_dataset.preparing.batch import DONE, SKIPPED, THERE, BatchFlags, Outcome, run_all, summarise
 from scripts_for_dataset.preparing.preparation import Sources, Treatment, prepare_clip
 from utils.atomic import write_text
+from utils.config import check_least
 from utils.errors import UserError
 from utils.reading.json_file import read_json
 
@@ -38,10 +39,13 @@ class BuildFlags(BatchFlags):
     """Folder of the data set."""
     max_mismatch: float = 0.5
     """Seconds that audio and motion may differ."""
+    audio_track: int | None = None
+    """Number of the audio track, from 1 (default: the first that is not silent)."""
 
     def check(self) -> None:
         """Raises UserError for a number out of range."""
         super().check()
+        check_least(self, audio_track=1)
         if not 0 <= self.max_mismatch < 1e6:
             raise UserError(f"--max_mismatch {self.max_mismatch:g}: must not be negative")
 

@@ -13,7 +13,8 @@ import numpy as np
 from scipy.signal import savgol_filter
 
 from utils.errors import UserError
-from utils.media.audio import load_audio
+from utils.media.audio import Part, load_audio
+from utils.media.timeline import BEGINS_WITH, Clock
 from utils.motion_file import Motion
 from utils.reading.array_file import read_npy, read_npz
 from utils.rotations import axis_angle, parse_rotations
@@ -48,6 +49,7 @@ class Treatment:
     options: ImportOptions = ImportOptions()
     smooth: bool = True
     max_mismatch: float = 0.5  # seconds
+    audio_track: int | None = None  # from 1; None: the first that is not silent
 
 
 def prepare_motion(sources: Sources, treatment: Treatment) -> tuple[Motion, list[str]]:
@@ -125,6 +127,18 @@ def fit_audio(
     return audio[: n_frames * samples_per_frame()], motion.cut(n_frames), notes
 
 
+def clock_of(coefs: Path) -> Clock:
+    """What a motion file's frame 0 belongs to: track_video says so in its npz; other trackers see pictures only.
+
+    Older files of track_video, which hold a confidence but do not say it, begin with the sound.
+    """
+    if coefs.suffix != ".npz":
+        return "picture"
+    arrays = read_npz(coefs)
+    said = str(arrays[BEGINS_WITH]) if BEGINS_WITH in arrays else "sound" if "confidence" in arrays else "picture"
+    return "sound" if said == "sound" else "picture"
+
+
 def prepare_clip(sources: Sources, treatment: Treatment) -> tuple[np.ndarray, Motion, list[str]]:
     """Audio, motion and notes of one clip.
 
@@ -133,7 +147,8 @@ def prepare_clip(sources: Sources, treatment: Treatment) -> tuple[np.ndarray, Mo
     """
     assert sources.audio is not None  # pair_up gives every clip its audio
     motion, notes = prepare_motion(sources, treatment)
-    audio, motion, more = fit_audio(sources.clip, load_audio(sources.audio), motion, treatment.max_mismatch)
+    sound = load_audio(sources.audio, part=Part(treatment.audio_track, clock_of(sources.coefs)), notes=notes)
+    audio, motion, more = fit_audio(sources.clip, sound, motion, treatment.max_mismatch)
     notes += more
     if motion.shape is None:
         notes.append("no head shape: the average head's")

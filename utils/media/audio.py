@@ -1,54 +1,58 @@
-"""Reading speech from any container PyAV knows, 16 bit FLAC for the data sets, and the networks' standardisation.
-
-PyAV decodes and soxr resamples: torchaudio's readers need a system FFmpeg. The channels are averaged here, because
-FFmpeg's own down-mix scales stereo by 0.7071 per channel, which would clip or change the level.
-"""
+"""Reading speech from any container PyAV knows, 16 bit FLAC for the data sets, and the networks' standardisation."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import itertools
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from utils.errors import UserError
+from utils.media.sound_file import SILENCE, Part, Track, check_sound_file, decode, find_track
+from utils.media.timeline import Piece
 from utils.timebase import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# The containers that are opened. None of them can name other files or addresses, as concat, HLS, DASH or SDP do.
-DEMUXERS = (
-    "wav,w64,aiff,au,caf,flac,mp3,aac,amr,ogg,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,asf,avi,flv,mpegts,mpeg,ac3,eac3"
-)
-_OPTIONS = {"format_whitelist": DEMUXERS, "protocol_whitelist": "", "max_streams": "100"}
-RATES = (1000, 1_000_000)  # Hz; a file of a few bytes at 1 Hz would be hours
+log = logging.getLogger(__name__)
 MAX_HOURS = 4  # in memory at once: 0.9 GB
-SILENCE = 1e-4  # peaks below this (-80 dB) hold no speech
 STD_FLOOR = 1e-5  # added to standard deviations, so that silence stays finite
 FULL_SCALE = 32768  # 16 bit, as FLAC holds it
 MAX_RATIO = 1000  # samples per byte of a FLAC; digital silence has about 350
 SampleType = Literal["float32", "int16"]
 
 
-def load_audio(path: str | Path, sample_rate: int = SAMPLE_RATE, max_seconds: float = 3600 * MAX_HOURS) -> np.ndarray:
-    """Decode the first audio stream of any wav, flac, mp3, m4a, ogg, mp4, webm ... file.
+def load_audio(
+    path: str | Path,
+    sample_rate: int = SAMPLE_RATE,
+    max_seconds: float = 3600 * MAX_HOURS,
+    part: Part = Part(),  # noqa: B008 - frozen
+    notes: list[str] | None = None,
+) -> np.ndarray:
+    """Decode the sound of any wav, flac, mp3, m4a, ogg, mp4, webm ... file.
 
     Args:
         path: the file; any sample rate and channel count (channels are averaged).
         sample_rate: of the result, in Hz.
         max_seconds: a longer recording is refused while it is read.
+        part: which track, and what is time 0 (the first picture of a video, by default).
+        notes: gets a line for whatever was chosen, moved, mended or filled; None: the lines are logged.
 
     Returns:
         float32 (n,), about -1 to 1 (resampling and float files may overshoot a little).
 
     Raises:
-        UserError: missing, a folder, unreadable, without an audio stream, empty, silent, too long or holding NaN/inf.
+        UserError: missing, a folder, unreadable, without an audio stream, empty, silent, too long, damaged beyond use
+            or holding NaN/inf.
     """
     pieces, count = [], 0
-    for piece in stream_audio(path, sample_rate):
+    for piece in stream_audio(path, sample_rate, part, notes):
         pieces.append(piece)
         count += piece.size
         if count > max_seconds * sample_rate:
@@ -57,102 +61,113 @@ def load_audio(path: str | Path, sample_rate: int = SAMPLE_RATE, max_seconds: fl
     return np.concatenate(pieces)
 
 
-def stream_audio(path: str | Path, sample_rate: int = SAMPLE_RATE) -> Iterator[np.ndarray]:
+def stream_audio(
+    path: str | Path,
+    sample_rate: int = SAMPLE_RATE,
+    part: Part = Part(),  # noqa: B008 - frozen
+    notes: list[str] | None = None,
+) -> Iterator[np.ndarray]:
     """The same file piece by piece: float32 (n,) of any n > 0, so that a recording of hours needs little memory.
 
     Raises:
         UserError: as `load_audio`; silence is only known at the end of the file.
     """
     path = Path(path)
-    try:
-        exists = path.exists()
-    except OSError as error:  # a name of thousands of letters
-        raise UserError(f"{str(path)[:80]}: cannot be read ({error.strerror}); check the path") from error
-    if not exists:
-        raise UserError(f"{path}: no such audio file; check the path")
-    if path.is_dir():
-        raise UserError(f"{path}: is a folder, not an audio file; name one file in it")
-    if not path.is_file():
-        raise UserError(f"{path}: is a device or pipe, not an audio file; name a file")
-    if path.stat().st_size == 0:
-        raise UserError(f"{path}: the file is empty (0 bytes); give a recording")
+    check_sound_file(path)
+    track = find_track(path, part.track)
+    said = list(track.notes)
+    yield from checked(resampled(mono(decode(track, part.clock, said), track), sample_rate), str(path))
+    if notes is None:
+        for note in said:
+            log.info("%s: %s", path, note)
+    else:
+        notes += said
+
+
+def mono(pieces: Iterable[Piece], track: Track) -> Iterator[tuple[int, np.ndarray]]:
+    """(rate, float32 (n,)) of each piece."""
+    return ((piece.rate, track.mono(piece.samples)) for piece in pieces)
+
+
+def checked(pieces: Iterable[np.ndarray], name: str) -> Iterator[np.ndarray]:
+    """The pieces that hold samples.
+
+    Raises:
+        UserError: a sample that is not finite; at the end: no samples, or silence.
+    """
     count, peak = 0, 0.0
-    for piece in resampled(_decoded(path), sample_rate):
+    for piece in pieces:
         if not np.isfinite(piece).all():
-            raise UserError(f"{path}: the audio holds NaN or infinite samples; export it again")
+            raise UserError(f"{name}: the audio holds NaN or infinite samples; export it again")
         if piece.size:
             count, peak = count + piece.size, max(peak, float(np.abs(piece).max()))
             yield piece
     if count == 0:
-        raise UserError(f"{path}: the audio is empty (0 samples); give a recording")
+        raise UserError(f"{name}: the audio is empty (0 samples); give a recording")
     if peak < SILENCE:
-        raise UserError(f"{path}: the audio is silent (every sample below {SILENCE:g}); check the recording level")
+        raise UserError(f"{name}: the audio is silent (every sample below {SILENCE:g}); check the recording level")
 
 
-def _decoded(path: Path) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (sample rate, mono float32 (n,)) per decoded packet, so that only the result is held in memory."""
-    import av
-    import av.error
+@dataclass(frozen=True)
+class Sound:
+    """Sound at one rate, to be written: float32 pieces (c, n) in -1 to 1."""
 
-    try:
-        # an open file, not a name: FFmpeg would take a colon in a name for a protocol
-        with path.open("rb") as handle, av.open(handle, "r", options=_OPTIONS) as container:
-            if not container.streams.audio:
-                raise UserError(f"{path}: has no audio stream; give a file with sound")
-            stream = container.streams.audio[0]
-            for frame in container.decode(stream):
-                if not RATES[0] <= frame.sample_rate <= RATES[1]:
-                    raise UserError(
-                        f"{path}: declares {frame.sample_rate} samples per second; export it at 16000 to 48000"
-                    )
-                mono = _mono(frame.to_ndarray(), len(frame.layout.channels), frame.format.is_planar)
-                yield frame.sample_rate, mono[: _kept(frame, stream, container.format.name)]
-    except PermissionError as error:
-        raise UserError(f"{path}: may not be read (permission denied); change its permissions") from error
-    except (av.error.FFmpegError, ValueError, ArithmeticError, MemoryError) as error:
-        if isinstance(error, UserError):
-            raise
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise UserError(f"{path}: not readable as audio ({reason}); convert it to wav or flac") from error
+    pieces: Iterable[np.ndarray]
+    sample_rate: int = SAMPLE_RATE
+    layout: str = "mono"
+    """FFmpeg's name of the channels."""
 
 
-def _kept(frame, stream, container_format: str) -> int:
-    """Number of recorded samples in a frame: AAC pads its last frame (128 ms at 8 kHz), and mp4 stores the true end."""
-    if "mp4" in container_format and stream.duration and frame.pts is not None and frame.time_base:
-        end = (stream.start_time or 0) + stream.duration
-        left = round((end * stream.time_base - frame.pts * frame.time_base) * frame.sample_rate)
-        if 0 < left < frame.samples:  # a frame wholly beyond the end means that the duration is wrong: keep it
-            return left
-    return frame.samples
+Audio = Sound | np.ndarray | Iterable[np.ndarray]  # a Sound, or mono samples (n,), whole or in pieces
 
 
-def _mono(samples: np.ndarray, n_channels: int, planar: bool) -> np.ndarray:
-    """PyAV frame array -> mean over channels, float32 (n,) with full scale 1."""
-    channels = samples if planar else samples.reshape(-1, n_channels).T
-    with np.errstate(invalid="ignore", over="ignore"):  # infinite samples are refused by `stream_audio`
-        mono = channels.mean(axis=0, dtype=np.float64)
-    if samples.dtype == np.uint8:  # the one unsigned format: 128 is silence
-        mono = (mono - 128) / 128
-    elif samples.dtype.kind == "i":
-        mono /= -float(np.iinfo(samples.dtype).min)
-    with np.errstate(invalid="ignore", over="ignore"):
-        return mono.astype(np.float32)
+def as_sound(audio: Audio, sample_rate: int = SAMPLE_RATE) -> Sound:
+    """Mono samples (n,), whole or in pieces, as a `Sound`; a `Sound` stays as it is."""
+    if isinstance(audio, Sound):
+        return audio
+    pieces = [audio] if isinstance(audio, np.ndarray) else audio
+    return Sound((piece[None] for piece in pieces), sample_rate)
+
+
+def own_sound(path: str | Path, part: Part = Part()) -> Sound:  # noqa: B008 - frozen
+    """A file's sound at its own rate and with its own channels, for videos and wavs; at the rate of its beginning.
+
+    Raises:
+        UserError: as `stream_audio`, once the pieces are read.
+    """
+    path = Path(path)
+    check_sound_file(path)
+    track = find_track(path, part.track)
+    pieces = decode(track, part.clock, [])
+    first = next(pieces, None)
+    if first is None:
+        raise UserError(f"{path}: the audio is empty (0 samples); give a recording")
+    return Sound(_alike(itertools.chain([first], pieces), first), first.rate, first.layout)
+
+
+def _alike(pieces: Iterable[Piece], first: Piece) -> Iterator[np.ndarray]:
+    """Samples (c, n) with the rate and the number of channels of the first piece."""
+    shape = len(first.samples)
+    same = (replace(p, samples=p.samples if len(p.samples) == shape else np.tile(p.samples.mean(axis=0), (shape, 1)))
+            for p in pieces)  # fmt: skip
+    return (block.T for block in resampled(((p.rate, p.samples.T) for p in same), first.rate))
 
 
 def resampled(pieces: Iterator[tuple[int, np.ndarray]], sample_rate: int) -> Iterator[np.ndarray]:
-    """(rate, float32 (n,)) pieces through soxr (very high quality); starts again if the rate changes in the file."""
+    """(rate, float32 (n,) or (n, c)) pieces through soxr (very high quality); starts again if the rate changes."""
     import soxr
 
-    stream, rate = None, None
+    stream, rate, end = None, None, np.zeros(0, np.float32)
     for piece_rate, piece in pieces:
         if piece_rate != rate:
             if stream is not None:
-                yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
-            rate = piece_rate
-            stream = None if rate == sample_rate else soxr.ResampleStream(rate, sample_rate, 1, quality="VHQ")
+                yield stream.resample_chunk(end, last=True)
+            rate, end = piece_rate, piece[:0]
+            channels = piece.shape[1] if piece.ndim > 1 else 1
+            stream = None if rate == sample_rate else soxr.ResampleStream(rate, sample_rate, channels, quality="VHQ")
         yield piece if stream is None else stream.resample_chunk(piece)
     if stream is not None:
-        yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+        yield stream.resample_chunk(end, last=True)
 
 
 def standardise(audio: np.ndarray) -> np.ndarray:

@@ -47,6 +47,8 @@ class LineWriter:
         self.path, self.count = str(output), 0
         suffix = Path(output).suffix.lower()
         self._line: Callable[[int, np.ndarray, np.ndarray], str] = csv_line if suffix == ".csv" else json_line
+        if self.path == STDOUT and sys.stdout is None:
+            raise UserError("--output -: standard output is closed; give a file")
         self._file = sys.stdout if self.path == STDOUT else _opened(Path(output))
         if suffix == ".csv":
             print(csv_header(), file=self._file, flush=True)

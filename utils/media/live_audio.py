@@ -1,4 +1,4 @@
-"""Sources of audio as it arrives: raw PCM from a pipe, a file, a microphone."""
+"""Sources of audio as it arrives: raw PCM or a container from a pipe, a file, a microphone."""
 
 from __future__ import annotations
 
@@ -8,27 +8,35 @@ import queue
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from utils.errors import UserError
-from utils.media.audio import FULL_SCALE, resampled, stream_audio
+from utils.media.audio import FULL_SCALE, Part, checked, mono, resampled, stream_audio
+from utils.media.sound_file import Track, decode_handle
 from utils.timebase import SAMPLE_RATE
 
 log = logging.getLogger(__name__)
 STDIN, MICROPHONE = "-", "mic"
 _BLOCK = 0.04  # seconds asked for at a time
 _RATES = (4000, 192_000)
+# First bytes of wav, aiff, au, caf, flac, ogg, mp3 with a tag, matroska, asf, flv, amr, mpeg, ac3.
+MAGIC = (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b".snd", b"caff", b"fLaC", b"OggS", b"ID3", b"\x1aE\xdf\xa3",
+         b"0&\xb2u\x8ef\xcf\x11", b"FLV\x01", b"#!AMR", b"\0\0\1\xba", b"\x0bw")  # fmt: skip
+DOUBTFUL, DOUBT, PACKET = (b"\xff", b"G"), 6000, 188  # bytes that more must be read after; bytes of an MPEG packet
+MPEG1_RATES = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # kbit/s of layer III
+MPEG2_RATES = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 
 
-def live_blocks(name: str, rate: int = SAMPLE_RATE) -> Iterator[np.ndarray]:
+def live_blocks(name: str, rate: int = SAMPLE_RATE, part: Part = Part()) -> Iterator[np.ndarray]:  # noqa: B008
     """float32 (n,) blocks at 16 kHz, each as soon as it arrives.
 
     Args:
-        name: `-` for raw PCM on standard input, `mic` for the microphone, else a file, or a named pipe of raw PCM.
-            Raw PCM is 16 bit, little endian, one channel.
+        name: `-` for standard input, `mic` for the microphone, else a file or a named pipe. What comes through a pipe
+            is raw PCM (16 bit, little endian, one channel) unless it begins like a wav, mp3, ogg ... file.
         rate: of raw PCM, Hz.
+        part: which track of a file.
 
     Raises:
         UserError: no such source, or an impossible rate.
@@ -38,12 +46,13 @@ def live_blocks(name: str, rate: int = SAMPLE_RATE) -> Iterator[np.ndarray]:
     if name == MICROPHONE:
         return microphone()
     if name == STDIN:
-        if sys.stdin.isatty():
-            raise UserError("--audio -: standard input is a terminal; pipe raw 16 bit PCM into it, or use -a mic")
-        return pcm_blocks(sys.stdin.buffer, rate)
+        if sys.stdin is None or sys.stdin.isatty():
+            what = "closed" if sys.stdin is None else "a terminal"
+            raise UserError(f"--audio -: standard input is {what}; pipe sound into it, or use -a mic")
+        return piped_blocks(sys.stdin.buffer, rate, Track(Path("standard input"), (part.track or 1) - 1))
     if Path(name).is_fifo():
-        return pcm_blocks(Path(name).open("rb"), rate)
-    return _begun(stream_audio(name))
+        return piped_blocks(Path(name).open("rb"), rate, Track(Path(name), (part.track or 1) - 1))
+    return _begun(stream_audio(name, part=part))
 
 
 def _begun(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
@@ -51,12 +60,86 @@ def _begun(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
     return itertools.chain([next(blocks)], blocks)
 
 
-def pcm_blocks(source: BinaryIO, rate: int = SAMPLE_RATE) -> Iterator[np.ndarray]:
+def piped_blocks(source: BinaryIO, rate: int, track: Track) -> Iterator[np.ndarray]:
+    """A pipe of raw PCM at `rate` Hz, or of a wav, mp3, ogg ... file -> float32 blocks at 16 kHz.
+
+    Raises:
+        UserError: a container that cannot be read.
+    """
+    pipe = _Pipe(source)
+    if not is_container(pipe.peek(12)) and not is_container(pipe.peek(DOUBT) if pipe.peek(1) in DOUBTFUL else b""):
+        yield from pcm_blocks(pipe, rate)
+        return
+    notes: list[str] = []
+    try:
+        yield from checked(resampled(mono(decode_handle(pipe.whole(), track, "picture", notes), track), SAMPLE_RATE),
+                           str(track.path))  # fmt: skip
+    except UserError as error:
+        if pipe.peek(12)[4:8] == b"ftyp":
+            raise UserError(f"{error}; an mp4 whose index is at its end cannot be piped: give the file") from error
+        raise
+    for note in notes:
+        log.info("%s: %s", track.path, note)
+
+
+def is_container(head: bytes) -> bool:
+    """Whether the first bytes are those of a sound file and not of raw PCM. MPEG frames must be two in a row."""
+    if any(head.startswith(magic) for magic in MAGIC) or head[4:8] == b"ftyp":
+        return True
+    if len(head) > PACKET and head[:1] == b"G" and head[PACKET : PACKET + 1] == b"G":
+        return True
+    size = _mpeg_frame(head[:6])
+    return bool(size) and len(head) >= size + 2 and head[:2] == head[size : size + 2]
+
+
+def _mpeg_frame(head: bytes) -> int:
+    """Bytes of an mp3's or AAC's (ADTS) frame with this header; 0 for anything else."""
+    if len(head) < 6 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+        return 0
+    if head[1] & 0xF6 == 0xF0:
+        return (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
+    version, layer, step, speed = head[1] >> 3 & 3, head[1] >> 1 & 3, head[2] >> 4, head[2] >> 2 & 3
+    if version == 1 or layer != 1 or step in (0, 15) or speed == 3:  # only layer III
+        return 0
+    rate = (44_100, 48_000, 32_000)[speed] // {3: 1, 2: 2, 0: 4}[version]
+    bits = (MPEG1_RATES if version == 3 else MPEG2_RATES)[step - 1]
+    return (144 if version == 3 else 72) * bits * 1000 // rate + (head[2] >> 1 & 1)
+
+
+class _Pipe:
+    """A pipe whose first bytes can be looked at. `read` returns what has arrived instead of waiting for more."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self.source, self.head = source, b""
+        self._read = getattr(source, "read1", source.read)
+
+    def peek(self, n: int) -> bytes:
+        """The first `n` bytes, or fewer if the pipe ends."""
+        while len(self.head) < n and (data := self._read(n - len(self.head))):
+            self.head += data
+        return self.head[:n]
+
+    def whole(self) -> Any:
+        """The source from its beginning: itself if it can be rewound, as a redirected file can."""
+        if self.source.seekable():
+            self.source.seek(0)
+            return self.source
+        return self
+
+    def read(self, n: int = -1) -> bytes:
+        """Up to `n` bytes."""
+        if self.head:
+            data, self.head = (self.head, b"") if n < 0 else (self.head[:n], self.head[n:])
+            return data
+        return self._read(n)
+
+
+def pcm_blocks(source: Any, rate: int = SAMPLE_RATE) -> Iterator[np.ndarray]:
     """Raw PCM, 16 bit little endian mono at `rate` Hz -> float32 blocks at 16 kHz, until the source ends."""
     return (piece for piece in resampled(_pcm(source, rate), SAMPLE_RATE) if piece.size)
 
 
-def _pcm(source: BinaryIO, rate: int) -> Iterator[tuple[int, np.ndarray]]:
+def _pcm(source: Any, rate: int) -> Iterator[tuple[int, np.ndarray]]:
     read = getattr(source, "read1", source.read)  # read1 returns what has arrived instead of waiting for more
     rest = b""
     while data := read(2 * round(_BLOCK * rate)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,21 +13,24 @@ import numpy as np
 
 from utils.atomic import atomic_path, check_output
 from utils.errors import UserError
+from utils.media.audio import Audio, Sound, as_sound
 from utils.timebase import SAMPLE_RATE
 
 AUDIO_RATE = 48_000  # that every AAC player supports
+RATE_PER_CHANNEL = 64_000  # bits per second
+# Layouts as FFmpeg calls them -> AAC's; channels without a name are averaged.
+NAMED = {
+    **{name: name for name in ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1")},
+    "5.0(side)": "5.0",
+    "5.1(side)": "5.1",
+    "7.1(wide)": "7.1",
+    "2.1": "stereo",
+    "quad": "stereo",
+    "6.1": "5.1",
+}
 CHUNK = 1024  # samples per AAC frame
 SILENCE = 65_536  # samples of padding at a time
 BT709, LIMITED = 1, 1  # FFmpeg's numbers: colour matrix/primaries/transfer, and 16-235 range
-
-
-@dataclass(frozen=True)
-class Track:
-    """The sound of a video: mono float32 pieces (n,) in -1 to 1, their length in all, samples per second."""
-
-    pieces: Iterator[np.ndarray]
-    n_samples: int
-    sample_rate: int
 
 
 def write_video(
@@ -35,18 +38,19 @@ def write_video(
     frames: Iterable[np.ndarray],
     n_frames: int,
     fps: int,
-    audio: np.ndarray | Iterable[np.ndarray] | None,
+    audio: Audio | None,
     sample_rate: int = SAMPLE_RATE,
 ) -> None:
-    """Encode frames uint8 (H, W, 3) RGB and mono audio (n,); the file appears whole or not at all.
+    """Encode frames uint8 (H, W, 3) RGB and their sound; the file appears whole or not at all.
 
     Args:
         path: of the mp4.
         frames: at least one picture, all of one even size; taken one at a time, so a long clip needs little memory.
         n_frames: number of frames; the sound is padded with silence or cut to their length.
         fps: pictures per second.
-        audio: float (n,), or its pieces in order, or None for a silent film without audio stream.
-        sample_rate: of the audio, Hz.
+        audio: a `Sound` with its own rate and channels, mono float (n,), or its pieces in order; None: a silent film
+            without audio stream.
+        sample_rate: of mono audio, Hz.
 
     Raises:
         UserError: `path` cannot be written or does not end in .mp4.
@@ -55,7 +59,7 @@ def write_video(
     check_video_path(path)
     if n_frames < 1:
         raise ValueError(f"a video needs at least one frame, got n_frames={n_frames}")
-    sound = None if audio is None else _track(audio, sample_rate, n_frames, fps)
+    sound = None if audio is None else _of_length(as_sound(audio, sample_rate), Fraction(n_frames, fps))
     with atomic_path(path) as temporary:
         _encode(temporary, _checked(frames, n_frames), fps, sound)
 
@@ -67,23 +71,22 @@ def check_video_path(path: str | Path) -> None:
     check_output(path)
 
 
-def _track(audio: np.ndarray | Iterable[np.ndarray], sample_rate: int, n_frames: int, fps: int) -> Track:
-    """The audio padded or cut to the video's length."""
-    n_samples = round(n_frames * sample_rate / fps)
-    return Track(_fitted([audio] if isinstance(audio, np.ndarray) else audio, n_samples), n_samples, sample_rate)
+def _of_length(sound: Sound, seconds: Fraction) -> Sound:
+    """The sound padded or cut to the video's length."""
+    return replace(sound, pieces=_fitted(sound.pieces, round(seconds * sound.sample_rate)))
 
 
 def _fitted(pieces: Iterable[np.ndarray], n_samples: int) -> Iterator[np.ndarray]:
-    given = 0
+    given, channels = 0, 1
     for piece in pieces:
         if given == n_samples:
             return
-        part = np.clip(piece[: n_samples - given], -1, 1).astype(np.float32)
-        given += len(part)
+        part, channels = np.clip(piece[:, : n_samples - given], -1, 1).astype(np.float32), len(piece)
+        given += part.shape[1]
         yield part
     while given < n_samples:
-        silence = np.zeros(min(SILENCE, n_samples - given), np.float32)
-        given += len(silence)
+        silence = np.zeros((channels, min(SILENCE, n_samples - given)), np.float32)
+        given += silence.shape[1]
         yield silence
 
 
@@ -102,7 +105,7 @@ def _checked(frames: Iterable[np.ndarray], n_frames: int) -> Iterator[np.ndarray
         raise ValueError(f"got {'more' if count > n_frames else count} frames, n_frames said {n_frames}")
 
 
-def _encode(path: Path, frames: Iterator[np.ndarray], fps: int, sound: Track | None) -> None:
+def _encode(path: Path, frames: Iterator[np.ndarray], fps: int, sound: Sound | None) -> None:
     """Mux picture after picture, each with the sound up to its time, so that players need not seek."""
     import av
 
@@ -146,37 +149,48 @@ def _picture(frame: np.ndarray, index: int, fps: int):
 class _Voice:
     """Feeds a track into a container's AAC stream piece by piece."""
 
-    def __init__(self, container, sound: Track) -> None:
+    def __init__(self, container, sound: Sound) -> None:
         import av
 
         self.container, self.sound, self.written = container, sound, 0
-        self.held = np.zeros(0, np.float32)
-        self.stream = container.add_stream("aac", rate=AUDIO_RATE, layout="mono", options={"b": "128k"})
-        self.resampler = av.AudioResampler(format="fltp", layout="mono", rate=AUDIO_RATE)
+        self.pieces, self.held = iter(sound.pieces), np.zeros((0, 0), np.float32)
+        self.layout = sound.layout if sound.layout in NAMED else "mono"
+        layout = NAMED.get(sound.layout, "mono")
+        rate = RATE_PER_CHANNEL * max(av.AudioLayout(layout).nb_channels, 2)
+        self.stream = container.add_stream("aac", rate=AUDIO_RATE, layout=layout, options={"b": str(rate)})
+        self.resampler = av.AudioResampler(format="fltp", layout=layout, rate=AUDIO_RATE)
 
     def write_until(self, seconds: Fraction) -> None:
-        """Encode whole chunks of the track up to this time."""
+        """Encode whole chunks of the sound up to this time."""
+        end = int(seconds * self.sound.sample_rate)
+        while end - self.written >= CHUNK and self._write(CHUNK):
+            continue
+
+    def _write(self, most: int) -> bool:
+        """Encode up to `most` samples; False at the end of the sound."""
         import av
 
-        total = self.sound.n_samples
-        end = min(int(seconds * self.sound.sample_rate), total)
-        while end - self.written >= CHUNK or (end == total and self.written < end):
-            piece = self._next(min(CHUNK, end - self.written))[None]
-            frame = av.AudioFrame.from_ndarray(piece, format="flt", layout="mono")
-            frame.sample_rate, frame.pts = self.sound.sample_rate, self.written
-            frame.time_base = Fraction(1, self.sound.sample_rate)
-            self.written += piece.shape[1]
-            self._mux(self.resampler.resample(frame))
-
-    def _next(self, n: int) -> np.ndarray:
-        while len(self.held) < n:
-            self.held = np.concatenate([self.held, next(self.sound.pieces)])
-        piece, self.held = self.held[:n], self.held[n:]
-        return piece
+        while self.held.shape[1] < most:
+            piece = next(self.pieces, None)
+            if piece is None:
+                break
+            self.held = np.concatenate([self.held, piece], axis=1) if self.held.size else piece
+        if not self.held.shape[1]:
+            return False
+        piece, self.held = self.held[:, :most], self.held[:, most:]
+        if len(piece) != av.AudioLayout(self.layout).nb_channels:
+            piece = piece.mean(axis=0, keepdims=True)
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(piece), format="fltp", layout=self.layout)
+        frame.sample_rate, frame.pts = self.sound.sample_rate, self.written
+        frame.time_base = Fraction(1, self.sound.sample_rate)
+        self.written += piece.shape[1]
+        self._mux(self.resampler.resample(frame))
+        return True
 
     def finish(self) -> None:
         """Encode what is left and flush resampler and encoder."""
-        self.write_until(Fraction(self.sound.n_samples, self.sound.sample_rate))
+        while self._write(CHUNK):
+            continue
         self._mux(self.resampler.resample(None))
         self._mux([None])
 
