@@ -16,12 +16,12 @@ import numpy as np
 from models.app import bundled
 from models.app.bundled import DEFAULT_STYLE, find_input, person_like
 from models.app.demo_flags import DESCRIPTION, DemoFlags, ModelFlags
+from models.app.demo_outputs import all_files, check_distinct, output_paths, results
 from models.app.export_flags import exporter_from
 from models.app.head_film import HeadFilm
 from models.app.recording import Recording
 from models.app.sampling_flags import generation_config
-from models.app.speaking import TalkingHead, Titles, numbered
-from models.exports.motion_export import export_path, files_of, parse_formats
+from models.app.speaking import TalkingHead, Titles
 from models.fast.engine import EngineConfig
 from models.generation.animator import Animator
 from models.generation.windows import GenerationConfig
@@ -32,8 +32,8 @@ from utils.config import paths_of, read_flags
 from utils.devices import pick_device
 from utils.errors import UserError, cli
 from utils.exports.arkit import has_arkit_expressions
-from utils.input_list import is_many, output_names, read_inputs
 from utils.media.audio import Part, own_sound
+from utils.media.input_list import is_many, read_inputs
 from utils.media.live_audio import MICROPHONE, STDIN, live_blocks
 from utils.media.panels import STYLE_NAME
 from utils.media.sound_file import check_sound_file
@@ -122,41 +122,11 @@ def make_config(flags: DemoFlags, model: Model) -> GenerationConfig:
     return replace(config, engine=EngineConfig(flags.model.precision))
 
 
-def output_paths(flags: DemoFlags, path: Path) -> list[Path]:
-    """The videos of one input: its path, or `<stem>_000.mp4`... for several repetitions with a video each."""
-    if flags.io.n_repetitions == 1 or flags.picture.side_by_side:
-        return [path]
-    return [numbered(path.with_suffix(".mp4"), i) for i in range(flags.io.n_repetitions)]
-
-
-def results(flags: DemoFlags, path: Path) -> list[Path]:
-    """The files written for one of `output_paths`; a recording whose files all exist is finished."""
-    return [*main_files(flags, path), *(export_path(*one) for one in exports_of(flags, path))]
-
-
-def main_files(flags: DemoFlags, path: Path) -> list[Path]:
-    """The video and the coefficients of one of `output_paths`."""
-    videos = [] if flags.picture.no_video else [path.with_suffix(".mp4")]
-    coefs = [sample.with_suffix(".npz") for sample in samples_of(flags, path)]
-    return [*videos, *(coefs if flags.io.save_coef or flags.picture.no_video else [])]
-
-
-def samples_of(flags: DemoFlags, path: Path) -> list[Path]:
-    """The path of each sample in a video."""
-    return [numbered(path, i) for i in range(flags.io.n_repetitions)] if flags.picture.side_by_side else [path]
-
-
-def exports_of(flags: DemoFlags, path: Path) -> list[tuple[Path, str]]:
-    """(path without ending, format) of each export of one of `output_paths`."""
-    formats = parse_formats(flags.export.export) if flags.export.export is not None else ()
-    return [(sample.with_suffix(""), name) for sample in samples_of(flags, path) for name in formats]
-
-
 def check_sources(flags: DemoFlags, model: Model, recordings: list[Path], videos: list[Path]) -> None:
     """Raises UserError if a file that will be written is one that is read."""
-    written = [file for path in videos for file in main_files(flags, path)]
-    written += [file for path in videos for out, name in exports_of(flags, path) for file in files_of(out, (name,))]
+    written = (file for path in videos for file in all_files(flags, path))
     named = [Path(flags.io.audio), shape_file(flags), style_file(flags.io.style, model)]
+    named = [path for path in named if path is not None and not path.is_dir()]  # of a folder, the recordings count
     others = [file for _, paths in paths_of(flags) for file in paths]
     check_apart(written, [*recordings, *named, *others])
 
@@ -251,12 +221,13 @@ def run_many(flags: DemoFlags, model: Model, flame: Flame) -> None:
     folder = Path(io.output) if io.output else bundled.OUTPUT / model.folder
     if folder.suffix.lower() == ".mp4":
         raise UserError(f"--output {folder}: is one file, but --audio {io.audio} names many recordings; give a folder")
-    inputs = read_inputs(io.audio)
-    outputs = [output_paths(flags, folder / f"{name}.mp4") for name in output_names(inputs)]
-    check_sources(flags, model, inputs, [path for paths in outputs for path in paths])
+    inputs = read_inputs(io.audio, io.recursive, folder)
+    outputs = [output_paths(flags, folder / f"{one.name}.mp4") for one in inputs]
+    check_distinct(flags, inputs, outputs)
+    check_sources(flags, model, [one.path for one in inputs], [path for paths in outputs for path in paths])
     wanted = [
-        (source, paths)
-        for source, paths in zip(inputs, outputs)
+        (one.path, paths)
+        for one, paths in zip(inputs, outputs)
         if io.overwrite or not all(made.exists() for path in paths for made in results(flags, path))
     ]
     if len(wanted) < len(inputs):

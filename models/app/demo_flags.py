@@ -60,6 +60,8 @@ class InputFlags:
     """Write the coefficients (npz) beside the video."""
     overwrite: bool = False
     """With many inputs, also replace outputs that already exist."""
+    recursive: bool = False
+    """With a folder, also search its subfolders, whose structure the results keep."""
 
     def check(self) -> None:
         """Raises UserError for a number out of range."""

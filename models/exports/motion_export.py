@@ -13,6 +13,7 @@ from utils.atomic import atomic_path, make_folder
 from utils.errors import UserError
 from utils.exports.arkit import warn_of_other_head
 from utils.media.audio import Audio, as_sound
+from utils.media.sound_file import MARK
 from utils.motion_file import Motion
 
 log = logging.getLogger(__name__)
@@ -97,6 +98,7 @@ def _write_wav(path: Path, audio: Audio) -> Path:
         atomic_path(path) as temporary,
         soundfile.SoundFile(temporary, "w", sound.sample_rate, len(first), "PCM_16", format="WAV") as file,
     ):
+        file.comment = MARK
         for piece in itertools.chain([first], pieces):
             file.write(piece.T)
     return path

@@ -17,13 +17,14 @@ from tqdm import tqdm
 from utils.atomic import check_output
 from utils.config import check_least
 from utils.errors import UserError
+from utils.media.input_list import RECORDINGS, is_recording
 from utils.trackers.flags import ImportFlags
 from utils.trackers.folders import holds_motion, is_tracked_folder
 
 log = logging.getLogger(__name__)
 
 COEFS = (".npz", ".npy", ".csv", ".tsv", ".json", ".pt", ".pth", ".pkl")
-AUDIO = (".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".opus", ".mp4", ".mov", ".mkv", ".webm")
+AUDIO = RECORDINGS  # and files of unlisted kinds that hold sound
 ARRAYS = (".npy", ".npz")
 DONE, THERE, SKIPPED = "done", "there already", "skipped"
 _SHOWN = 5  # skipped clips and notes of a kind that the summary names; the report has all
@@ -107,6 +108,9 @@ def _walk(folder: Path, suffixes: Sequence[str], tracked: bool) -> Iterator[Path
                 yield path
             else:
                 yield from _walk(path, suffixes, tracked)
+        elif suffixes is AUDIO:
+            if is_recording(path):
+                yield path
         elif path.suffix.lower() in suffixes and (path.suffix.lower() != ".json" or holds_motion(path)):
             yield path
 

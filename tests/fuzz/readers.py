@@ -39,9 +39,9 @@ from utils.errors import UserError
 from utils.exports.arkit import ArkitTrack
 from utils.heads.flame_pickle import load_mask_pickle
 from utils.heads.head_file import load_head_file
-from utils.input_list import output_names, read_inputs
 from utils.media.alignment import read_transcripts
 from utils.media.audio import decode_flac_part, load_audio, stream_audio
+from utils.media.input_list import read_inputs
 from utils.media.live_audio import pcm_blocks
 from utils.motion_file import load_motion, load_shape, load_style
 from utils.reading.array_file import read_npy, read_npz
@@ -175,11 +175,11 @@ def _pcm(path: Path) -> None:
 
 def _inputs(path: Path) -> None:
     found = read_inputs(path)
-    assert len(set(output_names(found))) > 0
-    assert not any("/" in name for name in output_names(found))
+    assert len({one.name for one in found}) == len(found) > 0
+    assert not any("/" in one.name for one in found)
     for one in found[:20]:
         try:
-            next(stream_audio(one))
+            next(stream_audio(one.path))
         except UserError:
             continue
 

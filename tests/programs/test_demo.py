@@ -2,8 +2,10 @@
 
 import builtins
 
+import av
 import numpy as np
 import pytest
+import soundfile
 
 import demo
 import extract_style
@@ -60,6 +62,22 @@ def test_exports_beside_the_video(space):
     np.testing.assert_array_equal(exported["exp"], saved["exp"])
     info = probe("talk.mp4")
     assert (info.width, info.height, info.n_frames) == (64, 64, 7)
+
+
+def test_video_and_wav_have_the_recordings_own_sound(space):
+    """Stereo at 44.1 kHz, the voice on the left: neither quieter, nor mono, nor without highs."""
+    times = np.arange(44_100) / 44_100
+    voice = 0.2 * np.sin(2 * np.pi * 500 * times) + 0.2 * np.sin(2 * np.pi * 10_000 * times)
+    soundfile.write("stereo.wav", np.stack([voice, 0 * voice], 1), 44_100)
+    demo.main([*ARGS, "-a", "stereo.wav", "-o", "talk.mp4", "--export", "glb", "--size", "64"])
+    beside, rate = soundfile.read("talk.wav")
+    assert rate == 44_100
+    np.testing.assert_allclose(beside, soundfile.read("stereo.wav")[0], atol=1e-4)
+    with av.open("talk.mp4") as file:
+        track = file.streams.audio[0]
+        assert (track.rate, track.layout.name) == (48_000, "stereo")
+        left, right = np.concatenate([frame.to_ndarray() for frame in file.decode(track)], axis=1)
+    assert np.std(left[4800:43_000]) == pytest.approx(np.std(voice), rel=0.02) and np.abs(right).max() < 0.01
 
 
 @pytest.mark.parametrize(

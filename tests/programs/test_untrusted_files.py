@@ -27,8 +27,8 @@ from utils.coefs import CoefStats
 from utils.errors import UserError, causes, disk_full
 from utils.heads.flame_pickle import load_flame_pickle
 from utils.heads.head_file import load_head_file
-from utils.input_list import read_inputs
 from utils.media.audio import load_audio, stream_audio
+from utils.media.input_list import read_inputs
 from utils.reading.json_file import read_json
 from utils.reading.pickle_scan import scan_pickle
 from utils.reading.torch_file import load_torch
@@ -92,9 +92,9 @@ def test_a_long_recording_is_not_held_in_memory(tmp_path):
 
 def test_devices_and_endless_names_in_a_list(tmp_path):
     (tmp_path / "list.txt").write_text("/dev/zero\n" + "x" * 5000 + "\n")
-    for path, match in zip(read_inputs(tmp_path / "list.txt"), ("device or pipe", "name too long")):
+    for one, match in zip(read_inputs(tmp_path / "list.txt"), ("device or pipe", "name too long")):
         with pytest.raises(UserError, match=rf"(?i){match}"):
-            next(stream_audio(path))
+            next(stream_audio(one.path))
     (tmp_path / "list.txt").write_text("a.wav\n" * 20_001)
     with pytest.raises(UserError, match="20001 recordings"):
         read_inputs(tmp_path / "list.txt")

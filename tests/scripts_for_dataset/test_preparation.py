@@ -22,6 +22,7 @@ from scripts_for_dataset import (
 from scripts_for_dataset.preparing.batch import COEFS, clip_of, find_clips
 from scripts_for_dataset.preparing.preparation import read_head_rotations
 from tests.support.arkit_files import make_recording, write_list_of_frames, write_take_folder
+from tests.support.films import CLICKS, Film, click_times, clicks, write_film
 from tests.support.tracker_files import make_truth, pose_of, write_emoca, write_spectre, write_vhap
 from utils.coefs import CoefStats
 from utils.errors import UserError
@@ -252,3 +253,39 @@ def test_json_of_motion_is_a_clip_and_notes_beside_motion_are_not(tmp_path):
     (tmp_path / "ann" / "notes.json").write_text('{"camera": 1}')
     write_take_folder(tmp_path / "bob" / "take", take)
     assert list(find_clips(tmp_path, COEFS, tracked=True)) == ["ann/take", "bob/take"]
+
+
+@pytest.mark.parametrize(
+    ("late", "begins_with"), [(0.4, "picture"), (0.146, "picture"), (0.4, "sound"), (0.01, "sound")]
+)
+def test_late_sound_lies_under_its_picture(tmp_path, late, begins_with):
+    """Motion of pictures starts with the first of them; track_video's may start with the sound, and says so."""
+    (tmp_path / "audio" / "p").mkdir(parents=True)
+    write_film(tmp_path / "audio" / "p" / "v.mp4", Film(sound=late, seconds=4))
+    (tmp_path / "coefs" / "p").mkdir(parents=True)
+    path = tmp_path / "coefs" / "p" / "v.npz"
+    write_spectre(tmp_path, make_truth(100)).rename(path)
+    if begins_with == "sound":
+        with np.load(path) as file:
+            np.savez(path, **file, begins_with="sound")
+    prepare_dataset.main(flags(coefs=tmp_path / "coefs", audio=tmp_path / "audio", out=tmp_path / "set"))
+    audio = ClipStore(tmp_path / "set").read_frames("p/v", 0, 90).audio
+    shift = late if begins_with == "picture" else 0
+    np.testing.assert_allclose(
+        click_times(audio), np.add(CLICKS, shift), atol=0.024 if begins_with == "sound" else 0.002
+    )
+    notes = json.loads((tmp_path / "set" / "preparation.json").read_text())["clips"][0]["notes"]
+    said = [note for note in notes if "ms after the picture" in note]
+    assert len(said) == (shift > 0.025)
+
+
+def test_the_track_of_a_data_set(tmp_path):
+    (tmp_path / "audio" / "p").mkdir(parents=True)
+    music = 0.3 * np.random.default_rng(0).standard_normal((1, 48_000 * 3)).astype(np.float32)
+    write_film(tmp_path / "audio" / "p" / "v.mkv", Film(), [music, clicks()[None]])
+    (tmp_path / "coefs" / "p").mkdir(parents=True)
+    write_spectre(tmp_path, make_truth(75)).rename(tmp_path / "coefs" / "p" / "v.npz")
+    common = flags(coefs=tmp_path / "coefs", audio=tmp_path / "audio")
+    prepare_dataset.main([*common, "--out", str(tmp_path / "second"), "--audio_track", "2"])
+    audio = ClipStore(tmp_path / "second").read_frames("p/v", 0, 75).audio
+    np.testing.assert_allclose(click_times(audio), CLICKS, atol=0.002)

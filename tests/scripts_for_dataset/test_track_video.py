@@ -14,6 +14,7 @@ from models.heads.mouth import opening_mm
 from models.tracking import video
 from models.tracking.video import VideoOptions, motion_of
 from scripts_for_dataset import prepare_dataset, track_video
+from tests.support.films import Film, write_film
 from tests.support.video_probe import probe
 from utils.errors import UserError
 from utils.exports.arkit import BLEND_SHAPES
@@ -211,9 +212,19 @@ def test_one_video(tmp_path, landmarks, caplog):
     assert len(motion) == 30 and motion.head_model == "open head"
     with np.load(out) as file:
         assert file["confidence"].shape == (30,) and file["fps"] == 25 and str(file["source"]) == "me.mp4"
+        assert str(file["begins_with"]) == "picture"  # both begin together
     info = probe(check)
     assert (info.width, info.height, info.n_frames) == (960, 480, 30) and info.audio_codec == "aac"
     assert "too short for a style" in caplog.text
+
+
+@pytest.mark.parametrize(("sound", "expected"), [(0.4, "sound"), (0.0, "picture")])
+def test_the_npz_says_where_its_time_begins(tmp_path, landmarks, sound, expected):
+    write_film(tmp_path / "me.mkv", Film(sound=sound))
+    track_video.main([str(tmp_path / "me.mkv"), "-o", str(tmp_path / "me.npz")])
+    with np.load(tmp_path / "me.npz") as file:
+        assert str(file["begins_with"]) == expected
+        assert abs(len(file["exp"]) / 25 - (3 - sound)) < 0.1
 
 
 def test_a_folder_becomes_a_data_set(tmp_path, landmarks, caplog):

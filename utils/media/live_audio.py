@@ -67,7 +67,8 @@ def piped_blocks(source: BinaryIO, rate: int, track: Track) -> Iterator[np.ndarr
         UserError: a container that cannot be read.
     """
     pipe = _Pipe(source)
-    if not is_container(pipe.peek(12)) and not is_container(pipe.peek(DOUBT) if pipe.peek(1) in DOUBTFUL else b""):
+    head = pipe.peek(12)
+    if not is_container(head) and not is_container(pipe.peek(DOUBT) if head[:1] in DOUBTFUL else b""):
         yield from pcm_blocks(pipe, rate)
         return
     notes: list[str] = []
@@ -75,7 +76,7 @@ def piped_blocks(source: BinaryIO, rate: int, track: Track) -> Iterator[np.ndarr
         yield from checked(resampled(mono(decode_handle(pipe.whole(), track, "picture", notes), track), SAMPLE_RATE),
                            str(track.path))  # fmt: skip
     except UserError as error:
-        if pipe.peek(12)[4:8] == b"ftyp":
+        if head[4:8] == b"ftyp":
             raise UserError(f"{error}; an mp4 whose index is at its end cannot be piped: give the file") from error
         raise
     for note in notes:

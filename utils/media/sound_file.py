@@ -34,6 +34,7 @@ USUAL = {
     "6 channels": "5.1",
     "8 channels": "7.1",
 }  # of wavs without names
+MARK = "made by DiffPoseTalk"  # comment in videos and wavs that this project writes
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/{1,2}[^/]")
 
 
@@ -220,7 +221,7 @@ def decode_handle(handle: BinaryIO, track: Track, clock: Clock, notes: list[str]
                 )
             kept = _kept(frame, stream, container.format.name)
             samples = _full_scale(frame)[:, :kept] * np.float32(track.scale)
-            layout = USUAL.get(frame.layout.name, frame.layout.name)
+            layout = USUAL.get(frame.layout.name, frame.layout.name) or ""
             yield from timeline.placed(Piece(frame.sample_rate, samples, layout), frame.time)
         timeline.report(str(track.path), notes)
 
@@ -245,3 +246,21 @@ def _full_scale(frame) -> np.ndarray:
         if samples.dtype.kind == "i":
             return (channels / -float(np.iinfo(samples.dtype).min)).astype(np.float32)
         return channels.astype(np.float32)
+
+
+def has_sound(path: Path) -> bool:
+    """Whether a file of any kind holds sound that can be decoded."""
+    try:
+        check_sound_file(path)
+        return next(decode(Track(path), "sound", []), None) is not None
+    except (UserError, OSError):
+        return False
+
+
+def is_result(path: Path) -> bool:
+    """Whether a video or wav was made by this project (`MARK` is its comment)."""
+    try:
+        with path.open("rb") as handle, opened(handle, str(path)) as container:
+            return container.metadata.get("comment") == MARK
+    except (UserError, OSError):
+        return False

@@ -14,6 +14,7 @@ import numpy as np
 from utils.atomic import atomic_path, check_output
 from utils.errors import UserError
 from utils.media.audio import Audio, Sound, as_sound
+from utils.media.sound_file import MARK
 from utils.timebase import SAMPLE_RATE
 
 AUDIO_RATE = 48_000  # that every AAC player supports
@@ -111,6 +112,7 @@ def _encode(path: Path, frames: Iterator[np.ndarray], fps: int, sound: Sound | N
 
     first = next(frames)
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+        container.metadata["comment"] = MARK
         video = _video_stream(container, first.shape, fps)
         voice = None if sound is None else _Voice(container, sound)
         for index, frame in enumerate(itertools.chain([first], frames)):

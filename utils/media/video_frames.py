@@ -10,7 +10,10 @@ import numpy as np
 
 from utils.errors import UserError
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".3gp", ".gif")
+VIDEO_SUFFIXES = (
+    *(".mp4", ".mov", ".qt", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".vob", ".ts", ".mts", ".m2ts"),
+    *(".3gp", ".3g2", ".flv", ".wmv", ".asf", ".ogv", ".gif"),
+)
 MAX_SIDE = 1280  # pixels; larger pictures are scaled down: a face detector looks at far fewer
 WHOLE = 0.9  # share of the pictures that a file declares which must be there
 MAX_PIXELS = 8192 * 8192  # of a coded picture, refused before it is decoded

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -15,8 +16,9 @@ from models.generation.animator import Animator
 from tests.support.demo_workspace import STATS, speech
 from tests.support.video_probe import probe
 from utils.errors import UserError
-from utils.input_list import output_names, read_inputs
 from utils.media.audio import load_audio, standardise
+from utils.media.input_list import read_inputs, unique
+from utils.media.video import write_video
 from utils.motion_file import load_motion
 from utils.timebase import SAMPLE_RATE
 
@@ -125,13 +127,81 @@ def test_one_video_for_many_inputs(space, capsys):
 
 def test_names_of_outputs():
     paths = [Path(p) for p in ("a/x.wav", "a/x.mp3", "b/x.wav", "a/Y.wav", "a/Y.wav")]
-    assert output_names(paths) == ["a_x.wav", "x.mp3", "b_x.wav", "Y.wav_3", "Y.wav_4"]
-    assert output_names([Path("x/one.wav"), Path("x/two.v1.wav")]) == ["one", "two.v1"]
+    names = [one.name for one in unique((path, Path(path.name)) for path in paths)]
+    assert names == ["x", "x.mp3", "b_x", "Y", "a_Y"]
+    names = [
+        one.name for one in unique((p, Path(p.name)) for p in map(Path, ("x/one.wav", "x/two.v1.wav", "y/ONE.wav")))
+    ]
+    assert names == ["one", "two.v1", "y_ONE"]
+    names = [
+        one.name for one in unique([(Path("b/x.wav"), Path("x.wav"))] * 3 + [(Path("b/b_x.wav"), Path("b_x.wav"))])
+    ]
+    assert names == ["x", "b_x", "x_2", "b_b_x"]
 
 
 def test_folders_are_not_searched(space):
     shutil.copytree(space.root / "clips", space.root / "clips" / "more")
-    assert [p.name for p in read_inputs(space.root / "clips")] == ["clip0.wav", "clip1.wav", "clip2.wav"]
+    assert [one.path.name for one in read_inputs(space.root / "clips")] == ["clip0.wav", "clip1.wav", "clip2.wav"]
+    assert [one.name for one in read_inputs(space.root / "clips", recursive=True)] == [
+        *("clip0", "clip1", "clip2", "more/clip0", "more/clip1", "more/clip2")
+    ]
+
+
+def test_names_do_not_change_when_files_are_added(space):
+    """Three files of one stem are three results; later files leave them as they are."""
+    clips = space.root / "talk"
+    clips.mkdir()
+    sound = (space.root / "clips" / "clip0.wav").read_bytes()
+    known = {}
+    for name in ("talk.mp3.wav", "talk.mp3", "talk.wav", "Talk.flac", "talk", "talk.mp4.wav", "talk.amr"):
+        (clips / name).write_bytes(sound)  # read by content, whatever the ending says
+        demo.main([*ARGS, "-a", "talk", "-o", "out", "--no_video", "--export", "csv"])
+        now = {path.name: path.stat().st_mtime_ns for path in Path("out").iterdir()}
+        assert known.items() <= now.items() and len(now) == len(known) + 2
+        known = now
+    assert {"talk.npz", "talk.mp3.npz", "talk.mp3.wav.npz", "Talk.flac.npz"} <= known.keys()
+
+
+def test_a_folder_onto_itself(space, caplog):
+    """Results are no recordings the second time, and a source video is neither finished nor replaced."""
+    clips = space.root / "clips"
+    video = space.root / "video.mp4"
+    write_video(video, [np.full((32, 32, 3), 99, np.uint8)] * 10, 10, 25, speech(0.4))
+    with av.open(str(video)) as read, av.open(str(clips / "talk.mp4"), "w") as made:  # as another program writes it
+        streams = {stream.index: made.add_stream_from_template(stream) for stream in read.streams}
+        for packet in read.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                made.mux(packet)
+    source = (clips / "talk.mp4").read_bytes()
+    flags = [*ARGS, "-a", "clips", "-o", "clips", "--size", "32", "--recursive", "--overwrite"]
+    for _ in range(2):
+        demo.main(flags)
+        made = sorted(path.name for path in clips.glob("*.mp4"))
+        assert made == ["clip0.mp4", "clip1.mp4", "clip2.mp4", "talk.mp4", "talk.mp4.mp4"]
+        assert (clips / "talk.mp4").read_bytes() == source
+    with pytest.raises(SystemExit):
+        shutil.copy(clips / "talk.mp4", clips / "clip1.mp4")
+        demo.main(flags)
+    assert (clips / "clip1.mp4").read_bytes() == source
+
+
+def test_exports_that_would_meet(space, capsys):
+    for name in ("a.wav", "a_livelink.wav"):
+        shutil.copy(space.root / "clips" / "clip0.wav", space.root / name)
+    Path("list.txt").write_text("a.wav\na_livelink.wav\n")
+    argv = [*ARGS, "-a", "list.txt", "-o", "out", "--no_video", "--export", "livelink,csv"]
+    assert "a.wav and a_livelink.wav: both would write out/a_livelink.csv" in refused(capsys, argv)[-1]
+
+
+def test_unlisted_kinds_are_taken_or_named(space, caplog):
+    clips = space.root / "clips"
+    shutil.copy(clips / "clip0.wav", clips / "phone.rec")
+    (clips / "notes.doc").write_text("no sound " * 300)
+    with caplog.at_level("INFO"):
+        demo.main([*ARGS, "-a", "clips", "-o", "out", "--no_video"])
+    assert (Path("out") / "phone.rec.npz").is_file()
+    assert "without sound that can be read: notes.doc" in caplog.text
 
 
 # Long recordings
