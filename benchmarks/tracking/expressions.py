@@ -8,7 +8,8 @@ draw them there first: `python render_motion.py DIR/NAME.npz -o DIR/NAME.mp4 --l
 
 For each unit: r is the correlation of MediaPipe's score of that name (the mean of left and right) with the intended
 value within an identity, `response` what the score gains from 0 to 1. Landmarks of lids and lips are compared with the
-mesh's own (`setup.build_landmarks`) in the picture plane, after the best scale and shift of the whole face.
+mesh's own (`setup.build_landmarks`) in the picture plane, after the best scale and shift of the whole face: the mesh's
+in parallel projection, and "filmed", as this version's camera sees them, to which near points look larger.
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ from utils.atomic import check_output
 from utils.config import required
 from utils.errors import cli
 from utils.exports.arkit import BLEND_SHAPES
-from utils.heads.joints import JAW_OPEN_RADIANS
+from utils.heads.joints import JAW_OPEN_RADIANS, ROOT_JOINT
 from utils.media.video_frames import read_frames
 from utils.motion_file import Motion, load_motion, load_shape
+from utils.rendering.looks import dress, framed_part
+from utils.rendering.stage import stage_for
 from utils.trackers.landmarker import find_model, watch
 from utils.trackers.sightings import EYES, LIPS, OUTLINE, Sightings
 
@@ -109,19 +112,28 @@ def readings(scores: np.ndarray) -> list[Reading]:
                            float(np.mean([row.response for row in rows])))]  # fmt: skip
 
 
-def distances(head: LandmarkHead, found: dict[str, tuple[Motion, Sightings]]) -> list[Distance]:
-    """Of lids and of lips."""
-    apart = []
+def distances(head: LandmarkHead, found: dict[str, tuple[Motion, Sightings]], camera: np.ndarray) -> list[Distance]:
+    """Of lids and of lips; camera (3,) in the head's frame, metres from its root."""
+    apart, filmed = [], []
     for motion, seen in found.values():
         shape, exp, jaw = (torch.from_numpy(x).double() for x in (motion.shape, motion.exp, motion.pose[:, 3]))
         offset = torch.zeros(len(LANDMARKS), 3, dtype=torch.float64)
-        mesh = 1000 * head(shape[: head.n_shape], offset, exp, jaw).numpy()[..., :2]
+        mesh = 1000 * head(shape[: head.n_shape], offset, exp, jaw).numpy()
         points = seen.points[:, [OUTLINE.index(landmark) for landmark in LANDMARKS]] * [seen.size[1], -seen.size[0]]
-        apart += [_apart(a, b) for a, b, there in zip(mesh, points, seen.found) if there]
-    every = np.stack(apart)
+        apart += [_apart(a, b) for a, b, there in zip(mesh[..., :2], points, seen.found) if there]
+        filmed += [_apart(a, b) for a, b, there in zip(_filmed(mesh, 1000 * camera), points, seen.found) if there]
     groups = {"lids": EYES, "lips": LIPS}
-    chosen = {name: every[:, [LANDMARKS.index(one) for one in these]] for name, these in groups.items()}
-    return [Distance(name, float(np.median(x)), float(np.quantile(x, 0.9))) for name, x in chosen.items()]
+    rows = []
+    for kind, every in (("", np.stack(apart)), (", filmed", np.stack(filmed))):
+        chosen = {name + kind: every[:, [LANDMARKS.index(one) for one in these]] for name, these in groups.items()}
+        rows += [Distance(name, float(np.median(x)), float(np.quantile(x, 0.9))) for name, x in chosen.items()]
+    return rows
+
+
+def _filmed(points: np.ndarray, camera: np.ndarray) -> np.ndarray:
+    """(T, P, 2) where a camera (3,) that looks along -z sees points (T, P, 3), at the scale of their mean depth."""
+    ray = points - camera
+    return ray[..., :2] * ray[..., 2:].mean(1, keepdims=True) / ray[..., 2:]
 
 
 def _apart(mesh: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -138,7 +150,10 @@ def main(argv: list[str] | None = None) -> None:
     n_found = sum(int(sightings.found.sum()) for _, sightings in found.values())
     n_frames = sum(len(sightings) for _, sightings in found.values())
     print(f"faces found: {n_found} of {n_frames}")
-    publish("landmarks", distances(LandmarkHead(Cinema().flame.head), found), None)
+    head = Cinema().flame.head
+    camera = stage_for(framed_part(dress(head, "skin").drawn), SIZE, black_bg=False).pose[:3, 3]
+    root = head.j_regressor[ROOT_JOINT] @ head.v_template
+    publish("landmarks", distances(LandmarkHead(head), found, camera - root), None)
     rows = readings(scores.reshape(len(found), len(UNITS), len(STEPS), -1))
     publish("scores", rows, flags.json, found=n_found, frames=n_frames)
 

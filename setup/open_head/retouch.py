@@ -20,7 +20,13 @@ from utils.heads.head_file import HeadFile
 
 SEAM, REACH, OVERLAP = 0.0013, 0.0045, 1.5e-4  # a margin's largest change; its reach into the lid; upper over lower
 BACK = 7e-4  # by which a ball sinks below shut lids, which some identities' balls would break through
-BEHIND = 0.0036  # by which the tip lies further back than in the motion mesh
+BEHIND, ROUND, NARROW = (
+    0.0068,
+    0.0025,
+    0.06,
+)  # by which a tongue's tip lies back, is rounder and narrower: off the teeth
+LOWER, GROOVE = 0.0055, 0.0014  # by which its back lies lower, so that a wide mouth shows the throat; its midline
+DROOP = 0.005  # of the tip that is put out
 DARKEST, OPEN = 0.55, 0.80  # of occlusion: what the sky's light loses at most; share of the sky that loses nothing
 
 
@@ -121,17 +127,21 @@ def _tongue(head: HeadFile) -> tuple[np.ndarray, np.ndarray]:
     rest = np.zeros((head.n_vertices, 3), np.float32)
     found = np.zeros((head.n_vertices, 3, 2), np.float32)
     ids = np.flatnonzero(head.masks["tongue"])
-    points = head.v_template[ids].astype(np.float64)
-    z = points[:, 2]
-    part = np.clip((z - z.min()) / (z.max() - z.min()), 0, 1)
+    x, y, z = head.v_template[ids].astype(np.float64).T
+    part = (z - z.min()) / np.ptp(z)
     along = smooth_step(np.clip((part - 0.35) / 0.65, 0, 1))
-    middle = np.polyval(np.polyfit(z, points[:, 1], 3), z)
+    above = y - np.polyval(np.polyfit(z, y, 3), z)
     thin = np.clip(along * 1.3, 0, 1)
-    rest[ids] = along[:, None] * [0, 0.0012, -BEHIND]
-    found[ids, 0, 0] = -0.30 * points[:, 0] * along
-    found[ids, 1, 0] = 0.0018 * along - 0.30 * (points[:, 1] - middle) * thin
-    found[ids, 2, 0] = (0.034 + BEHIND - 0.006 * np.minimum(np.abs(points[:, 0]) / 0.013, 1.2) ** 2) * along
-    found[ids, 0, 1] = -0.10 * points[:, 0] * along
-    found[ids, 1, 1] = 0.0128 * along - 0.25 * (points[:, 1] - middle) * thin
-    found[ids, 2, 1] = (BEHIND - 0.0035) * along
+    low = LOWER * np.clip(part / 0.25, 0, 1) * np.clip((1 - part) / 0.5, 0, 1)
+    groove = GROOVE * np.clip(above / 0.003, 0, 1) * np.exp(-((x / 0.0035) ** 2)) * np.clip((1 - part) / 0.2, 0, 1)
+    droop = DROOP * np.clip((part - 0.7) / 0.3, 0, 1) ** 2
+    rest[ids, 0] = -NARROW * x * along
+    rest[ids, 1] = 0.0012 * along - low - groove
+    rest[ids, 2] = -(BEHIND + ROUND * np.minimum(np.abs(x) / 0.008, 1) ** 2) * along
+    found[ids, 0, 0] = -0.20 * x * along
+    found[ids, 1, 0] = 0.0018 * along - 0.18 * above * thin - droop
+    found[ids, 2, 0] = (0.034 + BEHIND - 0.003 * np.minimum(np.abs(x) / 0.013, 1.2) ** 2) * along
+    found[ids, 0, 1] = -0.10 * x * along
+    found[ids, 1, 1] = (0.0128 + low) * along - 0.25 * above * thin
+    found[ids, 2, 1] = (BEHIND - 0.0045) * along
     return rest, found

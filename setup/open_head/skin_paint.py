@@ -44,8 +44,11 @@ TONES = {
 WHITE = np.array([0.90, 0.885, 0.87])
 VEIN = np.array([0.78, 0.52, 0.47])
 FLAT = 0.80  # how much of the brows' arch is kept
+TIP = np.array([0.45, 0.66, 0.66])  # by which a tongue's tip is brighter than in clay
+PARTED = 0.48  # least share of the sky that lips see
 KEY = np.array([0.0, 0.77, 0.638])  # towards the light whose shadow is painted under chin and nose
 NAPE = -0.040  # metres, the hairline's height behind
+BORDER = (0.14, 0.44)  # of `_lip_share`: skin, vermilion; in between is where landmarkers see the outer lip
 IRIS_ANGLE, PUPIL_ANGLE = 0.355, 0.125  # radians from the gaze axis
 
 
@@ -59,10 +62,10 @@ def paint(head: HeadFile, texels: Texels, tone: Tone) -> np.ndarray:
     colours = _lips(colours, head, points, texels, tone)
     colours = _brows(colours, head, points, tone)
     colours = _lashes(colours, head, texels)
-    light = texels.spread(openness(head), head.faces)
+    light = texels.spread(_parted(head, openness(head)), head.faces)
     below = texels.spread(smoothed(head, openness(head, towards=KEY), 3), head.faces)
     colours = colours * _occlusion(light) * (0.80 + 0.20 * np.clip(below / 0.6, 0, 1))[:, None]
-    colours = mix(colours, plain, inside)
+    colours = mix(colours, _tongue(plain, head, points, texels), inside)
     return np.clip(_eyes(colours, head, points, texels, tone), 0, 1)
 
 
@@ -142,7 +145,7 @@ def hairline(head: HeadFile, points: np.ndarray) -> np.ndarray:
 def _lips(colours: np.ndarray, head: HeadFile, points: np.ndarray, texels: Texels, tone: Tone) -> np.ndarray:
     """Vermilion with fine upright creases, a little darker at the border."""
     share = texels.spread(_lip_share(head), head.faces)
-    share = np.clip((share + 0.10 * noise(points, 0.0012, 12) - 0.20) / 0.45, 0, 1)
+    share = _step(share + 0.03 * noise(points, 0.0012, 12), *BORDER)
     creases = noise(points, (0.0007, 0.006, 0.004), 13) + 0.5 * noise(points, (0.0016, 0.006, 0.004), 14)
     lip = np.array(tone.lip)
     red = mix(np.tile(lip * 0.885, (len(points), 1)), lip, np.clip(2 * share - 1, 0, 1))
@@ -155,6 +158,15 @@ def _lip_share(head: HeadFile) -> np.ndarray:
     along = (head.vertex_colours - skin) @ (lip - skin) / ((lip - skin) ** 2).sum()
     inside = _soft(head, "mouth_interior", 0)
     return np.clip(along, 0, 1) * np.maximum(head.masks["lips"], inside * (along > 0.3))
+
+
+def _tongue(colours: np.ndarray, head: HeadFile, points: np.ndarray, texels: Texels) -> np.ndarray:
+    """The mouth with a tongue that is brighter towards its tip, and grained."""
+    tongue = texels.spread(_soft(head, "tongue", 0), head.faces)
+    z = head.v_template[head.masks["tongue"], 2]
+    tip = np.clip((points[:, 2] - np.quantile(z, 0.5)) / np.ptp(z) / 0.3, 0, 1)
+    grain = 0.5 * noise(points, 0.0007, 22) + 0.5 * noise(points, 0.0022, 23)
+    return mix(colours, colours * (1 + tip[:, None] * TIP + 0.06 * grain[:, None]), tongue)
 
 
 def _brows(colours: np.ndarray, head: HeadFile, points: np.ndarray, tone: Tone) -> np.ndarray:
@@ -210,6 +222,11 @@ def _eye(angle: np.ndarray, around: np.ndarray, ray: np.ndarray, tones: np.ndarr
     white = mix(np.tile(WHITE, (len(angle), 1)), VEIN, veins * _step(angle, 0.65, 1.5))
     colours = mix(iris, white, _step(angle, IRIS_ANGLE - 0.02, IRIS_ANGLE + 0.035))
     return mix(colours, np.full(3, 0.02), 1 - _step(angle, PUPIL_ANGLE - 0.015, PUPIL_ANGLE + 0.015))
+
+
+def _parted(head: HeadFile, light: np.ndarray) -> np.ndarray:
+    """(V,) openness, at least `PARTED` on lips: they are shut where it is found, and open where their edges show."""
+    return np.where(head.masks["lips"] & ~head.masks["mouth_interior"], np.maximum(light, PARTED), light)
 
 
 def _occlusion(light: np.ndarray) -> np.ndarray:

@@ -193,8 +193,8 @@ def deepest(vertices: np.ndarray, points: np.ndarray, surface: np.ndarray, norma
 
 
 def test_the_tongue_leaves_through_the_mouth(drawn):
-    """Over 100 faces, driven fully and at random, it lies at most 3.5 mm deep in the teeth (3 at rest) and 6 mm in the
-    lips, nine times of ten below 2.8 mm in either; at rest and lifted it does not touch the lips at all."""
+    """Over 100 faces, driven fully and at random, it lies at most 3.5 mm deep in the teeth (1 if only lifted) and 6 mm
+    in the lips, nine times of ten below 2.8 mm in either; at rest it touches neither, lifted no lips."""
     skin, rng, found = drawn.finish.smooth.shape[0], np.random.default_rng(3), []
     teeth = np.arange(skin, skin + len(read_parts()["teeth"].vertices))
     red = drawn.masks["lips"] & (np.arange(drawn.n_vertices) < skin)
@@ -206,7 +206,7 @@ def test_the_tongue_leaves_through_the_mouth(drawn):
             n = normals(vertices)
             found.append([deepest(vertices, tongue, there, n, near) for there, near in ((teeth, 1.5e-3), (lips, 2e-3))])
     depth = np.array(found).reshape(100, 4, 2)
-    assert depth[:, 0, 0].max() < 3e-3 and depth[..., 0].max() < 3.5e-3
+    assert depth[:, 0, 0].max() < 1e-6 and depth[:, 1, 0].max() < 1e-3 and depth[..., 0].max() < 3.5e-3
     assert depth[:, :2, 1].max() < 1e-6 and depth[..., 1].max() < 6e-3
     assert np.quantile(depth, 0.9, axis=0).max() < 2.8e-3
 

@@ -1,8 +1,7 @@
-// Inner sides: the light comes from the vertices.
+// Inner sides: the light comes from the vertices; they do not shine.
 in vec3 paint;
 in vec2 uv;
 in vec3 diffuse;
-in vec3 highlight;
 
 out vec4 frag_color;
 
@@ -12,5 +11,5 @@ void main()
 #ifdef HAS_BASE_COLOR_TEX
     albedo *= texture(IMAGE, uv).rgb;
 #endif
-    frag_color = develop(INSIDE * (albedo * albedo * diffuse + highlight));
+    frag_color = develop(INSIDE * (albedo * albedo * diffuse));
 }

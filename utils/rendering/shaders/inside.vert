@@ -8,12 +8,12 @@ layout(location = 3) in vec4 color_0;
 out vec3 paint;
 out vec2 uv;
 out vec3 diffuse;
-out vec3 highlight;
 
 void main()
 {
     paint = color_0.rgb;
     uv = texcoord_0;
+    vec3 highlight;
     shine(position, -normal, color_0.a, color_0.g * color_0.g, diffuse, highlight);
     gl_Position = TO_SCREEN * vec4(position, 1.0);
 }

@@ -44,6 +44,7 @@ void main()
         float window = dot(reflect(normalize(world - CAMERA), n), CATCHLIGHT);
         highlight = vec3(0.9 * smoothstep(0.991, 0.997, window)) + 0.12 * highlight;
     }
+    if (inner && !soft) highlight = vec3(0.0);
     frag_color = develop((inner && !soft ? INSIDE : 1.0) * (albedo * diffuse + highlight));
     if (soft) frag_color.a = -200.0 - paint.a;
 }

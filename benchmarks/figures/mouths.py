@@ -1,0 +1,98 @@
+"""Mouths close up: f, l, a tongue that comes out, wide open; from in front and from the side.
+
+    python -m benchmarks.figures.mouths [-o docs/images/mouths.webp]
+
+A row for each of `PEOPLE`, a column for each of `POSTURES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.report import read_flags
+from benchmarks.subject import INPUT
+from models.heads.decode import decode
+from models.heads.flame import Flame, load_flame
+from utils.atomic import atomic_path
+from utils.config import flag
+from utils.errors import cli
+from utils.heads.joints import JAW_OPEN_RADIANS
+from utils.motion_file import Motion, load_shape
+from utils.rendering.looks import dress, framed_part, pivot, seen_from
+from utils.rendering.renderer import Renderer, RenderStyle
+from utils.rendering.stage import stage_for
+from utils.runs.run_dir import ROOT
+
+PEOPLE = ("female_young", "average", "male_broad")
+SIZE, WIDTH, HEIGHT = 1600, 480, 420  # of the whole picture, of what is kept round the mouth; pixels
+LIPS = (48, 51, 54, 57)  # of the 68 landmarks
+
+
+@dataclass(frozen=True)
+class Posture:
+    """One column."""
+
+    jaw: float  # jawOpen
+    units: dict[str, float] = field(default_factory=dict)  # of both sides
+    tongue: tuple[float, float] = (0.0, 0.0)
+    yaw: float = 0.0  # degrees
+
+    def motion(self, names: Sequence[str], shape: np.ndarray) -> Motion:
+        """One frame."""
+        exp = [self.units.get(name.removesuffix("Left").removesuffix("Right"), 0.0) for name in names]
+        pose = [0, 0, 0, self.jaw * JAW_OPEN_RADIANS, 0, 0]
+        rows = (np.array([row], np.float32) for row in (exp, pose, self.tongue))
+        exp, pose, tongue = rows
+        return Motion(exp, pose, shape, tongue=tongue)
+
+
+F = {"mouthRollLower": 0.45, "mouthUpperUp": 0.5, "mouthClose": 0.1}
+POSTURES = (
+    Posture(0.12, F),
+    Posture(0.12, F, yaw=35),
+    Posture(0.3, {"mouthUpperUp": 0.2, "mouthLowerDown": 0.2}, (0, 1)),
+    Posture(0.6, tongue=(1, 1)),
+    Posture(0.6, tongue=(1, 1), yaw=40),
+    Posture(1.0, {"mouthStretch": 0.4, "mouthUpperUp": 0.4, "mouthLowerDown": 0.4}),
+)
+
+
+def mouths(flame: Flame, person: str) -> np.ndarray:
+    """(HEIGHT, columns * WIDTH, 3) one head in every posture."""
+    look, shape = dress(flame.head, "skin", person=person), load_shape(INPUT / "coef" / f"{person}.npy")
+    drawn, renderer = Flame(look.drawn), Renderer(look.drawn, RenderStyle(SIZE, texture=look.texture))
+    to_screen = stage_for(framed_part(look.drawn), SIZE, black_bg=False).to_screen
+    row = []
+    for posture in POSTURES:
+        vertices = decode(drawn, posture.motion(flame.head.exp_names or (), shape), shape).numpy()
+        turned = seen_from(vertices, pivot(look.drawn), posture.yaw)
+        place = to_screen @ np.r_[turned[0][flame.head.lmk68[list(LIPS)]].mean(0), 1]
+        x, y = (SIZE * (1 + place[:2] / place[3] * (1, -1)) / 2).astype(int) - (WIDTH // 2, HEIGHT // 2)
+        row.append(next(renderer.frames(turned))[y : y + HEIGHT, x : x + WIDTH])
+    return np.concatenate(row, axis=1)
+
+
+@dataclass(frozen=True)
+class MouthFlags:
+    """All flags."""
+
+    output: Path = flag(ROOT / "docs/images/mouths.webp", "-o")
+    """Picture, webp or png."""
+
+
+@cli
+def main(argv: list[str] | None = None) -> None:
+    flags, flame = read_flags(MouthFlags, __doc__, argv), load_flame()
+    picture = Image.fromarray(np.concatenate([mouths(flame, person) for person in PEOPLE]))
+    with atomic_path(flags.output) as path:
+        picture.resize((picture.width // 2, picture.height // 2)).save(path, flags.output.suffix[1:], quality=85)
+    print(f"{flags.output}: {flags.output.stat().st_size / 1e3:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()
