@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from scripts_for_dataset.synthetic.clips import join_sentences
 from scripts_for_dataset.synthetic.corpus import Row, read_rows
 from scripts_for_dataset.synthetic.motion import Speech, speech_motion
 from scripts_for_dataset.synthetic.style import named_style, style_names
-from utils.atomic import atomic_path
+from utils.atomic import atomic_path, write_npz
 from utils.config import check_least, read_flags
 from utils.errors import UserError, cli
 from utils.timebase import FPS, SAMPLE_RATE
@@ -104,9 +103,7 @@ def write_clips(flags: StyleClipsFlags) -> None:
     factor = float(close_factors(Flame(load_head_file()), faces["average"][None])[0])
     for style in style_names():
         path = flags.output / "motion" / f"{style}.npz"
-        with atomic_path(path) as temporary:
-            arrays: dict[str, Any] = style_clip(speech, style, faces["average"], factor, flags.seed)
-            np.savez_compressed(temporary, **arrays)
+        write_npz(path, style_clip(speech, style, faces["average"], factor, flags.seed))
         log.info("%s: %.1f s", path, speech.n_frames / FPS)
     for name, shape in faces.items():
         with atomic_path(flags.output / "coef" / f"{name}.npy") as temporary:

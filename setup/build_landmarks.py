@@ -19,7 +19,7 @@ import torch
 from models.heads.flame import Flame, load_flame
 from models.heads.mouth import LOWER, UPPER
 from models.tracking.embedding import EMBEDDING
-from utils.atomic import atomic_path
+from utils.atomic import write_npz
 from utils.config import check_least, flag, read_flags
 from utils.errors import cli
 from utils.heads.head_file import HeadFile
@@ -145,9 +145,8 @@ def main(argv: list[str] | None = None) -> None:
     flame = load_flame()
     renders = render(flame, flags.renders, find_model(flags.model))
     corners, weights, errors = place(renders, flame.head)
-    with atomic_path(flags.output) as path, path.open("wb") as file:
-        np.savez_compressed(file, vertices=corners.astype(np.int32), weights=weights.astype(np.float32),
-                            errors=errors.astype(np.float32))  # fmt: skip
+    arrays = {"vertices": corners.astype(np.int32), "weights": weights.astype(np.float32)}
+    write_npz(flags.output, arrays | {"errors": errors.astype(np.float32)})
     log.info("%s: %d faces found in %d renders; error %.1f pixels (median)", flags.output, len(renders.seen),
              flags.renders, np.median(errors))  # fmt: skip
 

@@ -24,7 +24,7 @@ from setup.open_head.lips import Lips
 from setup.open_head.regions import build_masks
 from setup.open_head.rig import Rig, build_rig
 from setup.open_head.source import Source, find_wheel
-from utils.atomic import atomic_path
+from utils.atomic import write_npz
 from utils.config import flag, read_flags
 from utils.errors import cli
 from utils.heads import head_asset
@@ -115,8 +115,7 @@ class HeadFlags:
 def main(argv: list[str] | None = None) -> None:
     flags = read_flags(HeadFlags, argv, (__doc__ or "").splitlines()[0])
     packed = build(find_wheel(flags.wheel), flags.adults, flags.seed)
-    with atomic_path(flags.output) as path:
-        np.savez_compressed(path, **packed)
+    write_npz(flags.output, packed)
     log.info("%s: %.2f MB", flags.output, flags.output.stat().st_size / 1e6)
 
 

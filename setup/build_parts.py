@@ -12,8 +12,6 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from setup.open_head.assembly import assemble
 from setup.open_head.bust import bust
 from setup.open_head.crowns import gums, teeth
@@ -21,7 +19,7 @@ from setup.open_head.hair import bob, short, softened
 from setup.open_head.lashes import lashes, shadows
 from setup.open_head.retouch import retouch, shaded
 from setup.open_head.source import Source, find_wheel
-from utils.atomic import atomic_path
+from utils.atomic import write_npz
 from utils.config import flag, read_flags
 from utils.errors import cli
 from utils.heads.dressed_head import PARTS, Part, Retouch, pack_parts, retouched
@@ -56,8 +54,7 @@ class PartFlags:
 def main(argv: list[str] | None = None) -> None:
     flags = read_flags(PartFlags, argv, (__doc__ or "").splitlines()[0])
     parts, found = build(load_head_file(None), find_wheel(flags.wheel))
-    with atomic_path(flags.output) as path, path.open("wb") as file:
-        np.savez_compressed(file, **pack_parts(parts, found))
+    write_npz(flags.output, pack_parts(parts, found))
     for name, part in parts.items():
         log.info("%s: %d vertices, %d triangles", name, len(part.vertices), len(part.faces))
     log.info("%s: %.2f MB", flags.output, flags.output.stat().st_size / 1e6)

@@ -17,7 +17,7 @@ from PIL import Image
 from setup.open_head.skin_bake import Texels, picture, texels
 from setup.open_head.skin_paint import TONES, Tone, paint, strands
 from setup.open_head.skin_uv import WHITE_UV, packed_uv
-from utils.atomic import atomic_path
+from utils.atomic import atomic_path, write_npz
 from utils.config import read_flags
 from utils.errors import UserError, cli
 from utils.heads.head_file import HeadFile, load_head_file
@@ -66,8 +66,7 @@ def main(argv: list[str] | None = None) -> None:
         with atomic_path(SKINS[name]) as path:
             Image.fromarray(image).save(path, quality=flags.quality)
         log.info("%s: %.0f kB", SKINS[name], SKINS[name].stat().st_size / 1e3)
-    with atomic_path(SKIN_UV) as path, path.open("wb") as file:
-        np.savez_compressed(file, uv=uv)
+    write_npz(SKIN_UV, {"uv": uv})
 
 
 if __name__ == "__main__":

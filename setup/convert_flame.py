@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.atomic import atomic_path
+from utils.atomic import write_npz
 from utils.config import flag, positional, read_flags, required
 from utils.errors import UserError, cli
 from utils.heads.flame_pickle import load_mask_pickle
@@ -76,8 +76,7 @@ def main(argv: list[str] | None = None) -> None:
     landmarks = dict(_parse_landmark(text, head.n_vertices) for text in flags.landmark)
     masks = {} if flags.masks is None else load_mask_pickle(flags.masks)
     masks = {name: as_mask(ids, head.n_vertices, f"{flags.masks}: mask {name!r}") for name, ids in masks.items()}
-    with atomic_path(flags.output) as path:
-        np.savez_compressed(path, **flame_arrays(head, masks, landmarks))
+    write_npz(flags.output, flame_arrays(head, masks, landmarks))
     coordinates = "no" if head.uv is None else len(head.uv)
     log.info("%s: %d vertices, %d masks, %s texture coordinates", flags.output, head.n_vertices,
              len(head.masks | masks), coordinates)  # fmt: skip

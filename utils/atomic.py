@@ -4,8 +4,11 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from utils.errors import UserError, disk_full
 
@@ -38,6 +41,12 @@ def write_text(final: str | Path, text: str, encoding: str = "utf-8") -> None:
     """A text file, whole or not at all."""
     with atomic_path(final) as temporary:
         temporary.write_text(text, encoding=encoding)
+
+
+def write_npz(final: str | Path, arrays: Mapping[str, Any]) -> None:
+    """A compressed npz file, whatever its name ends in."""
+    with atomic_path(final) as temporary, temporary.open("wb") as file:  # numpy would add .npz to a path
+        np.savez_compressed(file, **arrays)
 
 
 def make_folder(folder: Path) -> None:

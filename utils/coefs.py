@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from utils.atomic import atomic_path
+from utils.atomic import write_npz
 from utils.errors import UserError
 from utils.reading.array_file import is_numeric, read_npz
 
@@ -110,9 +109,7 @@ class CoefStats:
 
     def save(self, path: str | Path) -> None:
         """Write `stats_train.npz`."""
-        arrays: dict[str, Any] = {key: tensor.numpy() for key, tensor in self.to_dict().items()}
-        with atomic_path(path) as temporary:
-            np.savez(temporary, **arrays)
+        write_npz(path, {key: tensor.numpy() for key, tensor in self.to_dict().items()})
 
     def same_motion(self, other: CoefStats) -> bool:
         """Whether expression and pose are normalised alike, up to the rounding of a file."""

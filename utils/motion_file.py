@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from utils.atomic import atomic_path
+from utils.atomic import write_npz
 from utils.coefs import N_EXP, N_POSE, N_SHAPE
 from utils.errors import UserError
 from utils.reading.array_file import read_npy, read_npz
@@ -74,8 +74,7 @@ class Motion:
         arrays |= {name: getattr(self, name) for name in ("shape", "tongue") if getattr(self, name) is not None}
         if self.head_model:
             arrays |= {"head_model": np.array(self.head_model), "source": np.array(Path(self.source).name or "unknown")}
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, **arrays)
+        write_npz(path, arrays)
 
 
 def joined(pieces: list[Motion]) -> Motion:

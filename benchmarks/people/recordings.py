@@ -19,7 +19,7 @@ from tqdm import tqdm
 from datasets.splits import group_by_person, split_of
 from models.tracking.person import ruler
 from models.tracking.video import film_of, output_times, track_video
-from utils.atomic import atomic_path
+from utils.atomic import write_npz
 from utils.errors import UserError
 from utils.media.audio import FULL_SCALE, Part, load_audio
 from utils.media.video_frames import VIDEO_SUFFIXES
@@ -62,9 +62,8 @@ class Recording:
         """Write its file of the cache."""
         path.parent.mkdir(parents=True, exist_ok=True)
         audio = np.clip(np.round(self.audio * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, audio=audio, seen=self.seen.astype(np.float32), exp=self.motion.exp,
-                                pose=self.motion.pose, words=np.array(json.dumps(self.words)))  # fmt: skip
+        arrays = {"audio": audio, "seen": self.seen.astype(np.float32), "exp": self.motion.exp}
+        write_npz(path, arrays | {"pose": self.motion.pose, "words": np.array(json.dumps(self.words))})
 
     @classmethod
     def load(cls, cache: Path, clip: str) -> Recording:

@@ -81,11 +81,11 @@ def _livelink(path: Path, job: ExportJob) -> None:
 
 
 def _vhap(path: Path, job: ExportJob) -> None:
-    tables.write_npz(path, tables.vhap_arrays(job.motion))
+    tables.write_floats(path, tables.vhap_arrays(job.motion))
 
 
 def _smplx(path: Path, job: ExportJob) -> None:
-    tables.write_npz(path, tables.smplx_arrays(job.motion, job.options.fps))
+    tables.write_floats(path, tables.smplx_arrays(job.motion, job.options.fps))
 
 
 def _obj(path: Path, job: ExportJob) -> None:

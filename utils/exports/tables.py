@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from utils.atomic import atomic_path
+from utils.atomic import atomic_path, write_npz
 from utils.exports.arkit import head_model_of
 from utils.exports.rig import expression_names
 from utils.heads.head_file import HeadFile
@@ -52,11 +51,9 @@ def smplx_arrays(motion: Motion, fps: float) -> dict[str, np.ndarray | np.floati
     }
 
 
-def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray | np.floating]) -> None:
+def write_floats(path: str | Path, arrays: Mapping[str, np.ndarray | np.floating]) -> None:
     """Compressed npz, floats as float32."""
-    stored: dict[str, Any] = {k: v.astype(np.float32) if v.dtype.kind == "f" else v for k, v in arrays.items()}
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **stored)
+    write_npz(path, {k: v.astype(np.float32) if v.dtype.kind == "f" else v for k, v in arrays.items()})
 
 
 def write_table(path: str | Path, motion: Motion, head: HeadFile, fps: float) -> None:
