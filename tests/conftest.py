@@ -19,6 +19,15 @@ def usual_products():
 # Imported late: most tests need none of this.
 
 
+@pytest.fixture(scope="session")
+def open_head_space():
+    """What vertex losses measure on the open head; it takes seconds to make."""
+    from models.heads.flame import load_flame
+    from models.training.vertex_space import VertexSpace
+
+    return VertexSpace(load_flame(None))
+
+
 @pytest.fixture(scope="module")
 def experiments(tmp_path_factory):
     from tests.support.demo_workspace import write_experiments

@@ -45,6 +45,11 @@ class LossConfig:
     no_constrain_prev: bool = False
     """Leave the network's output for the previous frames unconstrained."""
 
+    @property
+    def has_vertices(self) -> bool:
+        """Whether any term measures vertices."""
+        return self.l_vert > 0 or self.l_vel > 0 or self.l_smooth > 0
+
     def weights(self) -> dict[str, float]:
         return {name: 1.0 if name == "noise" else getattr(self, f"l_{name}") for name in TERMS}
 
@@ -114,7 +119,7 @@ class MotionLoss:
         if config.criterion not in ("l1", "l2"):
             raise ValueError(f"criterion {config.criterion!r} is unknown; use l1 or l2")
         self.config, self.target, self.codec, self.flame = config, target, codec, flame
-        squared = compressed and config.criterion == "l2" and target == "sample"
+        squared = compressed and config.has_vertices and config.criterion == "l2" and target == "sample"
         self.space = VertexSpace(flame).to(flame.template.device) if squared else None
 
     def __call__(
@@ -156,8 +161,7 @@ class MotionLoss:
 
     def _vertex_terms(self, window: Window, shape: Tensor) -> dict[str, Tensor]:
         """Vertices, their velocity and acceleration, without global rotation (paper eqs. 6-8)."""
-        config = self.config
-        if not (config.l_vert > 0 or config.l_vel > 0 or config.l_smooth > 0):
+        if not self.config.has_vertices:
             return {}
         shape = self.codec.stats.denormalise("shape", shape)
         predicted, truth = self._geometry(window.predicted, shape), self._geometry(window.truth, shape)

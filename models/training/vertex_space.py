@@ -40,7 +40,7 @@ class VertexSpace(nn.Module):
         """
         super().__init__()
         basis = vertex_basis(flame)  # (F, 3V) float64
-        eigenvalues, eigenvectors = torch.linalg.eigh(basis @ basis.T)
+        eigenvalues, eigenvectors = torch.linalg.eigh(_products(basis))
         keep = eigenvalues > tolerance * eigenvalues[-1]
         projection = eigenvectors[:, keep] * eigenvalues[keep].sqrt()
         n_kept = int(keep.sum())
@@ -88,6 +88,16 @@ def vertex_basis(flame: Flame) -> Tensor:
     linear_d = correctives + skinned(at_rest[None])[:, 0]
     products = skinned(torch.cat([blend - joint[:, None], correctives]))  # (9, 150 + 9, V, 3)
     return torch.cat([blend[N_SHAPE:], linear_d, products.flatten(0, 1)]).flatten(1)
+
+
+def _products(basis: Tensor) -> Tensor:
+    """basis @ basis.T; most rows move vertices along one axis only, so that the product is made axis by axis."""
+    total = basis.new_zeros(len(basis), len(basis))
+    for part in basis.unflatten(1, (-1, 3)).unbind(2):
+        moving = part.any(dim=1).nonzero()[:, 0]
+        moved = part[moving]
+        total[moving[:, None], moving] += moved @ moved.T
+    return total
 
 
 def _padded(directions: Tensor, n_shape: int) -> Tensor:

@@ -9,11 +9,9 @@ import main_dpt
 from benchmarks.people import fine_tuning
 from benchmarks.people.fine_tuning import choose_speaker, network_flags, split_clips
 from datasets.clip_store import ClipStore
-from models.heads.flame import load_flame
 from models.networks.loading import checkpoint_of, load_talker
 from models.networks.talker import TalkerConfig, build_talker
 from models.training import losses
-from models.training.vertex_space import VertexSpace
 from tests.support.small_store import LEGACY, write_store
 from utils.coefs import CoefStats
 from utils.errors import UserError
@@ -51,10 +49,9 @@ def test_network_flags_make_the_same_network(config):
     assert main_dpt.parse_args(["--exp_name", "x", *network_flags(config, None)]).model == same
 
 
-def test_before_and_after(data, tmp_path, monkeypatch, capsys):
+def test_before_and_after(data, open_head_space, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(run_dir, "EXPERIMENTS", tmp_path / "experiments")
-    space = VertexSpace(load_flame(None))
-    monkeypatch.setattr(losses, "VertexSpace", lambda flame: space)
+    monkeypatch.setattr(losses, "VertexSpace", lambda flame: open_head_space)
     base = tmp_path / "experiments" / "DPT" / "base" / "checkpoints" / "iter_0000007.pt"
     checkpoint_of(build_talker(TINY), CoefStats.load(LEGACY / "stats_train.npz"), 7).save(base)
 

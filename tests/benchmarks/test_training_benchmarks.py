@@ -11,21 +11,15 @@ import torch
 from benchmarks.speed import data, gradient_sharing, style_encoder_loop, training_step
 from benchmarks.speed.gradient_sharing import OURS, TUNED_DDP, Way
 from benchmarks.speed.workload import MODES, RandomItems, Workload, first_failure, run_together
-from models.heads.flame import load_flame
 from models.training import losses
-from models.training.vertex_space import VertexSpace
 from utils.training.data_order import Share
 
 CPU = ["--device", "cpu"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_space():
-    """The open head's vertex space takes seconds to make."""
-    space, patch = VertexSpace(load_flame(None)), pytest.MonkeyPatch()
-    patch.setattr(losses, "VertexSpace", lambda flame: space)
-    yield
-    patch.undo()
+@pytest.fixture(autouse=True)
+def one_space(monkeypatch, open_head_space):
+    monkeypatch.setattr(losses, "VertexSpace", lambda flame: open_head_space)
 
 
 def rows_of(benchmark, flags, tmp_path, capsys):
@@ -35,7 +29,8 @@ def rows_of(benchmark, flags, tmp_path, capsys):
     return written.get("rows"), written
 
 
-def test_training_step(tmp_path, capsys):
+def test_training_step(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(training_step, "_PROFILED", 1)  # the profiler takes longer than the steps
     flags = ["--size", "tiny", "--batch_sizes", "2", "--steps", "2", "--warm_up", "1", "--profile"]
     rows, written = rows_of(training_step, [*flags, "--modes", "fast fp32", "fast bf16"], tmp_path, capsys)
     assert [row["mode"] for row in rows] == ["plain fp32", "fast fp32", "fast bf16"]
@@ -90,7 +85,7 @@ def test_one_process_takes_the_items_of_several():
 
 
 def test_ddp_takes_the_same_steps():
-    flags = gradient_sharing.GradientFlags(batch_sizes=(2,), steps=3, size="tiny", device="cpu")
+    flags = gradient_sharing.GradientFlags(batch_sizes=(2,), steps=3, warm_up=1, size="tiny", device="cpu")
     ours, ddp = (gradient_sharing.launch(flags, Way(2, way), "fast fp32")["2"] for way in (OURS, TUNED_DDP))
     assert ddp["losses"] == pytest.approx(ours["losses"], rel=1e-5)
     assert ddp["seconds"] > 0

@@ -12,9 +12,7 @@ import demo
 import extract_style
 import main_dpt
 import main_se
-from models.heads.flame import load_flame
 from models.training import losses
-from models.training.vertex_space import VertexSpace
 from tests.support.demo_workspace import speech
 from tests.support.golden_weights import HERE, NAMES
 from tests.support.training_data import make_data
@@ -29,7 +27,7 @@ SIZES = COMMON + SMALL
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory):
+def workspace(tmp_path_factory, open_head_space):
     """A folder with a pretrained mini HuBERT in Hugging Face format; experiments are written beside it."""
     from transformers import HubertConfig, HubertModel
 
@@ -38,8 +36,7 @@ def workspace(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     patch.setattr(run_dir, "EXPERIMENTS", root / "experiments")
     patch.setattr(demo.bundled, "OUTPUT", root / "output")
-    space = VertexSpace(load_flame(None))
-    patch.setattr(losses, "VertexSpace", lambda flame: space)  # the same head every time; making it takes seconds
+    patch.setattr(losses, "VertexSpace", lambda flame: open_head_space)
     yield root
     patch.undo()
 
@@ -220,7 +217,7 @@ def test_what_was_trained_can_be_used(workspace, style_encoder, talker):
     import soundfile
 
     soundfile.write(audio, speech(1.0), 16_000)
-    demo.main(["--exp_name", "dpt", "--iter", "2", "-a", str(audio), "-s", str(style), "-o", "x.mp4", "--no_video"])
-    result = np.load(next(workspace.glob("output/dpt-*/iter_0000002/x.npz")))
+    demo.main(["--exp_name", "dpt", "--iter", "2", "-a", str(audio), "-s", str(style), "--no_video"])
+    result = np.load(next(workspace.glob("output/dpt-*/iter_0000002/speech.npz")))
     assert result["exp"].shape == (25, 50)
     assert np.isfinite(result["exp"]).all()

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from models.heads.flame import Flame
+from models.training import losses
 from models.training.losses import TERMS, LossConfig, MotionLoss, magnitude, nt_xent
+from models.training.vertex_space import VertexSpace
 from tests.support.golden_weights import HERE, array, flame_arrays
 from utils.coefs import DIMS, CoefLayout, CoefStats, MotionCodec
 from utils.heads.head_file import load_head_file
@@ -20,6 +22,11 @@ def flame(tmp_path_factory):
     path = tmp_path_factory.mktemp("head") / "golden_flame.npz"
     np.savez(path, **flame_arrays())
     return Flame(load_head_file(path))
+
+
+@pytest.fixture(scope="module")
+def space(flame):
+    return VertexSpace(flame)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +60,8 @@ def terms_for(key: str, flame: Flame, stats: CoefStats, compressed: bool) -> dic
 
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("key", KEYS)
-def test_loss_terms(key, compressed, flame, stats):
+def test_loss_terms(key, compressed, flame, space, stats, monkeypatch):
+    monkeypatch.setattr(losses, "VertexSpace", lambda given: space)  # made once
     expected = {name: value for name, value in zip(TERMS, GOLDEN[key]) if not np.isnan(value)}
     terms = terms_for(key, flame, stats, compressed)
     assert sorted(terms) == sorted(expected)
