@@ -86,7 +86,7 @@ def _fields(payload: dict, path: str | Path) -> dict[str, Any]:
 
 def _read(path: Path) -> dict:
     if not path.is_file():
-        raise UserError(f"{path}: no such checkpoint file; check --exp_name and --iter")
+        raise UserError(f"{path}: no such checkpoint file; check the path")
     try:
         payload = load_torch(_bytes(path), str(path))
     except RefusedError as error:
