@@ -20,6 +20,7 @@ FLAME_2020, FLAME_2023, OPEN_HEAD, UNKNOWN_FLAME = "FLAME 2020", "FLAME 2023", "
 HEAD_MODELS = (FLAME_2020, FLAME_2023, OPEN_HEAD)  # whose coefficients a motion may hold
 STILL = 1e-6  # radians; recorded heads turn by more, even if they hold still
 _MOST_OPEN, _MOST_SHUT = 0.8, 0.3  # radians of the jaw that speech never reaches, open and pressed
+_TABLES, _IMPORT = (".csv", ".tsv", ".json"), "python -m scripts_for_dataset.import_coefs"
 _OLD_NAMES = {"open_head": OPEN_HEAD}  # in older files of this project
 # Sizes of shapes: ours; FLAME 2020/2023's whole identity; identity ++ expression. Only the first 100 are used.
 _SPECTRE = ("cam", "tex", "light")  # arrays of trackers that fit FLAME
@@ -92,11 +93,17 @@ def load_motion(path: str | Path) -> Motion:
         UserError: missing or unreadable file, missing keys, wrong sizes, another frame rate than 25, or values that
             are not finite.
     """
-    arrays = read_npz(Path(path))
+    path = Path(path)
+    if path.suffix.lower() in _TABLES:
+        raise UserError(
+            f"{path}: is not a motion npz; {_IMPORT} {path} {path.with_suffix('.npz').name} makes one of it"
+        )
+    arrays = read_npz(path)
     for key in ("exp", "pose"):
         if key not in arrays:
             found = ", ".join(sorted(arrays)) or "nothing"
-            raise UserError(f"{path}: has no '{key}' (found: {found}); a motion npz needs exp (T, 50) and pose (T, 6)")
+            raise UserError(f"{path}: has no '{key}' (found: {found}); a motion npz needs exp (T, 50) and pose (T, 6), "
+                            f"and {_IMPORT} makes one of trackers' files")  # fmt: skip
     exp, pose = (_finite(arrays[key], f"{path}: {key}") for key in ("exp", "pose"))
     if exp.ndim != 2 or exp.shape[1] < N_EXP:
         raise UserError(f"{path}: exp is {exp.shape}, not (T, {N_EXP}) or wider; store one row per frame")

@@ -164,6 +164,28 @@ def write_columns(folder: Path, take: Recording) -> Path:
     return write_json(folder, {"time": take.times.tolist(), "blendshapes": columns, "head": angles})
 
 
+def write_json_lines(folder: Path, take: Recording) -> Path:
+    rows = zip(take.times, take.weights, take.angles)
+    lines = [json.dumps({"t": t, "head": dict(zip(("yaw", "pitch", "roll"), turn)), **dict(zip(BLEND_SHAPES, row))})
+             for t, row, turn in rows]  # fmt: skip
+    (folder / "take.ndjson").write_text("\n".join(lines) + "\n")
+    return folder / "take.ndjson"
+
+
+def write_numbered_frames(folder: Path, take: Recording) -> Path:
+    rows = zip(1000 * take.times, take.weights, take.head.as_quat())
+    frames = {str(k): {"elapsed_time": t, "blendShapes": dict(zip(BLEND_SHAPES, row)), "rotation": turn.tolist()}
+              for k, (t, row, turn) in enumerate(rows)}  # fmt: skip
+    return write_json(folder, {"meta": {"device": "phone 12"}, "frames": frames})
+
+
+def write_comments(folder: Path, take: Recording) -> Path:
+    """Comments above the header, and CR LF."""
+    return dialect(
+        write_live_link(folder, take), lambda text: "# made by, with; 3 marks\n" + text.replace("\n", "\r\n")
+    )
+
+
 def write_a2f_json(folder: Path, take: Recording) -> Path:
     tree = {
         "exportFps": take.fps,
@@ -183,5 +205,6 @@ ARKIT_FILES: dict[str, Callable[[Path, Recording], Path]] = {
     "trailing commas": write_trailing_commas, "rows with commas": write_rows_with_commas, "cut row": write_cut_row,
     "folder": write_take_folder, "names and weights": write_names_and_weights, "list": write_list_of_frames,
     "51 names": functools.partial(write_names_and_weights, names=51), "quaternions": write_quaternions,
-    "mediapipe json": write_mediapipe_json, "columns": write_columns,
+    "mediapipe json": write_mediapipe_json, "columns": write_columns, "json lines": write_json_lines,
+    "numbered frames": write_numbered_frames, "comments": write_comments,
 }  # fmt: skip

@@ -13,7 +13,7 @@ MAX_BYTES = 256 << 20
 
 
 def parse_json_value(text: str | bytes, source: str) -> Any:
-    """One JSON value of any kind.
+    """One JSON value of any kind; the list of the objects in a file with one per line.
 
     Raises:
         UserError: damaged, nested too deeply, or larger than 256 MB.
@@ -21,6 +21,9 @@ def parse_json_value(text: str | bytes, source: str) -> Any:
     if len(text) > MAX_BYTES:
         raise UserError(f"{source}: {len(text) / 1e6:.0f} MB of JSON are more than {MAX_BYTES / 1e6:.0f}; cut the file")
     try:
+        lines = text.split(b"\n{") if isinstance(text, bytes) else []
+        if len(lines) > 1 and lines[0].rstrip()[-1:] == b"}":  # an object per line
+            return [json.loads(line if number == 0 else b"{" + line) for number, line in enumerate(lines)]
         return json.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError: also invalid UTF-8, and numbers with too many digits
         raise UserError(f"{source}: not readable JSON ({error}); write or get it again") from error

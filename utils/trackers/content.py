@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from utils.errors import UserError
-from utils.reading.array_file import parse_npy, parse_npz, read_bytes
+from utils.reading.array_file import parse_npy, read_bytes, zip_members
 from utils.reading.json_file import parse_json_value
 from utils.trackers import json_tables, pickles, tables
 from utils.trackers.folders import FrameFile, find_files
@@ -72,29 +71,33 @@ def _from_file(path: Path) -> Content:
     tree = load_tree(data, str(path))
     if isinstance(tree, list) and tree and all(isinstance(item, dict) for item in tree):
         return _stacked(path, [(str(i), flatten(item)) for i, item in enumerate(tree)], range(len(tree)))
-    if frames := _numbered(tree):
+    if frames := json_tables.numbered(tree):
         numbers = [number for number, _ in frames]
         return _stacked(path, [(f"{path}: frame {number}", flatten(frame)) for number, frame in frames], numbers)
-    columns = flatten(tree if isinstance(tree, dict) else {"": np.asarray(tree) if _is_numbers(tree) else None})
+    columns = flatten(
+        _unwrapped(tree) if isinstance(tree, dict) else {"": np.asarray(tree) if _is_numbers(tree) else None}
+    )
     if path.suffix == ".frame":
         return _stacked(path, [(str(path), columns)], range(1))
     return Content(path, columns, suffix=path.suffix, texts=_texts(tree))
+
+
+def _unwrapped(tree: dict) -> dict:
+    """Also what lies under one name, if there is only one such dict."""
+    inner = [value for value in tree.values() if isinstance(value, dict)]
+    return tree | inner[0] if len(inner) == 1 else tree
 
 
 def _table(data: bytes, source: str) -> tables.Table | None:
     """A csv or JSON file; None for other kinds."""
     if data.lstrip()[:1] in (b"{", b"["):
         return json_tables.parse_tree(parse_json_value(data, source), source)
-    return tables.parse_table(data, source)
+    return None if _is_pickle(data) else tables.parse_table(data, source)
 
 
-def _numbered(tree: Any) -> list[tuple[int, dict]]:
-    """(number, frame) in a dict of dicts whose names hold the numbers, such as `f_000012` or 12; else empty."""
-    if not isinstance(tree, dict) or not all(isinstance(frame, dict) and frame for frame in tree.values()):
-        return []
-    found = [(re.findall(r"\d{1,9}", str(name)), frame) for name, frame in tree.items()]
-    frames = {int(digits[-1]): frame for digits, frame in found if digits}
-    return sorted(frames.items(), key=lambda item: item[0]) if len(frames) == len(tree) else []
+def _is_pickle(data: bytes) -> bool:
+    """Whether a pickle begins here: of any protocol, since 0 and 1 have no mark of their own."""
+    return data[:1] == b"\x80" or (data[:1] in (b"(", b"}", b"]") and data[-1:] == b".")
 
 
 def load_tree(data: bytes, source: str) -> Any:
@@ -108,9 +111,12 @@ def load_tree(data: bytes, source: str) -> Any:
             return parse_npy(data, source)
         except UserError:
             return pickles.load_object_npy(data, source)
+    if data[:2] == b"PK" and b"data.pkl" in data:
+        return pickles.load_torch_zip(data, source)
     if data[:2] == b"PK":
-        return pickles.load_torch_zip(data, source) if b"data.pkl" in data else parse_npz(data, source)
-    if data[:1] == b"\x80":
+        members = zip_members(data, source)
+        return {name.removesuffix(".npy"): load_tree(value, f"{source}: {name}") for name, value in members.items()}
+    if _is_pickle(data):
         return pickles.load_tree(data, source)
     raise UserError(f"{source}: is not an npz, npy, csv, json, torch or pickle file; give a tracker's output")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from utils.coefs import N_EXP
 from utils.motion_file import FLAME_2020, UNKNOWN_FLAME, head_model_name
 from utils.trackers.content import Content
 from utils.trackers.tracked import Format, Tracked, rows
@@ -66,6 +67,22 @@ def _is_imavatar(content: Content) -> bool:
     return content.has("expression", "pose", "shape_params") and content.columns["pose"].shape[-1:] == (15,)
 
 
+def _own_columns(content: Content) -> list[str]:
+    """Columns of our csv files, of streams (exp_0, head_x) and of exports of FLAME (exp_00, head_rx)."""
+    width, mark = (1, "") if content.has("exp_0") else (2, "r")
+    turns = [f"{part}_{mark}{axis}" for part in ("head", "jaw") for axis in "xyz"]
+    return [*(f"exp_{i:0{width}d}" for i in range(N_EXP)), *turns]
+
+
+def _is_own_csv(content: Content) -> bool:
+    return content.has(*_own_columns(content))
+
+
+def _read_own_csv(content: Content) -> Tracked:
+    values = np.stack([content.columns[name] for name in _own_columns(content)], axis=1)
+    return Tracked(values[:, :N_EXP], values[:, N_EXP:-3], values[:, -3:])
+
+
 def _is_separate(content: Content) -> bool:
     return all(content.first(*names) is not None for names in (_EXP, _HEAD, _JAW))
 
@@ -79,6 +96,7 @@ EMICA = Format("emica", "a folder of exp.npy, jawpose.npy and globalpose.npy for
                lambda content: _read_separate(content, FLAME_2020))  # fmt: skip
 IMAVATAR = Format("imavatar", "flame_params.json: shape_params, and frames with expression and pose (15)", _is_imavatar,
                   lambda content: _read_pose(content, FLAME_2020))  # fmt: skip
+OWN_CSV = Format("csv", "our own csv: exp_0 or exp_00 ..., head and jaw rotation", _is_own_csv, _read_own_csv)
 DECA = Format("deca", "as spectre", lambda content: False, lambda content: _read_pose(content, FLAME_2020))
 PLAIN = Format("npz", _PUBLISHED, _has_pose, lambda content: _read_pose(content, UNKNOWN_FLAME))
 SEPARATE = Format("flame", f"one of {'/'.join(_EXP)}, of {'/'.join(_HEAD)} and of {'/'.join(_JAW)}", _is_separate,

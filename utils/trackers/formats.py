@@ -14,7 +14,7 @@ TRACKERS: tuple[Format, ...] = (
     *(frame_files.PIXEL3DMM, frame_files.METRICAL, vhap.VHAP, smirk.SMIRK, gagavatar.GAGAVATAR),
     *(arkit.LIVE_LINK, arkit.MEDIAPIPE, arkit.ARKIT, openface.OPENFACE),
     *(bodies.SMPLX, bodies.TALKSHOW, artalk.ARTALK, flame_arrays.EMICA, flame_arrays.EMOCA, flame_arrays.IMAVATAR),
-    *(flame_arrays.SPECTRE, flame_arrays.DECA, flame_arrays.PLAIN, flame_arrays.SEPARATE),
+    *(flame_arrays.SPECTRE, flame_arrays.DECA, flame_arrays.PLAIN, flame_arrays.OWN_CSV, flame_arrays.SEPARATE),
 )
 NAMES = tuple(fmt.name for fmt in TRACKERS)
 

@@ -6,6 +6,7 @@ Frames are dicts of numbers, lists, or further dicts. `{"names": [...], "frames"
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
@@ -54,8 +55,18 @@ def _values(tree: dict | list) -> Iterator[Any]:
 
 def _frames(tree: dict | list) -> list[dict]:
     """The longest list of dicts."""
-    lists = [value for value in (tree, *_values(tree)) if isinstance(value, list) and value]
+    values = [[frame for _, frame in numbered(value)] or value for value in (tree, *_values(tree))]
+    lists = [value for value in values if isinstance(value, list) and value]
     return max((value for value in lists if all(isinstance(item, dict) for item in value)), key=len, default=[])
+
+
+def numbered(tree: Any) -> list[tuple[int, dict]]:
+    """(number, frame) in a dict of dicts whose names hold the numbers, such as `f_000012` or 12; else empty."""
+    if not isinstance(tree, dict) or not all(isinstance(frame, dict) and frame for frame in tree.values()):
+        return []
+    found = [(re.findall(r"\d{1,9}", str(name)), frame) for name, frame in tree.items()]
+    frames = {int(digits[-1]): frame for digits, frame in found if digits}
+    return sorted(frames.items(), key=lambda item: item[0]) if len(frames) == len(tree) else []
 
 
 def _is_names(value: Any) -> bool:

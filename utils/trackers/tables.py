@@ -51,10 +51,10 @@ def parse_table(data: bytes, source: str) -> Table | None:
         return None
     if text[:4].lower() == "sep=":  # a spreadsheet's own first line
         text = text.partition("\n")[2]
-    head = text.lstrip().partition("\n")[0]
+    head = next((line for line in text[: 16 * _HEAD].splitlines() if line.strip() and line[0] != "#"), "")
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(_MARKS, key=head.count))
-        rows = [row for row in reader if any(cell.strip() for cell in row)]
+        rows = [row for row in reader if any(cell.strip() for cell in row) and row[0][:1] != "#"]
     except csv.Error as error:
         raise UserError(f"{source}: not a readable table ({error}); export it again as csv") from error
     names = [name.strip().lower() for name in rows[0]] if rows else []
@@ -71,12 +71,18 @@ def parse_table(data: bytes, source: str) -> Table | None:
 def _whole_rows(rows: list[list[str]], width: int, source: str) -> tuple[list[list[str]], tuple[str, ...]]:
     """Rows of `width` cells, without empty cells behind them and without a last row that was cut off; notes."""
     rows = [row[:width] if not any(cell.strip() for cell in row[width:]) else row for row in rows]
+    rows = [row + [""] * (width - len(row)) if _is_lost(row) else row for row in rows]
     uneven = [i for i, row in enumerate(rows) if len(row) != width]
     cut = len(rows) > 1 and (uneven == [len(rows) - 1] or (not uneven and not _is_number(rows[-1][-1])))
     if uneven and not cut:
         count = len(rows[uneven[0]])
         raise UserError(f"{source}: row {uneven[0] + 2} has {count} cells, the header {width}; repair it")
     return (rows[:-1], ("the last row is cut off and left out",)) if cut else (rows, ())
+
+
+def _is_lost(row: list[str]) -> bool:
+    """Live Link Face counts 0 blendshapes where it sees no face, and writes none."""
+    return len(row) > 1 and all(cell.strip() in ("", "0") for cell in row[1:])
 
 
 def _is_number(cell: str) -> bool:

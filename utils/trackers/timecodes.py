@@ -33,7 +33,8 @@ def time_column(names: Sequence[str]) -> str | None:
     """Which of a table's columns holds times; None: none does."""
     plain = {name: re.sub("[^a-z]", "", name.rpartition(".")[2].lower()) for name in names}
     exact = [name for wanted in _NAMES for name in names if plain[name] == wanted]
-    return next(iter(exact), None) or next((name for name in names if plain[name].startswith("time")), None)
+    likely = [name for name in names if re.match("time|.*(time|timestamp|timecode)(s|ms)?$", plain[name])]
+    return next(iter([*exact, *likely]), None)
 
 
 def read_clock(cells: Sequence[str], source: str) -> Clock:
@@ -83,10 +84,10 @@ def _time_codes(cells: Sequence[str], source: str) -> np.ndarray:
             return whole + rows[:, 4]
         rows[:, 3], rows[:, 4] = hundredths, 0  # HH:MM:SS.FF
     frames = rows[:, 3] + rows[:, 4]
-    rate = _rate(whole[known], frames[known])
+    marked = any(match and ";" in match[0] for match in matches)
+    rate = _rate(whole[known], frames[known], _USUAL[_USUAL % 30 == 0] if marked else _USUAL)
     if rate > _USUAL[-1]:
         raise UserError(f"{source}: time codes of {rate:.0f} frames per second are not supported; export them at 60")
-    marked = any(match and ";" in match[0] for match in matches)
     if not (marked or _skips(whole[known], frames[known], rate)) or rate % 30:
         return whole + frames / rate
     minutes = np.floor(whole / 60)
@@ -94,15 +95,15 @@ def _time_codes(cells: Sequence[str], source: str) -> np.ndarray:
     return (whole * rate + frames - dropped) * 1001 / (1000 * rate)
 
 
-def _rate(seconds: np.ndarray, frames: np.ndarray) -> float:
+def _rate(seconds: np.ndarray, frames: np.ndarray, known: np.ndarray) -> float:
     """Frames per second: more than every frame number, and the step into a new second is like those within one."""
     least = np.floor(frames.max()) + 1
     step, turn = np.diff(frames), np.diff(seconds)
     inside, over = step[(turn == 0) & (step > 0)], -step[turn == 1]
     if not (inside.size and over.size):
-        return float(next((rate for rate in _USUAL if rate >= least), least))
+        return float(next((rate for rate in known if rate >= least), least))
     rate = max(least, np.round(np.median(inside) + np.median(over)))
-    usual = _USUAL[least <= _USUAL]
+    usual = known[least <= known]
     nearest = usual[np.abs(usual - rate).argmin()] if usual.size else rate
     return float(nearest if abs(nearest - rate) <= 1 else rate)
 

@@ -12,6 +12,7 @@ from tests.support.arkit_files import (
     live_link,
     make_recording,
     write_json,
+    write_live_link,
     write_take_folder,
 )
 from tests.support.tracker_files import import_motion, write_csv
@@ -169,6 +170,25 @@ def test_a_cut_json_is_damaged(tmp_path):
     path.write_text(path.read_text()[:-9])
     with pytest.raises(UserError, match="not readable JSON"):
         import_motion(path)
+
+
+def test_rows_without_a_face(tmp_path):
+    """Live Link Face counts 0 blendshapes, and writes no values, where it sees no face."""
+    take = make_recording()
+    path = write_live_link(tmp_path, take)
+    lines = path.read_text().splitlines()
+    for number in (50, 51, 52):
+        lines[number] = lines[number].split(",")[0] + ",0"
+    path.write_text("\n".join(lines) + "\n")
+    assert any("3 lost frames" in note for note in import_motion(path).notes)
+    check_motion(path, take, 0.02)
+    assert len(read_track(path)) == len(take.times)
+
+
+def test_short_drop_frame_codes_count_30(tmp_path):
+    take = make_recording(15, 30 * 1000 / 1001)
+    codes = codes_of(36000 * 30 + np.arange(15), 30, ";")
+    assert read_track(write_csv(tmp_path / "t.csv", live_link(take, codes))).times[-1] == pytest.approx(14 * 1.001 / 30)
 
 
 def test_weights_that_are_no_weights(tmp_path):

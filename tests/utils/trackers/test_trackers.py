@@ -1,5 +1,7 @@
 """Trackers' files: each format round trip, rotations, frame rates, gaps, shapes."""
 
+import pickle
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -23,7 +25,9 @@ from tests.support.tracker_files import (
 )
 from utils.errors import UserError
 from utils.heads.head_file import load_head_file
+from utils.media.frame_writers import LineWriter
 from utils.motion_file import load_motion, load_shape
+from utils.runs.run_dir import ROOT
 from utils.trackers import openface
 from utils.trackers.to_motion import ImportOptions, import_shape
 
@@ -257,6 +261,30 @@ def test_openface_moves_the_open_head(tmp_path):
     names = load_head_file().exp_names
     for unit, shape in (("AU12_r", "mouthSmileLeft"), ("AU45_r", "eyeBlinkRight"), ("AU01_r", "browInnerUp")):
         np.testing.assert_allclose(imported.motion.exp[kept, names.index(shape)], units[unit][kept] / 5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["a.ndjson", "a.csv"])
+def test_the_lines_of_a_stream_come_back(tmp_path, name):
+    there = load_motion(ROOT / "demo/input/motion/smile.npz").cut(60)
+    writer = LineWriter(tmp_path / name)
+    writer.write(there)
+    writer.close()
+    back = import_motion(tmp_path / name).motion
+    np.testing.assert_allclose(back.exp, there.exp, atol=1e-5)
+    np.testing.assert_allclose(back.pose, there.pose, atol=1e-5)
+
+
+def test_dicts_in_an_npz_and_old_pickles(tmp_path):
+    truth = make_truth(20)
+    content = {"exp": truth.exp[:, :50], "pose": pose_of(truth)}
+    np.savez(tmp_path / "dict.npz", params=np.array(content, dtype=object), fps=25)
+    for protocol in (0, 1, 2):
+        (tmp_path / f"{protocol}.pkl").write_bytes(pickle.dumps(content, protocol))
+    np.savez(tmp_path / "flat.npz", **content)
+    wanted = import_motion(tmp_path / "flat.npz").motion
+    for protocol in (0, 1, 2):
+        np.testing.assert_array_equal(import_motion(tmp_path / f"{protocol}.pkl").motion.exp, wanted.exp)
+    np.testing.assert_array_equal(import_motion(tmp_path / "dict.npz").motion.exp, wanted.exp)
 
 
 def test_mica_is_a_shape(tmp_path):
