@@ -81,7 +81,11 @@ def encode_segment(segment: Segment) -> bytes:
 
 
 def decode_segment(value: bytes, source: str) -> Segment:
-    """A segment in either encoding; its arrays may be read-only views."""
+    """A segment in either encoding; its arrays may be read-only views.
+
+    Raises:
+        UserError: damaged or with wrong sizes.
+    """
     if value[:4] != _MAGIC:
         return _published_segment(load_tree(value, source), source)
     if len(value) < _HEADER.size:
@@ -99,7 +103,11 @@ def decode_segment(value: bytes, source: str) -> Segment:
 
 
 def check_coefs(coefs: object, source: str) -> Coefs:
-    """float32 arrays of equal length and known widths; more components (FLAME has 300 + 100) are cut off."""
+    """float32 arrays of equal length and known widths; more components (FLAME has 300 + 100) are cut off.
+
+    Raises:
+        UserError: naming the coefficient.
+    """
     result = {}
     for name, width in DIMS.items():
         values = coefs.get(name) if isinstance(coefs, dict) else None
@@ -126,6 +134,9 @@ def encode_clip(clip: str, audio: np.ndarray, coefs: Coefs, seg_len: int) -> dic
     Args:
         audio: float (about 640 n,) in -1 to 1; cut or zero-padded to 640 n samples.
         coefs: 'shape' (n, 100) or (100,) for all frames, 'exp' (n, 50), 'pose' (n, 6), raw.
+
+    Raises:
+        UserError: wrong sizes, NaN.
     """
     coefs = dict(coefs)
     shape, exp = coefs.get("shape"), coefs.get("exp")

@@ -54,6 +54,9 @@ class ClipStore:
         """
         Args:
             unfinished: also read a data set whose writing was interrupted: its complete clips.
+
+        Raises:
+            UserError: there is no data set.
         """
         self.path = Path(path).resolve()
         self._unfinished = unfinished
@@ -108,6 +111,9 @@ class ClipStore:
         """Audio and coefficients of frames start..stop-1, decoding only the segments concerned.
 
         dtype: of the audio, float32 or int16 (as it is stored).
+
+        Raises:
+            UserError: unknown clip, frames beyond its end, damaged data.
         """
         unit = samples_per_frame()
         pieces, audio = [], []

@@ -39,8 +39,8 @@ class ClipWriter:
     def __init__(self, path: str | Path, seg_len: int = 100, resume: bool = False) -> None:
         """
         Raises:
-            UserError: the folder holds a data set and `resume` is off, has other segments, or another process is
-                writing it.
+            UserError: the folder holds a data set and `resume` is off, or cannot be written, or has other segments, or
+                another process is writing it.
         """
         self.path, self.seg_len = Path(path), seg_len
         if (self.path / "data.mdb").exists() and not resume:

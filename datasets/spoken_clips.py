@@ -47,7 +47,11 @@ def read_clip(
     phones: Mapping[str, list[Phone]] | None = None,
     n_frames: int | None = None,
 ) -> SpokenClip:
-    """One clip (its first `n_frames`, if given), with the style window of a reference clip."""
+    """One clip (its first `n_frames`, if given), with the style window of a reference clip.
+
+    Raises:
+        UserError: unknown clip or damaged data.
+    """
     frames = store.read_frames(clip, 0, min(store.n_frames(clip), n_frames or 2**31))
     coefs = frames.coefs
     spoken = None if phones is None or clip not in phones else tuple(phones[clip])

@@ -42,7 +42,11 @@ class Job:
 
 
 def write_motion(job: Job) -> Outcome:
-    """Runs in a worker. A problem with a clip becomes its outcome; an output that cannot be written ends the run."""
+    """Runs in a worker. A problem with a clip becomes its outcome; an output that cannot be written ends the run.
+
+    Raises:
+        UserError: the output cannot be written, or the disk is full.
+    """
     try:
         motion, notes = prepare_motion(job.sources, job.treatment)
     except UserError as error:

@@ -121,7 +121,11 @@ def _named(given: Path) -> list[tuple[Path, Path]]:
 
 
 def track(video: Path, npz: Path, overlay: Path | None, options: VideoOptions) -> TrackedVideo:
-    """Track one video and write its files."""
+    """Track one video and write its files.
+
+    Raises:
+        UserError: see `models.tracking.video.track_video`; or an output cannot be written.
+    """
     tracked = track_video(video, options, progress=True)
     tracked.save(npz)
     if overlay is not None:

@@ -15,7 +15,11 @@ from utils.errors import UserError, disk_full
 
 @contextlib.contextmanager
 def atomic_path(final: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `final` (same suffix); rename it to `final` on success, remove it on failure."""
+    """Yield a temporary path beside `final` (same suffix); rename it to `final` on success, remove it on any failure.
+
+    Raises:
+        UserError: the folder cannot be created or written, or the disk is full.
+    """
     final = Path(final)
     try:
         check_output(final)
@@ -38,19 +42,31 @@ def atomic_path(final: str | Path) -> Iterator[Path]:
 
 
 def write_text(final: str | Path, text: str, encoding: str = "utf-8") -> None:
-    """A text file, whole or not at all."""
+    """A text file, whole or not at all.
+
+    Raises:
+        UserError: see `atomic_path`.
+    """
     with atomic_path(final) as temporary:
         temporary.write_text(text, encoding=encoding)
 
 
 def write_npz(final: str | Path, arrays: Mapping[str, Any]) -> None:
-    """A compressed npz file, whatever its name ends in."""
+    """A compressed npz file, whatever its name ends in.
+
+    Raises:
+        UserError: see `atomic_path`.
+    """
     with atomic_path(final) as temporary, temporary.open("wb") as file:  # numpy would add .npz to a path
         np.savez_compressed(file, **arrays)
 
 
 def make_folder(folder: Path) -> None:
-    """Create a folder for outputs, and those above it."""
+    """Create a folder for outputs, and those above it.
+
+    Raises:
+        UserError: it cannot be created.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -73,7 +73,11 @@ class CoefStats:
 
     @classmethod
     def load(cls, path: str | Path) -> CoefStats:
-        """Read `stats_train.npz`."""
+        """Read `stats_train.npz`.
+
+        Raises:
+            UserError: missing file, missing key, wrong size or values that are not finite.
+        """
         path = Path(path)
         if not path.is_file():
             raise UserError(
@@ -108,7 +112,11 @@ class CoefStats:
         return {key: getattr(self, key).cpu() for key in self.names()}
 
     def save(self, path: str | Path) -> None:
-        """Write `stats_train.npz`."""
+        """Write `stats_train.npz`.
+
+        Raises:
+            UserError: the path cannot be written.
+        """
         write_npz(path, {key: tensor.numpy() for key, tensor in self.to_dict().items()})
 
     def same_motion(self, other: CoefStats) -> bool:

@@ -111,7 +111,11 @@ class Flag:
         return self.kind(self.looks.spellings.get(text, text))
 
     def checked(self, value: Any, source: str) -> Any:
-        """The value of an entry in a JSON file."""
+        """The value of an entry in a JSON file.
+
+        Raises:
+            UserError: it has another type.
+        """
         if value is None and self.optional:
             return None
         if self.many and isinstance(value, list) and (value or not self.required):
@@ -250,7 +254,11 @@ def paths_of(config: Any) -> Iterator[tuple[str, tuple[Path, ...]]]:
 
 
 def read_values(path: Path, flags: Mapping[str, Flag]) -> dict[str, Any]:
-    """The values in a JSON file, flat or in groups."""
+    """The values in a JSON file, flat or in groups.
+
+    Raises:
+        UserError: unreadable, an unknown flag, or a value of the wrong type.
+    """
     names = {spelled.lstrip("-"): one for one in flags.values() for spelled in (*one.spelled, one.name)}
     values = {}
     for key, value in read_json(path).items():
@@ -269,7 +277,11 @@ def from_args(config_class: type[Config], args: argparse.Namespace) -> Config:
 
 
 def check(config: Any) -> None:
-    """Check values against their choices, then call `check` of the program's flags and groups where there is one."""
+    """Check values against their choices, then call `check` of the program's flags and groups where there is one.
+
+    Raises:
+        UserError: naming the flag.
+    """
     for name, _, _ in groups_of(type(config)):
         check(getattr(config, name))
     for one in flags_of(type(config)).values():

@@ -103,7 +103,11 @@ def end_processes() -> None:
 
 
 def pick_device(name: str) -> torch.device:
-    """'auto' takes the GPU when there is one."""
+    """'auto' takes the GPU when there is one.
+
+    Raises:
+        UserError: the device is unknown or absent.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:

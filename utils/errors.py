@@ -11,11 +11,7 @@ OWN = ("utils", "models", "datasets", "scripts_for_dataset", "setup", "benchmark
 
 
 class UserError(ValueError):
-    """A mistake the user can mend. The message names the file or flag, what is wrong and what to do, in one line.
-
-    Whatever reads a file raises it for one that is missing or damaged, whatever writes one if it cannot, and whatever
-    takes a flag's value for one out of range. Docstrings have `Raises` only for what goes beyond that.
-    """
+    """A mistake the user can mend. The message names the file or flag, what is wrong and what to do, in one line."""
 
 
 def cli(main: Callable[..., None]) -> Callable[..., None]:

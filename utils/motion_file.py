@@ -149,6 +149,9 @@ def load_shape(path: str | Path, open_head: bool = False) -> np.ndarray:
     """Read a head shape (100,) from an npy, or from the first frame of the `shape` in an npz.
 
     `open_head`: the shape is for the open head, so one that is known to be FLAME's is warned of.
+
+    Raises:
+        UserError: missing or unreadable file, fewer than 100 numbers, or values that are not finite.
     """
     path, flame = Path(path), False
     if path.suffix == ".npz":
@@ -168,7 +171,11 @@ def load_shape(path: str | Path, open_head: bool = False) -> np.ndarray:
 
 
 def load_style(path: str | Path, size: int) -> np.ndarray:
-    """Read a style vector (size,) from an npy."""
+    """Read a style vector (size,) from an npy.
+
+    Raises:
+        UserError: missing or unreadable file, the wrong size, or values that are not finite.
+    """
     style = _finite(read_npy(Path(path)), str(path)).reshape(-1)
     if len(style) != size:
         raise UserError(f"{path}: has {len(style)} numbers, but this model's styles have {size}; extract it again")

@@ -28,7 +28,11 @@ class ExportFlags:
 
 
 def exporter_from(flags: ExportFlags, flame: Flame, look: Look) -> Exporter | None:
-    """An exporter for the formats of the flags, in the look of the video; None without --export."""
+    """An exporter for the formats of the flags, in the look of the video; None without --export.
+
+    Raises:
+        UserError: an unknown format, one that does not suit this head, or a rate out of range.
+    """
     if flags.export is None:
         return None
     formats = parse_formats(flags.export)

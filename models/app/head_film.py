@@ -59,6 +59,9 @@ class HeadFilm:
         Args:
             n_frames: of all pieces together.
             audio: a `Sound`, or mono samples at 16 kHz, whole or in pieces; None for a silent video.
+
+        Raises:
+            UserError: the file cannot be written.
         """
         self._encode(path, self.frames(motions), n_frames, audio, caption)
 

@@ -60,7 +60,11 @@ class TalkingHead:
     part: Part = Part()  # which sound of each recording is heard
 
     def speak(self, recording: Recording, paths: list[Path]) -> None:
-        """Generate one utterance and write one file per sample, or one video of all samples."""
+        """Generate one utterance and write one file per sample, or one video of all samples.
+
+        Raises:
+            UserError: an output cannot be written.
+        """
         self.check_room(recording, paths)
         if recording.audio is not None:
             motions = self.animator(recording.audio, self.person, self.config, self.seeds)

@@ -28,6 +28,9 @@ def read_motion(path: Path, options: ImportOptions | None = None, max_video_seco
     """Read a motion from an npz, from a video through `track_video`, or from tracker output through `from_content`.
 
     The trackers' notes are logged.
+
+    Raises:
+        UserError: a missing, unknown or damaged file.
     """
     as_it_is = options is None or options == ImportOptions()
     if as_it_is and not path.exists():

@@ -84,6 +84,9 @@ def build_front_end(
         name: a row of `FRONT_ENDS`.
         config: see `AudioFrontEnd.checkpoint_config`.
         pretrained: whether to load weights; a frozen encoder always loads them.
+
+    Raises:
+        UserError: the weights cannot be read.
     """
     kind = FRONT_ENDS[name]
     return kind.load(path) if pretrained or kind.trained is None else kind.trained.build(config)

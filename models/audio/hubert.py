@@ -115,7 +115,11 @@ def build_audio_encoder(kind: str, config: dict[str, Any] | None = None) -> Audi
 
 
 def load_audio_encoder(kind: str, path: str | None = None) -> AudioEncoder:
-    """An encoder with weights from a local folder in Hugging Face format, or from the hub when `path` is None."""
+    """An encoder with weights from a local folder in Hugging Face format, or from the hub when `path` is None.
+
+    Raises:
+        UserError: the folder or the hub cannot be read.
+    """
     source = path or HUB_NAMES[kind]
     try:
         backbone = _classes(kind)[1].from_pretrained(source)

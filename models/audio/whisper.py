@@ -92,7 +92,11 @@ class WhisperEncoder(nn.Module):
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> WhisperEncoder:
-        """An encoder with the bundled weights, or those of another file made by `setup/build_whisper_encoder.py`."""
+        """An encoder with the bundled weights, or those of another file made by `setup/build_whisper_encoder.py`.
+
+        Raises:
+            UserError: missing or damaged file.
+        """
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 

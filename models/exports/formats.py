@@ -52,7 +52,11 @@ class ExportJob:
     """One motion at the files' frame rate, with the parts that several formats share."""
 
     def __init__(self, motion: Motion, flame: Flame, options: ExportOptions) -> None:
-        """motion: raw coefficients at 25 fps."""
+        """motion: raw coefficients at 25 fps.
+
+        Raises:
+            UserError: a frame rate out of range.
+        """
         self.original, self.flame, self.options, self.head = motion, flame, options, flame.head
         self.motion = resampled(motion, options.fps)
         self.drawn_head = options.drawn_head or flame.head

@@ -20,7 +20,11 @@ log = logging.getLogger(__name__)
 
 
 def parse_formats(text: str) -> tuple[str, ...]:
-    """`glb,livelink` -> distinct names; `all` means every format that needs no FLAME coefficients."""
+    """`glb,livelink` -> distinct names; `all` means every format that needs no FLAME coefficients.
+
+    Raises:
+        UserError: an unknown name, or no name.
+    """
     names = [name.strip().lower() for name in text.split(",") if name.strip()]
     if names == ["all"]:
         return tuple(name for name, row in FORMATS.items() if not row.needs_flame)
@@ -80,7 +84,11 @@ class Exporter:
     options: ExportOptions = field(default_factory=ExportOptions)
 
     def write(self, motion: Motion, out: Path, audio: Audio) -> list[Path]:
-        """Export one motion with its speech and log the files; `out` is the path without ending."""
+        """Export one motion with its speech and log the files; `out` is the path without ending.
+
+        Raises:
+            UserError: see `export`.
+        """
         written = export(motion, self.flame, self.formats, out, replace(self.options, audio=audio))
         for path in written:
             log.info("wrote %s", path)

@@ -43,7 +43,11 @@ class Animator:
 
     @classmethod
     def load(cls, checkpoint: Path, stats: Path | None, device: torch.device) -> Animator:
-        """Read a checkpoint; `stats` replaces its statistics, or supplies them for published files."""
+        """Read a checkpoint; `stats` replaces its statistics, or supplies them for published files.
+
+        Raises:
+            UserError: see `load_talker`; no statistics.
+        """
         model, loaded = load_talker(checkpoint)
         codec = MotionCodec(model.config.layout, find_stats(loaded.stats, stats, checkpoint).to(device))
         return cls(model.to(device), codec, loaded.published)

@@ -86,7 +86,11 @@ class LiveTalker:
         )  # the audio that is kept, and the number of its first frame
 
     def push(self, block: np.ndarray) -> list[Motion]:
-        """Add the next samples (n,) float32 at 16 kHz; returns the motion that they complete, in pieces."""
+        """Add the next samples (n,) float32 at 16 kHz; returns the motion that they complete, in any number of pieces.
+
+        Raises:
+            UserError: samples that are NaN or infinite.
+        """
         if not np.isfinite(block).all():
             raise UserError("audio: NaN or infinite samples; check the source")
         block, made = np.asarray(block, np.float32), []

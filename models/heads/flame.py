@@ -141,5 +141,9 @@ class Flame(nn.Module):
 
 
 def load_flame(path: str | Path | None = None) -> Flame:
-    """`Flame` from a head file; None is the open head."""
+    """`Flame` from a head file; None is the open head.
+
+    Raises:
+        UserError: see `utils.heads.head_file.load_head_file`.
+    """
     return Flame(load_head_file(path))

@@ -40,7 +40,11 @@ class Regions:
 
 
 def with_masks(head: HeadFile, path: Path | None) -> HeadFile:
-    """The head with the regions of a `FLAME_masks.pkl` added (read without executing anything)."""
+    """The head with the regions of a `FLAME_masks.pkl` added (read without executing anything).
+
+    Raises:
+        UserError: an unreadable file, or masks of another mesh.
+    """
     if path is None:
         return head
     masks = {name: as_mask(ids, head.n_vertices, f"{path}: {name}") for name, ids in load_mask_pickle(path).items()}

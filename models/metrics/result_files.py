@@ -38,7 +38,11 @@ def find_results(folder: Path, clip: str) -> list[Path]:
 
 
 def match_results(folder: Path, clips: list[str]) -> dict[str, list[Path]]:
-    """Clip -> its files, for the clips that have any."""
+    """Clip -> its files, for the clips that have any.
+
+    Raises:
+        UserError: no such folder, or no file is named like a clip.
+    """
     if not folder.is_dir():
         raise UserError(f"--coef_dir {folder}: no such folder; give one with npz files")
     found = {clip: files for clip in clips if (files := find_results(folder, clip))}

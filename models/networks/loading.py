@@ -26,7 +26,11 @@ Network = TypeVar("Network", StyleEncoder, Talker)
 
 
 def load_style_encoder(path: str | Path) -> tuple[StyleEncoder, Checkpoint]:
-    """A style encoder in eval mode, and the checkpoint it came from."""
+    """A style encoder in eval mode, and the checkpoint it came from.
+
+    Raises:
+        UserError: see `load_checkpoint`; unknown or impossible configuration.
+    """
 
     def build(checkpoint: Checkpoint) -> StyleEncoder:
         config = StyleEncoderConfig(**checkpoint.config)
@@ -38,7 +42,11 @@ def load_style_encoder(path: str | Path) -> tuple[StyleEncoder, Checkpoint]:
 
 
 def load_talker(path: str | Path) -> tuple[Talker, Checkpoint]:
-    """A talker in eval mode, and the checkpoint it came from; needs no download."""
+    """A talker in eval mode, and the checkpoint it came from; needs no download.
+
+    Raises:
+        UserError: see `load_checkpoint`; unknown or impossible configuration.
+    """
 
     def build(checkpoint: Checkpoint) -> Talker:
         config = TalkerConfig(**checkpoint.config)

@@ -29,7 +29,11 @@ _ADDED = ("add_adapter", "adapter_attn_dim")  # options for weights that no mode
 
 
 def check_config(config: Any) -> None:
-    """Check the values of a configuration against its fields' types, and numbers against `MOST`."""
+    """Check the values of a configuration against its fields' types, and numbers against `MOST`.
+
+    Raises:
+        ValueError: naming the field.
+    """
     hints = typing.get_type_hints(type(config))
     for field in dataclasses.fields(config):
         value, hint = getattr(config, field.name), hints[field.name]
@@ -41,7 +45,11 @@ def check_config(config: Any) -> None:
 
 
 def check_audio_config(sizes: object) -> None:
-    """Check the arguments of transformers' configuration of an audio encoder; None passes."""
+    """Check the arguments of transformers' configuration of an audio encoder; None passes.
+
+    Raises:
+        ValueError: naming the entry.
+    """
     if sizes is None:
         return
     if not isinstance(sizes, dict) or not all(isinstance(name, str) for name in sizes):

@@ -77,7 +77,11 @@ class TalkerConfig:
 
     @property
     def conditions(self) -> tuple[str, ...]:
-        """Guided conditions, without those that the model has no input for."""
+        """Guided conditions, without those that the model has no input for.
+
+        Raises:
+            ValueError: see `parse_conditions`.
+        """
         has = self.available
         asked = has if self.guiding_conditions is None else parse_conditions(self.guiding_conditions)
         return tuple(name for name in asked if name in has)
@@ -173,5 +177,9 @@ class Talker(nn.Module):
 def build_talker(
     config: TalkerConfig, audio_config: dict | None = None, pretrained: bool = False, path: str | None = None
 ) -> Talker:
-    """A talker whose audio encoder is pretrained, or has random weights that a checkpoint will replace."""
+    """A talker whose audio encoder is pretrained, or has random weights that a checkpoint will replace.
+
+    Raises:
+        UserError: see `build_front_end`.
+    """
     return Talker(config, build_front_end(config.audio_model, audio_config, pretrained, path))

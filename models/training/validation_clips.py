@@ -48,7 +48,11 @@ class ValidationClips:
 
     @torch.no_grad()
     def write_videos(self, folder: Path) -> list[Path]:
-        """Write the first 4 s of some clips with sound, the true motion on the left, the generated one on the right."""
+        """Write the first 4 s of some clips with sound, the true motion on the left and the generated one on the right.
+
+        Raises:
+            UserError: no OpenGL, or the folder cannot be written.
+        """
         from utils.media.panels import Panel, side_by_side
         from utils.media.video import write_video
         from utils.rendering.renderer import Renderer, RenderStyle

@@ -14,7 +14,11 @@ COLUMNS, SIZE, LABEL = 6, 176, 18  # pictures of a clip; pixels of a picture; pi
 
 
 def contact_sheet(store: ClipStore, clips: list[str], n_clips: int, seed: int, head: Path | None) -> np.ndarray:
-    """uint8 (H, W, 3): frames of up to `n_clips` random clips, evenly over each, with their names and times."""
+    """uint8 (H, W, 3): frames of up to `n_clips` random clips, evenly over each, with their names and times.
+
+    Raises:
+        UserError: no OpenGL, or an unusable head file.
+    """
     from models.heads.decode import decode
     from models.heads.flame import load_flame
     from utils.rendering.renderer import Renderer, RenderStyle

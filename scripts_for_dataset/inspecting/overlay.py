@@ -30,7 +30,11 @@ FITTED = (80, 140, 255)  # of the fitted head's
 
 
 def write_overlay(path: Path, video: Path, tracked: TrackedVideo) -> None:
-    """Write the mp4, 25 fps, with the video's sound if it has any. The video is decoded a second time."""
+    """Write the mp4, 25 fps, with the video's sound if it has any. The video is decoded a second time.
+
+    Raises:
+        UserError: `path` cannot be written, or there is no OpenGL.
+    """
     n_frames = len(tracked.motion)
     panels = [Panel(_marked(video, tracked), "video"), Panel(_head(tracked), "tracked")]
     frames = tqdm(side_by_side(panels), total=n_frames, desc=f"rendering {path.name}", unit="frame")

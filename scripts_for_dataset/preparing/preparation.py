@@ -53,7 +53,11 @@ class Treatment:
 
 
 def prepare_motion(sources: Sources, treatment: Treatment) -> tuple[Motion, list[str]]:
-    """Motion of one clip, filtered, with the shape and head rotation from their own files if given; and notes."""
+    """Motion of one clip, filtered, with the shape and head rotation from their own files if given; and notes.
+
+    Raises:
+        UserError: unreadable or contradictory files.
+    """
     imported = from_content(load_content(sources.coefs), treatment.options)
     motion, notes = imported.motion, list(imported.notes)
     if sources.shape is not None:

@@ -48,7 +48,11 @@ class Spoken:
 
 
 def read_spoken(output: Path) -> tuple[dict[str, Spoken], dict[str, bool]]:
-    """Speech in a corpus folder by voice label, and for every text whether it is kept for testing there."""
+    """Speech in a corpus folder by voice label, and for every text whether it is kept for testing there.
+
+    Raises:
+        UserError: a table that cannot be read.
+    """
     spoken: dict[str, Spoken] = {}
     held: dict[str, bool] = {}
     for table in sorted(output.glob("*/part_*.jsonl")):

@@ -67,7 +67,11 @@ def style_names() -> list[str]:
 
 
 def named_style(name: str) -> SpeakerStyle:
-    """One of the styles with a name."""
+    """One of the styles with a name.
+
+    Raises:
+        UserError: an unknown name.
+    """
     if name not in _NAMED:
         raise UserError(f"--style {name}: no such style; choose from {', '.join(_NAMED)}")
     return _NAMED[name]

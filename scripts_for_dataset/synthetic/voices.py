@@ -58,7 +58,11 @@ VOICES: tuple[Voice, ...] = (
 
 
 def find_voices(labels: Sequence[str] | None, kokoro_folder: Path = KOKORO_FOLDER) -> list[Voice]:
-    """Voices by label or by engine; all of them for None. `kokoro_folder` holds the model of the Kokoro voices."""
+    """Voices by label or by engine; all of them for None. `kokoro_folder` holds the model of the Kokoro voices.
+
+    Raises:
+        UserError: an unknown label.
+    """
     voices = [replace(voice, folder=kokoro_folder) if voice.engine == "kokoro" else voice for voice in VOICES]
     if not labels:
         return voices

@@ -27,7 +27,11 @@ _INFLUENCES = 4  # joints per vertex in glTF
 
 
 def write_glb(path: str | Path, rig: Rig, surface: Surface, title: str = "head") -> None:
-    """Write the file."""
+    """Write the file.
+
+    Raises:
+        UserError: the path cannot be written.
+    """
     writer = GltfWriter()
     joints = _skeleton(writer, rig)
     mesh = writer.add("meshes", _mesh(writer, rig, surface, title))

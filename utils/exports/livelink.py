@@ -28,7 +28,11 @@ def timecode(seconds: float) -> str:
 
 
 def write_livelink(path: str | Path, track: ArkitTrack) -> None:
-    """Write the csv."""
+    """Write the csv.
+
+    Raises:
+        UserError: the path cannot be written.
+    """
     values = np.concatenate([track.weights, track.angles], axis=1)
     lines = [",".join(HEADER)]
     for i, row in enumerate(values.tolist()):

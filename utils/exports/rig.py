@@ -184,7 +184,11 @@ def check_fps(fps: float) -> None:
 
 
 def resampled(motion: Motion, fps: float) -> Motion:
-    """25 fps motion at another rate: expressions linearly, rotations on the shortest arc. 25 returns it unchanged."""
+    """25 fps motion at another rate: expressions linearly, rotations on the shortest arc. 25 returns it unchanged.
+
+    Raises:
+        UserError: a rate that is not a number between 1 and 240.
+    """
     check_fps(fps)
     if fps == FPS or len(motion) < 2:
         return motion

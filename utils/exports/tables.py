@@ -18,7 +18,11 @@ VHAP_SHAPE, VHAP_EXPRESSION, SMPLX_EXPRESSION = 300, 100, 50
 
 
 def write_coefficients(path: str | Path, motion: Motion, head: HeadFile) -> None:
-    """This project's own layout (`Motion.save`), which `extract_style.py` reads; always at 25 fps, its only rate."""
+    """This project's own layout (`Motion.save`), which `extract_style.py` reads; always at 25 fps, its only rate.
+
+    Raises:
+        UserError: the path cannot be written.
+    """
     replace(motion, head_model=motion.head_model or head_model_of(head)).save(path)
 
 
@@ -52,12 +56,20 @@ def smplx_arrays(motion: Motion, fps: float) -> dict[str, np.ndarray | np.floati
 
 
 def write_floats(path: str | Path, arrays: Mapping[str, np.ndarray | np.floating]) -> None:
-    """Compressed npz, floats as float32."""
+    """Compressed npz, floats as float32.
+
+    Raises:
+        UserError: the path cannot be written.
+    """
     write_npz(path, {k: v.astype(np.float32) if v.dtype.kind == "f" else v for k, v in arrays.items()})
 
 
 def write_table(path: str | Path, motion: Motion, head: HeadFile, fps: float) -> None:
-    """csv with a line per frame: frame, seconds, expressions by name, head and jaw rotation (axis-angle, radians)."""
+    """csv with a line per frame: frame, seconds, the expressions by name, head and jaw rotation (axis-angle, radians).
+
+    Raises:
+        UserError: the path cannot be written.
+    """
     names = [f"{part}_r{axis}" for part in ("head", "jaw") for axis in "xyz"]
     header = ",".join(["frame", "seconds", *expression_names(head), *names])
     frames = np.arange(len(motion))

@@ -39,7 +39,11 @@ def SkelRoot "Head" (
 
 
 def write_usd(path: str | Path, rig: Rig, surface: Surface) -> None:
-    """Write a .usda; a texture image is copied beside it."""
+    """Write a .usda; a texture image is copied beside it.
+
+    Raises:
+        UserError: the path cannot be written.
+    """
     path = Path(path)
     texture = None
     if surface.image is not None:

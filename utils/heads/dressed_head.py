@@ -76,7 +76,11 @@ def no_retouch(n: int) -> Retouch:
 
 
 def read_parts(path: Path = PARTS) -> dict[str, Part]:
-    """Every part of a file by its name."""
+    """Every part of a file by its name.
+
+    Raises:
+        UserError: missing, of another version, or malformed.
+    """
     arrays = _read(path)
     try:
         return {str(name): _unpack(arrays, str(name)) for name in arrays["names"]}
@@ -85,7 +89,11 @@ def read_parts(path: Path = PARTS) -> dict[str, Part]:
 
 
 def read_retouch(n: int, path: Path = PARTS) -> Retouch:
-    """The retouch of a head of n vertices; a file of the version before has none."""
+    """The retouch of a head of n vertices; a file of the version before has none.
+
+    Raises:
+        UserError: missing, of another version, or malformed.
+    """
     arrays, none = _read(path), no_retouch(n)
     if str(arrays["format"]) in OLDER_FORMATS:
         return none

@@ -54,7 +54,11 @@ def pack(head: dict) -> dict[str, np.ndarray]:
 
 
 def unpack(arrays: dict[str, np.ndarray], source: str) -> dict:
-    """The fields of a `HeadFile` (all but `name`) from the arrays of `pack`."""
+    """The fields of a `HeadFile` (all but `name`) from the arrays of `pack`.
+
+    Raises:
+        UserError: another format version, or arrays that are missing or malformed.
+    """
     if str(arrays["format"]) != FORMAT:
         raise UserError(f"{source}: format {arrays['format']}, this version reads {FORMAT}; rebuild it with setup/")
     try:

@@ -70,7 +70,11 @@ class HeadFile:
         return len(self.v_template)
 
     def mask(self, name: str) -> np.ndarray:
-        """(V,) bool of a named region."""
+        """(V,) bool of a named region.
+
+        Raises:
+            UserError: the file has no such mask.
+        """
         if name not in self.masks:
             has = ", ".join(sorted(self.masks)) or "none"
             raise UserError(f"{self.name}: no vertex mask {name!r} (has: {has}); put FLAME_masks.pkl beside the "
@@ -78,14 +82,22 @@ class HeadFile:
         return self.masks[name]
 
     def landmark(self, name: str) -> int:
-        """Vertex of a named landmark."""
+        """Vertex of a named landmark.
+
+        Raises:
+            UserError: the file has no such landmark.
+        """
         if name not in self.landmarks:
             raise UserError(f"{self.name}: no landmark {name!r}; give it to `python -m setup.convert_flame`")
         return self.landmarks[name]
 
 
 def load_head_file(path: str | Path | None = None) -> HeadFile:
-    """Read a head model; None is the open head shipped with the project."""
+    """Read a head model; None is the open head shipped with the project.
+
+    Raises:
+        UserError: missing or unreadable file, missing arrays, wrong shapes, values that are not finite.
+    """
     path = OPEN_HEAD_FILE if path is None else Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such head model; {_HOW}")

@@ -18,7 +18,11 @@ _HOW = "give FLAME's FLAME_texture.npz or head_template.obj of this version"
 
 
 def read_uv(path: Path, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """-> coordinates (U, 2) float32, v upwards, and the texture corners (F, 3) int64 of a head's faces (F, 3)."""
+    """-> coordinates (U, 2) float32, v upwards, and the texture corners (F, 3) int64 of a head's faces (F, 3).
+
+    Raises:
+        UserError: missing, damaged, or of another mesh.
+    """
     if not path.is_file():
         raise UserError(f"{path}: no such file; {_HOW}")
     try:

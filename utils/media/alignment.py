@@ -109,7 +109,11 @@ def _phone(entry, length: float) -> Phone:
 
 
 def read_transcripts(path: Path) -> dict[str, str]:
-    """Tab-separated `file<TAB>transcript` lines under a heading -> {file stem: transcript}."""
+    """Tab-separated `file<TAB>transcript` lines under a heading -> {file stem: transcript}.
+
+    Raises:
+        UserError: missing file or a line without a tab.
+    """
     if not path.is_file():
         raise UserError(f"{path}: no such transcript list; one line per recording: file<TAB>words")
     result = {}

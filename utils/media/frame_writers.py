@@ -43,7 +43,11 @@ class LineWriter:
     """Writes frames as lines and flushes after each piece. A live file grows in place: it cannot appear as a whole."""
 
     def __init__(self, output: str | Path) -> None:
-        """output: a path that ends in .ndjson, .jsonl or .csv, or `-` for JSON lines on standard output."""
+        """output: a path that ends in .ndjson, .jsonl or .csv, or `-` for JSON lines on standard output.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
         self.path, self.count = str(output), 0
         suffix = Path(output).suffix.lower()
         self._line: Callable[[int, np.ndarray, np.ndarray], str] = csv_line if suffix == ".csv" else json_line

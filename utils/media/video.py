@@ -66,7 +66,11 @@ def write_video(
 
 
 def check_video_path(path: str | Path) -> None:
-    """Find out before long work whether a video can be written there."""
+    """Find out before long work whether a video can be written there.
+
+    Raises:
+        UserError: the path cannot be written, or does not end in .mp4.
+    """
     if Path(path).suffix.lower() != ".mp4":
         raise UserError(f"{path}: the output must end in .mp4; rename it")
     check_output(path)

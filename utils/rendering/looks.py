@@ -114,6 +114,9 @@ def pivot(head: HeadFile) -> np.ndarray:
 def seen_from(vertices: np.ndarray, centre: np.ndarray, yaw: float = 0.0, pitch: float = 0.0) -> np.ndarray:
     """Vertices (..., V, 3) as seen by a camera that has moved around `centre` (3,) by `yaw` degrees (positive: to the
     person's left, so that it sees the left cheek) and up by `pitch` degrees. The lights move with the camera.
+
+    Raises:
+        UserError: an angle beyond 180 (yaw) or 90 (pitch) degrees.
     """
     for flag, angle, limit in (("--yaw", yaw, 180), ("--pitch", pitch, 90)):
         if not abs(angle) <= limit:

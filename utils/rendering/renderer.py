@@ -129,11 +129,19 @@ class Renderer:
         self._drawing: Drawing | None = None  # made on that thread
 
     def prepare(self) -> None:
-        """Set up what the first frame needs."""
+        """Set up what the first frame needs.
+
+        Raises:
+            UserError: no OpenGL, or no pyrender, on this machine (with the packages to install).
+        """
         self._thread.submit(self._prepare).result()
 
     def frames(self, vertices: np.ndarray) -> Iterator[np.ndarray]:
-        """vertices (T, V, 3) metres, y up, face towards +z -> T pictures uint8 (size, size, 3) RGB."""
+        """vertices (T, V, 3) metres, y up, face towards +z -> T pictures uint8 (size, size, 3) RGB.
+
+        Raises:
+            UserError: as `prepare`.
+        """
         n_vertices = self._normals.n_vertices
         if vertices.ndim != 3 or vertices.shape[1:] != (n_vertices, 3):
             raise ValueError(f"vertices must be (T, {n_vertices}, 3), got {vertices.shape}")

@@ -103,7 +103,11 @@ def to_svg(figure: Figure, titles: Mapping[str, Sequence[str]] | None = None) ->
 
 
 def write_svg(path: Path, figure: Figure) -> None:
-    """The figure as a file, for light and dark viewers."""
+    """The figure as a file, for light and dark viewers.
+
+    Raises:
+        UserError: the path cannot be written.
+    """
     head, end, rest = to_svg(figure).partition(">")
     write_text(path, f"{head}{end}<style>{_ALONE}</style>{rest}\n")
 

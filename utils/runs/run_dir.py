@@ -38,7 +38,11 @@ def new_run(kind: str, name: str, root: Path | None = None) -> Path:
 
 
 def find_run(kind: str, name: str, root: Path | None = None) -> Path:
-    """The run called `name`, or the newest one whose name without its time stamp is, or starts with, `name`."""
+    """The run called `name`, or the newest one whose name without its time stamp is, or starts with, `name`.
+
+    Raises:
+        UserError: no such run; the message lists what exists.
+    """
     folder = (root or EXPERIMENTS) / kind
     runs = sorted((p for p in folder.iterdir() if p.is_dir()), key=lambda p: p.name) if folder.is_dir() else []
     exact = [p for p in runs if p.name == name]
@@ -58,7 +62,11 @@ def find_runs(kind: str, name: str, root: Path | None = None) -> list[Path]:
 
 
 def find_checkpoint(kind: str, name: str, step: int | None, root: Path | None = None) -> Path:
-    """The checkpoint of an iteration; None: the last one."""
+    """The checkpoint of an iteration; None: the last one.
+
+    Raises:
+        UserError: no such experiment or iteration; the message lists what exists.
+    """
     run = find_run(kind, name, root)
     steps = sorted(saved_steps(run))
     if not steps:
