@@ -80,7 +80,8 @@ def animate(writer: GltfWriter, track: ArkitTrack, head_node: str | None) -> set
     if head_node is not None:
         node = find_node(document, head_node)
         rest = Rotation.from_quat(document["nodes"][node].get("rotation", [0, 0, 0, 1]))
-        turned = Rotation.from_euler("YXZ", track.angles[:, :3]) * rest
+        facing = Rotation.from_euler("y", 180 * ("VRM" in document.get("extensions", {})), degrees=True)
+        turned = facing * Rotation.from_euler("YXZ", track.angles[:, :3]) * facing.inv() * rest  # VRM 0 faces -z
         channel(node, "rotation", turned.as_quat(canonical=True))
     document["animations"] = [{"name": "speech", "samplers": samplers, "channels": channels}]
     return {shape for mixes in faces.values() for mix in mixes for shape in mix}
@@ -126,12 +127,14 @@ class AvatarFlags:
     """.glb."""
     head_node: str | None = None
     """Joint that the head's rotation goes to (default: none)."""
+    fps: float | None = None
+    """Frames per second of the csv or json (default: as the file says, else 25)."""
 
 
 @cli
 def main(argv: list[str] | None = None) -> None:
     flags = read_flags(AvatarFlags, argv, (__doc__ or "").splitlines()[0])
-    track = read_track(flags.csv)
+    track = read_track(flags.csv, flags.fps)
     known = drive(flags.avatar, track, flags.output, flags.head_node)
     moving = {name for name in BLEND_SHAPES if np.ptp(track.column(name)) > 0.02}
     log.info("wrote %s: %d frames, %d of 52 ARKit shapes", flags.output, len(track), len(known))

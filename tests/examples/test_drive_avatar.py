@@ -8,7 +8,7 @@ from examples.drive_avatar import main, read_glb
 from models.exports.motion_export import export
 from models.heads.decode import decode
 from models.heads.flame import load_flame
-from tests.support.arkit_files import make_recording, write_live_link
+from tests.support.arkit_files import make_recording, write_degrees_and_percent, write_live_link
 from tests.support.glb_reader import Glb
 from utils.exports.arkit import BLEND_SHAPES, arkit_name
 from utils.exports.gltf import GltfWriter
@@ -122,6 +122,22 @@ def test_avatars_of_other_kinds(tmp_path, names, extensions, expected):
         wanted = sum(take.weights[:, BLEND_SHAPES.index(shape)] for shape in shapes) / max(len(shapes), 1)
         half = 0.5 if extensions and shapes == ("eyeBlinkLeft",) else 1.0
         np.testing.assert_allclose(column, half * wanted * np.ones(61), atol=1e-5)
+
+
+def test_a_rate_overrides_the_times_and_vrm_0_faces_backwards(tmp_path, caplog):
+    take = make_recording(61)
+    caplog.set_level("INFO")
+    write_degrees_and_percent(tmp_path, take)
+    avatar = avatar_of(tmp_path, [], VRM0, 3)
+    main(
+        [str(avatar), str(tmp_path / "take.csv"), "-o", str(tmp_path / "out.glb"), "--head_node", "Head", "--fps", "30"]
+    )
+    assert "percent" in caplog.text and "degrees" in caplog.text
+    glb = Glb(tmp_path / "out.glb")
+    sampler = glb.document["animations"][0]["samplers"][1]
+    np.testing.assert_allclose(glb.array(sampler["input"]).ravel(), np.arange(61) / 30, atol=1e-5)
+    angles = Rotation.from_quat(glb.array(sampler["output"])).as_euler("YXZ")
+    np.testing.assert_allclose(angles, take.angles * [1, -1, -1], atol=1e-5)
 
 
 def test_mistakes(tmp_path, files, capsys):

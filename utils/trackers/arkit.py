@@ -8,6 +8,7 @@ Live Link Face does not document its signs, so they can be chosen (`flip`). Unit
 from __future__ import annotations
 
 import functools
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from utils.rotations import parse_rotations, resample_values
 from utils.trackers.content import Content, load_content
 from utils.trackers.tracked import HUGE, Format, Tracked, frame_times
 
+log = logging.getLogger(__name__)
 _ENOUGH = 10  # columns with known names that make a table one of blendshapes
 _ANGLES = ("yaw", "pitch", "roll")
 _STARTS = ("head", "headrotation", "headpose", "headrot", "headorientation", "headquaternion", "headeuler",
@@ -151,8 +153,9 @@ def _in_radians(angles: np.ndarray, notation: str, signs: str) -> tuple[np.ndarr
     return angles, notation + "_degrees" * bool(degrees), f"head angles taken as {unit}, {signs}"
 
 
-def read_track(path: str | Path) -> ArkitTrack:
-    """All 52 weights and the head's angles at the times of their rows; lost rows are interpolated.
+def read_track(path: str | Path, fps: float | None = None) -> ArkitTrack:
+    """All 52 weights and the head's angles at the times of their rows; lost rows are interpolated. A given rate
+    overrides the file's times. What was assumed about units is logged.
 
     Raises:
         UserError: unreadable, or not a table of ARKit blendshapes.
@@ -161,10 +164,12 @@ def read_track(path: str | Path) -> ArkitTrack:
     if not _is_table(content):
         raise UserError(f"{path}: holds no ARKit blend shapes ({content.describe()}); give a csv of the Live Link Face "
                         "app, or another file of them (docs/data.md)")  # fmt: skip
-    shapes, _ = _weights(content)
+    shapes, notes = _weights(content)
     zeros = np.zeros(len(shapes["jawopen"]))
-    times, _ = frame_times(content, len(zeros))
-    values, notation, _ = _head(content, len(zeros))
+    times, more = frame_times(content, len(zeros), fps)
+    values, notation, about_head = _head(content, len(zeros))
+    for note in filter(None, (*content.notes, *notes, *more, about_head)):
+        log.info("%s: %s", path, note)
     eyes = [content.columns.get(name.lower(), zeros) for name in ANGLES[3:]]
     columns = np.stack([*(shapes.get(name.lower(), zeros) for name in BLEND_SHAPES), *eyes], axis=1)
     numbers = np.concatenate([columns, values], axis=1)
