@@ -51,6 +51,7 @@ HOSTILE = (
     ("torch", "FloatStorage"), ("torch", "Tensor"), ("torch.storage", "UntypedStorage"), ("argparse", "Namespace"),
     ("pathlib", "PosixPath"), ("scipy.sparse", "csc_matrix"), ("chumpy.ch", "Ch"), ("copy_reg", "_reconstructor"),
     ("subprocess", "Popen"), ("torch", "load"), ("torch._utils", "_rebuild_sparse_tensor"), ("torch", "device"),
+    ("torch.storage", "_load_from_bytes"), ("torch._utils", "_rebuild_tensor"),
 )  # fmt: skip
 
 

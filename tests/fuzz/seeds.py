@@ -28,6 +28,9 @@ from utils.coefs import CoefStats
 from utils.exports.gltf import GltfWriter
 from utils.exports.livelink import HEADER
 from utils.media.audio import encode_flac
+from utils.media.frame_writers import LineWriter
+from utils.motion_file import Motion
+from utils.trackers import openface
 
 Seeds = Callable[[Path], "list[Seed]"]
 
@@ -63,11 +66,13 @@ def tracker_files(folder: Path) -> list[Seed]:
         "jawLeft",
     )
     more = ("browInnerUp", "cheekPuff", "jawRight", "jawForward", "yaw", "pitch", "roll")
-    return [
-        *found,
-        *arkit_files(folder)[::2],
-        seed(write_csv(folder / "a.csv", {n: np.linspace(0, 1, 5) for n in ("time", *units, *more)})),
-    ]
+    write_csv(folder / "a.csv", {n: np.linspace(0, 1, 5) for n in ("time", *units, *more)})
+    faces = ("frame", "timestamp", "success", *openface.UNITS, "AU26_r", "pose_Rx", "pose_Ry", "pose_Rz")
+    write_csv(folder / "o.csv", {n: np.linspace(1, 2, 5) for n in faces})
+    lines = LineWriter(folder / "s.csv")
+    lines.write(Motion(make_truth(3).exp[:, :50], pose_of(make_truth(3))))
+    lines.close()
+    return [*found, *arkit_files(folder)[::2], *(seed(folder / f"{name}.csv") for name in "aos")]
 
 
 def motion_files(folder: Path) -> list[Seed]:
