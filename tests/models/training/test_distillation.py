@@ -34,9 +34,9 @@ class _Compared:
         return {"noise": (output[:, n_prev:] - truth).square().mean(), "smooth": output.square().mean()}
 
 
-def teacher():
+def teacher(**sizes):
     torch.manual_seed(0)
-    model = make_talker(n_diff_steps=16, feature_dim=32, n_heads=4, n_layers=2)
+    model = make_talker(n_diff_steps=16, feature_dim=32, n_heads=4, n_layers=2, **sizes)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     return model.eval()
@@ -121,7 +121,7 @@ def test_the_engine_equals_the_plain_twin():
 
 
 def test_training_lowers_the_distance_and_leaves_the_rest_alone():
-    model = teacher()
+    model = teacher(n_motions=20, n_prev_motions=5)
     student, task = make_student(model, STEPS), distillation(model)
     only_denoiser(student)
     batch = clip_pairs(model.config)
