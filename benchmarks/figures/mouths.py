@@ -46,9 +46,8 @@ class Posture:
         """One frame."""
         exp = [self.units.get(name.removesuffix("Left").removesuffix("Right"), 0.0) for name in names]
         pose = [0, 0, 0, self.jaw * JAW_OPEN_RADIANS, 0, 0]
-        rows = (np.array([row], np.float32) for row in (exp, pose, self.tongue))
-        exp, pose, tongue = rows
-        return Motion(exp, pose, shape, tongue=tongue)
+        units, angles, tongue = (np.array([row], np.float32) for row in (exp, pose, self.tongue))
+        return Motion(units, angles, shape, tongue=tongue)
 
 
 F = {"mouthRollLower": 0.45, "mouthUpperUp": 0.5, "mouthClose": 0.1}

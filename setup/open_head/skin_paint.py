@@ -46,6 +46,7 @@ VEIN = np.array([0.78, 0.52, 0.47])
 FLAT = 0.80  # how much of the brows' arch is kept
 TIP = np.array([0.45, 0.66, 0.66])  # by which a tongue's tip is brighter than in clay
 PARTED = 0.48  # least share of the sky that lips see
+MOIST = np.array([1.06, 0.90, 0.93])  # redder, where lips meet
 KEY = np.array([0.0, 0.77, 0.638])  # towards the light whose shadow is painted under chin and nose
 NAPE = -0.040  # metres, the hairline's height behind
 BORDER = (0.14, 0.44)  # of `_lip_share`: skin, vermilion; in between is where landmarkers see the outer lip
@@ -62,8 +63,9 @@ def paint(head: HeadFile, texels: Texels, tone: Tone) -> np.ndarray:
     colours = _lips(colours, head, points, texels, tone)
     colours = _brows(colours, head, points, tone)
     colours = _lashes(colours, head, texels)
-    light = texels.spread(_parted(head, openness(head)), head.faces)
+    light, moist = (texels.spread(x, head.faces) for x in _parted(head, openness(head)))
     below = texels.spread(smoothed(head, openness(head, towards=KEY), 3), head.faces)
+    colours = mix(colours, colours * MOIST, moist)
     colours = colours * _occlusion(light) * (0.80 + 0.20 * np.clip(below / 0.6, 0, 1))[:, None]
     colours = mix(colours, _tongue(plain, head, points, texels), inside)
     return np.clip(_eyes(colours, head, points, texels, tone), 0, 1)
@@ -224,9 +226,11 @@ def _eye(angle: np.ndarray, around: np.ndarray, ray: np.ndarray, tones: np.ndarr
     return mix(colours, np.full(3, 0.02), 1 - _step(angle, PUPIL_ANGLE - 0.015, PUPIL_ANGLE + 0.015))
 
 
-def _parted(head: HeadFile, light: np.ndarray) -> np.ndarray:
-    """(V,) openness, at least `PARTED` on lips: they are shut where it is found, and open where their edges show."""
-    return np.where(head.masks["lips"] & ~head.masks["mouth_interior"], np.maximum(light, PARTED), light)
+def _parted(head: HeadFile, light: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(V,) openness, at least `PARTED` on lips: they are shut where it is found, and open where their edges show; (V,)
+    how far they were hidden."""
+    lips = head.masks["lips"] & ~head.masks["mouth_interior"]
+    return np.where(lips, np.maximum(light, PARTED), light), lips * np.clip(1 - light / PARTED, 0, 1)
 
 
 def _occlusion(light: np.ndarray) -> np.ndarray:
