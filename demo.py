@@ -8,8 +8,11 @@ python demo.py --exp_name NAME --iter 110000 -a speech.wav -c shape.npy -s style
 """
 
 import logging
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 
 import numpy as np
 
@@ -279,7 +282,7 @@ def interactive(flags: DemoFlags, model: Model, flame: Flame) -> None:
                 return
             last = {key: getattr(flags.io, key) for key in ("style", "coef", "output")}
             answers = {key: input(f"{key} [{value}]: ").strip() for key, value in last.items()}
-        except EOFError:
+        except (EOFError, RuntimeError):  # RuntimeError: standard input is closed
             return
         given = {key: answer or (None if key == "output" else last[key]) for key, answer in answers.items()}
         flags = replace(flags, io=replace(flags.io, audio=audio, **given))

@@ -6,10 +6,13 @@ python evaluate.py --coef_dir RESULTS --data_root LMDB_FOLDER
 
 import json
 import logging
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict as plain
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 
 import torch
 from torch import Tensor
@@ -282,7 +285,7 @@ def settings(flags: EvaluateFlags, contest: Contest, checkpoint: Path | None) ->
 
 def parse_args(argv: list[str] | None = None) -> EvaluateFlags:
     """The flags, checked."""
-    return read_flags(EvaluateFlags, argv, (__doc__ or "").splitlines()[0])
+    return read_flags(EvaluateFlags, argv, (__doc__ or " ").splitlines()[0])
 
 
 @cli

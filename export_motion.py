@@ -5,8 +5,11 @@ python export_motion.py motion.npz --format livelink,glb -o take.glb --audio spe
 """
 
 import logging
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 
 from models.app.bundled import person_like
 from models.app.recording import Recording
@@ -93,7 +96,7 @@ def output_stem(flags: ExportMotionFlags) -> Path:
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    flags = read_flags(ExportMotionFlags, argv, (__doc__ or "").splitlines()[0])
+    flags = read_flags(ExportMotionFlags, argv, (__doc__ or " ").splitlines()[0])
     formats, out = parse_formats(flags.format), output_stem(flags)
     check_apart(files_of(out, formats), [path for name, paths in paths_of(flags) if name != "output" for path in paths])
     motion, flame = read_motion(flags), load_flame(flags.head)

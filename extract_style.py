@@ -7,8 +7,11 @@ python extract_style.py --exp_name SE_NAME --iter 26000 -c motion.npz -o mine.np
 """
 
 import logging
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 
 import numpy as np
 
@@ -76,7 +79,7 @@ class ExtractFlags:
 
 def parse_args(argv: list[str] | None = None) -> ExtractFlags:
     """The flags, checked."""
-    return read_flags(ExtractFlags, argv, (__doc__ or "").splitlines()[0])
+    return read_flags(ExtractFlags, argv, (__doc__ or " ").splitlines()[0])
 
 
 @cli

@@ -6,8 +6,11 @@ python main_dpt.py --exp_name NAME --mode test --iter 200000
 """
 
 import logging
+import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 
 import numpy as np
 import torch

@@ -4,8 +4,12 @@ python main_se.py --exp_name NAME --data_root LMDB_FOLDER [--no_head_pose]
 python main_se.py --exp_name NAME --mode test --iter 100000
 """
 
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 
 import torch
 from torch import Tensor, nn

@@ -5,8 +5,11 @@ python render_motion.py smile.npz serious.npz big_mouth.npz -a speech.wav -o sty
 """
 
 import logging
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 
 import numpy as np
 
@@ -131,7 +134,7 @@ def make_film(flags: RenderFlags, flame: Flame, shape: np.ndarray | None) -> Hea
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    flags = read_flags(RenderFlags, argv, (__doc__ or "").splitlines()[0])
+    flags = read_flags(RenderFlags, argv, (__doc__ or " ").splitlines()[0])
     check_output(flags.output)
     texts, line = labels(flags), caption(flags)
     motions = read_motions(flags)

@@ -133,7 +133,7 @@ class AvatarFlags:
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    flags = read_flags(AvatarFlags, argv, (__doc__ or "").splitlines()[0])
+    flags = read_flags(AvatarFlags, argv, (__doc__ or " ").splitlines()[0])
     track = read_track(flags.csv, flags.fps)
     known = drive(flags.avatar, track, flags.output, flags.head_node)
     moving = {name for name in BLEND_SHAPES if np.ptp(track.column(name)) > 0.02}

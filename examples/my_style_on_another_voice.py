@@ -59,7 +59,7 @@ class VoiceFlags:
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    flags = read_flags(VoiceFlags, argv, (__doc__ or "").splitlines()[0])
+    flags = read_flags(VoiceFlags, argv, (__doc__ or " ").splitlines()[0])
     check_video_path(flags.output)
     formats = parse_formats(flags.export) if flags.export else ()
     check_apart([flags.output, *files_of(flags.output.with_suffix(""), formats)], [flags.motion, flags.speech])

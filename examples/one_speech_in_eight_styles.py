@@ -72,7 +72,7 @@ def styles_of(animator: Animator, motion: Path | None) -> dict[str, np.ndarray |
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    flags = read_flags(StylesFlags, argv, (__doc__ or "").splitlines()[0])
+    flags = read_flags(StylesFlags, argv, (__doc__ or " ").splitlines()[0])
     check_video_path(flags.output)
     animator = Animator.load(find_checkpoint("DPT", DEFAULT_EXPERIMENT, None), None, pick_device("auto"))
     styles, speech = styles_of(animator, flags.motion), load_audio(flags.speech)

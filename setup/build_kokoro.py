@@ -111,7 +111,7 @@ class KokoroFlags:
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    flags = read_flags(KokoroFlags, argv, (__doc__ or "").splitlines()[0])
+    flags = read_flags(KokoroFlags, argv, (__doc__ or " ").splitlines()[0])
     if importlib.util.find_spec("onnx") is None:
         raise UserError("onnx: not installed; `pip install onnx` (needed for this step only)")
     model, vocab = join_model(flags.downloads)

@@ -141,7 +141,7 @@ class LandmarkFlags:
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    flags = read_flags(LandmarkFlags, argv, (__doc__ or "").splitlines()[0])
+    flags = read_flags(LandmarkFlags, argv, (__doc__ or " ").splitlines()[0])
     flame = load_flame()
     renders = render(flame, flags.renders, find_model(flags.model))
     corners, weights, errors = place(renders, flame.head)

@@ -113,7 +113,7 @@ class HeadFlags:
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    flags = read_flags(HeadFlags, argv, (__doc__ or "").splitlines()[0])
+    flags = read_flags(HeadFlags, argv, (__doc__ or " ").splitlines()[0])
     packed = build(find_wheel(flags.wheel), flags.adults, flags.seed)
     write_npz(flags.output, packed)
     log.info("%s: %.2f MB", flags.output, flags.output.stat().st_size / 1e6)

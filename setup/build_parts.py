@@ -52,7 +52,7 @@ class PartFlags:
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    flags = read_flags(PartFlags, argv, (__doc__ or "").splitlines()[0])
+    flags = read_flags(PartFlags, argv, (__doc__ or " ").splitlines()[0])
     parts, found = build(load_head_file(None), find_wheel(flags.wheel))
     write_npz(flags.output, pack_parts(parts, found))
     for name, part in parts.items():

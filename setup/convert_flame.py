@@ -67,7 +67,7 @@ class FlameFlags:
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    flags = read_flags(FlameFlags, argv, (__doc__ or "").splitlines()[0])
+    flags = read_flags(FlameFlags, argv, (__doc__ or " ").splitlines()[0])
     if flags.output.suffix != ".npz":
         raise UserError(f"--output {flags.output}: must end in .npz")
     head = load_head_file(flags.model)

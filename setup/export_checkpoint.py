@@ -33,7 +33,7 @@ class ExportFlags:
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    flags = read_flags(ExportFlags, argv, (__doc__ or "").splitlines()[0])
+    flags = read_flags(ExportFlags, argv, (__doc__ or " ").splitlines()[0])
     kind = "style_encoder" if "SE" in flags.source.parts else "talker"
     checkpoint = load_checkpoint(flags.source, kind)
     if flags.style_enc_ckpt is not None and kind != "talker":

@@ -83,7 +83,7 @@ def moments(layout: CoefLayout, stats: CoefStats) -> tuple[Tensor, Tensor]:
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    flags = read_flags(RescaleFlags, argv, (__doc__ or "").splitlines()[0])
+    flags = read_flags(RescaleFlags, argv, (__doc__ or " ").splitlines()[0])
     model, checkpoint = load_talker(flags.source)
     encoder, ours = load_style_encoder(flags.style_encoder)
     if not model.config.has_style or checkpoint.stats is None or ours.stats is None:

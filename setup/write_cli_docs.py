@@ -98,7 +98,7 @@ def page() -> str:
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    flags = read_flags(DocsFlags, argv, (__doc__ or "").splitlines()[0])
+    flags = read_flags(DocsFlags, argv, (__doc__ or " ").splitlines()[0])
     write_text(flags.output, page())
     log.info("wrote %s", flags.output)
 

@@ -1,9 +1,13 @@
 """One kind of exception for the user's mistakes, and the wrapper that turns it into a one-line message."""
 
+import contextlib
 import errno
 import functools
 import logging
+import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 
 # Packages whose INFO messages the user sees; other libraries show only warnings and errors.
@@ -14,21 +18,38 @@ class UserError(ValueError):
     """A mistake the user can mend. The message names the file or flag, what is wrong and what to do, in one line."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal that ends the program. Like Ctrl-C it unwinds the stack, so that temporary files are removed."""
+
+    def __init__(self, number: int = signal.SIGINT) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 def cli(main: Callable[..., None]) -> Callable[..., None]:
-    """Decorate a script's `main`: user errors and a full disk end it with one line on stderr and exit code 2."""
+    """Decorate a script's `main`: user errors and a full disk end it with one line on stderr and exit code 2.
+
+    Ctrl-C, SIGTERM and SIGHUP end it without a traceback; a reader of its output may close the pipe.
+    """
 
     @functools.wraps(main)
     def wrapped(*args, **kwargs) -> None:
+        _open_closed_streams()
         logging.basicConfig(format="%(message)s")
         for name in (main.__module__, *OWN):
             logging.getLogger(name).setLevel(logging.INFO)
         try:
-            main(*args, **kwargs)
+            with _signals_interrupt():
+                main(*args, **kwargs)
         except UserError as error:
             _exit(" ".join(str(error).split()))
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
-            sys.exit(130)
+        except KeyboardInterrupt as error:
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                print("interrupted", file=sys.stderr)
+            sys.exit(128 + getattr(error, "number", signal.SIGINT))
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still buffered would fail again when Python ends
+            sys.exit(128 + signal.SIGPIPE)
         except Exception as error:
             if not disk_full(error):
                 raise
@@ -36,6 +57,43 @@ def cli(main: Callable[..., None]) -> Callable[..., None]:
             _exit(f"{where}: no disk space left; free some or choose another output folder")
 
     return wrapped
+
+
+@contextlib.contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise `Interrupted`, unless they are ignored (nohup) or handled already."""
+    mine = threading.current_thread() is threading.main_thread()
+    caught = [
+        number for number in (signal.SIGTERM, signal.SIGHUP) if mine and signal.getsignal(number) is signal.SIG_DFL
+    ]
+    for number in caught:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in caught:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def interrupt(number: int, frame: object) -> None:
+    """A signal's handler; the same signal again does not disturb the clean-up.
+
+    Raises:
+        Interrupted: always.
+    """
+    signal.signal(number, signal.SIG_IGN)
+    raise Interrupted(number)
+
+
+def _open_closed_streams() -> None:
+    """Programs may be started with closed standard streams, whose numbers the next opened files would get."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w")
 
 
 def disk_full(error: BaseException | None) -> bool:

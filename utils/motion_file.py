@@ -109,6 +109,8 @@ def load_motion(path: str | Path) -> Motion:
         raise UserError(f"{path}: exp is {exp.shape}, not (T, {N_EXP}) or wider; store one row per frame")
     if pose.ndim != 2 or pose.shape[1] != N_POSE or len(pose) != len(exp):
         raise UserError(f"{path}: pose is {pose.shape}, not ({len(exp)}, {N_POSE}): global rotation and jaw per frame")
+    if not len(exp):
+        raise UserError(f"{path}: holds no frames; record or export it again")
     shape = _as_shape(arrays["shape"], f"{path}: shape") if "shape" in arrays else None
     tongue = _finite(arrays["tongue"], f"{path}: tongue") if "tongue" in arrays else None
     if tongue is not None and tongue.shape != (len(exp), 2):

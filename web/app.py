@@ -55,7 +55,7 @@ def open_gradio(folder: Path):
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    flags = read_flags(PageFlags, argv, (__doc__ or "").splitlines()[0])
+    flags = read_flags(PageFlags, argv, (__doc__ or " ").splitlines()[0])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # otherwise the folder would stay when the server is stopped
     with tempfile.TemporaryDirectory(prefix="diffposetalk-") as folder:
         uvicorn = open_gradio(Path(folder) / "uploads")

@@ -6,6 +6,8 @@ import logging
 import multiprocessing
 import os
 import re
+import signal
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -148,8 +150,14 @@ def run_all(
         yield from tqdm(map(task, jobs), total=len(jobs), desc=label, unit=unit)
         return
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers' own: they fill the cores already
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+    with multiprocessing.get_context("spawn").Pool(workers, _leave_to_parent) as pool:
         yield from tqdm(pool.imap(task, jobs), total=len(jobs), desc=label, unit=unit)
+
+
+def _leave_to_parent() -> None:
+    """In a worker: Ctrl-C is the parent's affair; when that ends, temporary files are removed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
 
 def summarise(outcomes: Sequence[Outcome], what: str) -> None:

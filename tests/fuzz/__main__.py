@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def make_parser() -> UserParser:
-    parser = UserParser(description=(__doc__ or "").splitlines()[0])
+    parser = UserParser(description=(__doc__ or " ").splitlines()[0])
     add = parser.add_argument
     add("--inputs", type=int, default=10_000, help="files per reader (default: %(default)s)")
     add("--seed", type=int, default=0, help="of the damage (default: %(default)s)")

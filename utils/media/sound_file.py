@@ -213,6 +213,8 @@ def decode_handle(handle: BinaryIO, track: Track, clock: Clock, notes: list[str]
             count = len(container.streams.audio)
             raise UserError(f"--audio_track {track.index + 1}: {track.path} has {count} audio tracks; give another")
         stream = container.streams.audio[track.index]
+        if stream.codec_context is None:
+            raise UserError(f"{track.path}: its sound has an unknown codec; convert it to wav or flac")
         timeline = Timeline(container, stream, clock)
         for frame in timeline.frames(container):
             if not RATES[0] <= frame.sample_rate <= RATES[1]:
