@@ -132,17 +132,17 @@ def test_too_many_lost_frames_are_refused(seen):
 
 def test_motion_begins_with_the_sound(seen):
     """A face that appears late is held back to the beginning, pictures before the sound are left out."""
-    rows = np.r_[[TALKING] * 5, 0:40]
+    rows, options = np.r_[[TALKING] * 5, 0:40], VideoOptions(smooth=False, fov=30)
     late = replace(part(seen, rows), times=np.arange(45) / 25)
-    motion = motion_of(late, "f", VideoOptions(smooth=False)).motion
-    plain = motion_of(part(seen, slice(0, 40)), "f", VideoOptions(smooth=False)).motion
+    motion = motion_of(late, "f", options).motion
+    plain = motion_of(part(seen, slice(0, 40)), "f", options).motion
     assert len(motion) == 45
     np.testing.assert_allclose(motion.exp[5:], plain.exp, atol=1e-6)
     np.testing.assert_allclose(motion.exp[:5], np.tile(plain.exp[0], (5, 1)), atol=1e-6)
     early = replace(part(seen, slice(0, 40)), times=(np.arange(40) - 10) / 25)
-    np.testing.assert_allclose(motion_of(early, "f", VideoOptions(smooth=False)).motion.exp, plain.exp[10:], atol=1e-6)
+    np.testing.assert_allclose(motion_of(early, "f", options).motion.exp, plain.exp[10:], atol=1e-6)
     delayed = replace(part(seen, slice(0, 40)), times=(np.arange(40) + 10) / 25)
-    motion = motion_of(delayed, "f", VideoOptions(smooth=False)).motion
+    motion = motion_of(delayed, "f", options).motion
     assert len(motion) == 50
     np.testing.assert_allclose(motion.exp[10:], plain.exp, atol=1e-6)
 
@@ -229,9 +229,9 @@ def test_the_npz_says_where_its_time_begins(tmp_path, landmarks, sound, expected
 
 def test_a_folder_becomes_a_data_set(tmp_path, landmarks, caplog):
     for i, name in enumerate(("anna/000", "ben/000", "ben/001", "carl/000")):
-        film(tmp_path / "videos" / f"{name}.mp4", 220, i)
+        film(tmp_path / "videos" / f"{name}.mp4", 110, i)
     (tmp_path / "videos" / "carl" / "001.mp4").write_text("no video")
-    command = [str(tmp_path / "videos"), "-o", str(tmp_path / "coefs")]
+    command = [str(tmp_path / "videos"), "-o", str(tmp_path / "coefs"), "--fov", "30"]  # not the search for it
     track_video.main(command)
     assert "4 done, 1 skipped" in caplog.text and "damaged, or not a video" in caplog.text
     caplog.clear()
@@ -254,7 +254,8 @@ def test_the_style_of_a_video(tmp_path, landmarks):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["me.mp4", "-o", "me.mp4"], "must end in .npz"),
+        (["me.mp4", "-o", "you.mp4"], "must end in .npz"),
+        (["me.mp4", "-o", "me.mp4"], "would be overwritten"),
         (["me.mp4", "-o", "me.npz", "--overlay", "me.avi"], "--overlay .*must end in .mp4"),
         (["me.mp4", "-o", "me.npz", "--overlay", "me.mp4"], "would be overwritten"),
         (["none.mp4", "-o", "me.npz"], "none.mp4: no such file"),
