@@ -20,11 +20,13 @@ from utils.trackers.sightings import BROWS, EYES, IRISES, LIPS, NOSE, OVAL
 EMBEDDING = PROJECT / "models" / "data" / "open_head_landmarks.npz"
 INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 95, 88, 178, 87, 14, 317, 402, 318, 324)
 LANDMARKS = tuple(sorted({*OVAL, *EYES, *IRISES, *BROWS, *LIPS, *NOSE}))  # the P landmarks that are fitted
+RIDGE = (168, 6, 197, 195, 5)  # of the nose; the landmarks slide along it as the head nods
 MIDDLE = (13, 14)  # inner lips at mid mouth: the opening
 WEIGHTS = (
     (OVAL, 0.15),
     (BROWS, 2.0),
     (NOSE, 1.0),
+    (RIDGE, 0.2),
     (EYES, 2.0),
     (IRISES, 1.0),
     (LIPS, 2.0),
