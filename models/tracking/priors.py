@@ -14,7 +14,8 @@ LOOK = "eyeLook"
 STEADY, STEADY_LOOK, STEADY_JAW = 4.0, 2.0, 100.0
 LINEAR, SQUARE = 1.5, 1.5  # cost of an expression
 LINEAR_JAW, SQUARE_JAW = 4.0, 10.0
-RARE = ("mouthShrug", "mouthLeft", "mouthRight", "mouthFrown", "mouthDimple", "mouthStretch", "browDown", "browOuterUp")
+RARE = ("mouthShrug", "mouthLeft", "mouthRight", "mouthFrown", "mouthDimple", "mouthStretch", "mouthPress", "browDown",
+        "browOuterUp")  # fmt: skip
 RARE_COST = 3.0
 BROW, STEADY_BROW = "brow", 12.0
 # Expressions of a face at rest. Without them, a mouth narrower than at rest could not be fitted.

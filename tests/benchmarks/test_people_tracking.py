@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from benchmarks.people.halves import found, halves, styles
 from benchmarks.people.tracking import LIDS, at_onsets, blinks, measured, needed_words, people, within
 from utils.errors import UserError
 
@@ -90,3 +91,22 @@ def test_folders_without_videos_or_words_are_refused(tmp_path: Path):
     for k in range(7):
         (tmp_path / "ann" / f"{k}.mp4").touch()
     assert [path.stem for path in people(tmp_path, 3)["ann"]] == ["0", "2", "4"]
+
+
+def test_styles_of_halves():
+    """People are found where both halves of their clips move alike; what lasts is taken off on demand."""
+    rng = np.random.default_rng(0)
+    still = [SimpleNamespace(exp=np.full((60, 3), level, np.float32), pose=np.zeros((60, 6), np.float32))
+             for level in (0.2, 0.2, 0.4, 0.4)]  # fmt: skip
+    one, other = halves(still, lasting=True)
+    assert len(one) == len(other) == 120 and one.exp.mean() == pytest.approx(0.3)
+    assert halves(still[:2], lasting=False)[0].exp.max() == 0
+    manners = np.repeat(3 * np.eye(4), 2, axis=0)
+    people_styles = [styles(one, lambda motion, start, m=m: rng.normal(m, 0.1), 100) for m in manners]
+    assert all(len(x) == 1 and np.linalg.norm(x) == pytest.approx(1) for x in people_styles)
+    pairs = list(zip(people_styles[::2], people_styles[1::2]))
+    assert found(pairs) == (1.0, 8)
+    mixed = [(a, pairs[k - 1][1]) for k, (a, _) in enumerate(pairs)]
+    assert found(mixed)[0] == 0
+    with pytest.raises(UserError, match="a style needs 121; give more"):
+        styles(one, lambda motion, start: motion.exp[0], 121)
