@@ -111,6 +111,8 @@ def plan(flags: PeopleFlags) -> list[Job]:
 
 def build(flags: PeopleFlags) -> None:
     """Write clips, lists and statistics into flags.output."""
+    if flags.output.resolve() == flags.data.resolve():
+        raise UserError(f"--output {flags.output}: is the data set itself; choose another folder")
     jobs = plan(flags)
     settings = {"data": str(flags.data), "hours": flags.hours, "held": list(flags.held), "seed": flags.seed}
     settings |= {"most_share": flags.most_share, "own_heads": flags.own_heads, "augment": not flags.no_augment}

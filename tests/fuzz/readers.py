@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import shutil
 from collections.abc import Callable
@@ -42,7 +43,8 @@ from utils.heads.head_file import load_head_file
 from utils.media.alignment import read_transcripts
 from utils.media.audio import decode_flac_part, load_audio, stream_audio
 from utils.media.input_list import read_inputs
-from utils.media.live_audio import pcm_blocks
+from utils.media.live_audio import pcm_blocks, piped_blocks
+from utils.media.sound_file import Track
 from utils.motion_file import load_motion, load_shape, load_style
 from utils.reading.array_file import read_npy, read_npz
 from utils.rendering.head_paint import read_image
@@ -168,6 +170,12 @@ def _sound(path: Path) -> None:
     assert load_audio(path, max_seconds=60).ndim == 1
 
 
+def _piped(path: Path) -> None:
+    data = io.BytesIO(path.read_bytes())
+    data.seekable = lambda: False  # as a pipe
+    assert all(block.size for block in piped_blocks(data, 44_100, Track(path)))
+
+
 def _pcm(path: Path) -> None:
     with path.open("rb") as source:
         assert all(block.size for block in pcm_blocks(source, 44_100))
@@ -259,6 +267,7 @@ READERS = (
     Reader("lmdb_value", seeds.store_values, (mutate_pickle, *_BINARY), _value, seeds.odd_value),
     Reader("data_set_audio", sounds.flacs, _BINARY, _flac),
     Reader("audio", sounds.sounds, _BINARY, _sound),
+    Reader("piped_audio", sounds.sounds, _BINARY, _piped),
     Reader("pcm", sounds.flacs, _BINARY, _pcm),
     Reader("picture", seeds.pictures, _BINARY, _picture),
     Reader("weights", seeds.weights, (*_BINARY, mutate_json), WhisperEncoder.load),

@@ -68,6 +68,7 @@ CASES = [
     ("scripts_for_dataset.convert_dataset", [str(LEGACY), "store/safe"], 0),
     ("scripts_for_dataset.merge_datasets", ["store", "other", "-o", "store"], 2),
     ("scripts_for_dataset.merge_datasets", ["store", "other", "-o", "store/both"], 0),
+    ("scripts_for_dataset.make_people_dataset", ["--data", "store", "--output", "store/../store"], 2),
     ("scripts_for_dataset.inspect_dataset", ["store", "-o", "store/seen", "--no_pictures"], 0),
     ("scripts_for_dataset.calc_stats_random_sample", ["--data_root", "store", "-o", "store/s.npz"], 0),
     ("scripts_for_dataset.calc_stats_random_sample", ["--data_root", "store", "--list", "list.npz", "-o", "list"], 2),
