@@ -168,7 +168,7 @@ def motion_file(space, **arrays):
 
 BAD_MOTIONS = {
     "short": ({"exp": np.zeros((99, 50)), "pose": np.zeros((99, 6))}, "99 frames"),
-    "empty": ({"exp": np.zeros((0, 50)), "pose": np.zeros((0, 6))}, "0 frames"),
+    "empty": ({"exp": np.zeros((0, 50)), "pose": np.zeros((0, 6))}, "holds no frames"),
     "narrow": ({"exp": np.zeros((120, 49)), "pose": np.zeros((120, 6))}, "(120, 49)"),
     "flat": ({"exp": np.zeros(120), "pose": np.zeros((120, 6))}, "(120,)"),
     "pose": ({"exp": np.zeros((120, 50)), "pose": np.zeros((120, 3))}, "(120, 3)"),
