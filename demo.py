@@ -25,6 +25,7 @@ from models.app.head_film import HeadFilm
 from models.app.recording import Recording
 from models.app.sampling_flags import generation_config
 from models.app.speaking import TalkingHead, Titles
+from models.exports.motion_export import check_foreign
 from models.fast.engine import EngineConfig
 from models.generation.animator import Animator
 from models.generation.windows import GenerationConfig
@@ -126,12 +127,13 @@ def make_config(flags: DemoFlags, model: Model) -> GenerationConfig:
 
 
 def check_sources(flags: DemoFlags, model: Model, recordings: list[Path], videos: list[Path]) -> None:
-    """Raises UserError if a file that will be written is one that is read."""
-    written = (file for path in videos for file in all_files(flags, path))
+    """Raises UserError if a file that will be written is one that is read, or a sidecar would replace a foreign one."""
+    written = [file for path in videos for file in all_files(flags, path)]
     named = [Path(flags.io.audio), shape_file(flags), style_file(flags.io.style, model)]
     named = [path for path in named if path is not None and not path.is_dir()]  # of a folder, the recordings count
     others = [file for _, paths in paths_of(flags) for file in paths]
     check_apart(written, [*recordings, *named, *others])
+    check_foreign(written)
 
 
 def make_film(flags: DemoFlags, flame: Flame) -> HeadFilm | None:

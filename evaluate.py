@@ -39,7 +39,7 @@ from models.metrics.score import mean_pose, other_clip, sampled
 from models.metrics.style_judge import StyleJudge
 from models.metrics.suite import Suite
 from models.networks.loading import load_talker
-from utils.atomic import check_output
+from utils.atomic import check_apart, check_output
 from utils.coefs import CoefStats
 from utils.config import read_flags
 from utils.devices import pick_device
@@ -295,6 +295,7 @@ def main(argv: list[str] | None = None) -> None:
     output = output_folder(flags, checkpoint)
     check_output(output / "metrics.json")
     contest = prepare(flags, checkpoint, pick_device(flags.run.device))
+    check_apart([output / "coef" if flags.out.save_coef else None], [flags.scored.coef_dir])
     contest.run(output / "coef" if flags.out.save_coef else None)
     write_results(output, contest.suite, settings(flags, contest, checkpoint), pictures=not flags.out.no_pictures)
     print(results_text(contest.suite.results))

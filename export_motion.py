@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 from models.app.bundled import person_like
 from models.app.recording import Recording
 from models.exports.formats import FORMATS, ExportOptions
-from models.exports.motion_export import export, files_of, parse_formats
+from models.exports.motion_export import check_foreign, export, files_of, parse_formats
 from models.heads.flame import load_flame
 from utils.atomic import check_apart
 from utils.config import check_least, flag, paths_of, positional, read_flags
@@ -98,7 +98,9 @@ def output_stem(flags: ExportMotionFlags) -> Path:
 def main(argv: list[str] | None = None) -> None:
     flags = read_flags(ExportMotionFlags, argv, (__doc__ or " ").splitlines()[0])
     formats, out = parse_formats(flags.format), output_stem(flags)
-    check_apart(files_of(out, formats), [path for name, paths in paths_of(flags) if name != "output" for path in paths])
+    files = [file for file in files_of(out, formats) if flags.audio is not None or file.suffix != ".wav"]
+    check_foreign(files)
+    check_apart(files, [path for name, paths in paths_of(flags) if name != "output" for path in paths])
     motion, flame = read_motion(flags), load_flame(flags.head)
     heard = None if flags.audio is None else Recording.read(flags.audio, Part(flags.audio_track))
     if heard is not None:

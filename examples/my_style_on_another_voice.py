@@ -18,7 +18,7 @@ from models.app.head_film import HeadFilm
 from models.app.sampling_flags import FEW_STEPS, own_sampling
 from models.app.style_files import encoder_of, style_from_file
 from models.exports.formats import ExportOptions
-from models.exports.motion_export import export, files_of, parse_formats
+from models.exports.motion_export import check_foreign, export, files_of, parse_formats
 from models.generation.animator import Animator
 from models.heads.flame import Flame, load_flame
 from models.networks.person import Person
@@ -62,7 +62,9 @@ def main(argv: list[str] | None = None) -> None:
     flags = read_flags(VoiceFlags, argv, (__doc__ or " ").splitlines()[0])
     check_video_path(flags.output)
     formats = parse_formats(flags.export) if flags.export else ()
-    check_apart([flags.output, *files_of(flags.output.with_suffix(""), formats)], [flags.motion, flags.speech])
+    beside = files_of(flags.output.with_suffix(""), formats)
+    check_apart([flags.output, *beside], [flags.motion, flags.speech])
+    check_foreign(beside)
 
     # The model, and the style encoder that it was trained with.
     animator = Animator.load(find_checkpoint("DPT", DEFAULT_EXPERIMENT, None), None, pick_device("auto"))

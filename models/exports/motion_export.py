@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from models.heads.flame import Flame
 from utils.atomic import atomic_path, make_folder
 from utils.errors import UserError
 from utils.exports.arkit import warn_of_other_head
+from utils.exports.tables import TABLE_START
 from utils.media.audio import Audio, as_sound
-from utils.media.sound_file import MARK
+from utils.media.sound_file import MARK, is_result
 from utils.motion_file import Motion
 
 log = logging.getLogger(__name__)
@@ -48,6 +50,17 @@ def files_of(out: str | Path, formats: tuple[str, ...]) -> list[Path]:
     speech = [".wav"] if any(row.needs_wav for row in rows) else []
     textures = [f"_skin{kind}" for kind in (".png", ".jpg", ".jpeg")] if "usd" in formats else []
     return [out.with_name(out.name + ending) for ending in (*(row.ending for row in rows), *speech, *textures)]
+
+
+def check_foreign(files: Iterable[Path]) -> None:
+    """Raises UserError for a wav or csv beside the outputs that this project did not write: no flag names it."""
+    for file in files:
+        foreign = file.suffix == ".wav" and file.is_file() and not is_result(file)
+        if file.suffix == ".csv" and not file.name.endswith(FORMATS["livelink"].ending) and file.is_file():
+            with file.open("rb") as handle:
+                foreign = not handle.readline(100).startswith(TABLE_START.encode())
+        if foreign:
+            raise UserError(f"{file}: exists and was not made here; choose another output, or move it")
 
 
 def export(

@@ -118,6 +118,16 @@ def test_saved_motions_score_the_same_as_results(data, scored, tmp_path):
         assert again["pooled"]["model"][name]["mean"] == pytest.approx(entry["mean"], rel=1e-4, abs=1e-7), name
 
 
+def test_scored_files_are_not_replaced(data, scored, capsys):
+    folder, _ = scored
+    before = [path.read_bytes() for path in sorted((folder / "coef").iterdir())]
+    with pytest.raises(SystemExit):
+        evaluate.main(["--data_root", str(data), "--coef_dir", str(folder / "coef"), "--device", "cpu", "-o",
+                       str(folder), "--no_pictures", "--save_coef"])  # fmt: skip
+    assert "would be overwritten" in capsys.readouterr().err
+    assert [path.read_bytes() for path in sorted((folder / "coef").iterdir())] == before
+
+
 def test_the_same_seed_gives_the_same_motion(data, scored, tmp_path):
     evaluate.main(["--data_root", str(data), "-n", "1", "--steps", "1", "--device", "cpu", "-o", str(tmp_path),
                    "--limit", "1", "--save_coef", "--no_pictures"])  # fmt: skip

@@ -26,11 +26,12 @@ FAST = ["--steps", "1", "--size", "32"]
 # program, arguments, exit code. Sources: me.wav (48 kHz, 24 bit, stereo), talk.mp4 (with sound), me.npz,
 # me_livelink.csv, link.wav (to me.wav), my_skin.jpg, coefs/p/v.npz, audio/p/v.wav, mica/p/identity.npy, store (LMDB).
 CASES = [
-    ("demo", ["-a", "me.wav", "-o", "new.mp4", "--save_coef", *CSV], 0),
+    ("demo", ["-a", "one/talk.wav", "-o", "one/new.mp4", "--save_coef", *CSV], 0),
     ("demo", ["-a", "me.wav", "-o", "me.mp4", "--export", "glb"], 2),
     ("demo", ["-a", "me.wav", "-o", "../repo/me.mp4", "--export", "glb"], 2),
     ("demo", ["-a", "link.wav", "-o", "me.mp4", "--export", "usd"], 2),
     ("demo", ["-a", "me.wav", "-o", "link.mp4", "--export", "glb", "--no_video"], 2),
+    ("demo", ["-a", "audio/p/v.wav", "-o", "me.mp4", "--export", "glb", "--no_video"], 2),  # me.wav is foreign
     ("demo", ["-a", "talk.mp4", "-o", "talk.mp4"], 2),
     ("demo", ["-a", "talk.mp4", "-o", "hard.mp4"], 2),
     ("demo", ["-a", "me.wav", "-c", "me.npz", "-o", "me.mp4", "--save_coef"], 2),
@@ -46,6 +47,7 @@ CASES = [
     ("export_motion", ["me.npz", "-f", "all", "-o", "x", "-a", "me.wav", "--motion_fps", "25"], 0),
     ("export_motion", ["me.npz", "-f", "usd", "-o", "my", "-t", "my_skin.jpg"], 2),
     ("export_motion", ["me_livelink.csv", "-f", "csv"], 2),
+    ("export_motion", ["me.npz", "-f", "csv"], 2),  # me.csv is the phone's
     ("extract_style", ["-c", "me.npz", "-o", "ROOT/me.npy"], 0),
     ("extract_style", ["-c", "mica/p/identity.npy", "-o", "ROOT/mica/p/identity.npy"], 2),
     ("examples.my_style_on_another_voice", ["me.npz", "me.wav", "-o", "me.mp4", "--export", "glb"], 2),
@@ -91,7 +93,7 @@ def sources(space, avatar):
     root, stereo = space.root, np.stack([speech(0.4), 0.5 * speech(0.4)], axis=1)
     for name in ("one", "audio/p", "coefs/p", "mica/p", "videos"):
         (root / name).mkdir(parents=True)
-    soundfile.write(root / "me.wav", stereo, 48_000, subtype="PCM_24")
+    soundfile.write(root / "me.wav", np.stack([speech(13.2), 0.5 * speech(13.2)], axis=1), 48_000, subtype="PCM_24")
     soundfile.write(root / "one" / "talk.wav", stereo, 48_000)
     soundfile.write(root / "audio/p/v.wav", 0.1 * np.random.default_rng(0).standard_normal(220 * 640), 16_000)
     write_video(root / "talk.mp4", [np.full((32, 32, 3), 99, np.uint8)] * 10, 10, 25, speech(0.4))
@@ -154,6 +156,11 @@ def test_no_source_changes(sources, capsys, program, arguments, code):
         assert set(after) == set(before), "something was written"
     else:
         assert len(after) > len(before)
+
+
+def test_what_was_made_here_may_be_made_again(sources):
+    for _ in range(2):
+        importlib.import_module("export_motion").main(["me.npz", "-f", "csv,glb,livelink", "-o", "new", "-a", "me.wav"])
 
 
 def test_links_and_dots_lead_to_the_file(tmp_path):

@@ -15,6 +15,7 @@ from utils.heads.head_file import HeadFile
 from utils.motion_file import Motion
 
 VHAP_SHAPE, VHAP_EXPRESSION, SMPLX_EXPRESSION = 300, 100, 50
+TABLE_START = "frame,seconds,"  # how our own tables begin
 
 
 def write_coefficients(path: str | Path, motion: Motion, head: HeadFile) -> None:
@@ -71,7 +72,7 @@ def write_table(path: str | Path, motion: Motion, head: HeadFile, fps: float) ->
         UserError: the path cannot be written.
     """
     names = [f"{part}_r{axis}" for part in ("head", "jaw") for axis in "xyz"]
-    header = ",".join(["frame", "seconds", *expression_names(head), *names])
+    header = TABLE_START + ",".join([*expression_names(head), *names])
     frames = np.arange(len(motion))
     table = np.column_stack([frames, frames / fps, motion.exp, motion.pose])
     with atomic_path(path) as temporary:

@@ -115,13 +115,16 @@ def unique(files: Iterable[tuple[Path, Path]]) -> list[Named]:
     A name that is taken gets the name of the file's folder, and if that is not enough a number.
     """
     taken: set[str] = set()
+    last: dict[str, int] = {}  # number that a name got last
     found = []
     for path, below in files:
         plain = result_name(below.name)
-        beside = (plain, f"{path.absolute().parent.name}_{plain}")
-        numbers = (f"{plain}_{k}" for k in range(2, MAX_INPUTS + 2))
-        free = (name for form in (beside, numbers) for name in form)
-        name = next(name for name in ((below.parent / one).as_posix() for one in free) if name.casefold() not in taken)
+        name = (below.parent / plain).as_posix()
+        if name.casefold() in taken:
+            name = (below.parent / f"{path.absolute().parent.name}_{plain}").as_posix()
+        while name.casefold() in taken:
+            last[plain] = last.get(plain, 1) + 1
+            name = (below.parent / f"{plain}_{last[plain]}").as_posix()
         taken.add(name.casefold())
         found.append(Named(path, name))
     return found
