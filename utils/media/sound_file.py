@@ -223,7 +223,8 @@ def decode_handle(handle: BinaryIO, track: Track, clock: Clock, notes: list[str]
                 )
             kept = _kept(frame, stream, container.format.name)
             samples = _full_scale(frame)[:, :kept]
-            samples = samples if track.scale == 1 else samples * np.float32(track.scale)
+            with np.errstate(invalid="ignore", over="ignore"):  # as in `mono`
+                samples = samples if track.scale == 1 else samples * np.float32(track.scale)
             layout = USUAL.get(frame.layout.name, frame.layout.name) or ""
             yield from timeline.placed(Piece(frame.sample_rate, samples, layout), frame.time)
         timeline.report(str(track.path), notes)
