@@ -19,7 +19,7 @@ from utils.runs.run_dir import ROOT
 SMILE = str(ROOT / "demo" / "input" / "motion" / "smile.npz")
 LONG = {  # programs that work for a while, and what shows that they have begun
     "drawing": ["render_motion.py", SMILE, "-o", "OUT/r.mp4"],
-    "meshes": ["export_motion.py", SMILE, "-f", "obj", "-o", "OUT/e"],
+    "meshes": ["export_motion.py", SMILE, "-f", "obj", "--fps", "240", "-o", "OUT/e"],
 }
 
 
@@ -44,7 +44,7 @@ def wait_for(condition) -> None:
 def test_a_signal_leaves_nothing_behind(tmp_path, work, number):
     process = start(LONG[work], tmp_path)
     wait_for(lambda: process.poll() is not None or list(tmp_path.iterdir()))
-    time.sleep(0.5)
+    time.sleep(0.2)
     process.send_signal(number)
     _, shown = process.communicate(timeout=60)
     assert process.returncode == 128 + number
