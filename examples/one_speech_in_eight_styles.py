@@ -1,4 +1,4 @@
-"""One speech in eight styles, side by side in one video: the seven bundled ones, and no style (or one of your own).
+"""One speech in eight styles, side by side in one video: the bundled ones, or one of your own in place of natural.
 
     python -m examples.one_speech_in_eight_styles
     python -m examples.one_speech_in_eight_styles speech.wav --motion me.npz -o styles.mp4
@@ -45,7 +45,7 @@ class StylesFlags:
     speech: Path = positional(SPEECH)
     """Recording to animate (default: a bundled one)."""
     motion: Path | None = flag(None, "-m")
-    """Motion whose style is shown instead of no style."""
+    """Motion whose style is shown instead of natural."""
     output: Path = flag(OUTPUT / "eight_styles.mp4", "-o")
     """The video, mp4."""
     seed: int = 0
@@ -56,8 +56,8 @@ class StylesFlags:
     """Pixels of each picture."""
 
 
-def styles_of(animator: Animator, motion: Path | None) -> dict[str, np.ndarray | None]:
-    """Label -> style vector; None is the null style.
+def styles_of(animator: Animator, motion: Path | None) -> dict[str, np.ndarray]:
+    """Label -> style vector.
 
     Raises:
         UserError: the motion cannot be used.
@@ -66,7 +66,8 @@ def styles_of(animator: Animator, motion: Path | None) -> dict[str, np.ndarray |
     size = animator.model.config.d_style
     styles = {path.stem.replace("_", " "): load_style(path, size) for path in sorted(folder.glob("*.npy"))}
     if motion is None:
-        return styles | {"no style": None}
+        return styles
+    del styles["natural"]
     return styles | {motion.stem: style_from_file(motion, encoder_of(animator))[0]}
 
 

@@ -66,6 +66,11 @@ def test_bundled_styles_are_what_the_style_encoder_makes_of_the_bundled_motion(e
         stored = load_style(INPUT / "style" / style_folder(checkpoint) / f"{name}.npy", 128)
         made = extractor(load_motion(INPUT / "motion" / f"{name}.npz"))
         np.testing.assert_allclose(stored, made, atol=1e-4)
+    natural = load_style(INPUT / "style" / style_folder(checkpoint) / "natural.npy", 128)
+    normal = extractor(load_motion(INPUT / "motion" / "normal.npz"))
+    length = np.linalg.norm(normal)
+    assert np.linalg.norm(natural) == pytest.approx(length, rel=1e-3)
+    assert 0.6 < natural @ normal / length**2 < 0.8  # halfway to a style nearly at right angles: a real person's
 
 
 def test_mouth_follows_real_speech(animator, flame):
