@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 import numpy as np
 
 from models.app import bundled
-from models.app.bundled import DEFAULT_STYLE, find_input, person_like
+from models.app.bundled import default_style, find_input, person_like
 from models.app.demo_flags import DESCRIPTION, DemoFlags, ModelFlags
 from models.app.demo_outputs import all_files, check_distinct, output_paths, results
 from models.app.export_flags import exporter_from
@@ -105,7 +105,7 @@ def style_file(name: str | None, model: Model) -> Path | None:
     styles = bundled.input_folder("style")
     folder = styles / model.styles
     if name is None:
-        default = folder / DEFAULT_STYLE
+        default = folder / default_style(model.folder.parent.name)
         return default if default.is_file() else None
     path = find_input(name, [folder, styles])
     made_by = path.resolve().parent
@@ -168,7 +168,7 @@ def shape_file(flags: DemoFlags) -> Path:
 
 def titles(flags: DemoFlags, model: Model) -> Titles:
     """The caption of the videos, with the name of the style filled in."""
-    style = Path(flags.io.style or DEFAULT_STYLE).stem if model.styles is not None else "none"
+    style = Path(flags.io.style or default_style(model.folder.parent.name)).stem if model.styles is not None else "none"
     return Titles(flags.picture.caption.replace(STYLE_NAME, style), flags.picture.side_by_side)
 
 

@@ -107,7 +107,7 @@ def _speech(gr) -> dict:
 
 def _person(gr, studio: Studio) -> dict:
     """The inputs for the style and the head."""
-    styles, usual = studio.style_names(), Wish(None).style
+    styles, usual = studio.style_names(), studio.usual_style
     found = {"style": gr.Dropdown(styles, value=usual if usual in styles else styles[0], label="Style",
                                   elem_id="style")}  # fmt: skip
     with gr.Accordion("A style of your own", open=False):

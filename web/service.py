@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.app.bundled import DEFAULT_SHAPE, DEFAULT_STYLE, bundled_shapes, style_files_of
+from models.app.bundled import DEFAULT_SHAPE, DEFAULT_STYLE, bundled_shapes, default_style, style_files_of
 from models.app.sampling_flags import FEW_STEPS, own_sampling
 from models.app.style_files import encoder_of, style_from_file
 from models.diffusion.guidance import OWN_SCALES
@@ -130,6 +130,7 @@ class Studio:
     extractor: StyleExtractor | None
     results: Path
     wardrobe: Wardrobe
+    usual_style: str = Path(DEFAULT_STYLE).stem
 
     @classmethod
     def open(cls, exp_name: str, results: Path, device: str = "auto") -> Studio:
@@ -151,7 +152,8 @@ class Studio:
         results.mkdir(parents=True, exist_ok=True)
         flame = load_flame(None)
         animator.know_head(flame.head)
-        return cls(animator, flame, style_files_of(recorded), extractor, results, Wardrobe(flame.head))
+        usual, wardrobe = Path(default_style(exp_name)).stem, Wardrobe(flame.head)
+        return cls(animator, flame, style_files_of(recorded), extractor, results, wardrobe, usual)
 
     def style_names(self) -> list[str]:
         return sorted(path.stem for path in self.styles.glob("*.npy"))

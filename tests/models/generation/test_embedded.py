@@ -1,11 +1,14 @@
 """The models shipped with the repository: small, complete, and they really follow speech and style."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from benchmarks.speech.speech_scores import pool_mouths, score_mouth
 from benchmarks.styles.bundled import head_std_deg
+from models.app.bundled import default_style
 from models.diffusion.solvers import SamplerConfig
 from models.generation.animator import Animator
 from models.generation.style_extractor import StyleExtractor
@@ -85,6 +88,14 @@ def test_mouth_follows_real_speech(animator, flame):
     total = pool_mouths(scores)
     assert total.closures_found >= 0.8 * total.closures_expected > 5
     assert total.opening_at_vowels_mm > 3
+
+
+def test_the_mouth_is_shut_in_silence(animator, flame):
+    """In the model's default style: on average within 2 mm, as people's are."""
+    own = "embedded-fast" if animator.model.config.distilled_steps else "embedded"
+    given = Person(np.zeros(100, np.float32), style(animator, Path(default_style(own)).stem))
+    motions = animator(np.zeros(16000 * 6, np.float32), given, QUICK, [0, 1])
+    assert np.mean([opening_mm(flame, motion) for motion in motions]) < 2
 
 
 def test_styles_differ(animator, flame):
