@@ -242,7 +242,7 @@ def _kept(frame, stream, container_format: str) -> int:
 
 def _full_scale(frame) -> np.ndarray:
     """PyAV frame -> float32 (c, n) with full scale 1."""
-    samples = frame.to_ndarray()
+    samples = _planes(frame) if frame.format.is_planar else frame.to_ndarray()
     channels = samples if frame.format.is_planar else samples.reshape(-1, len(frame.layout.channels)).T
     with np.errstate(invalid="ignore", over="ignore"):  # infinite samples are refused by the reader
         if samples.dtype == np.uint8:  # the one unsigned format: 128 is silence
@@ -250,6 +250,14 @@ def _full_scale(frame) -> np.ndarray:
         if samples.dtype.kind == "i":
             return (channels / -float(np.iinfo(samples.dtype).min)).astype(np.float32)
         return channels.astype(np.float32)
+
+
+def _planes(frame) -> np.ndarray:
+    """Planar frame -> (c, n). `to_ndarray` reads beyond the last plane where there are more than 8 channels (PyAV 18)."""
+    from av.audio.frame import format_dtypes
+
+    planes, kind = frame.planes[: frame.layout.nb_channels], format_dtypes[frame.format.name]
+    return np.stack([np.frombuffer(plane, kind, frame.samples) for plane in planes])
 
 
 def has_sound(path: Path) -> bool:

@@ -15,6 +15,7 @@ from utils.media.audio import (
     load_audio,
     standardise,
 )
+from utils.media.sound_file import _full_scale
 
 SECONDS = 1.3
 LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
@@ -80,6 +81,15 @@ def test_lossless_length_and_alignment_are_exact(tmp_path, rate):
     assert abs(len(audio) - round(SECONDS * 16000)) <= 1
     n = min(len(audio), round(SECONDS * 16000))
     np.testing.assert_allclose(audio[:n], tone(16000)[:n], atol=2e-3)
+
+
+def test_frames_of_many_planes_are_read_to_their_last_channel():
+    """PyAV counts planes up to a null pointer, which is not there for more than 8 channels: a crash."""
+    values = np.random.default_rng(0).uniform(-1, 1, (16, 1024)).astype(np.float32)
+    for kind, scale in (("fltp", 1), ("s16p", 32768)):
+        samples = (values * 32767).astype(np.int16) if kind == "s16p" else values
+        frame = av.AudioFrame.from_ndarray(samples, kind, "hexadecagonal")
+        np.testing.assert_array_equal(_full_scale(frame), (samples / np.float32(scale)).astype(np.float32))
 
 
 def test_channels_are_averaged_not_scaled(tmp_path):
