@@ -253,7 +253,7 @@ def _full_scale(frame) -> np.ndarray:
 
 
 def _planes(frame) -> np.ndarray:
-    """Planar frame -> (c, n). `to_ndarray` reads beyond the last plane where there are more than 8 channels (PyAV 18)."""
+    """Planar frame -> (c, n). With more than 8 channels PyAV 18's `to_ndarray` reads beyond the last plane."""
     from av.audio.frame import format_dtypes
 
     planes, kind = frame.planes[: frame.layout.nb_channels], format_dtypes[frame.format.name]
