@@ -23,11 +23,16 @@ LONG = {  # programs that work for a while, and what shows that they have begun
 }
 
 
+def as_in_a_terminal() -> None:
+    """Programs heed signals, although the tests may run where they are ignored (nohup, a shell's background)."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def start(arguments: list[str], folder: Path, **options) -> subprocess.Popen:
     words = [word.replace("OUT", str(folder)) for word in arguments]
-    return subprocess.Popen(
-        [sys.executable, *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
-    )
+    options = {"preexec_fn": as_in_a_terminal, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    return subprocess.Popen([sys.executable, *words], cwd=ROOT, text=True, **options)
 
 
 def wait_for(condition) -> None:
