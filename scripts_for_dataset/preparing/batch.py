@@ -150,13 +150,17 @@ def run_all(
         yield from tqdm(map(task, jobs), total=len(jobs), desc=label, unit=unit)
         return
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers' own: they fill the cores already
-    with multiprocessing.get_context("spawn").Pool(workers, _leave_to_parent) as pool:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C may come while workers start
+    try:
+        pool = multiprocessing.get_context("spawn").Pool(workers, _leave_to_parent)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with pool:
         yield from tqdm(pool.imap(task, jobs), total=len(jobs), desc=label, unit=unit)
 
 
 def _leave_to_parent() -> None:
-    """In a worker: Ctrl-C is the parent's affair; when that ends, temporary files are removed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """In a worker, which ignores SIGINT: Ctrl-C is the parent's affair. When that ends, temporary files are removed."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
 
