@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from scripts_for_dataset.preparing.batch import worker_pool
 from scripts_for_dataset.synthetic.kokoro import DEFAULT_FOLDER as KOKORO_FOLDER
 from scripts_for_dataset.synthetic.speech_plan import Part, plan_parts
 from scripts_for_dataset.synthetic.texts import held_out
@@ -107,7 +108,7 @@ def main(argv: list[str] | None = None) -> None:
     if not todo:
         return
     with (
-        multiprocessing.get_context("spawn").Pool(min(flags.workers, len(todo))) as pool,
+        worker_pool(min(flags.workers, len(todo))) as pool,
         tqdm(total=count, desc="speech", unit="sentence") as bar,
     ):
         for said in pool.imap_unordered(make_part, todo):

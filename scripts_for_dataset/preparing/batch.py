@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import TypeVar
 
@@ -150,17 +151,22 @@ def run_all(
         yield from tqdm(map(task, jobs), total=len(jobs), desc=label, unit=unit)
         return
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers' own: they fill the cores already
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C may come while workers start
-    try:
-        pool = multiprocessing.get_context("spawn").Pool(workers, _leave_to_parent)
-    finally:
-        signal.signal(signal.SIGINT, before)
-    with pool:
+    with worker_pool(workers) as pool:
         yield from tqdm(pool.imap(task, jobs), total=len(jobs), desc=label, unit=unit)
 
 
+def worker_pool(workers: int) -> Pool:
+    """Processes that leave Ctrl-C to their parent, while they start as well; to be used in the main thread."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the workers inherit it
+    try:
+        return multiprocessing.get_context("spawn").Pool(workers, _leave_to_parent)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _leave_to_parent() -> None:
-    """In a worker, which ignores SIGINT: Ctrl-C is the parent's affair. When that ends, temporary files are removed."""
+    """In a worker: Ctrl-C is the parent's affair; when that ends, temporary files are removed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a worker that replaces a lost one has not inherited it
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
 

@@ -2,7 +2,6 @@
 
 import json
 import multiprocessing.dummy
-import types
 
 import numpy as np
 import pytest
@@ -192,8 +191,7 @@ def test_a_sentence_keeps_its_split_in_every_voice(tmp_path, monkeypatch):
 
 def test_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(make_synthetic_speech, "say", tone)
-    threads = types.SimpleNamespace(get_context=lambda kind: multiprocessing.dummy, cpu_count=lambda: 1)
-    monkeypatch.setattr(make_synthetic_speech, "multiprocessing", threads)
+    monkeypatch.setattr(make_synthetic_speech, "worker_pool", multiprocessing.dummy.Pool)  # threads share `say`
     flags = ["--output", str(tmp_path), "--hours", "0.02", "--voices", "flite-awb", "--kokoro", str(tmp_path / "none")]
     make_synthetic_speech.main(flags)
     assert len(read_rows(tmp_path)["flite-awb"]) == 24
