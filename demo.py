@@ -89,7 +89,12 @@ def read_style(name: str | None, model: Model) -> np.ndarray | None:
         UserError: see `style_file`; or the file has the wrong size.
     """
     path = style_file(name, model)
-    return None if path is None else load_style(path, model.animator.model.config.d_style)
+    if path is None:
+        return None
+    if not path.resolve().parent.name.startswith("iter_"):
+        log.warning("--style %s: its folder does not say which style encoder made it; %s needs %s", path, model.folder,
+                    model.styles)  # fmt: skip
+    return load_style(path, model.animator.model.config.d_style)
 
 
 def style_file(name: str | None, model: Model) -> Path | None:
@@ -114,9 +119,6 @@ def style_file(name: str | None, model: Model) -> Path | None:
             f"--style {path}: comes from style encoder {made_by.parent.name}/{made_by.name}, but {model.folder} needs "
             f"{model.styles}; extract it again with extract_style.py"
         )
-    if not made_by.name.startswith("iter_"):
-        log.warning("--style %s: its folder does not say which style encoder made it; %s needs %s", path, model.folder,
-                    model.styles)  # fmt: skip
     return path
 
 
@@ -168,8 +170,9 @@ def shape_file(flags: DemoFlags) -> Path:
 
 def titles(flags: DemoFlags, model: Model) -> Titles:
     """The caption of the videos, with the name of the style filled in."""
-    style = Path(flags.io.style or default_style(model.folder.parent.name)).stem if model.styles is not None else "none"
-    return Titles(flags.picture.caption.replace(STYLE_NAME, style), flags.picture.side_by_side)
+    style = style_file(flags.io.style, model)
+    name = "none" if style is None else style.stem
+    return Titles(flags.picture.caption.replace(STYLE_NAME, name), flags.picture.side_by_side)
 
 
 def find_speech(name: str) -> Path:
