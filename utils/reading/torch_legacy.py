@@ -98,7 +98,7 @@ class TensorUnpickler(TorchUnpickler):
         )
 
     def _storage(self, data: object) -> StorageStand:
-        """The pickle holds each storage as the bytes of a file of its own, so they are no longer than the pickle."""
+        """The pickle holds each storage as bytes (a whole file in the old form), so they are no longer than it."""
         self._left -= len(data) if isinstance(data, bytes) else self._left + 1
         if self._left < 0 or not isinstance(data, bytes) or not is_legacy(data):
             raise pickle.UnpicklingError("damaged tensor storage")
