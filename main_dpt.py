@@ -2,7 +2,7 @@
 
 python main_dpt.py --exp_name NAME --data_root LMDB_FOLDER --use_indicator --scheduler Warmup --audio_model hubert \\
     --style_enc_ckpt experiments/SE/NAME/checkpoints/iter_0100000.pt [--no_head_pose]
-python main_dpt.py --exp_name NAME --mode test --iter 200000
+python main_dpt.py --exp_name NAME --mode test      (the last checkpoint, with the run's own flags)
 """
 
 import logging
@@ -20,6 +20,7 @@ from datasets.batches import batches_from
 from datasets.clip_store import ClipStore
 from datasets.motion_pairs import MotionPairs
 from datasets.spoken_clips import validation_clips
+from models.app.bundled import style_encoder_file
 from models.diffusion.schedule import Schedule
 from models.heads.flame import Flame, load_flame
 from models.metrics.validation import Validator
@@ -27,7 +28,7 @@ from models.networks.loading import checkpoint_of, load_style_encoder, load_talk
 from models.networks.style_encoder import StyleEncoder
 from models.networks.talker import Talker, TalkerConfig, build_talker
 from models.training.distillation import Distillation, make_student, only_denoiser
-from models.training.flags import NETWORK_FLAGS, Configs, TalkerRunConfig, parse_args
+from models.training.flags import NETWORK_FLAGS, Configs, parse_args
 from models.training.losses import MotionLoss
 from models.training.objective import Ends, TalkerObjective
 from models.training.validation_clips import ValidationClips, check_video
@@ -47,6 +48,7 @@ from utils.training.trainer import Task
 from utils.training.training_run import Plan
 
 log = logging.getLogger(__name__)
+MEASURED = 16  # pairs that a validation measures at once, whatever --batch_size is: the published batch
 
 
 def pairs(configs: Configs, codec: MotionCodec, split: str) -> MotionPairs:
@@ -107,10 +109,13 @@ class Setup:
         schedule = Schedule.make(options.diff_schedule, options.n_diff_steps).to(device)
         return cls(TalkerObjective(configs.objective, schedule, loss, style_encoder), stats, codec, flame, device)
 
-    def evaluate(self, model: Talker, dataset: MotionPairs, config: TalkerRunConfig) -> dict[str, float]:
-        """Mean loss terms over a data set, with the same crops, steps and noise at every call."""
-        random, sums, count = Randomness(config.seed, self.device), {}, 0
-        for batch in evaluation_batches(dataset, config.batch_size, 0):
+    def evaluate(self, model: Talker, dataset: MotionPairs, seed: int) -> dict[str, float]:
+        """Mean loss terms over the pairs of a data set, with the same crops, steps and noise at every call.
+
+        Groups of `MEASURED` pairs share their noise and their cuts, so --batch_size does not matter.
+        """
+        random, sums, count = Randomness(seed, self.device), {}, 0
+        for batch in evaluation_batches(dataset, MEASURED, 0):
             terms = self.objective(model, to_device(batch, self.device), random)
             weight = len(batch["motion"])
             for name, value in {"total": self.objective.loss.config.total(terms), **terms}.items():
@@ -227,7 +232,7 @@ def make_task(configs: Configs, setup: Setup, model: Talker, val_set: MotionPair
         begin_step=random.begin,
         prepare=prepare,
         loss=loss,
-        validate=lambda network: setup.evaluate(network, val_set, configs.run),
+        validate=lambda network: setup.evaluate(network, val_set, configs.run.seed),
         checkpoint=lambda network, step, state: checkpoint_of(network, setup.stats, step, state),
     )
 
@@ -265,18 +270,21 @@ def compile_blocks(model: Talker) -> None:
 
 
 def test(configs: Configs) -> None:
-    model, checkpoint = load_talker(find_checkpoint("DPT", configs.run.exp_name, configs.run.iter))
+    path = find_checkpoint("DPT", configs.run.exp_name, configs.run.iter)
+    model, checkpoint = load_talker(path)
     if model.config.distilled_steps:
         raise UserError(f"--exp_name {configs.run.exp_name}: is a distilled model; measure it with evaluate.py")
-    # Published files name their style encoder by a path on the authors' machine; the flag overrides it.
-    ours = configs.model.style_enc_ckpt or model.config.style_enc_ckpt
+    recorded, ours = model.config.style_enc_ckpt, configs.model.style_enc_ckpt
+    if recorded and ours in (None, recorded):  # the flag overrides it
+        ours = str(style_encoder_file(recorded))
     configs = replace(configs, model=replace(model.config, style_enc_ckpt=ours))
     problems = Problems()
     setup = Setup.make(configs, checkpoint.stats, pick_device(configs.run.device), problems)
     problems.report()
     assert setup is not None  # or `report` had raised
+    log.info("testing %s on %s", path, configs.run.data_root)
     with torch.no_grad():
-        result = setup.evaluate(model.to(setup.device), pairs(configs, setup.codec, "test"), configs.run)
+        result = setup.evaluate(model.to(setup.device), pairs(configs, setup.codec, "test"), configs.run.seed)
     print(", ".join(f"{name} {value:.6g}" for name, value in result.items()))
 
 

@@ -1,9 +1,10 @@
 """Train or test the style encoder (paper section 3.2).
 
 python main_se.py --exp_name NAME --data_root LMDB_FOLDER [--no_head_pose]
-python main_se.py --exp_name NAME --mode test --iter 100000
+python main_se.py --exp_name NAME --mode test      (the last checkpoint, with the run's own flags)
 """
 
+import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,21 +22,24 @@ from models.networks.loading import checkpoint_of, load_style_encoder
 from models.networks.style_encoder import StyleEncoder, StyleEncoderConfig
 from models.training.losses import nt_xent
 from utils.coefs import CoefStats, MotionCodec
-from utils.config import flag, read_flags, to_plain
+from utils.config import flag, to_plain
 from utils.devices import end_processes, pick_device, start_processes
-from utils.errors import cli
+from utils.errors import UserError, cli
 from utils.runs.run_dir import find_checkpoint
 from utils.training import training_run
 from utils.training.data_order import EndlessBatches, Share, evaluation_batches, to_device
 from utils.training.preflight import Problems, freeze
 from utils.training.randomness import Randomness
-from utils.training.run_config import OpenedRun, RunConfig
+from utils.training.run_config import OpenedRun, RunConfig, read_run_flags
 from utils.training.train_step import step_maker
 from utils.training.trainer import Task
 from utils.training.training_run import Plan
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+log = logging.getLogger(__name__)
+MEASURED = 32  # persons whom a validation contrasts with each other, whatever --batch_size is: the published batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +57,13 @@ class StyleRunConfig(RunConfig):
     temperature: float = 0.1
     """Temperature of the contrastive loss."""
 
+    def check(self) -> None:
+        """Raises UserError for a batch in which no pair has another person's to be told from."""
+        if self.batch_size < 2:
+            raise UserError(
+                f"--batch_size {self.batch_size}: the loss contrasts the people of a batch; give at least 2"
+            )
+
 
 @dataclass(frozen=True)
 class Configs:
@@ -67,7 +78,7 @@ class Configs:
 
 
 def parse_args(argv: list[str] | None = None) -> Configs:
-    return read_flags(Configs, argv, (__doc__ or "").partition("\n")[0])
+    return read_run_flags("SE", Configs, argv, (__doc__ or "").partition("\n")[0])
 
 
 def pairs(config: StyleRunConfig, codec: MotionCodec, split: str, n_motions: int) -> StylePairs:
@@ -76,18 +87,27 @@ def pairs(config: StyleRunConfig, codec: MotionCodec, split: str, n_motions: int
 
 
 def evaluate(encoder: nn.Module, dataset: StylePairs, config: StyleRunConfig, device: torch.device) -> dict[str, float]:
-    """NT-Xent over batches of people, and how often a clip's nearest clip is the same person's (style retrieval)."""
-    first, second = [], []
-    for batch in evaluation_batches(dataset, config.batch_size, 0):
-        batch = to_device(batch, device)
-        first.append(encoder(batch[:, 0]))
-        second.append(encoder(batch[:, 1]))
-    losses = [nt_xent(a, b, config.temperature) for a, b in zip(first, second) if len(a) > 1]
+    """NT-Xent in groups of people, and how often a clip's nearest clip is the same person's (style retrieval)."""
+    batches = [to_device(batch, device) for batch in evaluation_batches(dataset, MEASURED, 0)]
+    first, second = (torch.cat([encoder(batch[:, i]) for batch in batches]) for i in (0, 1))
+    persons = {"persons": float(len(dataset))}
+    if len(dataset) < 2:  # no other person to be told from
+        return persons
     return {
-        "nt_xent": torch.stack(losses).mean().item() if losses else float("nan"),
-        "retrieval_top1": retrieval_top1(torch.cat(first), torch.cat(second)),
-        "persons": float(len(dataset)),
-    }
+        "nt_xent": grouped_nt_xent(first, second, config.temperature).item(),
+        "retrieval_top1": retrieval_top1(first, second),
+    } | persons
+
+
+def grouped_nt_xent(a: Tensor, b: Tensor, temperature: float) -> Tensor:
+    """Mean NT-Xent of groups of `MEASURED` people, or of all if they are fewer; a, b (N, D), N at least 2.
+
+    The last group is filled up with the people before it, since fewer negatives would make a smaller loss.
+    """
+    size = min(MEASURED, len(a))
+    starts = [min(start, len(a) - size) for start in range(0, len(a), size)]
+    groups = [slice(start, start + size) for start in starts]
+    return torch.stack([nt_xent(a[group], b[group], temperature) for group in groups]).mean()
 
 
 def retrieval_top1(a: Tensor, b: Tensor) -> float:
@@ -108,6 +128,8 @@ def train(config: StyleRunConfig, options: StyleEncoderConfig) -> None:
         share = Share(accelerator.process_index, accelerator.num_processes)
         if train_set is not None:
             check(EndlessBatches, len(train_set), config.batch_size, config.seed, 0, share)
+        if val_set is not None and len(val_set) < 2:
+            log.warning("%s/val.txt: is of one person, so there is no validation loss", config.data_root)
         torch.manual_seed(config.seed)
         encoder = StyleEncoder(options).to(accelerator.device).train()
         check(freeze, encoder, config.freeze)
@@ -158,6 +180,9 @@ def test(config: StyleRunConfig) -> None:
     encoder, checkpoint = load_style_encoder(path)
     stats = checkpoint.stats or CoefStats.load(config.data_root / config.stats_file)
     dataset = pairs(config, MotionCodec(encoder.config.layout, stats), "test", encoder.config.n_motions)
+    if len(dataset) < 2:
+        raise UserError(f"{config.data_root}/test.txt: is of one person; a test needs other people to contrast with")
+    log.info("testing %s on %s", path, config.data_root)
     with torch.no_grad():
         result = evaluate(encoder.to(device), dataset, config, device)
     print(", ".join(f"{name} {value:.4f}" for name, value in result.items()))

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from datasets.motion_pairs import MotionPairs, StoredPairs, finished
 from datasets.style_pairs import StylePairs
 from utils.timebase import FPS
-from utils.training.data_order import EndlessBatches, Share, to_device, training_batches
+from utils.training.data_order import EndlessBatches, Share, readers, to_device, training_batches
 from utils.training.run_config import RunConfig
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class ResidentBatches:
 
     def __init__(self, pairs: MotionPairs | StylePairs, device: torch.device, num_workers: int = 0) -> None:
         self._pairs, self._device = pairs, device
-        clips = DataLoader(_WholeClips(pairs), batch_size=None, num_workers=num_workers)
+        clips = DataLoader(_WholeClips(pairs), batch_size=None, num_workers=readers(num_workers))
         loaded = list(tqdm(clips, desc="loading the training set", unit="clip"))
         lengths = [len(clip["motion"]) for clip in loaded]
         self._first = dict(zip(pairs.clips, np.concatenate([[0], np.cumsum(lengths)[:-1]]).tolist()))

@@ -223,8 +223,12 @@ def make_parser(config_class: type, description: str, given: Mapping[str, Any] |
     return parser
 
 
-def read_flags(config_class: type[Config], argv: list[str] | None, description: str) -> Config:
+def read_flags(
+    config_class: type[Config], argv: list[str] | None, description: str, known: Mapping[str, Any] | None = None
+) -> Config:
     """Read a program's flags from its command line and check them: values against their choices, groups by `check`.
+
+    `known` are values that replace defaults; --config and the command line override them.
 
     Raises:
         UserError: a flag or the file of --config cannot be used, or the output is a file that is read.
@@ -232,7 +236,7 @@ def read_flags(config_class: type[Config], argv: list[str] | None, description: 
     first = UserParser(add_help=False, allow_abbrev=False)
     first.add_argument("--config", type=Path)
     path = first.parse_known_args(argv)[0].config
-    given = {} if path is None else read_values(path, all_flags(config_class))
+    given = {**(known or {}), **(read_values(path, all_flags(config_class)) if path else {})}
     made = from_args(config_class, make_parser(config_class, description, given).parse_args(argv))
     check(made)
     files = dict(paths_of(made))
@@ -253,8 +257,8 @@ def paths_of(config: Any) -> Iterator[tuple[str, tuple[Path, ...]]]:
             yield one.name, tuple(value) if one.many else (value,)
 
 
-def read_values(path: Path, flags: Mapping[str, Flag]) -> dict[str, Any]:
-    """The values in a JSON file, flat or in groups.
+def read_values(path: Path, flags: Mapping[str, Flag], some: bool = False) -> dict[str, Any]:
+    """The values in a JSON file, flat or in groups; with `some` those of other flags are passed over.
 
     Raises:
         UserError: unreadable, an unknown flag, or a value of the wrong type.
@@ -263,6 +267,8 @@ def read_values(path: Path, flags: Mapping[str, Flag]) -> dict[str, Any]:
     values = {}
     for key, value in read_json(path).items():
         for name, found in value.items() if isinstance(value, dict) else [(key, value)]:
+            if name not in names and some:
+                continue
             if name not in names:
                 raise UserError(f"{path}: {name!r} is not a flag of this program; see --help")
             values[names[name].name] = names[name].checked(found, str(path))

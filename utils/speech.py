@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ PHONES_FILE = "phones.jsonl"
 SILENCE = "sil"
 MAX_SECONDS = 1e6  # longer than any clip
 BILABIALS = frozenset(["p", "b", "m"])
+_PAUSES = frozenset(["", "sp", "ssil", "pau", "h#", "<sil>", "<eps>"])  # other aligners' names of silence
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,14 @@ class Phone:
         return range(nearest, nearest + 1)
 
 
+def phone_name(name: str) -> str:
+    """A phone as `Phone` has it, from ARPAbet in capitals, with stress (AA1) or Kaldi's place in the word (AA1_B)."""
+    plain = re.sub("(?<=[a-z])[0-2]?(_[bies])?$", "", name.strip().lower())
+    return SILENCE if plain in _PAUSES else plain
+
+
 def read_phones(path: str | Path) -> dict[str, list[Phone]]:
-    """Phones of every clip of a `phones.jsonl`.
+    """Phones of every clip of a `phones.jsonl`; names are ARPAbet in any of the spellings of `phone_name`.
 
     Raises:
         UserError: missing file, or a line that is not {"clip": name, "phones": [[phone, start, end], ...]}.
@@ -51,7 +59,7 @@ def read_phones(path: str | Path) -> dict[str, list[Phone]]:
     for number, line in enumerate(read_lines(path), start=1):
         row = parse_json(line, f"{path}: line {number}")
         try:
-            phones = [Phone(str(p), float(start), float(end)) for p, start, end in row["phones"]]
+            phones = [Phone(phone_name(str(p)), float(start), float(end)) for p, start, end in row["phones"]]
             if not all(-1 <= phone.start <= phone.end <= MAX_SECONDS for phone in phones):  # also false for NaN
                 raise ValueError("times must increase")
             result[str(row["clip"])] = phones

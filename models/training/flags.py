@@ -10,9 +10,9 @@ from models.networks.conditions import CONDITIONS, parse_conditions
 from models.networks.talker import TalkerConfig
 from models.training.losses import LossConfig
 from models.training.objective import ObjectiveConfig
-from utils.config import check_choice, flag, read_flags, to_plain
+from utils.config import check_choice, flag, to_plain
 from utils.errors import UserError
-from utils.training.run_config import RunConfig
+from utils.training.run_config import RunConfig, read_run_flags
 
 DESCRIPTION = "Train or test the denoising network (paper section 3.3)."
 
@@ -77,8 +77,8 @@ class Configs:
 
 
 def parse_args(argv: list[str] | None = None) -> Configs:
-    """The flags, checked."""
-    configs = read_flags(Configs, argv, DESCRIPTION)
+    """The flags, checked; those of a test begin with the run's own."""
+    configs = read_run_flags("DPT", Configs, argv, DESCRIPTION)
     return replace(configs, model=with_conditions(configs.model))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from scripts_for_dataset.synthetic.visemes import PHONES
 from utils.errors import UserError
 from utils.reading.json_file import parse_json, read_lines
+from utils.speech import phone_name
 from utils.timebase import SAMPLE_RATE
 
 HELD_VOICES = frozenset(
@@ -61,7 +62,7 @@ def read_rows(folder: Path) -> dict[str, list[Row]]:
 def _row(line: str, audio: Path, where: str) -> Row:
     try:
         value = parse_json(line, where)
-        phones = tuple((str(p), float(s), float(e)) for p, s, e in value["phones"])
+        phones = tuple((phone_name(str(p)), float(s), float(e)) for p, s, e in value["phones"])
         return Row(
             audio.parent.name, audio, int(value["start"]), int(value["n_samples"]), value["split"] == "held", phones
         )

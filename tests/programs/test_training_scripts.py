@@ -13,6 +13,7 @@ import extract_style
 import main_dpt
 import main_se
 from models.training import losses
+from models.training.losses import nt_xent
 from tests.support.demo_workspace import speech
 from tests.support.golden_weights import HERE, NAMES
 from tests.support.training_data import make_data
@@ -121,7 +122,7 @@ def logged(checkpoint):
 
 
 def test_style_encoder_trains_resumes_and_tests(style_encoder, capsys):
-    assert any("val/retrieval_top1" in row for row in logged(style_encoder))
+    assert any("val/persons" in row for row in logged(style_encoder))
     assert list((style_encoder.parent.parent / "logs").glob("events*"))  # TensorBoard
     main_se.main(["--exp_name", "se", "--max_iter", "3", "--resume", *SIZES])
     assert load_checkpoint(run_dir.find_checkpoint("SE", "se", 3), "style_encoder").step == 3
@@ -162,6 +163,70 @@ def test_denoiser_resumes_without_the_pretrained_folder(workspace, style_encoder
     main_dpt.main(["--exp_name", "dpt", "--mode", "test", "--iter", "3", *COMMON, "--batch_size", "2"])
     assert capsys.readouterr().out == first  # fixed crops, steps and noise
     assert "head_trans" in first
+
+
+def scores_of(script, capsys, *flags):
+    """The scores that a script's test prints."""
+    script.main(["--mode", "test", *flags])
+    return capsys.readouterr().out
+
+
+def test_a_test_takes_the_flags_of_its_run(workspace, style_encoder, capsys):
+    """Losses, data and the last checkpoint; what is given overrides them, and the batch size changes nothing."""
+    name = ["--exp_name", "own_flags"]
+    losses = ["--l_vert", "0", "--l_vel", "0", "--l_smooth", "0", "--criterion", "l1"]
+    main_dpt.main([*dpt_flags(workspace, style_encoder, *losses), *name, "--max_iter", "2"])
+    capsys.readouterr()
+    plain = scores_of(main_dpt, capsys, *name)
+    given = ["--data_root", str(DATA), "--iter", "2", *losses, "--batch_size", "1"]
+    assert "vert" not in plain and scores_of(main_dpt, capsys, *name, *given) == plain
+    assert scores_of(main_dpt, capsys, *name, "--iter", "1") != plain
+    assert "vert" in scores_of(main_dpt, capsys, *name, "--l_vert", "1")
+    with pytest.raises(SystemExit):
+        scores_of(main_dpt, capsys, *name, "--data_root", "nowhere")
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_a_test_of_the_style_encoder_takes_the_flags_of_its_run(style_encoder, capsys):
+    capsys.readouterr()
+    plain = scores_of(main_se, capsys, "--exp_name", "se")
+    assert scores_of(main_se, capsys, "--exp_name", "se", "--data_root", str(DATA), "--batch_size", "3") == plain
+    assert scores_of(main_se, capsys, "--exp_name", "se", "--temperature", "1") != plain
+    assert scores_of(main_se, capsys, "--exp_name", "se", "--iter", "1") != plain
+
+
+@pytest.mark.parametrize("mode", ["train", "test"])
+def test_a_batch_of_one_person_is_refused_before_anything_is_read(mode, tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        main_se.main(["--exp_name", "x", "--mode", mode, "--batch_size", "1", "--data_root", str(tmp_path / "none")])
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: --batch_size 1: the loss contrasts")
+
+
+def test_groups_of_a_validation_have_equally_many_people(monkeypatch):
+    monkeypatch.setattr(main_se, "MEASURED", 3)
+    a, b = torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(0))
+    groups = [nt_xent(a[part], b[part], 0.1) for part in (slice(0, 3), slice(2, 5))]
+    assert main_se.grouped_nt_xent(a, b, 0.1) == torch.stack(groups).mean()
+    assert main_se.grouped_nt_xent(a[:2], b[:2], 0.1) == nt_xent(a[:2], b[:2], 0.1)
+
+
+def test_people_of_one_have_no_validation_loss(tmp_path, workspace, capsys, caplog):
+    data = make_data(tmp_path / "data", persons=4)
+    flags = [*SIZES, "--data_root", str(data), "--max_iter", "2", "--exp_name"]
+    main_se.main([*flags, "two"])
+    row = next(row for row in logged(run_dir.find_checkpoint("SE", "two", 2)) if "val/persons" in row)
+    assert row["val/persons"] == 2 and row["val/nt_xent"] > 0 and 0 <= row["val/retrieval_top1"] <= 1
+    for split in ("val", "test"):
+        (data / f"{split}.txt").write_text("person03/000\n")
+    flags += ["alone"]
+    main_se.main(flags)
+    assert "val.txt: is of one person" in caplog.text
+    assert not any("val/nt_xent" in row for row in logged(run_dir.find_checkpoint("SE", "alone", 2)))
+    with pytest.raises(SystemExit):
+        main_se.main([*flags, "--mode", "test"])
+    assert "test.txt: is of one person" in capsys.readouterr().err
 
 
 def test_fine_tuning_starts_from_the_checkpoint(workspace, style_encoder, talker, capsys):

@@ -13,7 +13,7 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.reading.json_file import read_lines
-from utils.speech import Phone
+from utils.speech import Phone, phone_name
 from utils.timebase import SAMPLE_RATE
 
 PAD = 0.1  # seconds of silence on both sides; without it the search fails at the ends
@@ -51,7 +51,7 @@ def align_pronunciations(audio: np.ndarray, pronunciations: list[str]) -> list[P
 
     Args:
         audio: float (n,), 16 kHz mono, some seconds.
-        pronunciations: of each word, ARPAbet with spaces.
+        pronunciations: of each word, ARPAbet with spaces; stress is ignored.
 
     Raises:
         UserError: pocketsphinx missing, unknown phones, or words that do not fit the sound.
@@ -60,7 +60,7 @@ def align_pronunciations(audio: np.ndarray, pronunciations: list[str]) -> list[P
     words = [f"w{number}" for number in range(len(pronunciations))]
     for word, phones in zip(words, pronunciations):
         try:
-            decoder.add_word(word, phones.upper(), update=word == words[-1])
+            decoder.add_word(word, " ".join(map(phone_name, phones.split())).upper(), update=word == words[-1])
         except RuntimeError as error:
             raise UserError(f"pronunciation {phones!r}: not ARPAbet phones; respell it") from error
     return _align(decoder, audio, words, f"pronunciation {' | '.join(pronunciations)!r}")

@@ -1,5 +1,6 @@
 """Which items a training step sees: a pure function of (seed, step, process), whatever the number of workers."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -68,9 +69,15 @@ def evaluation_batches(dataset: Any, batch_size: int, num_workers: int) -> DataL
     return _loader(dataset, num_workers, batch_size=min(batch_size, len(dataset)))
 
 
+def readers(asked: int) -> int:
+    """Processes that read data: `asked`, but not more than the cores of this process, of which torch would warn."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(asked, cores)
+
+
 def _loader(dataset: Any, num_workers: int, **options: Any) -> DataLoader:
     if num_workers > 0:
-        options |= {"num_workers": num_workers, "prefetch_factor": 4}
+        options |= {"num_workers": readers(num_workers), "prefetch_factor": 4}
     return DataLoader(dataset, pin_memory=torch.cuda.is_available(), **options)
 
 

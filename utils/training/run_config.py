@@ -9,10 +9,10 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from utils.atomic import write_text
-from utils.config import flag
+from utils.config import all_flags, flag, read_flags, read_values
 from utils.devices import PRECISION_SPELLINGS, PRECISIONS
 from utils.errors import UserError
 from utils.reading.json_file import read_json
@@ -39,12 +39,12 @@ class RunConfig(TrainerConfig):
     """Statistics, relative to data_root."""
     mode: str = flag("train", choices=("train", "test"))
     """train or test."""
-    iter: int = 100_000
-    """Iteration to test."""
+    iter: int | None = None
+    """Iteration to test (default: the last)."""
     batch_size: int = 16
     """Items per batch and process."""
     num_workers: int = 4
-    """Processes that read data."""
+    """Processes that read data, at most one for each core."""
     seed: int = 0
     """Seed of weights, data order, noise and dropout."""
     device: str = "auto"
@@ -71,6 +71,33 @@ class RunConfig(TrainerConfig):
     @property
     def matmul_precision(self) -> str:
         return "tf32" if self.tf32 and self.precision == "fp32" else self.precision
+
+
+class _Program(Protocol):
+    """All flags of a training script."""
+
+    @property
+    def run(self) -> RunConfig: ...
+
+
+Program = TypeVar("Program", bound=_Program)
+
+
+def read_run_flags(kind: str, program: type[Program], argv: list[str] | None, description: str) -> Program:
+    """The flags of a training script. A test takes those that are not given from the run's own config.json.
+
+    Raises:
+        UserError: as `read_flags`; in a test also: no such run.
+    """
+    flags = read_flags(program, argv, description)
+    if flags.run.mode == "train":
+        return flags
+    record = find_run(kind, flags.run.exp_name) / "config.json"
+    if not record.is_file():
+        log.info("%s has no config.json, so defaults stand for the flags that are not given", record.parent.name)
+        return flags
+    known = read_values(record, {n: one for n, one in all_flags(program).items() if n not in _PRACTICAL}, some=True)
+    return read_flags(program, argv, description, {name: known[name] for name in known if name != "exp_name"})
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Metrics on arrays small enough to compute by hand."""
 
+import json
 import math
 
 import numpy as np
@@ -81,6 +82,16 @@ def test_phones_file_and_its_errors(tmp_path):
     (tmp_path / "q.jsonl").write_text('{"clip": "a", "phones": [["m", 0]]}\n')
     with pytest.raises(UserError, match="line 1"):
         read_phones(tmp_path / "q.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("spelt", "name"),
+    [("AA1", "aa"), ("HH", "hh"), ("er0", "er"), ("M", "m"), ("B_B", "b"), ("AY2_E", "ay"), ("SIL", "sil"),
+     ("sp", "sil"), ("", "sil"), ("<eps>", "sil"), ("+NOISE+", "+noise+")],
+)  # fmt: skip
+def test_phones_in_capitals_and_with_stress(tmp_path, spelt, name):
+    (tmp_path / "p.jsonl").write_text(json.dumps({"clip": "a", "phones": [[spelt, 0, 1]]}) + "\n")
+    assert read_phones(tmp_path / "p.jsonl") == {"a": [Phone(name, 0, 1)]}
 
 
 # Upper face

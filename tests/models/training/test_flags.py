@@ -17,7 +17,8 @@ from utils.config import UserParser, add_flags, check_choice, field_docs, from_a
 from utils.errors import UserError
 
 CONFIGS = [
-    main_se.StyleRunConfig, StyleEncoderConfig, main_dpt.TalkerRunConfig, TalkerConfig, ObjectiveConfig, LossConfig,
+    main_se.StyleRunConfig, StyleEncoderConfig, training_flags.TalkerRunConfig, TalkerConfig, ObjectiveConfig,
+    LossConfig,
 ]  # fmt: skip
 
 
@@ -90,7 +91,10 @@ def test_published_flags_of_the_style_encoder():
     config, options = (lambda found: (found.run, found.style_encoder))(main_se.parse_args(line.split()))
     assert options == StyleEncoderConfig()
     defaults = main_se.parse_args(["--exp_name", "L4"]).run
-    assert dataclasses.replace(config, data_root=defaults.data_root, stats_file=defaults.stats_file) == defaults
+    assert config.iter == 100_000  # to test; by default the last one
+    assert (
+        dataclasses.replace(config, data_root=defaults.data_root, stats_file=defaults.stats_file, iter=None) == defaults
+    )
 
 
 @pytest.mark.parametrize("flag", sorted(WITH_CHOICES))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from utils.errors import UserError
-from utils.training.data_order import EndlessBatches, Share, evaluation_batches, training_batches
+from utils.training.data_order import EndlessBatches, Share, evaluation_batches, readers, training_batches
 
 
 def batches(n, **options):
@@ -68,3 +68,10 @@ def test_evaluation_sees_everything_once_with_the_first_crops():
     seen = torch.cat(list(evaluation_batches(dataset, 3, 0))).tolist()
     assert seen == [[0, i] for i in range(7)]
     assert len(list(evaluation_batches(dataset, 100, 0))) == 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_readers_are_not_more_than_cores():
+    """Torch warns of more."""
+    assert readers(0) == 0 and 1 <= readers(1000) <= 1000
+    assert evaluation_batches(list(range(4)), 2, 1000).num_workers == readers(1000)
