@@ -4,16 +4,18 @@
 
 Coefficients: `<person>/<video>` as a file or folder of any tracker that import_coefs reads. Audio: the same names, any
 format. An interrupted run continues when the same command is given again. LMDB_FOLDER/preparation.json lists for
-every clip whether it was used, why not, and remarks.
+every clip whether it was used, why not, and remarks. --dry_run reads every clip and says the same without writing.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from datasets.splits import write_list
 from scripts_for_dataset.preparing.batch import ARRAYS, AUDIO, COEFS, SKIPPED, Outcome, find_clips, of_person
 from scripts_for_dataset.preparing.building import (
     STATS_FRAMES,
@@ -21,9 +23,9 @@ from scripts_for_dataset.preparing.building import (
     BuildFlags,
     Job,
     build,
-    longest_clip,
+    lists_cover,
     pair_up,
-    write_lists,
+    split_clips,
     write_stats,
 )
 from scripts_for_dataset.preparing.preparation import Sources, Treatment
@@ -85,19 +87,24 @@ def main(argv: list[str] | None = None) -> None:
     clips, alone = find_sources(flags)
     treatment = Treatment(flags.files.options(), not flags.preparation.no_smooth, flags.max_mismatch,
                           flags.audio_track)  # fmt: skip
-    build([Job(sources, treatment) for sources in clips], alone, flags)
-    if flags.dry_run:
-        return
-    longest = longest_clip(flags.out)
+    lengths = build([Job(sources, treatment) for sources in clips], alone, flags)
+    longest = max(lengths.values())
+    out, name = str(flags.out), re.sub(r"[^\w.+=-]+", "_", flags.out.resolve().name)
     if longest < TRAINED_FRAMES:
-        log.warning("%s: no clip has the %d frames that training takes; join them: make_people_dataset --data %s",
-                    flags.out, TRAINED_FRAMES, shlex.quote(str(flags.out)))  # fmt: skip
+        joined = ["--data", out, "--output", f"{out}_people"]
+        log.warning("%s: no clip has the %d frames that training takes; join them: python -m "
+                    "scripts_for_dataset.make_people_dataset %s", out, TRAINED_FRAMES, shlex.join(joined))  # fmt: skip
     if longest < STATS_FRAMES:
         return
-    changed = write_lists(flags.out, flags.preparation.seed, flags.preparation.n_eval)
-    if changed or not (flags.out / "stats_train.npz").is_file():
+    covered = lists_cover(flags.out, lengths)
+    parts = {} if covered else split_clips(list(lengths), flags.preparation.seed, flags.preparation.n_eval)
+    if flags.dry_run:
+        return
+    for split, part in parts.items():
+        write_list(flags.out / f"{split}.txt", part)
+    if not covered or not (flags.out / "stats_train.npz").is_file():
         write_stats(flags.out, flags.preparation.seed)
-    log.info("%s is ready: main_se.py --data_root %s", flags.out, shlex.quote(str(flags.out)))
+    log.info("%s is ready: python main_se.py --exp_name %s --data_root %s", out, name, shlex.quote(out))
 
 
 if __name__ == "__main__":

@@ -170,15 +170,15 @@ def _leave_to_parent() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
 
-def summarise(outcomes: Sequence[Outcome], what: str) -> None:
+def summarise(outcomes: Sequence[Outcome], what: str, shown: int = _SHOWN) -> None:
     """Log how many clips were done, and the first few that were skipped or have notes, with the reason."""
     counts = Counter(outcome.status for outcome in outcomes)
     log.info("%s: %s", what, ", ".join(f"{n} {status}" for status, n in counts.items()) or "nothing to do")
     skipped = [outcome for outcome in outcomes if outcome.status == SKIPPED]
-    for outcome in skipped[:_SHOWN]:
+    for outcome in skipped[:shown]:
         log.info("  skipped %s: %s", outcome.clip, outcome.reason)
-    if len(skipped) > _SHOWN:
-        log.info("  ... and %d more", len(skipped) - _SHOWN)
+    if len(skipped) > shown:
+        log.info("  ... and %d more", len(skipped) - shown)
     kinds: dict[str, list[str]] = {}
     for note in (note for outcome in outcomes for note in outcome.notes):
         kinds.setdefault(_NUMBER.sub("#", note), []).append(note)

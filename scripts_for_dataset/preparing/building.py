@@ -5,16 +5,27 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from dataclasses import asdict, dataclass
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from datasets.clip_encoding import encode_clip
 from datasets.clip_store import ClipStore
 from datasets.clip_writer import ClipWriter
-from datasets.splits import SPLITS, generate_split, group_by_person, read_list, write_list
+from datasets.splits import SPLITS, generate_split, group_by_person, read_list
 from datasets.statistics import random_crop_stats
-from scripts_for_dataset.preparing.batch import DONE, SKIPPED, THERE, BatchFlags, Outcome, run_all, summarise
+from scripts_for_dataset.preparing.batch import (
+    DONE,
+    SKIPPED,
+    THERE,
+    BatchFlags,
+    Outcome,
+    check_writable,
+    run_all,
+    summarise,
+)
 from scripts_for_dataset.preparing.preparation import Sources, Treatment, prepare_clip
+from scripts_for_dataset.preparing.rehearsal import Rehearsal, lengths_of
 from utils.atomic import write_text
 from utils.config import check_least
 from utils.errors import UserError
@@ -95,23 +106,25 @@ def pair_up(coefs: dict[str, Path], audio: dict[str, Path]) -> tuple[list[Source
     return both, alone
 
 
-def build(jobs: list[Job], alone: list[Outcome], flags: BuildFlags) -> list[Outcome]:
-    """Write the clips that are not in `flags.out` yet.
+def build(jobs: list[Job], alone: list[Outcome], flags: BuildFlags) -> dict[str, int]:
+    """Write the clips that are not in `flags.out` yet; with `flags.dry_run` do everything else and say what it gave.
+
+    Returns:
+        The clips of the data set, with their frames.
 
     Raises:
         UserError: not a single clip could be used; the folder cannot be written, or is one of the sources'.
     """
     if flags.out.resolve() in (flags.coefs.resolve(), flags.audio.resolve()):
         raise UserError(f"--out {flags.out}: is a folder of sources; choose another")
-    if flags.dry_run:
-        return _plan(jobs, alone, flags.out)
-    _check_treatment(flags.out, jobs[0].treatment)
+    check_writable(flags.out)
+    _check_treatment(flags.out, jobs[0].treatment, not flags.dry_run)
     outcomes, before = list(alone), read_report(flags.out)
     models = Counter(before.get("head_models", {}))
     remarks: dict[str, tuple[str, tuple[str, ...]]] = {
         item["clip"]: ("", tuple(item["notes"])) for item in before.get("clips", [])
     }
-    with ClipWriter(flags.out, SEG_LEN, resume=True) as writer:
+    with Rehearsal(flags.out) if flags.dry_run else ClipWriter(flags.out, SEG_LEN, resume=True) as writer:
         todo = [job for job in jobs if job.sources.clip not in writer]
         outcomes += [
             Outcome(j.sources.clip, THERE, *remarks.get(j.sources.clip, ("", ()))) for j in jobs if j not in todo
@@ -121,20 +134,31 @@ def build(jobs: list[Job], alone: list[Outcome], flags: BuildFlags) -> list[Outc
             if encoded.values:
                 models[encoded.head_model] += 1
                 writer.add_encoded(encoded.outcome.clip, encoded.values)
-        if not any(outcome.status in (DONE, THERE) for outcome in outcomes):
+        usable = any(outcome.status in (DONE, THERE) for outcome in outcomes)
+        if not flags.dry_run:
             _write_report(flags.out, outcomes, models)
+        if not usable:
             raise UserError(f"--coefs {flags.coefs}: no clip can be used; the first: {outcomes[-1].reason}")
-    _write_report(flags.out, outcomes, models)
-    summarise(outcomes, str(flags.out))
+    _say(outcomes, models, flags)
+    if isinstance(writer, Rehearsal):
+        return writer.result()
+    return lengths_of(ClipStore(flags.out))
+
+
+def _say(outcomes: list[Outcome], models: Counter, flags: BuildFlags) -> None:
+    if flags.dry_run:
+        planned = [replace(one, status="to do") if one.status == DONE else one for one in outcomes]
+        summarise(planned, f"{flags.out} (dry run)", shown=len(planned))
+    else:
+        summarise(outcomes, str(flags.out))
     kinds = [model for model, n in models.items() if n]
     if len(kinds) > 1:
         log.warning(
             "the clips are of several head models (%s): their coefficients differ; train on one", ", ".join(kinds)
         )
-    return outcomes
 
 
-def _check_treatment(out: Path, treatment: Treatment) -> None:
+def _check_treatment(out: Path, treatment: Treatment, write: bool = True) -> None:
     """Record how the clips of a data set are treated; refuse to continue with another treatment.
 
     Raises:
@@ -148,15 +172,8 @@ def _check_treatment(out: Path, treatment: Treatment) -> None:
         known = None
     if known is not None and known != flags and (out / "data.mdb").is_file():
         raise UserError(f"--out {out}: its clips were made with {known}, not {flags}; choose another folder")
-    if known != flags:
+    if known != flags and write:
         write_text(record, json.dumps(flags) + "\n")
-
-
-def _plan(jobs: list[Job], alone: list[Outcome], out: Path) -> list[Outcome]:
-    store = ClipStore(out, unfinished=True) if (out / "data.mdb").is_file() else ()
-    outcomes = [Outcome(j.sources.clip, THERE if j.sources.clip in store else "to do") for j in jobs]
-    summarise(outcomes + alone, f"{out} (dry run)")
-    return outcomes
 
 
 def read_report(out: Path) -> dict:
@@ -175,24 +192,23 @@ def _write_report(out: Path, outcomes: list[Outcome], models: Counter) -> None:
     write_text(out / REPORT, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
-def longest_clip(out: Path) -> int:
-    """Frames of the longest clip of a data set."""
-    store = ClipStore(out)
-    return max(store.n_frames(clip) for clip in store.clips())
+def lists_cover(out: Path, clips: Collection[str]) -> bool:
+    """Whether a data set has split lists of exactly these clips."""
+    paths = [out / f"{name}.txt" for name in SPLITS]
+    if not all(path.is_file() for path in paths):
+        return False
+    listed = [clip for path in paths if path.stat().st_size for clip in read_list(path)]
+    if sorted(listed) == sorted(clips):
+        return True
+    log.info("%s: its lists do not cover its clips; they are made again", out)
+    return False
 
 
-def write_lists(out: Path, seed: int, n_eval: int | None) -> bool:
-    """Split lists, unless the existing ones cover exactly the clips. Returns whether they were written.
+def split_clips(clips: list[str], seed: int, n_eval: int | None) -> dict[str, list[str]]:
+    """'train', 'val' and 'test' -> clips, split by person.
 
     With fewer than three persons the clips themselves are split, and with fewer than three clips all are for training.
     """
-    clips = ClipStore(out).clips()
-    paths = {name: out / f"{name}.txt" for name in SPLITS}
-    if all(path.is_file() for path in paths.values()):
-        listed = [clip for path in paths.values() if path.stat().st_size for clip in read_list(path)]
-        if sorted(listed) == sorted(clips):
-            return False
-        log.info("%s: its lists do not cover its clips; they are made again", out)
     persons = len(group_by_person(clips))
     if persons >= 3 or n_eval is not None:
         parts = generate_split(clips, seed, n_eval)
@@ -205,9 +221,8 @@ def write_lists(out: Path, seed: int, n_eval: int | None) -> bool:
         log.warning("%d clips are too few to keep any for testing: all are for training", len(clips))
         parts = {"train": clips, "val": [], "test": []}
     for name, part in parts.items():
-        write_list(paths[name], part)
         log.info("%s.txt: %d clips of %d persons", name, len(part), len(group_by_person(part)))
-    return True
+    return parts
 
 
 def write_stats(out: Path, seed: int, rounds: int = 100) -> None:

@@ -1,6 +1,7 @@
 """Folders of trackers' files and audio -> a data set: step by step and in one command; what is skipped and why."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -151,6 +152,48 @@ def test_what_cannot_be_used_is_said(tmp_path, caplog):
     assert "audio and motion differ by" in caplog.text
     assert read_list(tmp_path / "out" / "train.txt") == ["p/000", "p/004"]
     assert "too few to keep any for testing" in caplog.text
+
+
+def test_a_dry_run_says_what_the_run_will_do(tmp_path, caplog):
+    """The same clips, reasons, remarks, lists and size; nothing is written, and what the run refuses is refused."""
+    caplog.set_level("INFO")
+    write_clips(tmp_path, ["p/000", "p/001", "p/002", "q/000", "r/000"], n_frames=220)
+    (tmp_path / "spectre/p/001.npz").write_bytes(b"broken")
+    soundfile.write(tmp_path / "audio/p/002.wav", np.zeros(140_800), 16_000)
+    out = tmp_path / "my set"
+    argv = flags(coefs=tmp_path / "spectre", audio=tmp_path / "audio", out=out)
+    said = []
+    for more in (["--dry_run"], []):
+        caplog.clear()
+        prepare_dataset.main([*argv, *more])
+        said.append(caplog.messages)
+        assert out.exists() == (not more)
+    dry, real = said
+    as_real = [line.replace(" (dry run)", "").replace("to do", "done") for line in dry]
+    size = next(line for line in as_real if "would take" in line)
+    assert set(as_real) - {size} <= set(real)
+    assert {line.split()[0] for line in real if ".txt" in line} == {"train.txt:", "val.txt:", "test.txt:"}
+    assert "3 clips of 8.8 to 8.8 s" in size
+    assert float(size.split()[-2]) == pytest.approx((out / "data.mdb").stat().st_size / 1e6, rel=0.1)
+    command = next(line for line in real if "is ready" in line).partition(": ")[2]
+    assert shlex.split(command) == ["python", "main_se.py", "--exp_name", "my_set", "--data_root", str(out)]
+    before = {path: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    caplog.clear()
+    prepare_dataset.main([*argv, "--dry_run"])
+    assert any("3 there already" in line for line in caplog.messages)
+    with pytest.raises(SystemExit):
+        prepare_dataset.main([*argv, "--no_smooth", "--dry_run"])
+    assert {path: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
+
+
+def test_a_dry_run_without_a_usable_clip_fails(tmp_path, capsys):
+    write_clips(tmp_path, ["p/000"])
+    (tmp_path / "spectre/p/000.npz").write_bytes(b"broken")
+    argv = flags(coefs=tmp_path / "spectre", audio=tmp_path / "audio", out=tmp_path / "out")
+    with pytest.raises(SystemExit) as end:
+        prepare_dataset.main([*argv, "--dry_run"])
+    assert end.value.code == 2 and "no clip can be used" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_cut_off_run_is_continued(files, tmp_path, monkeypatch, capsys):
