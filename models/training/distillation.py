@@ -28,7 +28,8 @@ from models.training.objective import Ends, TalkerObjective, average_clips, to, 
 from utils.training.randomness import Randomness
 
 _NULL = 0.1  # fraction of samples with the null style, and likewise for each other condition of the person
-TERMS = ("noise", "vert", "vel", "head_angle", "head_vel")  # those with a target; the teacher needs no smoothing
+# those with a target; the teacher needs no smoothing
+TERMS = ("noise", "vert", "vel", "head_angle", "head_vel", "lips")
 
 
 def make_student(teacher: Talker, steps: int) -> Talker:

@@ -12,11 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.heads.flame import Flame
+from models.training.lips import LipOpening, importance
 from models.training.vertex_space import VertexSpace
 from utils.coefs import MotionCodec
 from utils.config import flag
 
-TERMS = ("noise", "vert", "vel", "smooth", "head_angle", "head_vel", "head_smooth", "head_trans")
+TERMS = ("noise", "vert", "vel", "smooth", "head_angle", "head_vel", "head_smooth", "head_trans", "lips")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class LossConfig:
     """Weight of the head's predicted angular acceleration."""
     l_head_trans: float = 0.5
     """Weight of the head's transition into a window."""
+    l_lips: float = 0.0
+    """Weight of the opening between the lips (metres), foremost where they nearly touch; 0: off."""
     no_constrain_prev: bool = False
     """Leave the network's output for the previous frames unconstrained."""
 
@@ -120,7 +123,9 @@ class MotionLoss:
             raise ValueError(f"criterion {config.criterion!r} is unknown; use l1 or l2")
         self.config, self.target, self.codec, self.flame = config, target, codec, flame
         squared = compressed and config.has_vertices and config.criterion == "l2" and target == "sample"
-        self.space = VertexSpace(flame).to(flame.template.device) if squared else None
+        device = flame.template.device
+        self.space = VertexSpace(flame).to(device) if squared else None
+        self.lips = LipOpening(flame).to(device) if config.l_lips > 0 else None
 
     def __call__(
         self, output: Tensor, truth: Tensor, prev: Tensor | None, noise: Tensor, shape: Tensor, ends: Tensor | None
@@ -139,7 +144,7 @@ class MotionLoss:
             return {"noise": F.mse_loss(output[:, -truth.shape[1] :], noise)}
         window = make_window(output, truth, prev, ends, self.config)
         terms = {"noise": self._compare(window, window.predicted - window.truth)}
-        terms |= self._vertex_terms(window, shape)
+        terms |= self._vertex_terms(window, shape) | self._lip_term(window, shape)
         if self.codec.layout.head_pose:
             terms |= self._head_terms(window)
             if prev is not None:
@@ -174,6 +179,16 @@ class MotionLoss:
             "vel": self._compare(window, error, order=1),
             "smooth": self._acceleration(window, predicted, project),
         }
+
+    def _lip_term(self, window: Window, shape: Tensor) -> dict[str, Tensor]:
+        """Opening between the lips, weighted by `importance` (not in the paper)."""
+        if self.lips is None:
+            return {}
+        shape = self.codec.stats.denormalise("shape", shape)
+        predicted, truth = (self.lips(*self.codec.decode(x), shape) for x in (window.predicted, window.truth))
+        weight = importance(truth)
+        size = weight.sqrt() if self.config.criterion == "l2" else weight
+        return {"lips": self._compare(window, ((predicted - truth) * size)[..., None])}
 
     def _geometry(self, motion: Tensor, shape: Tensor) -> Tensor:
         """Normalised motion (B, L, D), raw shape (B, 100) -> vertices (B, L, 3V), or `VertexSpace` features instead."""

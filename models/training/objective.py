@@ -13,6 +13,7 @@ from models.networks.style_encoder import StyleEncoder
 from models.networks.talker import Talker
 from models.training.audio_noise import with_noise
 from models.training.losses import MotionLoss
+from utils.coefs import N_EXP
 from utils.timebase import samples_per_frame
 from utils.training.randomness import Randomness
 
@@ -29,6 +30,9 @@ class ObjectiveConfig:
     """Probability that a batch's second clips are cut short."""
     person_noise: float = 0.0
     """Relative noise on head shape and style in training, so that the network does not memorise speakers."""
+    style_swap: float = 0.0
+    """Share of the training samples that are given the style of the clip of the batch whose mouth and head move as
+    much, so that a style says how a person moves rather than which of several sources a clip comes from."""
     audio_noise: float = 0.0
     """Share of the training pairs whose sound is given another tone and noise (0 to 25 dB), anew at every step."""
     teacher_steps: int = 4
@@ -148,6 +152,8 @@ class TalkerObjective:
         if self.style_encoder is not None:
             with torch.no_grad():
                 style = blurred(self.style_encoder(torch.cat([motion[:, 1], motion[:, 0]])), blur, random)
+            if model.training and self.config.style_swap:
+                style = swapped(style, nearest(motion), self.config.style_swap, random)
         return Person(shape, style).only(model.config.available)
 
     @staticmethod
@@ -172,6 +178,22 @@ def blurred(x: Tensor, amount: float, random: Randomness) -> Tensor:
         return x
     noise = torch.randn(x.shape, generator=random.device, device=x.device)
     return x + amount * x.square().mean(dim=1, keepdim=True).sqrt() * noise
+
+
+def nearest(motion: Tensor) -> Tensor:
+    """Normalised motion (B, 2, L, D) -> (B,) for each pair the other pair of the batch whose face, jaw and head move as
+    much (standard deviations, compared by their logarithms)."""
+    spread = motion.flatten(1, 2).std(dim=1).clamp(min=1e-3).log()
+    parts = [spread[:, :N_EXP], spread[:, N_EXP:-1], spread[:, -1:]]
+    size = torch.stack([part.mean(1) for part in parts if part.shape[1]], dim=1)
+    distance = torch.cdist(size, size, compute_mode="donot_use_mm_for_euclid_dist")
+    return (distance + torch.diag(torch.full_like(distance[0], torch.inf))).argmin(1)
+
+
+def swapped(style: Tensor, partner: Tensor, share: float, random: Randomness) -> Tensor:
+    """Styles (2B, d) of first and second clips, a random `share` of them that of the pair's partner (B,)."""
+    other = style.unflatten(0, (2, -1))[:, partner].flatten(0, 1)
+    return torch.where(torch.rand(len(style), 1, generator=random.device, device=style.device) < share, other, style)
 
 
 def average_clips(first: dict[str, Tensor], second: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -13,6 +13,8 @@ from models.training.objective import (
     ObjectiveConfig,
     TalkerObjective,
     average_clips,
+    nearest,
+    swapped,
     truncate,
 )
 from tests.support.golden_weights import array
@@ -115,7 +117,7 @@ def test_average_clips():
 
 def test_terms(flame, style_encoder):
     model = make_talker()
-    terms = make_objective(model, flame, style_encoder, LossConfig())(model, batch(), Randomness(0, "cpu"))
+    terms = make_objective(model, flame, style_encoder, LossConfig(l_lips=1))(model, batch(), Randomness(0, "cpu"))
     assert set(terms) == set(LossConfig().weights())
     assert all(torch.isfinite(value) and value > 0 for value in terms.values())
 
@@ -351,3 +353,34 @@ def test_dropout_reaches_every_part_of_the_denoiser(flame):
     net.set_dropout(0.0)
     assert torch.equal(net(*inputs), net(*inputs))
     assert torch.equal(net(*inputs), make_talker(dropout=0.0).train().denoising_net(*inputs))
+
+
+# Styles of clips that move alike
+
+
+def test_the_nearest_pair_moves_as_much():
+    generator = torch.Generator().manual_seed(0)
+    sizes = torch.tensor([1.0, 3.0, 0.9, 3.3])[:, None, None, None]
+    motion = sizes * torch.randn(4, 2, 50, D, generator=generator)
+    assert nearest(motion).tolist() == [2, 3, 0, 1]
+    assert nearest(motion[..., :51]).tolist() == [2, 3, 0, 1]  # without head motion
+
+
+def test_a_share_of_the_styles_is_the_partners():
+    style, partner = torch.arange(2000.0)[:, None], torch.arange(1000).roll(1)
+    assert torch.equal(swapped(style, partner, 0.0, Randomness(0, "cpu")), style)
+    other = swapped(style, partner, 1.0, Randomness(0, "cpu")).view(2, 1000)
+    assert torch.equal(other, style.view(2, 1000)[:, partner])
+    some = swapped(style, partner, 0.3, Randomness(0, "cpu"))
+    assert 0.25 < (some != style).float().mean() < 0.35
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_styles_are_swapped_in_training_only(flame, style_encoder, training):
+    model = make_talker(style_enc_ckpt="x").train(training)
+    seen = []
+    for share in (0.0, 1.0):
+        objective, watch = make_objective(model, flame, style_encoder, style_swap=share, **NEVER), Watch(model)
+        objective(model, batch(), Randomness(0, "cpu"))
+        seen.append(watch["person"])
+    assert torch.equal(*seen) != training
