@@ -30,6 +30,7 @@ from models.fast.engine import EngineConfig
 from models.generation.animator import Animator
 from models.generation.windows import GenerationConfig
 from models.heads.flame import Flame, load_flame
+from models.mixing.mixer import Mixer
 from models.networks.person import Person
 from utils.atomic import check_apart
 from utils.config import paths_of, read_flags
@@ -203,6 +204,7 @@ def make_talking_head(flags: DemoFlags, model: Model, flame: Flame, film: HeadFi
         exporter_from(flags.export, flame, look_of(flags, flame)),
         titles(flags, model),
         Part(io.audio_track),
+        Mixer(flags.mix, flame.head),
     )
 
 
@@ -274,7 +276,7 @@ def run_stream(flags: DemoFlags, model: Model, flame: Flame) -> None:
     if isinstance(output, FileAtTheEnd):
         blocks = output.listen(blocks)
     talker = LiveTalker(model.animator, head.person, head.config, live, io.seed)
-    log.info("%s", run_live(talker, blocks, output, head.posed))
+    log.info("%s", run_live(talker, blocks, output, head.posing()))
 
 
 def interactive(flags: DemoFlags, model: Model, flame: Flame) -> None:

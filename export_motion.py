@@ -16,6 +16,8 @@ from models.app.recording import Recording
 from models.exports.formats import FORMATS, ExportOptions
 from models.exports.motion_export import check_foreign, export, files_of, parse_formats
 from models.heads.flame import load_flame
+from models.mixing.config import MixerConfig
+from models.mixing.mixer import Mixer
 from utils.atomic import check_apart
 from utils.config import check_least, flag, paths_of, positional, read_flags
 from utils.errors import UserError, cli
@@ -63,6 +65,8 @@ class ExportMotionFlags:
     open_head and head (docs/exports.md)."""
     no_head: bool = False
     """Leave out the head motion."""
+    mix: MixerConfig = MixerConfig()
+    """mixer (docs/mixer.md)"""
 
     def check(self) -> None:
         """Raises UserError for a number out of range."""
@@ -107,6 +111,7 @@ def main(argv: list[str] | None = None) -> None:
         advice = "" if flags.motion_fps else "give --motion_fps {fps} if that is right, or other speech"
         check_length(len(motion), heard.scale.n_samples / samples_per_frame(), str(flags.motion), advice)
     audio = None if heard is None else heard.sound()
+    motion = Mixer(flags.mix, flame.head).push(motion)
     look = dress(flame.head, flags.look, flags.texture, flags.hair, flags.skin, person_like(motion.shape))
     options = ExportOptions(flags.fps, look.texture, look.head, look.dressed, audio, flags.match)
     for path in export(motion, flame, formats, out, options):

@@ -17,6 +17,8 @@ from models.app.bundled import person_like
 from models.app.head_film import HeadFilm
 from models.app.recording import Recording
 from models.heads.flame import Flame, load_flame
+from models.mixing.config import MixerConfig
+from models.mixing.mixer import Mixer
 from utils.atomic import check_output
 from utils.config import check_least, flag, positional, read_flags, required
 from utils.errors import UserError, cli
@@ -76,6 +78,8 @@ class RenderFlags:
     """Black background."""
     no_head: bool = False
     """Leave out the head motion."""
+    mix: MixerConfig = MixerConfig()
+    """mixer (docs/mixer.md)"""
 
     def check(self) -> None:
         """Raises UserError for an output that is not mp4, or fewer than 1 column."""
@@ -141,6 +145,7 @@ def main(argv: list[str] | None = None) -> None:
     flame = load_flame(flags.head)
     for motion in motions:
         warn_of_other_head(motion, flame.head)
+    motions = [Mixer(flags.mix, flame.head).push(motion) for motion in motions]
     heard = None if flags.audio is None else Recording.read(flags.audio, Part(flags.audio_track))
     if heard is not None:
         longest = max(motions, key=len)

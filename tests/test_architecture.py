@@ -15,8 +15,8 @@ ORDER = (
     *("utils.errors", "utils.timebase", "utils.reading", "utils", "utils.heads", "utils.runs", "utils.rendering"),
     *("utils.media", "utils.training", "utils.reports", "utils.exports", "utils.trackers"),
     "datasets",
-    *("models.heads", "models.tracking", "models.audio", "models.networks", "models.diffusion", "models.fast"),
-    *("models.exports", "models.generation", "models.metrics", "models.training", "models.app"),
+    *("models.heads", "models.mixing", "models.tracking", "models.audio", "models.networks", "models.diffusion"),
+    *("models.fast", "models.exports", "models.generation", "models.metrics", "models.training", "models.app"),
 )
 MOST_FILES = 12  # of a folder, `__init__.py` apart
 MANY_FILES = {

@@ -8,6 +8,7 @@ from pathlib import Path
 from models.app.bundled import DEFAULT_AUDIO, DEFAULT_SHAPE, DEFAULT_STYLE
 from models.app.export_flags import ExportFlags
 from models.app.sampling_flags import SamplingFlags
+from models.mixing.config import MixerConfig
 from utils.config import check_least, flag
 from utils.devices import PRECISION_SPELLINGS, PRECISIONS
 from utils.errors import UserError
@@ -139,6 +140,8 @@ class DemoFlags:
     """picture"""
     export: ExportFlags
     """export (docs/exports.md)"""
+    mix: MixerConfig
+    """mixer (docs/mixer.md)"""
     mode: str = flag("batch", choices=("batch", "interactive"))
     """interactive: load the model once, then ask for inputs."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from models.app.recording import LONG, Recording
 from models.exports.motion_export import Exporter
 from models.generation.animator import Animator
 from models.generation.windows import GenerationConfig
+from models.mixing.mixer import Mixer
 from models.networks.person import Person
 from utils.atomic import check_output
 from utils.errors import UserError
@@ -58,6 +59,7 @@ class TalkingHead:
     exporter: Exporter | None = None
     titles: Titles = field(default_factory=Titles)
     part: Part = Part()  # which sound of each recording is heard
+    mixer: Mixer | None = None  # its configuration, for every motion
 
     def speak(self, recording: Recording, paths: list[Path]) -> None:
         """Generate one utterance and write one file per sample, or one video of all samples.
@@ -120,7 +122,7 @@ class TalkingHead:
         log.error("error: %s", " ".join(str(error).split()))
 
     def _write_samples(self, paths: list[Path], motions: list[Motion], recording: Recording) -> None:
-        motions = [self.posed(motion) for motion in motions]
+        motions = [self.posing()(motion) for motion in motions]
         if not self.titles.together or self.film is None:
             for path, motion in zip(paths, motions):
                 if self.film is not None:
@@ -158,7 +160,7 @@ class TalkingHead:
 
     def _long(self, recording: Recording, seed: int) -> Iterator[Motion]:
         found = self.animator.long(recording.blocks(), recording.scale, self.person, self.config, seed)
-        return (self.posed(motion) for motion in found)
+        return map(self.posing(), found)
 
     @staticmethod
     def _kept(motions: Iterator[Motion], kept: list[Motion]) -> Iterator[Motion]:
@@ -166,6 +168,7 @@ class TalkingHead:
             kept.append(motion)
             yield motion
 
-    def posed(self, motion: Motion) -> Motion:
-        """The motion, without its head rotation if `no_head` is set."""
-        return motion.without_head_motion() if self.no_head else motion
+    def posing(self) -> Callable[[Motion], Motion]:
+        """What changes one motion, piece by piece: no head rotation if `no_head` is set, then the mixer."""
+        mixer = Mixer() if self.mixer is None else self.mixer.fresh()
+        return lambda motion: mixer.push(motion.without_head_motion() if self.no_head else motion)

@@ -1,0 +1,4 @@
+"""Changes between model and output: gains, offsets, smoothing, mirrored groups, eye contact, emotions, over time.
+
+To add an emotion or a named offset: a row in recipes.py.
+"""
