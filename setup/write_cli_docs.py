@@ -26,6 +26,7 @@ PROGRAMS = {
     "export_motion": "ExportMotionFlags",
     "web.app": "PageFlags",
     "evaluate": "EvaluateFlags",
+    "setup.export_onnx": "OnnxFlags",
     "main_se": "Configs",
     "main_dpt": "Configs",
     "scripts_for_dataset.prepare_dataset": "PrepareFlags",

@@ -37,8 +37,8 @@ WINDOW = 100  # motion frames per window: 4 s
 _MARGIN = SAMPLE_RATE // 2  # samples of context on either side
 _MEL_PER_FRAME = samples_per_frame() // HOP  # 4; a feature is two of them
 _MARGIN_FEATURES = _MARGIN // HOP // 2
-_EXTRA_MEL = 2  # mel frames beyond the margins, so that the outermost ones do not depend on where a stretch ends
-SURROUNDINGS = _MARGIN + _EXTRA_MEL * HOP  # samples on either side of a stretch that its features depend on
+EXTRA_MEL = 2  # mel frames beyond the margins, so that the outermost ones do not depend on where a stretch ends
+SURROUNDINGS = _MARGIN + EXTRA_MEL * HOP  # samples on either side of a stretch that its features depend on
 _STACK = 3
 _BATCH = 128  # windows computed at once, which bounds the memory for an hour of audio
 
@@ -152,7 +152,7 @@ class WhisperEncoder(nn.Module):
             (B, n_windows * WINDOW, 3 * width).
         """
         with torch.autocast(audio.device.type, enabled=False):
-            mel = mel_power(audio.float(), self.size.n_mels)[:, :, _EXTRA_MEL:-_EXTRA_MEL]
+            mel = mel_power(audio.float(), self.size.n_mels)[:, :, EXTRA_MEL:-EXTRA_MEL]
             return self._windows(mel)[:, : n_windows * WINDOW]
 
     def _windows(self, mel: Tensor) -> Tensor:

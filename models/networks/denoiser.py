@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.networks.fast_decoder import decode
@@ -94,7 +95,7 @@ class Denoiser(nn.Module):
             (B, P + L, D).
         """
         if indicator is not None:
-            flag = torch.cat([indicator.new_zeros(len(indicator), self.config.n_prev_motions), indicator], dim=1)
+            flag = F.pad(indicator, (self.config.n_prev_motions, 0))
             motion = torch.cat([motion, flag[..., None]], dim=-1)
         person_token = self.person_proj(person) + self.diff_step_map(self.step_table[step])
         tokens = torch.cat([person_token[:, None], self.feature_proj(motion)], dim=1)
