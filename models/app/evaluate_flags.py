@@ -42,6 +42,10 @@ class DataFlags:
     """List of clips: test, val or train (default: test)."""
     limit: int | None = None
     """Score only this many clips, spread over the list."""
+    protocol: Path | None = None
+    """protocol.json of another evaluation: score its clips with its style references and seeds (docs/metrics.md)."""
+    skip_own_style: bool = False
+    """Leave out clips whose style comes from their own first 4 s, as their speaker has no other clip."""
     phones: Path | None = flag(None, known=(PHONES_FILE,))
     """File of phone times (default: {known} in data_root, if it exists)."""
     head: Path | None = None

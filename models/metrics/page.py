@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,15 +30,24 @@ FRAMES, FRAME_SIZE = 7, 200
 WIDTH = 920  # pixels of a plot
 
 
-def build_page(suite: Suite, settings: dict[str, Any], table: list[list[str]], pictures: bool) -> str:
-    """The page; `table` has a row per metric, a column per method, and a heading row."""
+@dataclass(frozen=True)
+class Table:
+    """A table of the page: rows of cells, the heading first."""
+
+    title: str
+    rows: list[list[str]]
+
+
+def build_page(suite: Suite, settings: dict[str, Any], tables: list[Table], pictures: bool) -> str:
+    """The page; the tables have a column per method, a row with the number of clips, and a row per metric."""
     drawn, not_drawn = frames(suite) if pictures else ([], "")
     return render(
         "evaluation.html",
         title=f"Evaluation of {settings['scored']}",
         data=settings["data"],
-        results=table,
-        marks=marks(suite, table),
+        results=tables[0].rows,
+        marks=marks(suite, tables[0].rows),
+        more=tables[1:],
         curves=[{"name": example.clip.name, "svg": curves(example)} for example in suite.examples],
         seconds=SHOWN_SECONDS,
         samples=SAMPLES_SHOWN,
@@ -56,7 +66,7 @@ def marks(suite: Suite, table: list[list[str]]) -> dict[tuple[int, int], str]:
         return {}
     pooled, column, found = suite.results.pooled(MODEL), table[0].index(MODEL), {}
     ratio = lve_ratio(suite.results)
-    for row, name in enumerate(suite.results.metrics(), start=1):
+    for row, name in enumerate(suite.results.metrics(), start=2):
         target, mean = METRICS[name].target, pooled.get(name, {}).get("mean")
         if name == "lve" and ratio is not None:
             target, mean = (0.0, LVE_TARGET), ratio

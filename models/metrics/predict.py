@@ -33,9 +33,10 @@ class Draw:
     seed: int = 0
     batch_size: int = 32
 
-    def seeds(self, index: int) -> list[int]:
-        """Seeds of the samples of clip number `index`; sample i of clip 0 is demo.py's `--seed seed+i`."""
-        return [self.seed + _SEED_STRIDE * index + i for i in range(self.n_samples)]
+
+def first_seed(seed: int, index: int) -> int:
+    """Seed of the first sample of clip number `index`; sample i of clip 0 is demo.py's `--seed seed+i`."""
+    return seed + _SEED_STRIDE * index
 
 
 class Predictor:
@@ -47,22 +48,22 @@ class Predictor:
 
     @torch.no_grad()
     def __call__(
-        self, clips: Sequence[SpokenClip], styles: Sequence[Tensor | None], indices: Sequence[int]
+        self, clips: Sequence[SpokenClip], styles: Sequence[Tensor | None], seeds: Sequence[int]
     ) -> list[Sampled]:
         """Draw `draw.n_samples` motions of every clip's speech on its own head shape.
 
         Args:
             clips: whose speech is used; their audio is encoded once for all samples, whole unless draw.config differs.
             styles: per clip, the requested style (d_style,) or None for the null style.
-            indices: per clip, its number in the split, which determines the seeds.
+            seeds: per clip, the seed of its first sample, see `first_seed`.
         """
         model, draw, items = self.model, self.draw, []
-        for clip, style, index in zip(clips, styles, indices):
+        for clip, style, seed in zip(clips, styles, seeds):
             audio = torch.from_numpy(standardise(clip.audio)).to(model.device)
             shape = torch.from_numpy(np.ascontiguousarray(clip.truth.shape)).to(model.device)
             speech = Speech.encode(model, audio, draw.config.whole_audio)
             person = Person(self.codec.stats.normalise("shape", shape), style)
-            items += [Item(speech, person, seed) for seed in draw.seeds(index)]
+            items += [Item(speech, person, seed + i) for i in range(draw.n_samples)]
         motions = generate_batch(self.generator, items, draw.batch_size)
         groups = [torch.stack(motions[i : i + draw.n_samples]) for i in range(0, len(motions), draw.n_samples)]
         return [Sampled(*self.codec.decode(group)) for group in groups]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,14 @@ def summary(values: np.ndarray) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class Group:
+    """Clips, and the methods that have a motion for each of them."""
+
+    clips: list[str]
+    methods: list[str]
+
+
 class Results:
     """Method -> clip -> metric -> quotient; and what the metrics of a whole set are made of."""
 
@@ -50,17 +60,31 @@ class Results:
         found |= {name for method in self.methods for name in self.sets.values(method)}
         return [name for name in METRICS if name in found]
 
-    def pooled(self, method: str) -> dict[str, dict[str, Any]]:
-        """Metric -> mean and std over samples of its value over all clips, and the number of clips that count."""
+    def groups(self) -> list[Group]:
+        """Sets of clips, the largest first, each with the methods that have all of them: columns of one table."""
+        own = {method: frozenset(clips) for method, clips in self.quotients.items()}
+        distinct = sorted(dict.fromkeys(own.values()), key=len, reverse=True)
+        groups = []
+        for kept in distinct:
+            names = [clip for clips in self.quotients.values() for clip in clips if clip in kept]
+            groups.append(Group(list(dict.fromkeys(names)), [method for method in own if kept <= own[method]]))
+        return groups
+
+    def pooled(self, method: str, only: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
+        """Metric -> mean and std over samples of its value over all clips, and the number of clips that count.
+
+        With `only`, over these clips.
+        """
         clips = self.quotients[method]
+        clips = clips if only is None else {clip: clips[clip] for clip in only}
         result = {}
         for name in self.metrics():
             quotients = [each[name] for each in clips.values() if name in each]
             if quotients:
                 sums, n_clips = _sum(quotients)
                 result[name] = {**summary(value(name, *sums)), "clips": n_clips}
-        for name, values in self.sets.values(method).items():
-            result[name] = {**summary(values), "clips": len(self.sets.clips[method])}
+        for name, values in self.sets.values(method, only).items():
+            result[name] = {**summary(values), "clips": len(only or self.sets.clips[method])}
         return result
 
     def per_clip(self, method: str) -> dict[str, dict[str, dict[str, Any]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -79,12 +80,13 @@ class MotionSets:
     reference: str = "truth"
     clips: dict[str, dict[str, Described]] = field(default_factory=dict)
 
-    def values(self, method: str) -> dict[str, np.ndarray]:
-        """Metric -> its value for each sample (S,), without metrics that have no value."""
-        found = list(self.clips.get(method, {}).values())
+    def values(self, method: str, only: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """Metric -> its value for each sample (S,), without metrics that have no value; of all clips, or of `only`."""
+        clips = self.clips.get(method, {})
+        found = [clips[name] for name in only or clips if name in clips]
         if not found:
             return {}
-        true = [self.clips[self.reference][name] for name in self.clips[method]]
+        true = [self.clips[self.reference][name] for name in only or clips if name in clips]
         n = min(len(one.opening) for one in found)
         loudness, speakers = np.array([one.loudness for one in found]), [one.speaker for one in found]
         values = {

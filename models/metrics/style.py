@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import numpy as np
 import torch
@@ -50,6 +50,11 @@ class Gallery:
         if not kept.any():
             return None
         return str(self.speakers[kept][int(np.argmax(cosine(styles[None], self.styles[kept])[0]))])
+
+    def of_speaker(self, speaker: str, without: Set[str]) -> np.ndarray:
+        """References (n, d) of a speaker's clips, except some."""
+        kept = [name == speaker and clip not in without for name, clip in zip(self.speakers, self.clips)]
+        return self.styles[np.array(kept, bool)]
 
     @property
     def n_speakers(self) -> int:

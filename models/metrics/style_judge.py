@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,6 +18,34 @@ from utils.coefs import MotionCodec
 from utils.motion_file import Motion
 
 
+class Windows(Protocol):
+    """The motions, one style window each, that styles are taken from."""
+
+    @property
+    def gallery(self) -> Mapping[str, Motion]:
+        """Clip of the whole split -> its beginning."""
+        ...
+
+    @property
+    def reference(self) -> Mapping[str, str]:
+        """Clip to score -> the clip that its style comes from."""
+        ...
+
+    @property
+    def late(self) -> Mapping[str, Motion]:
+        """Clip to score -> the window of its style, where that is not the reference's beginning."""
+        ...
+
+
+def encoded(encoder: StyleEncoder, codec: MotionCodec, windows: Windows) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Styles of the gallery (N, d), and of every clip to score the requested style (d,)."""
+    motions = [*windows.gallery.values(), *windows.late.values()]
+    styles = style_vectors(encoder, codec, motions).cpu().numpy()
+    row = dict(zip(windows.gallery, styles))
+    requested = {clip: row[reference] for clip, reference in windows.reference.items()}
+    return styles[: len(row)], requested | dict(zip(windows.late, styles[len(row) :]))
+
+
 @dataclass(frozen=True)
 class StyleJudge:
     """A style encoder with the references of a split."""
@@ -25,19 +54,19 @@ class StyleJudge:
     codec: MotionCodec
     gallery: Gallery  # one reference for every clip of the split
     requested: Mapping[str, np.ndarray]  # clip -> requested style (d,)
+    reference: Mapping[str, str]  # clip -> the clip that the requested style comes from
     alike: Mapping[str, str]  # speaker -> name of its style; speakers with one name are indistinguishable
 
     @classmethod
     def build(
-        cls, encoder: StyleEncoder, codec: MotionCodec, motions: Mapping[str, Motion], reference: Mapping[str, str],
-        speaker: Mapping[str, str], alike: Mapping[str, str],
+        cls, encoder: StyleEncoder, codec: MotionCodec, windows: Windows, speaker: Mapping[str, str],
+        alike: Mapping[str, str],
     ) -> StyleJudge:  # fmt: skip
-        """Make a judge from every clip's motion (its first 4 s), its style's reference clip, and its speaker."""
-        clips = list(motions)
-        styles = style_vectors(encoder, codec, [motions[clip] for clip in clips]).cpu().numpy()
-        row = dict(zip(clips, styles))
+        """Make a judge from the motions that styles are taken from, and every clip's speaker."""
+        clips = list(windows.gallery)
+        styles, requested = encoded(encoder, codec, windows)
         gallery = Gallery(styles, clips, [speaker[clip] for clip in clips])
-        return cls(encoder, codec, gallery, {clip: row[reference[clip]] for clip in clips}, alike)
+        return cls(encoder, codec, gallery, requested, windows.reference, alike)
 
     def styles(self, motion: Sampled, skip: int = 0) -> np.ndarray | None:
         """Style of each sample (S, d) from frame `skip` on; None if less than a window is left."""
@@ -53,6 +82,9 @@ class StyleJudge:
         if styles is None:
             return {}
         quotients = {"style_cosine": Quotient.of(cosine(styles, self.requested[clip][None])[:, 0])}
+        others = self.gallery.of_speaker(speaker, {clip, self.reference[clip]})
+        if len(others):
+            quotients["style_cosine_others"] = Quotient.of(cosine(styles, others).mean(1))
         if self.gallery.n_speakers < 2:
             return quotients
         found = [self.gallery.nearest(style, clip) for style in styles]

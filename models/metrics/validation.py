@@ -14,7 +14,7 @@ from models.generation.windows import GenerationConfig
 from models.heads.flame import Flame
 from models.metrics.lips import ClosureRule
 from models.metrics.measure import HeadMeasure, Sampled, Tracks
-from models.metrics.predict import Draw, Predictor, style_vectors
+from models.metrics.predict import Draw, Predictor, first_seed, style_vectors
 from models.metrics.regions import find_regions
 from models.metrics.results import Results
 from models.metrics.score import ClipTruth
@@ -71,7 +71,8 @@ class Validator:
             draw = Draw(GenerationConfig(guidance, sampler, engine=engine), n_samples=1, batch_size=64)
         model.eval()
         try:
-            return Predictor(model, self.codec, draw)(self.clips, self.styles, range(len(self.clips)))
+            seeds = [first_seed(draw.seed, index) for index in range(len(self.clips))]
+            return Predictor(model, self.codec, draw)(self.clips, self.styles, seeds)
         finally:
             model.train(training)
 

@@ -19,7 +19,8 @@ from utils.errors import UserError
 from utils.motion_file import Motion, load_motion
 from utils.speech import Phone, write_phones
 
-SCORED = set(METRICS) - set(SETS)  # those need more clips than these: tests/models/metrics/test_set_metrics.py
+# Those need more clips than these: tests/models/metrics/test_set_metrics.py, test_metrics.py
+SCORED = set(METRICS) - set(SETS) - {"style_cosine_others"}
 CLIPS = {"ann/000": 130, "ann/001": 120, "bob/000": 210}
 
 
@@ -76,7 +77,13 @@ def test_every_method_and_metric_is_there(scored):
     assert len(found["clips"]["model"]["bob/000"]["lve"]["values"]) == 2
     assert {name: entry["formula"] != "" for name, entry in found["metrics"].items()} == dict.fromkeys(SCORED, True)
     assert found["settings"]["sampling"]["config"]["sampler"] == {"name": "dpmpp_2m", "steps": 1}
-    assert sorted(p.name for p in folder.iterdir()) == ["coef", "metrics.csv", "metrics.json", "report.html"]
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "coef",
+        "metrics.csv",
+        "metrics.json",
+        "protocol.json",
+        "report.html",
+    ]
 
 
 def test_csv_says_the_same_as_json(scored):
@@ -135,6 +142,48 @@ def test_the_same_seed_gives_the_same_motion(data, scored, tmp_path):
     np.testing.assert_allclose(one.exp, two.exp, atol=1e-4)
 
 
+def test_columns_of_a_table_have_the_same_clips(scored):
+    """bob has one clip, so `other clip` has two of three: it stands in a table of these two."""
+    _, found = scored
+    whole, fewer = found["same_clips"]
+    assert whole["clips"] == list(CLIPS) and "other clip" not in whole["methods"]
+    assert fewer["clips"] == ["ann/000", "ann/001"] and set(fewer["methods"]) == {*whole["methods"], "other clip"}
+    for group in (whole, fewer):
+        assert {entry["lve"]["clips"] for entry in group["pooled"].values()} == {len(group["clips"])}
+    clips = found["clips"]["model"]
+    mean = sum(CLIPS[clip] * clips[clip]["lve"]["mean"] for clip in fewer["clips"]) / 250
+    assert fewer["pooled"]["model"]["lve"]["mean"] == pytest.approx(mean)
+    assert found["settings"]["data"]["own_style"] == 1
+
+
+def test_clips_with_their_own_style_can_be_left_out(data, tmp_path):
+    flags = evaluate.parse_args(["--data_root", str(data), "--skip_own_style", "--limit", "3"])
+    assert evaluate.open_data(flags).clips == ["ann/000", "ann/001"]
+
+
+def test_a_protocol_is_scored_again(data, scored, tmp_path):
+    """The same clip alone, with the seed that it had among all: the same samples. Another seed: other samples."""
+    folder, found = scored
+    protocol = json.loads((folder / "protocol.json").read_text())
+    assert [entry["seed"] for entry in protocol["clips"]] == [0, 1000, 2000]
+    protocol["clips"] = protocol["clips"][1:2]
+    given, out = tmp_path / "given.json", tmp_path / "out"
+    given.write_text(json.dumps(protocol))
+    command = ["--data_root", str(data), "-n", "2", "--steps", "1", "--device", "cpu", "-o", str(out), "--protocol",
+               str(given), "--no_pictures"]  # fmt: skip
+    evaluate.main(command)
+    again = json.loads((out / "metrics.json").read_text())
+    assert list(again["clips"]["model"]) == ["ann/001"]
+    before = found["clips"]["model"]["ann/001"]["lve"]["values"]
+    assert again["clips"]["model"]["ann/001"]["lve"]["values"] == pytest.approx(before, rel=1e-4)
+    assert json.loads((out / "protocol.json").read_text()) == protocol
+    protocol["clips"][0]["seed"] = 7
+    given.write_text(json.dumps(protocol))
+    evaluate.main(command)
+    again = json.loads((out / "metrics.json").read_text())
+    assert again["clips"]["model"]["ann/001"]["lve"]["values"] != pytest.approx(before, rel=1e-4)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -146,6 +195,7 @@ def test_the_same_seed_gives_the_same_motion(data, scored, tmp_path):
         (["--coef_dir", "nowhere"], "--coef_dir nowhere: no such folder"),
         (["--masks", "nowhere.pkl"], "nowhere.pkl"),
         (["--phones", "nowhere.jsonl"], "nowhere.jsonl"),
+        (["--protocol", "nowhere.json"], "nowhere.json"),
     ],
 )
 def test_mistakes_are_told_in_one_line(data, flags, message, capsys):

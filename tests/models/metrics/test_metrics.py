@@ -10,9 +10,11 @@ import torch
 from models.metrics import head
 from models.metrics.catalogue import METRICS, formula
 from models.metrics.lips import ClosureRule, acceleration, closures, largest_distance
+from models.metrics.output import rows
 from models.metrics.results import Results
 from models.metrics.score import Quotient
 from models.metrics.style import Gallery, cosine, principal_plane
+from models.metrics.style_judge import StyleJudge
 from models.metrics.upper_face import count_blinks, dynamics, lids_shut
 from utils.errors import UserError
 from utils.speech import Phone, read_phones, write_phones
@@ -192,6 +194,19 @@ def test_cosine_and_plane():
     np.testing.assert_allclose(plane, [[1, 0, 0], [0, 1, 0]], atol=1e-12)
 
 
+def test_cosine_to_the_speakers_other_clips_by_hand():
+    """Neither the clip itself nor the requested one counts; b has no other clip."""
+    styles = np.array([[1.0, 0], [0, 1], [1, 0], [-1, 0], [0, 1]])
+    clips, speakers = ["a/0", "a/1", "a/2", "a/3", "b/0"], ["a"] * 4 + ["b"]
+    reference = {"a/0": "a/1", "b/0": "b/0"}
+    requested = {"a/0": styles[1], "b/0": styles[4]}
+    judge = StyleJudge(None, None, Gallery(styles, clips, speakers), requested, reference, {})
+    found = judge.score(np.array([[3.0, 4.0]]), "a/0", "a")
+    assert found["style_cosine"].numerator == pytest.approx([0.8])
+    assert found["style_cosine_others"].numerator == pytest.approx([(0.6 - 0.6) / 2], abs=1e-12)
+    assert "style_cosine_others" not in judge.score(np.array([[3.0, 4.0]]), "b/0", "b")
+
+
 # Pooling
 
 
@@ -204,6 +219,24 @@ def test_pooled_values_divide_sums():
     assert pooled["closure_recall"] == {"mean": 0.5, "std": 0.0, "samples": 2, "clips": 1}
     assert results.per_clip("model")["a"]["lve"]["values"] == [1.0, 2.0]
     assert results.per_clip("model")["b"]["closure_recall"]["mean"] is None
+
+
+def test_groups_of_clips_that_their_methods_share():
+    results = Results()
+    for method, clips in {"truth": "abc", "model": "abc", "take": "bc", "other": "ab"}.items():
+        for clip in clips:
+            results.add(method, clip, {"lve": Quotient.of(float(ord(clip) - 96))})
+    groups = results.groups()
+    assert [("".join(group.clips), group.methods) for group in groups] == [
+        ("abc", ["truth", "model"]), ("bc", ["truth", "model", "take"]), ("ab", ["truth", "model", "other"])
+    ]  # fmt: skip
+    assert results.pooled("model", groups[1].clips)["lve"]["mean"] == 2.5
+    assert rows(results, groups[1])[1] == ["clips", "2", "2", "2"]
+    results.add("take", "c", {"mod": Quotient.of(1.0)})
+    results.add("model", "b", {"mod": Quotient.of(1.0)})
+    results.add("model", "c", {"mod": Quotient.of(1.0)})
+    assert rows(results, groups[1])[-1] == ["mod [mm]", "-", "1.00", "1.00 (1)"]
+    assert rows(results, groups[0])[-1] == ["mod [mm] (2 clips)", "-", "1.00"]
 
 
 def test_root_metrics_take_the_root_after_pooling():

@@ -86,8 +86,8 @@ def test_clip_names_in_the_style_map_are_text():
 
 
 def test_marks_of_cells_and_a_missing_value():
-    content = dict.fromkeys(("seconds", "samples"), 1) | dict.fromkeys(("curves", "frames"), ())
-    content |= {"data": dict.fromkeys(("clips", "of", "speakers", "minutes", "data_root", "split"), EVIL)}
+    content = dict.fromkeys(("seconds", "samples"), 1) | dict.fromkeys(("curves", "frames", "more"), ())
+    content |= {"data": dict.fromkeys(("own_style", "clips", "of", "speakers", "minutes", "data_root", "split"), EVIL)}
     rows = [["metric", "model"], ["lve", "1 +- 2"], ["jitter", "3"]]
     content |= dict.fromkeys(("clips", "formulas", "settings"), rows) | {"not_drawn": "", "styles": ""}
     page = render("evaluation.html", title=EVIL, results=rows, marks={(1, 1): "met", (2, 1): "missed"}, **content)

@@ -1,0 +1,164 @@
+"""What evaluate.py scores: the flags -> models, folders of results, the head, and the judge of styles."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from models.app.bundled import style_encoder_file
+from models.app.evaluate_flags import BATCH, EvaluateFlags
+from models.app.sampling_flags import generation_config
+from models.fast.engine import EngineConfig
+from models.generation.animator import Animator
+from models.generation.style_extractor import StyleExtractor
+from models.heads.flame import Flame, load_flame
+from models.metrics.predict import Draw, Predictor
+from models.metrics.regions import with_masks
+from models.metrics.result_files import match_results, strangers
+from models.metrics.style_judge import StyleJudge, Windows, encoded
+from models.metrics.suite import MODEL
+from models.networks.loading import load_talker
+from utils.errors import UserError
+from utils.runs.run_dir import find_checkpoint
+
+log = logging.getLogger(__name__)
+StyleReader = Callable[[int], Windows]  # frames of a style window -> the motions that styles are taken from
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a method's motions come from: a checkpoint, or else a folder of results."""
+
+    name: str
+    checkpoint: Path | None
+    folder: Path | None = None
+
+    @property
+    def label(self) -> str:
+        """What the report calls it."""
+        if self.checkpoint is None:
+            return str(self.folder)
+        return f"{self.checkpoint.parent.parent.name}/{self.checkpoint.stem}"
+
+    def results(self, usable: list[str]) -> dict[str, list[Path]]:
+        """Clip -> its files in the folder; clips without results, and files of no clip, are logged.
+
+        Raises:
+            UserError: see `match_results`.
+        """
+        assert self.folder is not None
+        found = match_results(self.folder, usable)
+        missing, others = [clip for clip in usable if clip not in found], strangers(self.folder, found)
+        if missing:
+            log.warning("%s: has results for only %d of %d clips; none for %s", self.folder, len(found), len(usable),
+                        ", ".join(missing[:3]))  # fmt: skip
+        if others:
+            log.warning("%s: %d files are not named like a clip of the split: %s", self.folder, len(others),
+                        ", ".join(others[:3]))  # fmt: skip
+        return found
+
+
+def find_sources(flags: EvaluateFlags) -> list[Source]:
+    """The scored methods; the first is `model`.
+
+    Raises:
+        UserError: an experiment that does not exist.
+    """
+    if flags.scored.coef_dir is not None:
+        return [Source(MODEL, None, flags.scored.coef_dir)]
+    return [Source(MODEL, find_checkpoint("DPT", flags.scored.exp_name, flags.scored.iter))]
+
+
+def load_animators(sources: list[Source], flags: EvaluateFlags, device: torch.device) -> dict[str, Animator]:
+    """The models among the methods, by name."""
+    return {
+        one.name: Animator.load(one.checkpoint, flags.scored.coef_stats, device)
+        for one in sources if one.checkpoint is not None
+    }  # fmt: skip
+
+
+def load_head(flags: EvaluateFlags, animators: dict[str, Animator]) -> Flame:
+    """The head that the scored coefficients belong to.
+
+    Raises:
+        UserError: a model that moves FLAME without a FLAME file, or an unreadable file.
+    """
+    if flags.data.head is None and any(animator.published for animator in animators.values()):
+        raise UserError("--head: this model moves FLAME; give FLAME's generic_model.pkl (setup/README.md)")
+    flame = load_flame(flags.data.head)
+    flame.head = with_masks(flame.head, flags.data.masks)
+    return flame
+
+
+def judging_encoder(flags: EvaluateFlags, animator: Animator | None) -> Path | None:
+    """The style encoder that judges styles: the given one, else the model's; None if the model has no style input.
+
+    Results in files on the open head are judged by the style encoder of `--exp_name`.
+
+    Raises:
+        UserError: the model's style encoder is missing.
+    """
+    if flags.scored.style_enc_ckpt is not None or (animator is None and flags.data.head is not None):
+        return flags.scored.style_enc_ckpt
+    model = (
+        animator.model if animator else load_talker(find_checkpoint("DPT", flags.scored.exp_name, flags.scored.iter))[0]
+    )
+    if not model.config.has_style:
+        return None
+    try:
+        return style_encoder_file(model.config.style_enc_ckpt)
+    except UserError as error:
+        raise UserError(f"--style_enc_ckpt: {error}, or give its file") from error
+
+
+@dataclass(frozen=True)
+class Styles:
+    """Requested styles as the style encoders of judge and models see them."""
+
+    read: StyleReader
+    coef_stats: Path | None
+    device: torch.device
+
+    def judge(self, checkpoint: Path | None, speaker: dict[str, str], alike: dict[str, str]) -> StyleJudge | None:
+        """A judge whose references are the first 4 s of every usable clip; a clip asks for its reference's style.
+
+        None without a style encoder.
+        """
+        if checkpoint is None:
+            log.info("no style encoder: style is not scored")
+            return None
+        extractor, windows = self._open(checkpoint)
+        return StyleJudge.build(extractor.encoder, extractor.codec, windows, speaker, alike)
+
+    def requested(self, animator: Animator, judging: Path | None, judge: StyleJudge | None) -> dict[str, np.ndarray]:
+        """Clip -> the style (d,) that a model is given: from its own style encoder or, if that is missing, the judge's.
+
+        Empty for a model without style input, and without a judge.
+        """
+        if judge is None or judging is None or not animator.model.config.has_style:
+            return {}
+        try:
+            own = style_encoder_file(animator.model.config.style_enc_ckpt)
+        except UserError:
+            own = judging
+        if own.samefile(judging):
+            return dict(judge.requested)
+        extractor, windows = self._open(own)
+        return encoded(extractor.encoder, extractor.codec, windows)[1]
+
+    def _open(self, checkpoint: Path) -> tuple[StyleExtractor, Windows]:
+        extractor = StyleExtractor.load(checkpoint, self.coef_stats, self.device)
+        return extractor, self.read(extractor.encoder.config.n_motions)
+
+
+def make_predictor(flags: EvaluateFlags, animator: Animator) -> Predictor:
+    """The model with its sampling settings; without CUDA graphs, from which full batches gain nothing."""
+    config = generation_config(flags.sampling, animator.model.config, animator.published)
+    config = replace(config, engine=EngineConfig(flags.run.precision, graph=False))
+    batch = flags.run.batch_size or BATCH.get(animator.model.device.type, BATCH["cpu"])
+    return Predictor(animator.model, animator.codec, Draw(config, flags.run.n_samples, flags.run.seed, batch))
