@@ -137,6 +137,11 @@ class ClipStore:
         for key, segment, _, _ in self._segments(clip, 0, self.n_frames(clip)):
             yield key, segment
 
+    def values(self, clip: str) -> dict[str, bytes]:
+        """Key -> value of a whole clip as it is stored, for a store with segments of the same length."""
+        keys = [f"{clip}/{index:03d}" for index in range(-(-self.n_frames(clip) // self.seg_len))]
+        return {key: self._need(key) for key in (*keys, f"{clip}/metadata")}
+
     def _segments(self, clip: str, start: int, stop: int) -> Iterator[tuple[str, Segment, int, int]]:
         """Yield (key, segment, low, high): frames low..high-1 of each segment that start..stop-1 touches."""
         n_frames, seg_len = self.n_frames(clip), self.seg_len

@@ -36,13 +36,16 @@ class ClipWriter:
     leaves the store unfinished.
     """
 
-    def __init__(self, path: str | Path, seg_len: int = 100, resume: bool = False) -> None:
+    def __init__(self, path: str | Path, seg_len: int = 100, resume: bool = False, may_be_empty: bool = False) -> None:
         """
+        Args:
+            may_be_empty: also finish without a single clip, as a part of a data set may.
+
         Raises:
             UserError: the folder holds a data set and `resume` is off, or cannot be written, or has other segments, or
                 another process is writing it.
         """
-        self.path, self.seg_len = Path(path), seg_len
+        self.path, self.seg_len, self._may_be_empty = Path(path), seg_len, may_be_empty
         if (self.path / "data.mdb").exists() and not resume:
             raise UserError(f"{path}: already holds a data set; remove the folder or choose another one")
         self._environment = _open(self.path)
@@ -88,7 +91,7 @@ class ClipWriter:
         """Write the metadata and `keys.txt`, after which the data set counts as finished."""
         if self._closed:
             return
-        if not self._keys:
+        if not (self._keys or self._may_be_empty):
             self._release()
             raise UserError(f"{self.path}: no clip was written; check the input")
         with self._closing_on_error():

@@ -23,7 +23,7 @@ from scripts_for_dataset.preparing.batch import (
     find_clips,
     is_current,
     of_person,
-    run_all,
+    share_out,
     summarise,
 )
 from scripts_for_dataset.preparing.preparation import Sources, Treatment, prepare_motion
@@ -47,6 +47,8 @@ def write_motion(job: Job) -> Outcome:
     Raises:
         UserError: the output cannot be written, or the disk is full.
     """
+    if is_current(job.output, job.sources.files):
+        return Outcome(job.sources.clip, THERE)
     try:
         motion, notes = prepare_motion(job.sources, job.treatment)
     except UserError as error:
@@ -62,13 +64,12 @@ def write_all(jobs: list[Job], flags: BatchFlags, what: str) -> list[Outcome]:
         UserError: an output cannot be written or is a source, or no clip could be used at all.
     """
     check_apart((job.output for job in jobs), (file for job in jobs for file in job.sources.files))
-    fresh = [job for job in jobs if not is_current(job.output, job.sources.files)]
-    outcomes = [Outcome(job.sources.clip, THERE) for job in jobs if job not in fresh]
     if flags.dry_run:
-        outcomes += [Outcome(job.sources.clip, "to do") for job in fresh]
+        there = [is_current(job.output, job.sources.files) for job in jobs]
+        outcomes = [Outcome(job.sources.clip, THERE if old else "to do") for job, old in zip(jobs, there)]
     else:
         check_writable(flags.out)
-        outcomes += list(run_all(write_motion, fresh, flags.workers, what))
+        outcomes = share_out(write_motion, {job.sources.clip: job for job in jobs}, flags, flags.out, what)
     summarise(outcomes, str(flags.out))
     if outcomes and all(outcome.status == SKIPPED for outcome in outcomes):
         raise UserError(f"--out {flags.out}: no clip can be used; the first: {outcomes[0].reason}")

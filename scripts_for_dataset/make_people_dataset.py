@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import multiprocessing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +60,7 @@ class PeopleFlags:
     """Keep the people's own head motion and gaze, instead of the synthetic corpus' rules."""
     no_augment: bool = False
     """Leave the sound clean."""
-    workers: int = multiprocessing.cpu_count()
+    workers: int | None = None
     """Processes (default: all cores)."""
     seed: int = 0
     """Seed of the clips."""
@@ -119,7 +118,7 @@ def build(flags: PeopleFlags) -> None:
     remember(flags.output, settings)
     with ClipWriter(flags.output, SEG_LEN, resume=True) as writer:
         todo = [job for job in jobs if job.take.name not in writer]
-        for job, values in zip(todo, run_all(encode, todo, flags.workers, "clips", worth=8)):
+        for job, values in zip(todo, run_all(encode, todo, flags.workers, "clips")):
             writer.add_encoded(job.take.name, values)
     for split in SPLITS:
         write_list(flags.output / f"{split}.txt", [job.take.name for job in jobs if job.take.split == split])

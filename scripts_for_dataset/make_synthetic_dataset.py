@@ -132,7 +132,7 @@ def _write_clips(flags: DatasetFlags, jobs: list[Job]) -> None:
         return
     with ClipWriter(flags.output, resume=True) as writer:
         todo = [job for job in jobs if not all(key in writer for key in _keys(job.speaker))]
-        for job, clips in zip(todo, run_all(render, todo, flags.workers, "speakers", 1, "speaker")):
+        for job, clips in zip(todo, run_all(render, todo, flags.workers, "speakers", "speaker")):
             for key, (audio, coefs) in zip(_keys(job.speaker), clips):
                 if key not in writer:
                     writer.add_clip(key, audio, coefs)
@@ -144,11 +144,11 @@ def _write_sidecars(flags: DatasetFlags, jobs: list[Job]) -> None:
 
     phones = flags.output / PHONES_FILE
     if not phones.is_file():
-        found = zip(jobs, run_all(phones_of, jobs, flags.workers, "phones", 1, "speaker"))
+        found = zip(jobs, run_all(phones_of, jobs, flags.workers, "phones", "speaker"))
         write_phones(phones, {key: clip for job, clips in found for key, clip in zip(_keys(job.speaker), clips)})
     test = [job for job in jobs if job.speaker.split == "test"] if flags.with_resample else []
     todo = [job for job in test if not all(second_take(flags.output, key).is_file() for key in _keys(job.speaker))]
-    for job, motions in zip(todo, run_all(retake, todo, flags.workers, "second takes", 1, "speaker")):
+    for job, motions in zip(todo, run_all(retake, todo, flags.workers, "second takes", "speaker")):
         for key, motion in zip(_keys(job.speaker), motions):
             motion.save(second_take(flags.output, key))
 

@@ -5,6 +5,8 @@
 Coefficients: `<person>/<video>` as a file or folder of any tracker that import_coefs reads. Audio: the same names, any
 format. An interrupted run continues when the same command is given again. LMDB_FOLDER/preparation.json lists for
 every clip whether it was used, why not, and remarks. --dry_run reads every clip and says the same without writing.
+Several processes or machines share the work with --shard I/N, or when torchrun or srun starts them; then the same
+command without it merges what they made (docs/scale.md).
 """
 
 from __future__ import annotations
@@ -88,6 +90,8 @@ def main(argv: list[str] | None = None) -> None:
     treatment = Treatment(flags.files.options(), not flags.preparation.no_smooth, flags.max_mismatch,
                           flags.audio_track)  # fmt: skip
     lengths = build([Job(sources, treatment) for sources in clips], alone, flags)
+    if not lengths:
+        return
     longest = max(lengths.values())
     out, name = str(flags.out), re.sub(r"[^\w.+=-]+", "_", flags.out.resolve().name)
     if longest < TRAINED_FRAMES:

@@ -24,11 +24,12 @@ import numpy as np
 
 from models.tracking.video import TrackedVideo, VideoOptions, track_video
 from scripts_for_dataset.inspecting.overlay import write_overlay
-from scripts_for_dataset.preparing.batch import DONE, SKIPPED, THERE, Outcome, is_current, run_all, summarise
+from scripts_for_dataset.preparing.batch import DONE, SKIPPED, THERE, Outcome, is_current, share_out, summarise
 from utils.atomic import check_apart, check_output
-from utils.config import check_least, positional, read_flags, required
+from utils.config import positional, read_flags, required
 from utils.errors import UserError, cli
 from utils.media.video_frames import VIDEO_SUFFIXES
+from utils.runs.shards import WorkFlags
 from utils.timebase import FPS
 from utils.trackers.landmarker import INSTALL, check_installed, find_model
 
@@ -57,14 +58,13 @@ class TrackFlags:
     """Second at which the face is at rest: lips shut, no expression; auto: the frames that look most like it."""
     fov: float | None = None
     """Field of view of the picture's longer side, degrees (default: the likeliest of 20, 30, 45 and 60)."""
-    workers: int = 1
-    """With several videos: processes."""
     overwrite: bool = False
     """With several videos: also track those again whose output exists."""
+    work: WorkFlags = WorkFlags()
+    """sharing the work, with several videos"""
 
     def check(self) -> None:
         """Raises UserError for a number out of range."""
-        check_least(self, workers=1)
         if self.fov is not None and not 5 <= self.fov <= 120:
             raise UserError(f"--fov {self.fov:g}: must lie between 5 and 120 degrees")
         if self.rest_second is not None and not 0 <= self.rest_second < float("inf"):
@@ -97,9 +97,11 @@ def find_jobs(flags: TrackFlags) -> list[tuple[Path, Path, Path | None]]:
                  if drawn is None or drawn == given.resolve() or drawn not in path.resolve().parents]  # fmt: skip
         jobs = [(path, flags.output / name.with_suffix(".npz"),
                  flags.overlay and flags.overlay / name.with_suffix(".mp4")) for path, name in names]  # fmt: skip
-    twice = next((job for i, job in enumerate(jobs) if job[1] in [other[1] for other in jobs[:i]]), None)
-    if twice:
-        raise UserError(f"{twice[0]}: another video has the same name and would write {twice[1]}; rename one")
+    known: set[Path] = set()
+    for video, npz, _ in jobs:
+        if npz in known:
+            raise UserError(f"{video}: another video has the same name and would write {npz}; rename one")
+        known.add(npz)
     check_apart((path for _, *outputs in jobs for path in outputs), (video for video, *_ in jobs))
     for _, npz, overlay in jobs:
         check_output(npz)
@@ -177,13 +179,15 @@ def main(argv: list[str] | None = None) -> None:
         find_model(flags.model), flags.raw, not flags.no_smooth, rest=flags.rest_second, fov=flags.fov
     )
     if len(flags.videos) == 1 and not flags.videos[0].is_dir():
+        if flags.work.part() is not None:
+            raise UserError("--shard: one video is not shared out; give several, a folder, or --shard 0/1")
         report(flags.output, track(*jobs[0], options))
         return
-    outcomes = list(
-        run_all(track_one, [Job(*job, options, flags.overwrite) for job in jobs], flags.workers, "tracking", worth=2)
-    )
+    named = {str(npz.relative_to(flags.output)): Job(video, npz, drawn, options, flags.overwrite)
+             for video, npz, drawn in jobs}  # fmt: skip
+    outcomes = share_out(track_one, named, flags, flags.output, "tracking", long=True)
     summarise(outcomes, "videos")
-    if all(outcome.status == SKIPPED for outcome in outcomes):
+    if outcomes and all(outcome.status == SKIPPED for outcome in outcomes):
         raise UserError(f"{flags.videos[0]}: no video could be used; see above")
 
 

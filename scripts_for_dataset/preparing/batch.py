@@ -8,19 +8,21 @@ import os
 import re
 import signal
 import sys
+import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from multiprocessing.pool import Pool
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from multiprocessing.pool import IMapIterator, Pool
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
 from utils.atomic import check_output
-from utils.config import check_least
 from utils.errors import UserError
 from utils.media.input_list import RECORDINGS, is_recording
+from utils.runs.shards import SharedWork, WorkFlags, cores, settings_of
 from utils.trackers.flags import ImportFlags
 from utils.trackers.folders import holds_motion, is_tracked_folder
 
@@ -31,7 +33,9 @@ AUDIO = RECORDINGS  # and files of unlisted kinds that hold sound
 ARRAYS = (".npy", ".npz")
 DONE, THERE, SKIPPED = "done", "there already", "skipped"
 _SHOWN = 5  # skipped clips and notes of a kind that the summary names; the report has all
-_WORTH_A_PROCESS = 200  # clips: a process takes seconds to start, in which another one does a hundred
+_START = 3.0  # seconds that processes take to start
+_AHEAD = 8  # jobs and results in memory for each worker
+_PATIENCE = 2.0  # seconds between looks for workers that were killed
 _NUMBER = re.compile(r"\d+(\.\d+)?")  # remarks that differ in numbers only are counted together
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -43,16 +47,12 @@ class BatchFlags:
 
     out: Path
     """Output folder."""
-    workers: int = os.cpu_count() or 1
-    """Processes (default: all cores)."""
     dry_run: bool = False
     """Say what would be done; write nothing."""
+    work: WorkFlags = WorkFlags()
+    """sharing the work"""
     files: ImportFlags = ImportFlags()
     """what the files are"""
-
-    def check(self) -> None:
-        """Raises UserError for a number out of range."""
-        check_least(self, workers=1)
 
 
 @dataclass(frozen=True)
@@ -133,26 +133,57 @@ def is_current(output: Path, inputs: Iterable[Path]) -> bool:
 
 
 def run_all(
-    task: Callable[[Job], Result],
-    jobs: Sequence[Job],
-    workers: int,
-    label: str,
-    worth: int = _WORTH_A_PROCESS,
-    unit: str = "clip",
+    task: Callable[[Job], Result], jobs: Sequence[Job], workers: int | None, label: str, unit: str = "clip"
 ) -> Iterator[Result]:
-    """Results in the order of the jobs, from up to `workers` processes, one for `worth` jobs, with a progress bar.
+    """Results in the order of the jobs, from `workers` processes, with a progress bar.
 
+    None: all cores, but work that ends before processes would have started is done here.
     `task` is a function of a module; it makes a result of its job's UserError: one bad file does not end the run.
+
+    Raises:
+        UserError: a worker was killed.
     """
     if not jobs:
         return
-    workers = min(workers, max(1, len(jobs) // worth))
-    if workers == 1:
-        yield from tqdm(map(task, jobs), total=len(jobs), desc=label, unit=unit)
+    with tqdm(total=len(jobs), desc=label, unit=unit) as bar:
+        for result in _results(task, jobs, workers):
+            bar.update()
+            yield result
+
+
+def _results(task: Callable[[Job], Result], jobs: Sequence[Job], workers: int | None) -> Iterator[Result]:
+    number = min(workers or cores(), len(jobs))
+    done, until = 0, time.monotonic() + (_START if workers is None else 0)
+    while done < len(jobs) and (number == 1 or time.monotonic() < until):
+        yield task(jobs[done])
+        done += 1
+    if done == len(jobs):
         return
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers' own: they fill the cores already
-    with worker_pool(workers) as pool:
-        yield from tqdm(pool.imap(task, jobs), total=len(jobs), desc=label, unit=unit)
+    rest = jobs[done:]
+    slots = threading.Semaphore(_AHEAD * number)
+    with worker_pool(min(number, len(rest))) as pool:
+        try:
+            children = {child.pid for child in multiprocessing.active_children()}
+            results = pool.imap(task, (job for job in rest if slots.acquire()))
+            for _ in rest:
+                yield _next(results, children)
+                slots.release()
+            pool.close()
+            pool.join()  # or a worker that ends by itself would be told to end meanwhile
+        finally:
+            slots.release(len(rest))  # the pool's thread must not wait for ever when the pool ends
+
+
+def _next(results: IMapIterator, children: set[int | None]) -> Any:
+    """The next result. The pool would wait for ever for that of a worker that was killed, and start another worker."""
+    while True:
+        try:
+            return results.next(timeout=_PATIENCE)
+        except multiprocessing.TimeoutError as error:
+            if {child.pid for child in multiprocessing.active_children()} != children:
+                raise UserError("a worker process was killed, most likely for want of memory; give the same command "
+                                "again with fewer --workers") from error  # fmt: skip
 
 
 def worker_pool(workers: int) -> Pool:
@@ -168,6 +199,38 @@ def _leave_to_parent() -> None:
     """In a worker: Ctrl-C is the parent's affair; when that ends, temporary files are removed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a worker that replaces a lost one has not inherited it
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+
+
+def share_out(
+    task: Callable[[Job], Outcome], jobs: Mapping[str, Job], flags: Any, out: Path, label: str, long: bool = False
+) -> list[Outcome]:
+    """Outcomes of jobs whose results are files of their own (name -> job): of this process's part, or of all.
+
+    Without a part, jobs of parts that are done count as done, and the parts' records are removed. `long`: each job is
+    worth a process.
+    """
+    workers = flags.work.workers or (cores() if long else None)
+    shard, work = flags.work.part(), SharedWork(out, list(jobs), settings_of(flags))
+    every = list(jobs.values())
+    if shard is None:
+        parts = work.finished()
+        rows = (parts[i % len(parts)].results[i // len(parts)] for i in range(len(every) if parts else 0))
+        outcomes = [outcome_from(row) for row in rows] or list(run_all(task, every, workers, label))
+        work.remove()
+        return outcomes
+    outcomes = []
+
+    def do(_: Path) -> list[dict[str, Any]]:
+        outcomes.extend(run_all(task, shard.of(every), workers, label))
+        return [asdict(outcome) for outcome in outcomes]
+
+    work.do_part(shard, do)
+    return outcomes
+
+
+def outcome_from(row: dict[str, Any]) -> Outcome:
+    """An outcome as a part recorded it."""
+    return Outcome(**{**row, "notes": tuple(row["notes"])})
 
 
 def summarise(outcomes: Sequence[Outcome], what: str, shown: int = _SHOWN) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
 
 from datasets.clip_encoding import encode_clip
 from datasets.clip_store import ClipStore
@@ -21,6 +24,7 @@ from scripts_for_dataset.preparing.batch import (
     BatchFlags,
     Outcome,
     check_writable,
+    outcome_from,
     run_all,
     summarise,
 )
@@ -30,6 +34,7 @@ from utils.atomic import write_text
 from utils.config import check_least
 from utils.errors import UserError
 from utils.reading.json_file import read_json
+from utils.runs.shards import Part, SharedWork, settings_of
 
 log = logging.getLogger(__name__)
 REPORT, TREATMENT = "preparation.json", "treatment.json"
@@ -55,7 +60,6 @@ class BuildFlags(BatchFlags):
 
     def check(self) -> None:
         """Raises UserError for a number out of range."""
-        super().check()
         check_least(self, audio_track=1)
         if not 0 <= self.max_mismatch < 1e6:
             raise UserError(f"--max_mismatch {self.max_mismatch:g}: must not be negative")
@@ -110,7 +114,7 @@ def build(jobs: list[Job], alone: list[Outcome], flags: BuildFlags) -> dict[str,
     """Write the clips that are not in `flags.out` yet; with `flags.dry_run` do everything else and say what it gave.
 
     Returns:
-        The clips of the data set, with their frames.
+        The clips of the data set, with their frames; none of a part of the work.
 
     Raises:
         UserError: not a single clip could be used; the folder cannot be written, or is one of the sources'.
@@ -119,26 +123,32 @@ def build(jobs: list[Job], alone: list[Outcome], flags: BuildFlags) -> dict[str,
         raise UserError(f"--out {flags.out}: is a folder of sources; choose another")
     check_writable(flags.out)
     _check_treatment(flags.out, jobs[0].treatment, not flags.dry_run)
-    outcomes, before = list(alone), read_report(flags.out)
-    models = Counter(before.get("head_models", {}))
-    remarks: dict[str, tuple[str, tuple[str, ...]]] = {
-        item["clip"]: ("", tuple(item["notes"])) for item in before.get("clips", [])
-    }
+    shard = flags.work.part()
+    work = SharedWork(flags.out, [job.sources.clip for job in jobs], settings_of(flags))
+    if shard is not None and not flags.dry_run:
+        work.do_part(shard, lambda folder: _encode_part(folder, shard.of(jobs), flags))
+        return {}
+    parts, before = [] if flags.dry_run else work.finished(), read_report(flags.out)
+    models = sum((Counter(part.results["head_models"]) for part in parts), Counter(before.get("head_models", {})))
+    remarks = {item["clip"]: item["notes"] for item in before.get("clips", [])}
+    outcomes = list(alone)
     with Rehearsal(flags.out) if flags.dry_run else ClipWriter(flags.out, SEG_LEN, resume=True) as writer:
+        there = [job.sources.clip for job in jobs if job.sources.clip in writer]
+        outcomes += [Outcome(clip, THERE, "", tuple(remarks.get(clip, ()))) for clip in there]
         todo = [job for job in jobs if job.sources.clip not in writer]
-        outcomes += [
-            Outcome(j.sources.clip, THERE, *remarks.get(j.sources.clip, ("", ()))) for j in jobs if j not in todo
-        ]
-        for encoded in run_all(encode, todo, flags.workers, "clips"):
+        made = _encoded_in(parts, todo) if parts else run_all(encode, todo, flags.work.workers, "clips")
+        for encoded in made:
             outcomes.append(encoded.outcome)
             if encoded.values:
-                models[encoded.head_model] += 1
+                models[encoded.head_model] += not parts  # parts have counted theirs
                 writer.add_encoded(encoded.outcome.clip, encoded.values)
         usable = any(outcome.status in (DONE, THERE) for outcome in outcomes)
         if not flags.dry_run:
             _write_report(flags.out, outcomes, models)
         if not usable:
             raise UserError(f"--coefs {flags.coefs}: no clip can be used; the first: {outcomes[-1].reason}")
+    if parts:
+        work.remove()
     _say(outcomes, models, flags)
     if isinstance(writer, Rehearsal):
         return writer.result()
@@ -156,6 +166,33 @@ def _say(outcomes: list[Outcome], models: Counter, flags: BuildFlags) -> None:
         log.warning(
             "the clips are of several head models (%s): their coefficients differ; train on one", ", ".join(kinds)
         )
+
+
+def _encode_part(folder: Path, jobs: list[Job], flags: BuildFlags) -> dict[str, Any]:
+    """A part's clips that the data set lacks, in a store of their own; what became of each, and of which heads."""
+    done = ClipStore(flags.out, unfinished=True) if (flags.out / "data.mdb").is_file() else ()
+    jobs = [job for job in jobs if job.sources.clip not in done]
+    models: Counter = Counter()
+    with ClipWriter(folder, SEG_LEN, resume=True, may_be_empty=True) as writer:
+        outcomes = [Outcome(job.sources.clip, THERE) for job in jobs if job.sources.clip in writer]
+        todo = [job for job in jobs if job.sources.clip not in writer]
+        for encoded in run_all(encode, todo, flags.work.workers, "clips"):
+            outcomes.append(encoded.outcome)
+            if encoded.values:
+                models[encoded.head_model] += 1
+                writer.add_encoded(encoded.outcome.clip, encoded.values)
+    summarise(outcomes, str(folder))
+    return {"head_models": models, "outcomes": [asdict(outcome) for outcome in outcomes]}
+
+
+def _encoded_in(parts: list[Part], jobs: list[Job]) -> Iterator[Encoded]:
+    """What parts encoded, in the order of the jobs."""
+    stores = [ClipStore(part.folder) for part in parts]
+    known = {row["clip"]: (outcome_from(row), store)
+             for part, store in zip(parts, stores) for row in part.results["outcomes"]}  # fmt: skip
+    for job in tqdm(jobs, "merging", unit="clip"):
+        outcome, store = known[job.sources.clip]
+        yield Encoded(outcome, {} if outcome.status == SKIPPED else store.values(outcome.clip))
 
 
 def _check_treatment(out: Path, treatment: Treatment, write: bool = True) -> None:

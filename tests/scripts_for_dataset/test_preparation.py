@@ -220,8 +220,7 @@ def test_a_cut_off_run_is_continued(files, tmp_path, monkeypatch, capsys):
     assert ClipStore(tmp_path / "lmdb").clips() == sorted(NAMES)
 
 
-def test_several_processes_make_the_same(files, tmp_path, monkeypatch):
-    monkeypatch.setattr("scripts_for_dataset.preparing.batch._WORTH_A_PROCESS", 1)
+def test_several_processes_make_the_same(files, tmp_path):
     for workers in ("1", "2"):
         argv = flags(coefs=files / "spectre", audio=files / "audio", out=tmp_path / workers)
         make_combined_dataset.main([*argv, "--workers", workers])

@@ -232,6 +232,7 @@ def test_a_folder_becomes_a_data_set(tmp_path, landmarks, caplog):
         film(tmp_path / "videos" / f"{name}.mp4", 110, i)
     (tmp_path / "videos" / "carl" / "001.mp4").write_text("no video")
     command = [str(tmp_path / "videos"), "-o", str(tmp_path / "coefs"), "--fov", "30"]  # not the search for it
+    command += ["--workers", "1"]  # other processes would not have the fixture's landmarks
     track_video.main(command)
     assert "4 done, 1 skipped" in caplog.text and "damaged, or not a video" in caplog.text
     caplog.clear()
