@@ -139,8 +139,9 @@ def build(jobs: list[Job], alone: list[Outcome], flags: BuildFlags) -> dict[str,
         made = _encoded_in(parts, todo) if parts else run_all(encode, todo, flags.work.workers, "clips")
         for encoded in made:
             outcomes.append(encoded.outcome)
+            if encoded.values and not parts:  # which have counted theirs
+                models[encoded.head_model] += 1
             if encoded.values:
-                models[encoded.head_model] += not parts  # parts have counted theirs
                 writer.add_encoded(encoded.outcome.clip, encoded.values)
         usable = any(outcome.status in (DONE, THERE) for outcome in outcomes)
         if not flags.dry_run:
