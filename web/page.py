@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from models.app.bundled import DEFAULT_AUDIO, input_folder
+from models.mixing.recipes import EMOTIONS
 from utils.errors import UserError
 from utils.rendering.looks import HAIR, SKINS
 from utils.trackers.landmarker import is_installed
@@ -20,6 +21,7 @@ from web.service import (
     MAX_SEED,
     MAX_STEPS,
     MAX_VIDEO_SECONDS,
+    NO_EMOTION,
     Studio,
     Wish,
     style_files,
@@ -110,6 +112,9 @@ def _person(gr, studio: Studio) -> dict:
     styles, usual = studio.style_names(), studio.usual_style
     found = {"style": gr.Dropdown(styles, value=usual if usual in styles else styles[0], label="Style",
                                   elem_id="style")}  # fmt: skip
+    with gr.Row():
+        found["emotion"] = gr.Dropdown([NO_EMOTION, *EMOTIONS], value=NO_EMOTION, label="Emotion", elem_id="emotion")
+        found["intensity"] = gr.Slider(0, 1, Wish(None).intensity, step=0.05, label="Intensity")
     with gr.Accordion("A style of your own", open=False):
         gr.Markdown(OWN_STYLE.format(OR_VIDEO if is_installed() else ""))
         found["motion"] = gr.File(label="Motion", file_types=list(style_files()), type="filepath", elem_id="motion",

@@ -24,6 +24,9 @@ from models.exports.motion_export import export
 from models.generation.animator import Animator
 from models.generation.style_extractor import StyleExtractor
 from models.heads.flame import Flame, load_flame
+from models.mixing.config import MixerConfig
+from models.mixing.mixer import Mixer
+from models.mixing.recipes import EMOTIONS
 from models.networks.person import Person
 from utils.devices import pick_device
 from utils.errors import UserError
@@ -42,6 +45,7 @@ MAX_VIDEO_SECONDS = 30  # of a video that gives a style
 MAX_STEPS, MAX_GUIDANCE, MAX_SEED, MAX_BUILD = 100, 5.0, 2**31 - 1, 3.0
 MOTION_FILES = (".npz", ".csv", ".json")  # files that can give a style, besides videos
 DOWNLOADS = tuple(name for name, row in FORMATS.items() if not (row.needs_flame or row.is_folder))
+NO_EMOTION = "none"
 KEPT = re.compile(r"[0-9a-f]{32}")
 SERVED = {".glb": "model/gltf-binary", ".wav": "audio/wav"}  # what the 3-D view may ask for
 
@@ -68,6 +72,8 @@ class Wish:
     scale_style: float = OWN_SCALES["style"]
     steps: int = FEW_STEPS
     seed: int = 0
+    emotion: str = NO_EMOTION
+    intensity: float = 0.7
     look: str = "skin"
     hair: str = OF_THE_HEAD
     skin: str = OF_THE_HEAD
@@ -81,13 +87,19 @@ class Wish:
             ("style guidance", self.scale_style, 0, MAX_GUIDANCE),
             ("steps", self.steps, 1, MAX_STEPS),
             ("seed", self.seed, 0, MAX_SEED),
+            ("intensity", self.intensity, 0, 1),
             *((name, getattr(self, name), -MAX_BUILD, MAX_BUILD) for name in ("large", "long", "narrow")),
         ):
             if not (isinstance(value, int | float) and math.isfinite(value) and low <= value <= high):
                 raise UserError(f"{name}: must lie between {low:g} and {high:g}, got {value}")
+        _listed("emotion", self.emotion, (NO_EMOTION, *EMOTIONS))
         _listed("look", self.look, LOOKS)
         _listed("hair", self.hair, (OF_THE_HEAD, *HAIR))
         _listed("skin", self.skin, (OF_THE_HEAD, *SKINS))
+
+    def mixer(self) -> Mixer:
+        """The mixer of the emotion."""
+        return Mixer(MixerConfig.of({} if self.emotion == NO_EMOTION else {self.emotion: float(self.intensity)}))
 
     def choice(self) -> Choice:
         return Choice(self.look, self.hair, self.skin, self.identity)
@@ -179,6 +191,7 @@ class Studio:
         config = own_sampling(self.animator.model.config, int(wish.steps), scales)
         report(GENERATING, "finding the motion")
         (motion,) = self.animator(audio, Person(shape, style), config, [int(wish.seed)])
+        motion = wish.mixer().push(motion)
         folder = self.results / secrets.token_hex(16)
         folder.mkdir(mode=0o700)
         try:

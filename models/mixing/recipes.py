@@ -16,24 +16,21 @@ Recipe = Mapping[str, float]
 
 EMOTIONS: dict[str, Recipe] = {
     "happy": {
-        "mouthSmile": 0.55, "mouthDimple": 0.15, "cheekSquint": 0.6, "eyeSquint": 0.3, "browOuterUp": 0.12,
-        "browInnerUp": 0.08,
+        "mouthSmile": 0.62, "mouthDimple": 0.15, "cheekSquint": 0.35, "eyeSquint": 0.3, "browOuterUp": 0.15,
+        "browInnerUp": 0.1,
     },
     "sad": {
-        "browInnerUp": 0.75, "browDown": 0.2, "eyeBlink": 0.16, "eyeSquint": 0.15, "mouthFrown": 0.6,
-        "mouthShrugLower": 0.2, "eyeLookDown": 0.15,
+        "browInnerUp": 1, "browDown": 0.15, "eyeBlink": 0.1, "eyeSquint": 0.15, "eyeLookDown": 0.25, "mouthFrown": 0.75,
+        "mouthShrugLower": 0.3,
     },
-    "angry": {
-        "browDown": 0.85, "eyeWide": 0.25, "eyeSquint": 0.35, "noseSneer": 0.3, "mouthFrown": 0.3, "mouthPress": 0.2,
-    },
+    "angry": {"browDown": 1, "eyeSquint": 0.6, "noseSneer": 0.5, "mouthFrown": 0.35, "mouthStretch": 0.15},
     "afraid": {
-        "browInnerUp": 0.8, "browOuterUp": 0.35, "browDown": 0.3, "eyeWide": 0.7, "mouthStretch": 0.5,
-        "mouthFrown": 0.2,
+        "browInnerUp": 1, "browOuterUp": 0.4, "browDown": 0.35, "eyeWide": 1, "mouthStretch": 0.6, "mouthFrown": 0.2,
     },
-    "surprised": {"browInnerUp": 0.7, "browOuterUp": 0.9, "eyeWide": 0.75, "mouthFunnel": 0.1},
+    "surprised": {"browInnerUp": 0.9, "browOuterUp": 1, "eyeWide": 0.9, "mouthFunnel": 0.15},
     "disgusted": {
-        "noseSneer": 0.8, "browDown": 0.45, "cheekSquint": 0.4, "eyeSquint": 0.35, "mouthUpperUp": 0.25,
-        "mouthFrown": 0.35,
+        "noseSneer": 1, "browDown": 0.6, "cheekSquint": 0.25, "eyeSquint": 0.55, "mouthUpperUp": 0.25,
+        "mouthFrown": 0.45, "mouthShrugLower": 0.3,
     },
     "neutral": {},
 }  # fmt: skip

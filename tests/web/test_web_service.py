@@ -43,7 +43,8 @@ def speech(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def take(studio, speech):
     reports = []
-    made = studio.make(Wish(speech, "smile", identity="female_young", steps=2), lambda *report: reports.append(report))
+    wish = Wish(speech, "smile", identity="female_young", steps=2, emotion="surprised", intensity=1)
+    made = studio.make(wish, lambda *report: reports.append(report))
     assert [share for share, _ in reports] == sorted(share for share, _ in reports) and len(reports) == 4
     return made
 
@@ -58,6 +59,12 @@ def test_a_take_has_everything(take):
     assert len(glb.array(glb.document["animations"][0]["samplers"][0]["input"])) == 25
     with zipfile.ZipFile(take.folder / "take.zip") as archive:
         assert set(archive.namelist()) == names - {"take.zip"}
+
+
+def test_a_take_has_its_emotion(studio, take):
+    made = load_motion(take.folder / "take_coef.npz")
+    brows = studio.flame.head.exp_names.index("browOuterUpLeft")
+    assert made.exp[:, brows].min() > 0.9
 
 
 def test_the_model_is_the_drawn_head(studio, take):
@@ -150,6 +157,8 @@ def test_what_may_be_read(studio, take):
         ({"steps": 10**6}, "steps"),
         ({"scale_audio": float("nan")}, "audio guidance"),
         ({"scale_style": 50}, "style guidance"),
+        ({"emotion": "bored"}, "^emotion: 'bored' is not a choice"),
+        ({"intensity": 1.5}, "intensity"),
         ({"seed": -1}, "seed"),
         ({"seed": None}, "seed"),
         ({"large": 3.1}, "large"),
