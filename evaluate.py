@@ -31,7 +31,7 @@ from models.app.evaluate_flags import EvaluateFlags
 from models.metrics.contest import Contest, FromFiles, Generated, Task
 from models.metrics.lips import ClosureRule
 from models.metrics.measure import HeadMeasure
-from models.metrics.output import results_text, write_results
+from models.metrics.output import compared, results_text, write_results
 from models.metrics.predict import first_seed
 from models.metrics.regions import find_regions
 from models.metrics.suite import MODEL, Suite
@@ -68,7 +68,7 @@ class Evaluation:
         results = {one.name: one.results(data.clips) for one in sources if one.name not in animators}
         data = data.only(set(data.clips).intersection(*results.values()), flags.data.limit)
         if not data.clips:
-            raise UserError("--coef_dir: no clip has results of all methods; score them one by one")
+            raise UserError("--methods: no clip has results of all methods; score them one by one")
         styles, judging = Styles(data.style_windows, flags.scored.coef_stats, device), None
         judging = judging_encoder(flags, animators.get(MODEL))
         judge = styles.judge(judging, {clip: person_of(clip) for clip in data.usable}, data.alike())
@@ -91,12 +91,13 @@ class Evaluation:
         """A clip with its baselines."""
         return Task(self.data.read(clip), self.data.entries[clip].seed, self.data.other_motions(clip))
 
-    def settings(self, flags: EvaluateFlags, scored: Source) -> dict:
+    def settings(self, flags: EvaluateFlags, sources: list[Source]) -> dict:
         """The settings that the numbers depend on, for metrics.json."""
         data, suite, method = self.data, self.suite, self.contest.methods[MODEL]
         frames = sum(one.frames for one in data.entries.values())
         return {
-            "scored": scored.label,
+            "scored": sources[0].label,
+            "methods": {source.name: source.label for source in sources},
             "data": {
                 "data_root": str(flags.data.data_root), "split": data.split,
                 "clips": len(data.clips), "of": len(data.usable), "own_style": len(data.own_style),
@@ -149,8 +150,9 @@ def main(argv: list[str] | None = None) -> None:
     check_apart([keep], [source.folder for source in sources])
     run.contest.run(run.data.clips, run.task, keep)
     run.data.protocol.write(output / "protocol.json")
-    write_results(output, run.suite, run.settings(flags, sources[0]), pictures=not flags.out.no_pictures)
-    print(results_text(run.suite.results))
+    comparison = compared(run.suite.results)
+    write_results(output, run.suite, run.settings(flags, sources), comparison, pictures=not flags.out.no_pictures)
+    print(results_text(run.suite.results, comparison))
     if run.data.own_style:
         log.info("%d of %d clips take their style from their own first 4 s; --skip_own_style leaves them out",
                  len(run.data.own_style), len(run.data.clips))  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,12 +22,13 @@ from models.metrics.predict import Draw, Predictor
 from models.metrics.regions import with_masks
 from models.metrics.result_files import match_results, strangers
 from models.metrics.style_judge import StyleJudge, Windows, encoded
-from models.metrics.suite import MODEL
+from models.metrics.suite import BASELINES, MODEL
 from models.networks.loading import load_talker
 from utils.errors import UserError
 from utils.runs.run_dir import find_checkpoint
 
 log = logging.getLogger(__name__)
+_NAME = re.compile(r"\w[\w.+ -]*")
 StyleReader = Callable[[int], Windows]  # frames of a style window -> the motions that styles are taken from
 
 
@@ -67,11 +69,30 @@ def find_sources(flags: EvaluateFlags) -> list[Source]:
     """The scored methods; the first is `model`.
 
     Raises:
-        UserError: an experiment that does not exist.
+        UserError: an experiment or a folder that does not exist, or a name that cannot be a column's.
     """
-    if flags.scored.coef_dir is not None:
-        return [Source(MODEL, None, flags.scored.coef_dir)]
-    return [Source(MODEL, find_checkpoint("DPT", flags.scored.exp_name, flags.scored.iter))]
+    scored = flags.scored
+    first = None if scored.coef_dir else find_checkpoint("DPT", scored.exp_name, scored.iter)
+    sources = [Source(MODEL, first, scored.coef_dir)]
+    for text in scored.methods:
+        name, equals, source = text.partition("=")
+        if not equals or not source or not _NAME.fullmatch(name):
+            raise UserError(f"--methods {text}: write NAME=FOLDER or NAME=EXPERIMENT, the name in letters and digits")
+        if name in {MODEL, *BASELINES, *(one.name for one in sources)}:
+            raise UserError(f"--methods {text}: there is a column {name!r} already; choose another name")
+        sources.append(_source(name, source))
+    return sources
+
+
+def _source(name: str, source: str) -> Source:
+    folder = Path(source)
+    if folder.is_dir():
+        return Source(name, None, folder)
+    experiment, _, iteration = source.partition("@")
+    try:
+        return Source(name, find_checkpoint("DPT", experiment, int(iteration) if iteration else None))
+    except ValueError as error:  # also UserError
+        raise UserError(f"--methods {name}={source}: neither a folder nor EXPERIMENT[@ITERATION] ({error})") from error
 
 
 def load_animators(sources: list[Source], flags: EvaluateFlags, device: torch.device) -> dict[str, Animator]:
@@ -86,9 +107,12 @@ def load_head(flags: EvaluateFlags, animators: dict[str, Animator]) -> Flame:
     """The head that the scored coefficients belong to.
 
     Raises:
-        UserError: a model that moves FLAME without a FLAME file, or an unreadable file.
+        UserError: a model that moves FLAME without a FLAME file or beside one that does not, or an unreadable file.
     """
-    if flags.data.head is None and any(animator.published for animator in animators.values()):
+    published = [animator.published for animator in animators.values()]
+    if any(published) and not all(published):
+        raise UserError("--methods: some models move FLAME, others the open head; score them one by one")
+    if flags.data.head is None and any(published):
         raise UserError("--head: this model moves FLAME; give FLAME's generic_model.pkl (setup/README.md)")
     flame = load_flame(flags.data.head)
     flame.head = with_masks(flame.head, flags.data.masks)

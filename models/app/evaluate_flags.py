@@ -26,6 +26,8 @@ class ScoredFlags:
     """Iteration of the checkpoint (default: the last)."""
     coef_dir: Path | None = None
     """Folder of npz files (exp, pose), named like the clips, to score instead of a model."""
+    methods: tuple[str, ...] = flag((), metavar="NAME=SOURCE")
+    """Further columns: NAME=FOLDER of npz files, NAME=EXPERIMENT or NAME=EXPERIMENT@ITERATION."""
     coef_stats: Path | None = None
     """Statistics npz, for published checkpoints."""
     style_enc_ckpt: Path | None = None

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 OWN = "this project"
+# The figures of single clips and tests that are shown first.
+MAIN = ("lve", "mod", "opening_correlation", "sync_lag", "closure_recall", "jitter", "style_cosine")
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from models.metrics.catalogue import METRICS, Metric, formula
+from models.metrics.catalogue import MAIN, METRICS, Metric, formula
+from models.metrics.comparison import UNITS, Comparison, Interval, Test, compare
 from models.metrics.page import Table, build_page
 from models.metrics.results import Group, Results
-from models.metrics.suite import Suite, lve_ratio
+from models.metrics.suite import BASELINES, Suite, lve_ratio
 from utils.atomic import write_text
+from utils.reports.json_text import json_text
 from utils.reports.text_table import text_table
 
 FORMAT = "evaluation-1"
@@ -21,7 +23,8 @@ def number(value: float | None, digits: int) -> str:
     """A value with this many decimals or, if negative, significant digits; a dash for None."""
     if value is None:
         return "-"
-    return f"{value:.{digits}f}" if digits >= 0 else f"{value:.{-digits}g}"
+    text = f"{value:.{digits}f}" if digits >= 0 else f"{value:.{-digits}g}"
+    return text if float(text) else text.removeprefix("-")
 
 
 def cell(entry: dict[str, Any] | None, metric: Metric) -> str:
@@ -53,12 +56,59 @@ def rows(results: Results, group: Group) -> list[list[str]]:
     return [["metric", *group.methods], ["clips"] + [str(len(group.clips))] * len(group.methods), *body]
 
 
-def results_text(results: Results) -> str:
-    """The tables as aligned text, with the ratio of LVE below the first."""
+def compared(results: Results) -> Comparison:
+    """The comparison of the scored methods or, if there is one alone, with the baselines."""
+    scored = [method for method in results.methods if method not in BASELINES]
+    return compare(results, scored, [method for method in results.methods if method in BASELINES[1:]])
+
+
+def interval_rows(results: Results, comparison: Comparison) -> list[list[str]]:
+    """Metric by method: the value and its interval over speakers, or over clips where there is one speaker."""
+    table = [["metric", *results.methods]]
+    pooled = {method: results.pooled(method) for method in results.methods}
+    for name in results.metrics():
+        cells = []
+        for method in results.methods:
+            digits, found = METRICS[name].digits, comparison.intervals[method].get(name)
+            interval = None if found is None else best_known(found)
+            limits = "" if interval is None else " " + limits_text(interval, digits)
+            cells.append(number(pooled[method].get(name, {}).get("mean"), digits) + limits)
+        table.append([label(name), *cells])
+    return table
+
+
+def best_known(found: Mapping[str, Interval]) -> Interval | None:
+    """The interval over speakers, else over clips; None if there is one clip."""
+    known = [found[unit] for unit in reversed(UNITS) if found[unit].n > 1]
+    return known[0] if known else None
+
+
+def limits_text(interval: Interval, digits: int) -> str:
+    return f"[{number(interval.low, digits)}, {number(interval.high, digits)}]"
+
+
+def test_rows(tests: Sequence[Test]) -> list[list[str]]:
+    """Each test: the difference with its interval, and the p values over clips and over speakers."""
+    table = [["metric", "difference", "value", "95 % interval", "p (clips)", "p (speakers)", "p (speakers, Holm)"]]
+    for test in tests:
+        digits, interval = METRICS[test.metric].digits, best_known(test.interval)
+        limits = "-" if interval is None else limits_text(interval, digits)
+        p = [test.p["clips"], test.p["speakers"], test.p_holm["speakers"]]
+        difference = number(test.difference, digits)
+        table.append([label(test.metric), f"{test.a} - {test.b}", difference, limits, *(f"{x:.2g}" for x in p)])
+    return table
+
+
+def results_text(results: Results, comparison: Comparison) -> str:
+    """The tables as aligned text: the ratio of LVE below the first and, for several methods, the tests at the end."""
     whole, *rest = results.groups()
     text, ratio = text_table(rows(results, whole)), lve_ratio(results)
     text += "" if ratio is None else f"\nlve relative to the mean pose's: {ratio:.3f}"
-    return "\n\n".join([text, *(f"{title(group, whole)}:\n{text_table(rows(results, group))}" for group in rest)])
+    parts = [text, *(f"{title(group, whole)}:\n{text_table(rows(results, group))}" for group in rest)]
+    if len(set(results.methods) - set(BASELINES)) > 1:
+        main = [test for test in comparison.tests if test.metric in MAIN]
+        parts.append(f"Paired tests of the main figures (all: report.html):\n{text_table(test_rows(main))}")
+    return "\n\n".join(parts)
 
 
 def title(group: Group, whole: Group) -> str:
@@ -67,14 +117,22 @@ def title(group: Group, whole: Group) -> str:
     return f"The {len(group.clips)} of {len(whole.clips)} clips for which there is: {added}"
 
 
-def tables(results: Results) -> list[Table]:
+def tables(results: Results, comparison: Comparison) -> list[Table]:
     """The page's tables."""
     whole, *rest = results.groups()
-    return [Table("", rows(results, whole)), *(Table(title(group, whole), rows(results, group)) for group in rest)]
+    note = "Value and 95 % bootstrap interval over speakers (over clips, if there is one speaker)."
+    tests = ("Paired permutation tests: p two-sided, clips or speakers exchanged as a whole; Holm's correction is for "
+             "the number of pairs of methods.")  # fmt: skip
+    return [
+        Table("", rows(results, whole)),
+        *(Table(title(group, whole), rows(results, group)) for group in rest),
+        Table("Intervals", interval_rows(results, comparison), note, folded=True),
+        Table("Tests", test_rows(comparison.tests), tests, folded=True),
+    ]
 
 
-def to_json(suite: Suite, settings: dict[str, Any]) -> str:
-    """All results as JSON: settings, formulas, pooled values, values of every clip and sample."""
+def to_json(suite: Suite, settings: dict[str, Any], comparison: Comparison) -> str:
+    """All results as JSON: settings, formulas, pooled values, intervals, tests, values of every clip and sample."""
     results, rule = suite.results, suite.rule
     metrics = {
         name: {
@@ -93,17 +151,21 @@ def to_json(suite: Suite, settings: dict[str, Any]) -> str:
             for group in results.groups()
         ],
         "pooled": {method: results.pooled(method) for method in results.methods},
+        "intervals": comparison.intervals,
+        "tests": comparison.tests,
         "clips": {method: results.per_clip(method) for method in results.methods},
     }
-    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+    return json_text(content)
 
 
-def write_results(folder: Path, suite: Suite, settings: dict[str, Any], pictures: bool = True) -> None:
+def write_results(
+    folder: Path, suite: Suite, settings: dict[str, Any], comparison: Comparison, pictures: bool = True
+) -> None:
     """Write metrics.csv, report.html and metrics.json, each whole or not at all; the JSON comes last."""
     files = {
         "metrics.csv": suite.results.to_csv(),
-        "report.html": build_page(suite, settings, tables(suite.results), pictures),
-        "metrics.json": to_json(suite, settings),
+        "report.html": build_page(suite, settings, tables(suite.results, comparison), pictures),
+        "metrics.json": to_json(suite, settings, comparison),
     }
     for name, text in files.items():
         write_text(folder / name, text)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from models.heads.flame import Flame
-from models.metrics.catalogue import METRICS, formula
+from models.metrics.catalogue import MAIN, METRICS, formula
 from models.metrics.head import AXES
 from models.metrics.style import principal_plane
 from models.metrics.suite import LVE_TARGET, MODEL, TRUTH, Example, Suite, lve_ratio
@@ -36,6 +36,8 @@ class Table:
 
     title: str
     rows: list[list[str]]
+    note: str = ""
+    folded: bool = False
 
 
 def build_page(suite: Suite, settings: dict[str, Any], tables: list[Table], pictures: bool) -> str:
@@ -173,11 +175,10 @@ def speaker_colours(clips: list[str]) -> dict[str, str]:
 
 def clip_rows(suite: Suite) -> list[list[str]]:
     """Main figures of the model on every clip."""
-    names = ("lve", "mod", "opening_correlation", "sync_lag", "closure_recall", "jitter", "style_cosine")
-    rows = [["clip", *names]]
+    rows = [["clip", *MAIN]]
     if MODEL in suite.results.methods:
         for clip, metrics in suite.results.per_clip(MODEL).items():
-            means = [metrics.get(name, {}).get("mean") for name in names]
+            means = [metrics.get(name, {}).get("mean") for name in MAIN]
             rows.append([clip, *("-" if mean is None else f"{mean:.3g}" for mean in means)])
     return rows
 

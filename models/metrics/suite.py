@@ -16,6 +16,7 @@ from models.metrics.style_judge import StyleJudge
 from utils.speech import SpokenClip
 
 MODEL, TRUTH, RESAMPLED, OTHER_CLIP, MEAN_POSE = "model", "truth", "resampled", "other clip", "mean pose"
+BASELINES = (TRUTH, RESAMPLED, OTHER_CLIP, MEAN_POSE)
 LVE_TARGET = 1 / 3  # of the mean pose's LVE, which the shipped model must reach
 
 

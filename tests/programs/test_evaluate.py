@@ -135,6 +135,39 @@ def test_scored_files_are_not_replaced(data, scored, capsys):
     assert [path.read_bytes() for path in sorted((folder / "coef").iterdir())] == before
 
 
+def test_several_methods_in_one_table(data, scored, tmp_path, capsys):
+    """A run's motions, the model again, and the truth, 2 frames late, for two of the three clips: two clips for all."""
+    folder, found = scored
+    for clip, seed in (("ann_000", 0), ("bob_000", 2)):
+        motion = moving(seed, CLIPS[clip.replace("_", "/")])
+        late = np.concatenate([motion.pose[:1], motion.pose[:1], motion.pose[:-2]])
+        Motion(motion.exp, late, motion.shape).save(tmp_path / "late" / f"{clip}.npz")
+    out = tmp_path / "out"
+    evaluate.main(["--data_root", str(data), "--coef_dir", str(folder / "coef"), "--methods", f"late={tmp_path}/late",
+                   "--methods", "again=embedded", "-n", "2", "--steps", "1", "--device", "cpu", "-o", str(out),
+                   "--no_pictures"])  # fmt: skip
+    again = json.loads((out / "metrics.json").read_text())
+    assert again["settings"]["methods"]["again"].startswith("embedded/iter_")
+    assert {tuple(again["clips"][name]) for name in ("truth", "model", "late", "again")} == {("ann/000", "bob/000")}
+    pooled = again["pooled"]
+    assert pooled["late"]["sync_lag"]["mean"] == 2
+    for name, entry in found["clips"]["model"]["bob/000"].items():
+        values = again["clips"]["again"]["bob/000"][name]["values"]
+        assert values == pytest.approx(entry["values"], rel=1e-4, abs=1e-7), name
+    tests = {(test["metric"], test["a"], test["b"]): test for test in again["tests"]}
+    assert {pair[1:] for pair in tests} == {("model", "late"), ("model", "again"), ("late", "again")}
+    same, moved = tests["lve", "model", "again"], tests["opening_correlation", "late", "again"]
+    assert same["difference"] == pytest.approx(0, abs=1e-4)
+    gap = pooled["late"]["opening_correlation"]["mean"] - pooled["again"]["opening_correlation"]["mean"]
+    assert moved["difference"] == pytest.approx(gap) and moved["p"]["speakers"] in (0.5, 1.0)  # of 2^2 ways
+    assert moved["p_holm"]["speakers"] == 1 and moved["interval"]["clips"]["n"] == 2
+    interval = again["intervals"]["model"]["lve"]["speakers"]
+    assert interval["low"] <= pooled["model"]["lve"]["mean"] <= interval["high"]
+    assert "Paired tests" in capsys.readouterr().out
+    page = (out / "report.html").read_text()
+    assert "late - again" in page and "<summary>Intervals</summary>" in page
+
+
 def test_the_same_seed_gives_the_same_motion(data, scored, tmp_path):
     evaluate.main(["--data_root", str(data), "-n", "1", "--steps", "1", "--device", "cpu", "-o", str(tmp_path),
                    "--limit", "1", "--save_coef", "--no_pictures"])  # fmt: skip
@@ -196,6 +229,12 @@ def test_a_protocol_is_scored_again(data, scored, tmp_path):
         (["--masks", "nowhere.pkl"], "nowhere.pkl"),
         (["--phones", "nowhere.jsonl"], "nowhere.jsonl"),
         (["--protocol", "nowhere.json"], "nowhere.json"),
+        (["--methods", "nowhere"], "--methods nowhere: write NAME=FOLDER"),
+        (["--methods", "a=nowhere"], "--methods a=nowhere: neither a folder nor"),
+        (["--methods", "a=embedded@x"], "--methods a=embedded@x: neither"),
+        (["--methods", "a=embedded@7"], "existing iterations"),
+        (["--methods", "truth=embedded"], "there is a column 'truth' already"),
+        (["--methods", "a=embedded", "a=embedded"], "there is a column 'a' already"),
     ],
 )
 def test_mistakes_are_told_in_one_line(data, flags, message, capsys):
