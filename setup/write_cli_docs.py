@@ -25,6 +25,7 @@ PROGRAMS = {
     "render_motion": "RenderFlags",
     "export_motion": "ExportMotionFlags",
     "web.app": "PageFlags",
+    "web.serve": "ServeFlags",
     "evaluate": "EvaluateFlags",
     "setup.export_onnx": "OnnxFlags",
     "main_se": "Configs",

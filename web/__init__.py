@@ -1,1 +1,1 @@
-"""The web demo: `python -m web.app`, on this machine only unless told otherwise."""
+"""The web demo (`python -m web.app`) and the live server (`python -m web.serve`), on this machine only by default."""

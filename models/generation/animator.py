@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from models.diffusion.guidance import Guidance
 from models.fast.engine import Engine, EngineConfig
-from models.generation.audio_stream import AudioScale, feature_windows
+from models.generation.audio_stream import AudioScale, SpanEncoder, feature_windows
 from models.generation.continuation import Continuation, continued_motion
 from models.generation.speech import Speech
 from models.generation.windows import GenerationConfig, Item, Sample, WindowGenerator, generate_batch
@@ -81,7 +82,7 @@ class Animator:
         Raises:
             UserError: audio shorter than one frame.
         """
-        normalised, items = self._normalised(person), []
+        normalised, items = self.normalised(person), []
         for audio in audios:
             if len(audio) * self.model.config.fps < SAMPLE_RATE:
                 raise UserError(f"audio: {len(audio)} samples are less than one frame; give at least 0.04 s")
@@ -113,9 +114,22 @@ class Animator:
         for motion in continued_motion(windows, n_frames, self.continuation(person, config, seed)):
             yield self.decode(motion, person.shape)
 
-    def continuation(self, person: Person[np.ndarray], config: GenerationConfig, seed: int) -> Continuation:
-        """A sample of this person's motion, to be generated window by window."""
-        return Continuation(self.generator(config), Sample(self.model, self._normalised(person), seed))
+    def continuation(
+        self, person: Person[np.ndarray], config: GenerationConfig, seed: int, generator: WindowGenerator | None = None
+    ) -> Continuation:
+        """A sample of this person's motion, to be generated window by window; generator: an existing one."""
+        sample = Sample(self.model, self.normalised(person), seed)
+        return Continuation(generator or self.generator(config), sample)
+
+    @cached_property
+    def spans(self) -> SpanEncoder:
+        """The encoder of live audio."""
+        return SpanEncoder(self.model)
+
+    def encode(self, motion: Motion) -> Tensor:
+        """Raw coefficients -> normalised motion (n, D), the inverse of `decode` for the average head."""
+        exp, pose = (torch.from_numpy(x).to(self.model.device) for x in (motion.exp, motion.pose))
+        return self.codec.encode(exp, pose)
 
     def know_head(self, head: HeadFile, carried: bool = True) -> None:
         """Name this head in all motions and, if `carried`, let mouths of all its identities open as the average head's.
@@ -145,7 +159,8 @@ class Animator:
             self._engine = (key, Engine(self.model, *key))
         return WindowGenerator(self.model, config, self._engine[1])
 
-    def _normalised(self, person: Person[np.ndarray]) -> Person[Tensor]:
+    def normalised(self, person: Person[np.ndarray]) -> Person[Tensor]:
+        """The person as the network sees it."""
         device = self.model.device
         raw = person.map(lambda values: torch.from_numpy(values).to(device))
         return replace(raw, shape=self.codec.stats.normalise("shape", raw.shape))

@@ -8,7 +8,9 @@ that overlap by `_CONTEXT` frames on either side.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -76,6 +78,18 @@ class AudioScale:
         return math.sqrt(power[power >= _SPOKEN * power.max()].mean())
 
 
+@dataclass(frozen=True)
+class Span:
+    """A stretch of scaled audio, and what lies around it."""
+
+    before: np.ndarray
+    """Samples before it, whole frames, at most `SpanEncoder.margin`."""
+    core: np.ndarray
+    """Its samples, whole frames; for chunks, whole windows."""
+    after: np.ndarray
+    """Samples after it, like `before`."""
+
+
 class SpanEncoder:
     """Encodes a stretch of a recording from its samples and those around it."""
 
@@ -98,28 +112,39 @@ class SpanEncoder:
             factor = 1 / (max(scale.std, least_rms) + STD_FLOOR)
         return ((audio - scale.mean) * factor).astype(np.float32)
 
-    @torch.no_grad()
-    def __call__(self, before: np.ndarray, span: np.ndarray, after: np.ndarray) -> Tensor:
-        """Features (n_frames, feature_dim) of a span of scaled audio.
+    def __call__(self, span: Span) -> Tensor:
+        """Features (n_frames, feature_dim) of a span."""
+        return self.batch([span])[0]
 
-        Args:
-            before: samples before the span, whole frames, at most `margin`.
-            span: samples of the span, whole frames; for chunks, whole windows.
-            after: samples after the span, like `before`.
-        """
-        device, n_frames = self.model.device, len(span) // self.unit
+    @torch.no_grad()
+    def batch(self, spans: Sequence[Span]) -> list[Tensor]:
+        """Features (n_frames, feature_dim) of spans of one length; an encoder with windows sees them in one batch."""
         if self.windows is None:
-            audio = torch.from_numpy(np.concatenate([before, span, after])).to(device)
-            first = len(before) // self.unit
-            return self.model.encode_audio(audio[None], len(audio) // self.unit)[0, first : first + n_frames]
-        around, frames = self.windows.surroundings, self.windows.frames
-        n_windows = -(-n_frames // frames)
-        audio = torch.from_numpy(np.concatenate([before[-around:], span, after])).to(device)
-        left = around - len(before[-around:])
-        right = left + n_windows * frames * self.unit + 2 * around
-        audio = F.pad(audio, (left, max(0, right - left - len(audio))))[: right - left]
-        hidden = self.windows.encode(audio[None], n_windows)
-        return self.model.audio_feature_map(hidden)[0, :n_frames]
+            return [self._alone(span) for span in spans]
+        n_frames = len(spans[0].core) // self.unit
+        n_windows = -(-n_frames // self.windows.frames)
+        hidden = self.windows.encode(torch.stack([self._surrounded(span, n_windows) for span in spans]), n_windows)
+        return list(self.model.audio_feature_map(hidden)[:, :n_frames])
+
+    @cached_property
+    def silence(self) -> Tensor:
+        """Features (L, F) of a window of silence."""
+        quiet, nothing = np.zeros(self.model.config.n_motions * self.unit, np.float32), np.zeros(0, np.float32)
+        return self(Span(nothing, quiet, nothing))
+
+    def _alone(self, span: Span) -> Tensor:
+        audio = torch.from_numpy(np.concatenate([span.before, span.core, span.after])).to(self.model.device)
+        first, n_frames = len(span.before) // self.unit, len(span.core) // self.unit
+        return self.model.encode_audio(audio[None], len(audio) // self.unit)[0, first : first + n_frames]
+
+    def _surrounded(self, span: Span, n_windows: int) -> Tensor:
+        """The samples (surroundings + n_windows windows + surroundings,) that a span's features depend on."""
+        assert self.windows is not None
+        around, before = self.windows.surroundings, span.before[-self.windows.surroundings :]
+        audio = torch.from_numpy(np.concatenate([before, span.core, span.after])).to(self.model.device)
+        left = around - len(before)
+        right = left + n_windows * self.windows.frames * self.unit + 2 * around
+        return F.pad(audio, (left, max(0, right - left - len(audio))))[: right - left]
 
 
 def feature_windows(
@@ -143,7 +168,7 @@ def feature_windows(
         while len(held) < wanted:
             held = np.concatenate([held, next(padded)])
         a, b = (done - first) * unit, (end - first) * unit
-        yield from encoder(held[:a], held[a:b], held[b:wanted]).split(window)
+        yield from encoder(Span(held[:a], held[a:b], held[b:wanted])).split(window)
         done = end
         keep = max(first, done - encoder.margin)
         held, first = held[(keep - first) * unit :].copy(), keep

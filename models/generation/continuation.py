@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -19,24 +20,52 @@ class Continuation:
         self._window = generator.model.config.n_motions
         self._expected = sample.motion[:0]  # (k, D) frames of the next window that the last one has already generated
 
-    @torch.no_grad()
     def window(self, audio: Tensor, n: int, ahead: int = 0) -> Tensor:
         """Motion (n, D) of the next n frames from audio features (m, F), n + ahead <= m <= L.
 
         Frames beyond n + ahead are padding, as at the end of a recording. The `ahead` frames are not returned but
         faded into the next window, which begins with the same frames.
         """
-        valid = n + ahead
-        (made,) = self.generator([self.sample], [self._whole(audio)], [valid])
-        motion = faded(self._expected, made[:valid])
+        (motion,) = next_windows([NextWindow(self, audio, n, ahead)])
+        return motion
+
+    def restart(self, motion: Tensor, audio: Tensor) -> None:
+        """Continue normalised motion (P, D) of audio features (P, F) instead of the sample's own last frames."""
+        self.sample.motion, self.sample.audio = motion, audio
+        self._expected = motion[:0]
+
+    def accept(self, made: Tensor, audio: Tensor, n: int) -> Tensor:
+        """Advance by n of the frames (n + ahead, D) that were generated from the audio -> motion (n, D)."""
+        motion = faded(self._expected, made)
         motion, self._expected = motion[:n], motion[n:]
         self.sample.advance(motion, audio[:n])
         return motion
 
-    def _whole(self, audio: Tensor) -> Tensor:
+    def whole(self, audio: Tensor) -> Tensor:
         """Features (m, F) filled up to a window (L, F) with the last one; those frames are marked as padding."""
         missing = self._window - len(audio)
         return F.pad(audio[None], (0, 0, 0, missing), mode="replicate")[0] if missing else audio
+
+
+@dataclass(frozen=True)
+class NextWindow:
+    """What a sample's next window is made from; see `Continuation.window`."""
+
+    sample: Continuation
+    audio: Tensor
+    n: int
+    ahead: int = 0
+
+
+@torch.no_grad()
+def next_windows(windows: Sequence[NextWindow]) -> list[Tensor]:
+    """The next motion (n, D) of several samples of one generator, as one batch."""
+    made = windows[0].sample.generator(
+        [one.sample.sample for one in windows],
+        [one.sample.whole(one.audio) for one in windows],
+        [one.n + one.ahead for one in windows],
+    )
+    return [one.sample.accept(motion[: one.n + one.ahead], one.audio, one.n) for one, motion in zip(windows, made)]
 
 
 def faded(old: Tensor, new: Tensor) -> Tensor:

@@ -9,15 +9,16 @@ estimated from the audio so far.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
+import torch
 
 from models.generation.animator import Animator
-from models.generation.audio_stream import AudioScale, SpanEncoder
-from models.generation.windows import GenerationConfig
+from models.generation.audio_stream import AudioScale, Span
+from models.generation.continuation import NextWindow, next_windows
+from models.generation.windows import GenerationConfig, WindowGenerator
 from models.networks.person import Person
 from utils.errors import UserError
 from utils.motion_file import Motion
@@ -48,6 +49,16 @@ class LiveConfig:
             raise UserError(f"--look_ahead {self.look_ahead:g}: must lie between 0 and 1 second")
 
 
+@dataclass(frozen=True)
+class _Hop:
+    """What a talker's next piece is generated from."""
+
+    span: Span
+    first: int  # the piece's first frame in the span's core
+    n: int
+    ahead: int
+
+
 class LiveTalker:
     """Turns one voice into motion as it arrives:
 
@@ -56,6 +67,8 @@ class LiveTalker:
         for motion in talker.push(block):
             show(motion.exp, motion.pose)
     last = talker.finish()
+
+    Many talkers at once: `hear` on each, then `next_pieces` for all that are `waiting`.
     """
 
     def __init__(
@@ -65,21 +78,25 @@ class LiveTalker:
         config: GenerationConfig,
         live: LiveConfig | None = None,
         seed: int = 0,
+        generator: WindowGenerator | None = None,
     ) -> None:
         """
         Args:
             person: shape (100,), and style (d_style,) or None for the null style.
+            generator: of this config, that talkers share; None: the animator's.
         """
         self.animator, self.live, self.shape = animator, live or LiveConfig(), person.shape
         self._person, self._config = person, config
         self.scale = AudioScale()
-        self.done = 0  # frames generated
-        self._sample = animator.continuation(person, config, seed)
-        self._encoder = SpanEncoder(animator.model)
+        self.done = 0  # frames generated of this utterance
+        self.ended = False  # no more audio of this utterance will come
+        self.sample = animator.continuation(person, config, seed, generator)
+        self._encoder = animator.spans
         self._window = animator.model.config.n_motions
         self._hop = min(self._window, _frames(self.live.hop))
         self._first = min(self._hop, _frames(self.live.first_hop))
         self._ahead = round(self.live.look_ahead * FPS)
+        self._samples = 0  # of this utterance
         self._audio, self._begin = (
             np.zeros(0, np.float32),
             0,
@@ -96,19 +113,18 @@ class LiveTalker:
         block, made = np.asarray(block, np.float32), []
         while True:
             # Each piece takes only the audio that it needs, so that it does not depend on the sizes of the blocks.
-            missing = self._needed * self._encoder.unit - self.scale.n_samples
-            now = len(block) if self.live.catch_up else max(0, min(missing, len(block)))
-            self._take(block[:now])
+            now = len(block) if self.live.catch_up else max(0, min(self.missing, len(block)))
+            self.hear(block[:now])
             block = block[now:]
-            if self._received < self._needed:
+            if not self.waiting:
                 return made
-            made.append(self._make(self._size(self._received - self._ahead - self.done)))
+            made += next_pieces([self])
 
     def finish(self) -> list[Motion]:
         """The motion of the remaining audio, at the end of the stream."""
-        made = []
-        while self._received > self.done:
-            made.append(self._make(min(self._received - self.done, self._hop + self._ahead)))
+        made, self.ended = [], True
+        while self.waiting:
+            made += next_pieces([self])
         return made
 
     def talk(self, blocks: Iterable[np.ndarray]) -> Iterator[Motion]:
@@ -122,49 +138,89 @@ class LiveTalker:
         other = LiveTalker(self.animator, self._person, self._config, self.live)
         other.push(np.zeros(SAMPLE_RATE * 2, np.float32))
 
+    def hear(self, block: np.ndarray) -> None:
+        """Take the next samples (n,) without generating anything; they must be finite."""
+        self.scale.push(block)
+        self._samples += len(block)
+        self._audio = np.concatenate([self._audio, block])
+
+    def restart(self) -> None:
+        """Begin another utterance; of the one before, only the level of the voice and the last frames are kept."""
+        self.done, self._samples, self._begin, self.ended = 0, 0, 0, False
+        self._audio = np.zeros(0, np.float32)
+
+    def continue_from(self, before: Motion) -> None:
+        """Continue silent motion, which was shown last, instead of this talker's own last frames."""
+        n = len(self.sample.sample.motion)
+        motion = self.animator.encode(before)[-n:]
+        motion = torch.cat([motion[:1].expand(n - len(motion), -1), motion])
+        self.sample.restart(motion, self._encoder.silence[-n:])
+
+    def change_person(self, person: Person[np.ndarray]) -> None:
+        """Speak on in another style, from the next piece on."""
+        self._person = person
+        self.sample.sample.person = self.animator.normalised(person).only(self.animator.model.config.available)
+
     @property
-    def _needed(self) -> int:
-        """Frames of audio that the next piece waits for."""
-        return self.done + (self._hop if self.done else self._first) + self._ahead
+    def waiting(self) -> int:
+        """Frames of the next piece; 0: it needs more audio."""
+        left = self._received - self.done
+        if self.ended:
+            return min(left, self._hop + self._ahead, self._window)
+        hop = self._hop if self.done else self._first
+        if left < hop + self._ahead:
+            return 0
+        return min(self._window, (left - self._ahead) // hop * hop) if self.live.catch_up else hop
+
+    @property
+    def missing(self) -> int:
+        """Samples that the next piece still needs, at most 0 if none."""
+        needed = self.done + (self._hop if self.done else self._first) + self._ahead
+        return needed * self._encoder.unit - self._samples
 
     @property
     def _received(self) -> int:
-        """Whole frames of audio that have arrived."""
-        return self.scale.n_samples // self._encoder.unit
+        """Whole frames of this utterance's audio that have arrived."""
+        return self._samples // self._encoder.unit
 
-    def _size(self, waiting: int) -> int:
-        """Frames of the next piece when `waiting` frames of audio are available."""
-        hop = self._hop if self.done else self._first
-        return min(self._window, waiting // hop * hop) if self.live.catch_up else hop
-
-    def _take(self, block: np.ndarray) -> None:
-        self.scale.push(block)
-        self._audio = np.concatenate([self._audio, block])
-
-    def _make(self, n: int) -> Motion:
-        n = min(n, self._window)
+    def hop(self) -> _Hop:
+        """The next piece, for `next_pieces`: the audio of its frames, and of those around them."""
+        n = self.waiting
         ahead = min(self._ahead, self._received - self.done - n, self._window - n)
-        motion = self.animator.decode(self._sample.window(self._features(n), n, ahead), self.shape)
-        self.done += n
-        keep = max(self._begin, self.done - self._window - self._encoder.margin)
-        self._audio = self._audio[(keep - self._begin) * self._encoder.unit :].copy()
-        self._begin = keep
-        return motion
-
-    def _features(self, n: int) -> Tensor:
-        """Features (m, F) of the next n frames, and of the frames after them in the encoder's window."""
         audio = self._encoder.scaled(self._audio, self.scale, QUIET)
         unit, now = self._encoder.unit, self.done - self._begin
         if self._encoder.windows is None:
             first, end = max(0, now - self._encoder.margin), now + n
             after = audio[end * unit :][: (len(audio) // unit - end) * unit]
-            return self._encoder(audio[first * unit : now * unit], audio[now * unit : end * unit], after)
+            return _Hop(Span(audio[first * unit : now * unit], audio[now * unit : end * unit], after), 0, n, ahead)
         # The new frames lie in the middle of the encoder's window, where features depend least on their place.
         first = max(0, now - (self._window - n) // 2)
         heard = audio[first * unit : (first + self._window) * unit]
-        span = np.zeros(self._window * unit, np.float32)
-        span[: len(heard)] = heard
-        return self._encoder(audio[: first * unit], span, audio[(first + self._window) * unit :])[now - first :]
+        core = np.zeros(self._window * unit, np.float32)
+        core[: len(heard)] = heard
+        after = audio[(first + self._window) * unit :]
+        return _Hop(Span(audio[: first * unit], core, after), now - first, n, ahead)
+
+    def accept(self, motion: Motion) -> Motion:
+        """Advance behind a piece, and forget audio that no later piece needs."""
+        self.done += len(motion)
+        keep = max(self._begin, self.done - self._window - self._encoder.margin)
+        self._audio = self._audio[(keep - self._begin) * self._encoder.unit :].copy()
+        self._begin = keep
+        return motion
+
+
+def next_pieces(talkers: Sequence[LiveTalker]) -> list[Motion]:
+    """The next piece of several talkers of one generator as one batch; all of them must be `waiting`."""
+    hops = [talker.hop() for talker in talkers]
+    features = talkers[0].animator.spans.batch([hop.span for hop in hops])
+    motions = next_windows(
+        [
+            NextWindow(talker.sample, heard[hop.first :], hop.n, hop.ahead)
+            for talker, heard, hop in zip(talkers, features, hops)
+        ]
+    )
+    return [t.accept(t.animator.decode(motion, t.shape)) for t, motion in zip(talkers, motions)]
 
 
 def _frames(seconds: float) -> int:

@@ -1,0 +1,301 @@
+"""The live server over real sockets, with a tiny talker: sessions, limits, clients that misbehave."""
+
+import asyncio
+import base64
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+
+import numpy as np
+import pytest
+from jsonschema import Draft202012Validator
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidMessage
+
+import web.live.server
+from tests.support.demo_workspace import speech
+from tests.support.live_server import client, served, tiny_service
+from web.live.protocol import HEADER, SCHEMA
+from web.live.service import MAX_GUIDANCES
+from web.serve import main
+
+PCM = (speech(1.0) * 32767).astype("<i2").tobytes()
+VALID = Draft202012Validator(json.loads(SCHEMA.read_text()))
+
+
+@pytest.fixture
+def service(tmp_path):
+    return tiny_service(tmp_path)
+
+
+async def messages(socket) -> list[dict]:
+    """Everything until the end, checked against the schema."""
+    found = []
+    async for text in socket:
+        found.append(json.loads(text))
+        VALID.validate(found[-1])
+    return found
+
+
+async def refusal(socket) -> tuple[int, str]:
+    """The close code, and the message that came before."""
+    found = []
+    try:
+        async for text in socket:
+            found.append(text)
+    except ConnectionClosed:
+        pass
+    errors = [one for one in map(json.loads, (t for t in found if isinstance(t, str))) if one["type"] == "error"]
+    assert len(errors) == 1 and errors[0]["code"] == socket.close_code, (found[-1:], socket.close_code)
+    return errors[0]["code"], errors[0]["message"]
+
+
+def test_an_utterance(service):
+    async def talk():
+        async with served(service) as address, client(address) as socket:
+            for i in range(0, len(PCM), 3000):
+                await socket.send(PCM[i : i + 3000])
+            await socket.send('{"type": "end"}')
+            return await messages(socket), socket.close_code
+
+    found, code = asyncio.run(talk())
+    assert code == 1000 and found[0]["type"] == "ready" and found[-1]["type"] == "ended"
+    frames = [one for one in found if one["type"] == "frame"]
+    assert [one["frame"] for one in frames] == list(range(found[-1]["frames"]))
+    np.testing.assert_allclose([one["audio"] for one in frames if one["audio"] is not None], np.arange(25) / 25)
+    states = [one["state"] for one in found if one["type"] == "state"]
+    assert states == ["idle", "speaking", "idle"] or states == ["speaking", "idle"]
+    assert not service.sessions
+
+
+def test_commands(service):
+    async def talk():
+        async with served(service) as address, client(address, listen=True, frames="packed", fps=50) as socket:
+            ready = json.loads(await socket.recv())
+            await socket.send(b"\0" + PCM * 5)
+            await socket.send(b"\1" + PCM)
+            await socket.send(json.dumps({"type": "set_style", "style": "lively"}))
+            await socket.send(json.dumps({"type": "set_style", "style": "angry"}))
+            await socket.send(json.dumps({"type": "set_state", "state": "thinking"}))
+            await asyncio.sleep(0.5)
+            await socket.send('{"type": "interrupt"}')
+            await asyncio.sleep(0.3)
+            await socket.send('{"type": "end"}')
+            return ready, [message async for message in socket]
+
+    ready, found = asyncio.run(talk())
+    texts = [json.loads(one) for one in found if isinstance(one, str)]
+    (error,) = [one for one in texts if one["type"] == "error"]
+    assert error["code"] is None and "'angry' is not a choice; use one of calm, lively" in error["message"]
+    (interrupted,) = [one for one in texts if one["type"] == "interrupted"]
+    assert 0 < interrupted["spoken"] < 1 and interrupted["sent"] == 5
+    assert [one["state"] for one in texts if one["type"] == "state"][-1] == "thinking"
+    packed = [one for one in found if isinstance(one, bytes)]
+    assert all(len(one) == HEADER.size + 4 * len(ready["names"]) for one in packed)
+    times = [HEADER.unpack_from(one)[4] for one in packed]
+    np.testing.assert_allclose(np.diff(times), 0.02)
+
+
+def test_styles_of_all_kinds(service, tmp_path):
+    numbers = np.linspace(-1, 1, 128)
+    assert np.allclose(service._style([float(x) for x in numbers]), numbers)
+    assert service._style(None).max() == 0 and service._style("lively").min() == 1
+    np.savez(tmp_path / "bad.npz", other=np.zeros(3))
+    npz = base64.b64encode((tmp_path / "bad.npz").read_bytes()).decode()
+    for style, expected in (
+        ([1.0] * 5, "must be 128 finite numbers, got 5"),
+        ([float("inf")] * 128, "must be 128 finite"),
+        ("../calm", "is not a choice"),
+    ):
+        with pytest.raises(ValueError, match=expected):
+            service._style(style)
+    for motion, expected in (
+        ({"npz": "%"}, "not base64"),
+        ({"npz": npz}, "^style: "),
+        ({"exp": [[0.0] * 50] * 3, "pose": [[0.0] * 6] * 2}, "as many of both"),
+        ({"exp": [[0.0]], "pose": [[0.0] * 6]}, "every row of exp must have 50"),
+        ({"exp": [["x"] * 50], "pose": [[0.0] * 6]}, "numbers"),
+    ):
+        with pytest.raises(ValueError, match=expected):
+            service._style_of_motion(motion, extractor=None)
+
+
+def test_guidance_settings_are_limited(service):
+    generators = [service._generator({"audio": 1 + i / 10}) for i in range(MAX_GUIDANCES + 3)]
+    assert len(service._generators) <= MAX_GUIDANCES
+    assert service._generator({"audio": 1 + (MAX_GUIDANCES + 2) / 10}) is generators[-1]
+
+
+@pytest.mark.parametrize(
+    "start,sent,code,expected",
+    [
+        ({"version": 3}, None, 4400, "start.version"),
+        ({"rate": 1}, None, 4400, "start.rate"),
+        ({"style": "angry"}, None, 4400, "'angry' is not a choice"),
+        ({"identity": "../x"}, None, 4400, "'../x' is not a choice"),
+        ({}, b"123", 4400, "not whole samples"),
+        ({"format": "f32"}, np.array([np.nan], "<f4").tobytes(), 4400, "NaN"),
+        ({"listen": True}, b"\7\0\0", 4400, "begins with byte 0"),
+        ({"listen": True}, b"", 4400, "begins with byte 0"),
+        ({}, "{}", 4400, "its type must be"),
+        ({}, '{"type": "start", "version": 1}', 4400, "started once"),
+        ({}, bytes(2 * 16_000 * 121), 4400, "not yet spoken"),
+    ],
+)
+def test_mistakes_end_the_session_with_a_message(service, start, sent, code, expected):
+    async def talk():
+        async with served(service, message=1 << 22) as address, client(address, **start) as socket:
+            if sent is not None:
+                await socket.send(sent)
+            return await refusal(socket)
+
+    found, message = asyncio.run(talk())
+    assert found == code and expected in message and "\n" not in message
+    assert not service.sessions
+
+
+def test_who_may_come_in(service):
+    async def talk():
+        async with served(service, token="secret", seconds=0.2) as address:
+            found = []
+            for start in ({}, {"token": "wrong"}):
+                async with client(address, **start) as socket:
+                    found.append(await refusal(socket))
+            for where, start, headers in (
+                ("/?token=secret", {}, {}),
+                ("", {}, {"Authorization": "Bearer secret"}),
+                ("", {"token": "secret"}, {"Origin": "https://example.org"}),
+            ):
+                async with connect(address + where, additional_headers=headers) as socket:
+                    await socket.send(json.dumps({"type": "start", "version": 1, **start}))
+                    assert json.loads(await socket.recv())["type"] == "ready"
+                    found.append(await refusal(socket))
+        async with served(service) as address, connect(address, origin="https://example.org") as socket:
+            found.append(await refusal(socket))
+        return found
+
+    found = asyncio.run(talk())
+    assert [code for code, _ in found] == [4401, 4401, 4408, 4408, 4408, 4403]
+    assert "at most 0.2 s" in found[2][1] and "example.org" in found[-1][1]
+
+
+def test_limits(service, monkeypatch):
+    monkeypatch.setattr(web.live.server, "START_SECONDS", 0.1)
+    service.max_sessions = 1
+
+    async def talk():
+        async with served(service, connections=2, message=5000) as address:
+            async with client(address) as first, client(address) as second:
+                await first.recv()
+                full = await refusal(second)
+                async with connect(address) as silent:
+                    late = await refusal(silent)
+                async with connect(address) as silent, connect(address) as third:
+                    crowd = await refusal(third)
+                health = await asyncio.to_thread(urllib.request.urlopen, address.replace("ws", "http") + "/health")
+                await first.send(bytes(6000))
+                with pytest.raises(ConnectionClosed):
+                    while True:
+                        await first.recv()
+            return full, late, crowd, first.close_code, json.load(health)
+
+    full, late, crowd, large, health = asyncio.run(talk())
+    assert (full[0], late[0], crowd[0], large) == (4429, 4408, 4429, 1009)
+    assert health == {"status": "ok", "version": 1, "sessions": 1, "free": 0}
+
+
+def test_a_client_that_does_not_read_is_closed_and_others_are_not_disturbed(service, monkeypatch):
+    monkeypatch.setattr(web.live.server, "UNREAD", 20)
+
+    async def talk():
+        async with served(service) as address, client(address) as good, connect(address, max_queue=1) as slow:
+            await slow.send(json.dumps({"type": "start", "version": 1, "what": "vertices", "fps": 60}))
+            await slow.recv()
+            slow.transport.pause_reading()
+            came, ends = [], time.monotonic() + 8
+            while len(service.sessions) == 2 and time.monotonic() < ends:
+                await good.recv()
+                came.append(time.monotonic())
+            slow.transport.resume_reading()
+            return len(service.sessions), await refusal(slow), np.diff(came)
+
+    left, (code, message), gaps = asyncio.run(talk())
+    assert left == 1 and code == 4430 and "20 messages are unread" in message
+    assert gaps.max() < 0.5
+
+
+def test_a_failure_of_the_network_interrupts_and_does_not_stop_the_server(service, monkeypatch):
+    monkeypatch.setattr(web.live.service, "next_pieces", lambda talkers: 1 / 0)
+
+    async def talk():
+        async with served(service) as address, client(address) as socket:
+            await socket.send(PCM)
+            await asyncio.sleep(0.3)
+            await socket.send('{"type": "end"}')
+            return await messages(socket)
+
+    found = asyncio.run(talk())
+    assert found[-1]["type"] == "ended" and all(one.get("audio") is None for one in found if one["type"] == "frame")
+
+
+def test_thousands_of_bad_messages_and_cut_connections(service):
+    """A few of them here; `python -m benchmarks.speed.serve --fuzz 10000` does the rest. A good client is unharmed."""
+    from tests.fuzz.live import attack
+
+    async def talk():
+        async with served(service, message=1 << 16) as address, client(address) as good:
+            reading = asyncio.create_task(messages(good))
+            await attack(address, 150, random.Random(0))
+            await good.send(PCM)
+            await good.send('{"type": "end"}')
+            found = await reading
+            await asyncio.sleep(0.3)
+            return found
+
+    found = asyncio.run(talk())
+    assert sum(1 for one in found if one["type"] == "frame" and one["audio"] is not None) == 25
+    assert not service.sessions
+
+
+def test_the_program_starts_says_so_and_stops(tmp_path):
+    command = [sys.executable, "-m", "web.serve", "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}) as run:
+        ready = run.stderr.readline()
+        address = re.match(r"ready: (ws://127\.0\.0\.1:\d+), 16 sessions", ready)[1]
+
+        async def talk():
+            async with client(address) as socket:
+                await socket.recv()
+                run.send_signal(signal.SIGTERM)
+                with pytest.raises((ConnectionClosed, InvalidMessage)):
+                    while True:
+                        await socket.recv()
+                return socket.close_code
+
+        assert asyncio.run(talk()) == 1001
+        assert run.wait(10) == 0 and run.stderr.read() == ""
+
+
+@pytest.mark.parametrize(
+    "flags,expected",
+    [
+        (["--host", "0.0.0.0"], "--host 0.0.0.0: lets other machines in"),
+        (["--port", "70000"], "--port 70000"),
+        (["--hop", "0.1"], "--hop 0.1"),
+        (["--hop", "2"], "--hop 2"),
+        (["--max_sessions", "0"], "--max_sessions 0"),
+        (["--max_seconds", "nan"], "--max_seconds nan"),
+        (["--exp_name", "nosuch"], "nosuch"),
+    ],
+)
+def test_wrong_flags(capsys, monkeypatch, flags, expected):
+    monkeypatch.delenv("DIFFPOSETALK_TOKEN", raising=False)
+    with pytest.raises(SystemExit) as end:
+        main(flags)
+    assert end.value.code == 2 and expected in capsys.readouterr().err

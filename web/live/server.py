@@ -1,0 +1,272 @@
+"""WebSockets around `Service`: who may connect, what they may send, and what becomes of clients that do not read."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import http
+import json
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+from utils.errors import UserError
+from utils.timebase import SAMPLE_RATE
+from web.live.protocol import SILENT_SECONDS, VERSION, AudioInput, Start, json_text, read_message, read_start
+from web.live.rig import Sender
+from web.live.service import Service, Wish
+from web.live.session import Frame, Session
+
+log = logging.getLogger(__name__)
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+BAD, NO_TOKEN, FOREIGN, TOO_LATE, FULL, TOO_SLOW = 4400, 4401, 4403, 4408, 4429, 4430  # close codes
+GOING_AWAY, BROKEN = 1001, 1011
+START_SECONDS = 10  # within which `start` must come
+UNREAD = 100  # messages that wait for a client
+WAIT = 0.005  # seconds between two looks at a frame that is late
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a client may do."""
+
+    token: str | None = None
+    """That every client must give; None: those of this machine need none."""
+    seconds: float = 3600
+    """Length of a session."""
+    message: int = 1 << 20
+    """Bytes of a message."""
+    connections: int = 64
+    """At once, with those that have not started a session."""
+
+
+class Refused(Exception):
+    """Ends a connection with a message and a close code."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@contextlib.asynccontextmanager
+async def running(service: Service, host: str, port: int, limits: Limits) -> AsyncIterator[Server]:
+    """A server that accepts clients and computes; at the end clients are told and closed."""
+    door = _Door(service, limits)
+    computing = asyncio.create_task(service.compute())
+    try:
+        async with serve(
+            door.connected, host, port, process_request=door.health, max_size=limits.message, compression=None,
+            max_queue=8, close_timeout=2, open_timeout=5,
+        ) as server:  # fmt: skip
+            yield server
+            server.close(code=GOING_AWAY, reason="the server stops")
+    finally:
+        computing.cancel()
+
+
+class _Door:
+    """Lets clients in."""
+
+    def __init__(self, service: Service, limits: Limits) -> None:
+        self.service, self.limits, self.open = service, limits, 0
+
+    def health(self, connection: ServerConnection, request: Request) -> Response | None:
+        """GET /health; anything else must be a WebSocket."""
+        if urlsplit(request.path).path != "/health":
+            return None
+        sessions, most = len(self.service.sessions), self.service.max_sessions
+        state = {"status": "ok", "version": VERSION, "sessions": sessions, "free": most - sessions}
+        response = connection.respond(http.HTTPStatus.OK, json.dumps(state) + "\n")
+        response.headers["Content-Type"] = "application/json"
+        return response
+
+    async def connected(self, socket: ServerConnection) -> None:
+        """One client from its start message to its end."""
+        self.open += 1
+        try:
+            await self._served(socket)
+        except Refused as refusal:
+            await _close(socket, refusal.code, str(refusal))
+        except ConnectionClosed:
+            pass
+        except Exception:
+            log.exception("a session failed")
+            await _close(socket, BROKEN, "server: this session failed; its log says why")
+        finally:
+            self.open -= 1
+
+    async def _served(self, socket: ServerConnection) -> None:
+        self._check_origin(socket)
+        if self.open > self.limits.connections:
+            raise Refused(FULL, f"server: {self.limits.connections} connections are open; try again later")
+        try:
+            first = await asyncio.wait_for(socket.recv(), START_SECONDS)
+        except TimeoutError as error:
+            raise Refused(TOO_LATE, f"message: no start within {START_SECONDS} s") from error
+        if isinstance(first, bytes):
+            raise Refused(BAD, "message: the first one must be start, as JSON")
+        try:
+            start = read_start(first)
+            self._check_token(socket, start)
+            client = await _Client.join(socket, self.service, start)
+        except UserError as error:
+            raise Refused(BAD, str(error)) from error
+        try:
+            await asyncio.wait_for(client.serve(), self.limits.seconds)
+        except TimeoutError as error:
+            raise Refused(TOO_LATE, f"server: a session lasts at most {self.limits.seconds:g} s") from error
+        finally:
+            self.service.leave(client.session)
+
+    def _check_origin(self, socket: ServerConnection) -> None:
+        """A page of another site must not use this machine's server behind its visitor's back."""
+        assert socket.request is not None
+        host = urlsplit(socket.request.headers.get("Origin", "")).hostname
+        if host is not None and host not in LOOPBACK and self.limits.token is None:
+            raise Refused(FOREIGN, f"origin: pages of {host} need a token; start the server with --token")
+
+    def _check_token(self, socket: ServerConnection, start: Start) -> None:
+        """The token may come in start, as ?token= or as `Authorization: Bearer`."""
+        assert socket.request is not None
+        asked = parse_qs(urlsplit(socket.request.path).query).get("token", [""])[0]
+        bearer = socket.request.headers.get("Authorization", "").removeprefix("Bearer ")
+        given = start.token or asked or bearer
+        if self.limits.token is not None and not hmac.compare_digest(given.encode(), self.limits.token.encode()):
+            raise Refused(NO_TOKEN, "token: wrong or missing; ask who started the server")
+
+
+class _Client:
+    """One client and its session: three tasks that read, show and write."""
+
+    def __init__(self, socket: ServerConnection, service: Service, session: Session, start: Start) -> None:
+        self.socket, self.service, self.session, self.start = socket, service, session, start
+        self.sender = Sender(service.flame, session.talker.shape, start.what, start.fps)
+        self.inputs = [AudioInput(start) for _ in range(2)]
+        self._unread: asyncio.Queue[str | bytes] = asyncio.Queue(UNREAD)
+        self._state, self._warned = "", False
+
+    @classmethod
+    async def join(cls, socket: ServerConnection, service: Service, start: Start) -> _Client:
+        """Raises:
+        UserError: a style or identity that cannot be used.
+        Refused: all sessions are taken.
+        """
+        wish = Wish(start.style, start.identity, start.guidance, start.seed, start.hop)
+        try:
+            service.check_free()
+        except UserError as error:
+            raise Refused(FULL, str(error)) from error
+        if isinstance(start.style, dict):  # the encoder's work must not delay other sessions' frames
+            wish = replace(wish, style=(await service.apart(service.person, wish)).style)
+        return cls(socket, service, service.join(wish), start)
+
+    async def serve(self) -> None:
+        """Until the client ends, leaves, or is refused."""
+        live = self.session.talker.live
+        self._say("ready", version=VERSION, fps=self.start.fps, what=self.start.what, names=self.sender.names,
+                  delay=round(live.hop + live.look_ahead, 3))  # fmt: skip
+        tasks = [asyncio.create_task(work()) for work in (self._read, self._show, self._write)]
+        try:
+            await next(asyncio.as_completed(tasks))
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        while not self._unread.empty():
+            await self.socket.send(self._unread.get_nowait())
+        await self.socket.close()
+
+    async def _read(self) -> None:
+        async for message in self.socket:
+            try:
+                if isinstance(message, bytes):
+                    self._hear(memoryview(message))
+                else:
+                    await self._obey(read_message(message))
+            except UserError as error:
+                raise Refused(BAD, str(error)) from error
+        raise Refused(1000, "the client left")
+
+    async def _show(self) -> None:
+        """Frames when they are due."""
+        session = self.session
+        while not session.over:
+            for frame in session.frames():
+                self._show_one(frame)
+            await asyncio.sleep(max(WAIT, session.due - session.clock()))
+        self._say("ended", time=session.number / 25, frames=self.sender.sent)
+
+    async def _write(self) -> None:
+        while True:
+            await self.socket.send(await self._unread.get())
+
+    def _show_one(self, frame: Frame) -> None:
+        if frame.state != self._state:
+            self._state = frame.state
+            self._say("state", state=frame.state, time=frame.time, audio=frame.audio)
+        packed = self.start.frames == "packed" or self.start.what == "vertices"
+        for shown in self.sender.send(frame):
+            self._put(shown.packed() if packed else shown.json(self.sender.names))
+
+    def _say(self, kind: str, **values: Any) -> None:
+        self._put(json_text(kind, **values))
+
+    def _put(self, message: str | bytes) -> None:
+        try:
+            self._unread.put_nowait(message)
+        except asyncio.QueueFull as error:
+            raise Refused(TOO_SLOW, f"client: {UNREAD} messages are unread; read faster, or ask for less") from error
+
+    def _hear(self, data: memoryview) -> None:
+        source = 0
+        if self.start.listen:
+            if not data or data[0] > 1:
+                raise UserError(
+                    "audio: with listen, a message begins with byte 0 (for the head) or 1 (the other person)"
+                )
+            source, data = data[0], data[1:]
+        audio = self.inputs[source].read(data)
+        (self.session.hear, self.session.other.hear)[source](audio)
+        if self.inputs[0].silent > SILENT_SECONDS and not self._warned:
+            self._warned = True
+            self._say("warning", message=f"audio: {SILENT_SECONDS} s of silence; check the source")
+
+    async def _obey(self, message: dict[str, Any]) -> None:
+        """A message after start."""
+        session, kind = self.session, message["type"]
+        if kind == "flush":
+            session.flush()
+        elif kind == "interrupt":
+            spoken = session.interrupt()
+            self._say("interrupted", spoken=round(spoken, 3), sent=round(session.heard / SAMPLE_RATE, 3))
+        elif kind == "set_state":
+            session.mood = None if message["state"] == "auto" else message["state"]
+        elif kind == "end":
+            session.flush()
+            session.ended = True
+        elif kind == "set_style":
+            try:
+                person = await self.service.apart(self.service.person, Wish(message["style"], self.start.identity))
+                session.talker.change_person(person)
+            except UserError as error:
+                self._say("error", code=None, message=str(error))
+        else:
+            raise UserError("message: a session is started once; connect again")
+
+
+async def _close(socket: ServerConnection, code: int, message: str) -> None:
+    """Say why, then close; a client that does not read is not waited for."""
+    if code == 1000:
+        return
+    with contextlib.suppress(ConnectionClosed, TimeoutError):
+        async with asyncio.timeout(2):
+            await socket.send(json_text("error", code=code, message=message))
+            await socket.close(code, message.encode()[:120].decode(errors="ignore"))
+    socket.transport.abort()

@@ -1,0 +1,233 @@
+"""The model and its sessions: opens them, and computes the windows of all of them in batches on one thread."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import logging
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.app.bundled import bundled_shapes, default_style, style_files_of
+from models.app.sampling_flags import own_sampling
+from models.app.style_files import encoder_of, style_from_file, style_of
+from models.diffusion.guidance import OWN_SCALES
+from models.fast.engine import Engine
+from models.generation.animator import Animator
+from models.generation.live import LIVE_STEPS, LiveConfig, LiveTalker, next_pieces
+from models.generation.style_extractor import StyleExtractor
+from models.generation.windows import WindowGenerator
+from models.heads.flame import Flame, load_flame
+from models.networks.person import Person
+from utils.devices import pick_device
+from utils.errors import UserError
+from utils.exports.arkit import has_arkit_expressions
+from utils.motion_file import OPEN_HEAD, Motion, load_style
+from utils.runs.run_dir import find_checkpoint
+from web.live.session import Session
+
+log = logging.getLogger(__name__)
+POLL = 0.004  # seconds between two looks for something to compute
+BATCH = {"cpu": 2, "cuda": 64}  # windows at once: a processor takes as long for two as for one and one
+MAX_GUIDANCES = 4  # kept ready; each is a copy of the network's prepared weights
+MAX_HOP = 1.0
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How a session speaks; see protocol.schema.json."""
+
+    style: Any = None
+    identity: str = "average"
+    guidance: dict[str, float] = field(default_factory=dict)
+    seed: int = 0
+    hop: float | None = None
+
+
+@dataclass
+class Service:
+    """A loaded model of the open head, and its sessions."""
+
+    animator: Animator
+    flame: Flame
+    styles: Path
+    usual_style: str
+    live: LiveConfig
+    max_sessions: int = 16
+    sessions: set[Session] = field(default_factory=set)
+    windows: int = 0  # computed so far
+    _generators: dict[tuple[tuple[str, float], ...], WindowGenerator] = field(default_factory=dict)
+    _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
+
+    @classmethod
+    def open(cls, exp_name: str, device: str, live: LiveConfig, max_sessions: int) -> Service:
+        """Load a model.
+
+        Raises:
+            UserError: no such experiment, or a model without style input or for FLAME's head.
+        """
+        animator = Animator.load(find_checkpoint("DPT", exp_name, None), None, pick_device(device))
+        recorded, flame = animator.model.config.style_enc_ckpt, load_flame(None)
+        if animator.published or not recorded or not has_arkit_expressions(flame.head):
+            raise UserError(f"--exp_name {exp_name}: the server needs a model of the open head with styles")
+        animator.know_head(flame.head)
+        usual = Path(default_style(exp_name)).stem
+        service = cls(animator, flame, style_files_of(recorded), usual, live, max_sessions)
+        service.warm_up()
+        return service
+
+    @property
+    def names(self) -> list[str]:
+        """Of the head's expressions."""
+        return list(self.flame.head.exp_names or ())
+
+    def style_names(self) -> list[str]:
+        return sorted(path.stem for path in self.styles.glob("*.npy"))
+
+    def warm_up(self) -> None:
+        """Prepare weights, and graphs of the usual batches, before the first visitor comes."""
+        talkers = [self._talker(Wish()) for _ in range(2)]
+        for talker in talkers:
+            talker.hear(np.zeros(16_000, np.float32))
+        next_pieces(talkers)
+        next_pieces(talkers[:1])
+        _ = self.animator.spans.silence
+
+    def join(self, wish: Wish) -> Session:
+        """A new session; `leave` ends it.
+
+        Raises:
+            UserError: there are as many as there may be, or the wish names what does not exist.
+        """
+        self.check_free()
+        session = Session(self._talker(wish), self.names, wish.seed)
+        self.sessions.add(session)
+        return session
+
+    def check_free(self) -> None:
+        """Raises UserError if there are as many sessions as there may be."""
+        if len(self.sessions) >= self.max_sessions:
+            raise UserError(f"server: all {self.max_sessions} sessions are taken; try again later")
+
+    def leave(self, session: Session) -> None:
+        self.sessions.discard(session)
+
+    def person(self, wish: Wish) -> Person[np.ndarray]:
+        """The identity and the style of a wish.
+
+        Raises:
+            UserError: an unknown name, or a style that cannot be used.
+        """
+        shapes = bundled_shapes()
+        if wish.identity not in shapes:
+            raise UserError(f"identity: {wish.identity!r} is not a choice; use one of {', '.join(shapes)}")
+        return Person(shapes[wish.identity], self._style(wish.style))
+
+    async def compute(self) -> None:
+        """Generate what the sessions need, the most urgent first, until this task is cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            batch = self._batch()
+            if not batch:
+                await asyncio.sleep(POLL)
+                continue
+            try:
+                motions = await loop.run_in_executor(self._thread, next_pieces, [one.talker for one in batch])
+            except Exception:  # one session's numbers must not end the others
+                log.exception("a batch of %d windows failed; their sessions are interrupted", len(batch))
+                for session in batch:
+                    session.busy = False
+                    session.interrupt()
+                continue
+            self.windows += len(batch)
+            for session, motion in zip(batch, motions):
+                session.take(motion)
+
+    async def apart(self, work, *args):
+        """Run slow work on the thread that computes, so that frames stay in time."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
+
+    def _batch(self) -> list[Session]:
+        """Sessions of one generator whose next pieces are computed now."""
+        ready = sorted((one for one in self.sessions if one.prepare()), key=lambda one: one.deadline)
+        ready = [one for one in ready if one.talker.sample.generator is ready[0].talker.sample.generator]
+        batch = ready[: BATCH[self.animator.model.device.type]]
+        for session in batch:
+            session.busy = True
+        return batch
+
+    def _talker(self, wish: Wish) -> LiveTalker:
+        hop = min(wish.hop or self.live.hop, MAX_HOP)
+        live = replace(self.live, hop=hop, first_hop=hop, catch_up=True)
+        generator = self._generator(wish.guidance)
+        return LiveTalker(self.animator, self.person(wish), generator.config, live, wish.seed, generator)
+
+    def _generator(self, scales: dict[str, float]) -> WindowGenerator:
+        """The generator of these guidance scales; sessions of equal scales share it, and so their batches."""
+        options = self.animator.model.config
+        config = own_sampling(options, options.distilled_steps or LIVE_STEPS, OWN_SCALES | scales)
+        if not options.distilled_steps:
+            config = replace(config, sampler=replace(config.sampler, name="ddim"))
+        key = tuple(sorted((OWN_SCALES | scales).items()))
+        if key not in self._generators:
+            used = {one.talker.sample.generator for one in self.sessions}
+            kept = {old: made for old, made in self._generators.items() if made in used}
+            if len(kept) >= MAX_GUIDANCES:
+                raise UserError(f"guidance: {MAX_GUIDANCES} other settings are in use; leave it out, or try later")
+            engine = Engine(self.animator.model, config.guidance, config.engine)
+            self._generators = kept | {key: WindowGenerator(self.animator.model, config, engine)}
+        return self._generators[key]
+
+    def _style(self, style: Any) -> np.ndarray:
+        """A style vector (d,) of a bundled name, of its numbers, or of a motion: {npz} or {exp, pose}."""
+        size = self.animator.model.config.d_style
+        if style is None or isinstance(style, str):
+            name = style or self.usual_style
+            if name not in self.style_names():
+                raise UserError(f"style: {name!r} is not a choice; use one of {', '.join(self.style_names())}")
+            return load_style(self.styles / f"{name}.npy", size)
+        if isinstance(style, dict):
+            return self._style_of_motion(style, encoder_of(self.animator))
+        numbers = np.array(style, np.float32)
+        if numbers.shape != (size,) or not np.isfinite(numbers).all():
+            raise UserError(f"style: must be {size} finite numbers, got {numbers.size}")
+        return numbers
+
+    @staticmethod
+    def _style_of_motion(motion: dict[str, Any], extractor: StyleExtractor) -> np.ndarray:
+        if "npz" not in motion:
+            exp, pose = _rows(motion, "exp", 50), _rows(motion, "pose", 6)
+            if len(exp) != len(pose):
+                raise UserError(f"style: exp has {len(exp)} rows, pose {len(pose)}; give as many of both")
+            return style_of(extractor, Motion(exp, pose, head_model=OPEN_HEAD))
+        try:
+            data = base64.b64decode(motion["npz"], validate=True)
+        except binascii.Error as error:
+            raise UserError("style: npz is not base64") from error
+        with tempfile.TemporaryDirectory(prefix="diffposetalk-") as folder:
+            path = Path(folder) / "style.npz"
+            path.write_bytes(data)
+            try:
+                return style_from_file(path, extractor)[0]
+            except UserError as error:
+                raise UserError(str(error).replace(str(path), "style")) from error
+
+
+def _rows(motion: dict[str, Any], name: str, width: int) -> np.ndarray:
+    rows: Sequence[Sequence[float]] = motion[name]
+    if any(len(row) != width for row in rows):
+        raise UserError(f"style: every row of {name} must have {width} numbers")
+    try:
+        values = np.array(rows, np.float32).reshape(-1, width)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"style: {name} must be numbers") from error
+    if not np.isfinite(values).all():
+        raise UserError(f"style: {name} must be finite numbers")
+    return values

@@ -1,0 +1,107 @@
+"""A talking head for other programs: audio in, timed face values out, over a WebSocket.
+
+python -m web.serve                                   # ws://127.0.0.1:8765, this machine only
+python -m web.serve --host 0.0.0.0 --token SECRET     # other machines, with a token
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from dataclasses import dataclass
+
+from models.generation.live import LiveConfig
+from utils.config import check_least, read_flags
+from utils.errors import UserError, cli
+
+TOKEN_VARIABLE = "DIFFPOSETALK_TOKEN"
+
+
+@dataclass(frozen=True)
+class ServeFlags:
+    """All flags of the program."""
+
+    exp_name: str = "embedded-fast"
+    """Experiment in experiments/DPT, or a prefix of it."""
+    host: str = "127.0.0.1"
+    """Address to listen on (default: this machine only); others need a token."""
+    port: int = 8765
+    """Port to listen on; 0: any."""
+    token: str = ""
+    """What clients must know; better in the environment variable DIFFPOSETALK_TOKEN."""
+    device: str = "auto"
+    """cuda, cpu or auto."""
+    hop: float = 0.2
+    """Seconds of motion generated at once, 0.2 to 1: longer hops are cheaper and later."""
+    look_ahead: float = 0.04
+    """Seconds of audio to wait for beyond a hop."""
+    max_sessions: int = 16
+    """Sessions at once."""
+    max_seconds: float = 3600
+    """Length of a session in seconds."""
+    max_message: int = 1 << 20
+    """Bytes of a message."""
+
+    def check(self) -> None:
+        """Raises UserError: a number out of range, or an open door without a token."""
+        check_least(self, max_sessions=1, max_message=1024)
+        if not self.max_seconds > 0:
+            raise UserError(f"--max_seconds {self.max_seconds:g}: must be above 0")
+        if not 0 <= self.port <= 65535:
+            raise UserError(f"--port {self.port}: must lie between 0 and 65535")
+        if self.host not in ("127.0.0.1", "::1", "localhost") and not self.secret:
+            raise UserError(f"--host {self.host}: lets other machines in; give a --token, or set {TOKEN_VARIABLE}")
+        if self.hop > 1:
+            raise UserError(f"--hop {self.hop:g}: must lie between 0.2 and 1")
+        self.live()
+
+    @property
+    def secret(self) -> str | None:
+        return self.token or os.environ.get(TOKEN_VARIABLE) or None
+
+    def live(self) -> LiveConfig:
+        """Raises UserError: a hop or look-ahead that cannot be."""
+        return LiveConfig(hop=self.hop, first_hop=self.hop, look_ahead=self.look_ahead, catch_up=True)
+
+
+async def run(flags: ServeFlags) -> None:
+    """Serve until a signal comes.
+
+    Raises:
+        UserError: the port is taken.
+    """
+    from web.live.server import Limits, running
+    from web.live.service import Service
+
+    service = Service.open(flags.exp_name, flags.device, flags.live(), flags.max_sessions)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    limits = Limits(flags.secret, flags.max_seconds, flags.max_message)
+    try:
+        async with running(service, flags.host, flags.port, limits) as server:
+            port = server.sockets[0].getsockname()[1]
+            print(f"ready: ws://{flags.host}:{port}, {flags.max_sessions} sessions; health: "
+                  f"http://{flags.host}:{port}/health", file=sys.stderr, flush=True)  # fmt: skip
+            await stop.wait()
+    except OSError as error:
+        raise UserError(
+            f"--port {flags.port}: cannot listen on {flags.host} ({error.strerror}); choose another"
+        ) from error
+
+
+@cli
+def main(argv: list[str] | None = None) -> None:
+    flags = read_flags(ServeFlags, argv, (__doc__ or " ").splitlines()[0])
+    try:
+        import jsonschema  # noqa: F401
+        import websockets  # noqa: F401
+    except ImportError as error:
+        raise UserError("the server needs websockets: pip install -r requirements-web.txt, or `make live`") from error
+    asyncio.run(run(flags))
+
+
+if __name__ == "__main__":
+    main()
