@@ -140,7 +140,7 @@ def test_demo_is_a_script_not_a_package():
 
 def test_training_imports_only_what_it_uses():
     """Optional or heavy packages are imported where they are needed, never by the training core."""
-    heavy = {"av", "soxr", "pyrender", "transformers", "cv2", "trimesh", "gradio", "tensorboard"}
+    heavy = {"av", "soxr", "pyrender", "transformers", "cv2", "trimesh", "starlette", "tensorboard"}
     core = [
         "utils/training/trainer.py",
         "utils/training/run_config.py",

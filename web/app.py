@@ -6,8 +6,6 @@ python -m web.app --host 0.0.0.0       # everyone who can reach this machine: th
 
 from __future__ import annotations
 
-import logging
-import os
 import signal
 import sys
 import tempfile
@@ -18,10 +16,10 @@ from pathlib import Path
 from utils.config import read_flags
 from utils.errors import UserError, cli
 from utils.runs.run_dir import DEFAULT_EXPERIMENT
-from web.page import make_app, sweeping
+from web.desk import Desk
+from web.folders import Uploads
+from web.phone import ANYWHERE, address
 from web.service import Studio
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,34 +36,31 @@ class PageFlags:
     """cuda, cpu or auto."""
 
 
-def open_gradio(folder: Path):
-    """Import what the page needs; visitors' files go below `folder`, which must be known before Gradio is imported.
-
-    Raises:
-        UserError: it is not installed.
-    """
-    os.environ.update(GRADIO_TEMP_DIR=str(folder), GRADIO_ANALYTICS_ENABLED="False")
-    try:
-        import gradio  # noqa: F401
-        import uvicorn
-    except ImportError as error:
-        raise UserError("the page needs Gradio: pip install -r requirements-web.txt, or `make web`") from error
-    return uvicorn
-
-
 @cli
 def main(argv: list[str] | None = None) -> None:
     flags = read_flags(PageFlags, argv, (__doc__ or " ").splitlines()[0])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # otherwise the folder would stay when the server is stopped
+    try:
+        import uvicorn
+
+        from web.page import Page
+    except ImportError as error:
+        raise UserError("the page needs its packages: pip install -r requirements-web.txt, or `make web`") from error
     with tempfile.TemporaryDirectory(prefix="diffposetalk-") as folder:
-        uvicorn = open_gradio(Path(folder) / "uploads")
         studio, stop = Studio.open(flags.exp_name, Path(folder) / "takes", flags.device), threading.Event()
-        threading.Thread(target=sweeping, args=(studio, stop), daemon=True).start()
-        print(f"open http://{flags.host}:{flags.port}")
+        studio.welcome()
+        elsewhere = address(flags.host, flags.port)
+        desk = Desk(studio.make, studio.warm_up)
+        page = Page(studio, desk, Uploads(Path(folder) / "uploads"), elsewhere)
+        threading.Thread(target=page.sweeping, args=(stop,), daemon=True).start()
+        here = "127.0.0.1" if flags.host in ANYWHERE else flags.host
+        print(f"open http://{here}:{flags.port}" + (f", on other devices {elsewhere}" if elsewhere else ""))
         try:
-            uvicorn.run(make_app(studio), host=flags.host, port=flags.port, log_level="warning")
+            uvicorn.run(page.app(), host=flags.host, port=flags.port, log_level="warning",
+                        timeout_graceful_shutdown=2)  # fmt: skip
         finally:
             stop.set()
+            desk.close()
 
 
 if __name__ == "__main__":

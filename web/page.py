@@ -1,191 +1,210 @@
-"""The web demo's page and its routes."""
+"""The web demo's routes: the page, visitors' files, takes and their progress."""
 
 from __future__ import annotations
 
-import logging
+import asyncio
+import json
 import threading
-from dataclasses import fields
+from collections.abc import AsyncIterator
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
-from models.app.bundled import DEFAULT_AUDIO, input_folder
+from jinja2 import Environment, FileSystemLoader
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
 from models.mixing.recipes import EMOTIONS
 from utils.errors import UserError
-from utils.rendering.looks import HAIR, SKINS
-from utils.trackers.landmarker import is_installed
+from utils.rendering.looks import HAIR, LOOKS, SKINS
+from web.desk import Desk, Job
+from web.folders import Uploads, sweep
+from web.phone import qr_code
 from web.scene import scene
-from web.service import (
-    FEW_STEPS,
-    MAX_BUILD,
-    MAX_GUIDANCE,
-    MAX_SECONDS,
-    MAX_SEED,
-    MAX_STEPS,
-    MAX_VIDEO_SECONDS,
-    NO_EMOTION,
-    Studio,
-    Wish,
-    style_files,
-)
+from web.service import MAX_SECONDS, MAX_VIDEO_SECONDS, WELCOME, Studio, style_files
 from web.wardrobe import OF_THE_HEAD
+from web.wish import EXAMPLES, MAX_BUILD, MAX_GUIDANCE, MAX_SEED, MAX_STEPS, NO_EMOTION, Wish, wish_of
+from web.words import DOWNLOADS, kind_of, words
 
-log = logging.getLogger(__name__)
 STATIC = Path(__file__).parent / "static"
 KEEP_SECONDS, SWEEP_SECONDS = 3600, 300
-WAITING, UPLOAD = 20, "30mb"  # visitors in the queue; size of an upload
-EXAMPLES = {
-    "English, 3 s": "sphinx_cards_005.flac",
-    "English, 5 s": DEFAULT_AUDIO,
-    "French, 8 s": "asterisk_fr_queue.flac",
-}
-EMPTY = '<div class="empty">the head appears here</div>'
-FILES = """take.glb is for Blender and the browser, take.usda for USD tools, take_livelink.csv for Unreal and ARKit
-avatars, take_coef.npz to make a style of."""
-OWN_STYLE = """A motion of 4 s or more: a csv or json of ARKit's blendshapes (Live Link Face, MediaPipe), or an npz of
-ours{}. Its style replaces the one above."""
-OR_VIDEO = f", or a video of a face ({MAX_VIDEO_SECONDS} s at most)"
-CSS = """
-.empty, #view iframe { width: 100%; height: min(520px, 70vh, 110vw); border: 0; display: block }
-.empty { display: grid; place-items: center; color: #777; background: #eef0f2; border-radius: 8px }
-#video video { max-height: 70vh }
-"""
-INTRO = """# DiffPoseTalk
-Speech in, a talking 3-D head out. Record or upload up to {} s, choose how it is spoken, press the button."""
+MAX_UPLOAD, MAX_REQUEST = 30_000_000, 10_000  # bytes
+LOOK_SECONDS, BEAT_SECONDS = 0.1, 10.0  # between two looks at a job's progress; between two signs of life
+# The page loads nothing from elsewhere, and no other page may frame it.
+POLICY = "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; frame-ancestors 'none'"
 
 
-def viewer(token: str) -> str:
-    """The 3-D view of one take; the token is hexadecimal."""
-    return f'<iframe src="/viewer/viewer.html#{token}" title="3-D view"></iframe>'
+class Page:
+    """The web application around a studio and its queue."""
 
+    def __init__(self, studio: Studio, desk: Desk, uploads: Uploads, address: str | None = None) -> None:
+        """`address`: at which phones in the network reach the page."""
+        self.studio, self.desk, self.uploads, self.address = studio, desk, uploads, address
+        self.stage = scene(studio.flame)
 
-def wish_of(values: dict) -> Wish:
-    """The page's values by the names of `Wish`'s fields."""
-    files = {name: None if values[name] is None else Path(values[name]) for name in ("audio", "motion")}
-    return Wish(**{**values, **files})
+    def app(self) -> Starlette:
+        routes = [
+            Route("/", self.index),
+            Route("/stage.json", lambda _: JSONResponse(self.stage)),
+            Route("/phone.svg", self.phone),
+            Route("/api/uploads", self.upload, methods=["POST"]),
+            Route("/api/takes", self.submit, methods=["POST"]),
+            Route("/api/takes/{token}", self.status, methods=["GET"]),
+            Route("/api/takes/{token}", self.stop, methods=["DELETE"]),
+            Route("/api/takes/{token}/events", self.events),
+            Route("/api/takes/{token}/head", self.preview, methods=["POST"]),
+            Route("/take/{token}/{name}", self.file),
+            Mount("/static", StaticFiles(directory=STATIC)),
+        ]
+        return Starlette(routes=routes, exception_handlers={UserError: _told})
 
+    @cached_property
+    def html(self) -> str:
+        """The page; all its text and choices are in it, the script only fills in results."""
+        environment = Environment(loader=FileSystemLoader(STATIC), autoescape=True, trim_blocks=True,
+                                  lstrip_blocks=True)  # fmt: skip
+        usual, names = self.studio.usual_style, self.studio.style_names()
+        default = Wish(None, style=usual if usual in names else names[0])
+        limits = {"guidance": MAX_GUIDANCE, "steps": MAX_STEPS, "seed": MAX_SEED, "build": MAX_BUILD,
+                  "seconds": MAX_SECONDS, "upload": MAX_UPLOAD, "video": MAX_VIDEO_SECONDS}  # fmt: skip
+        return environment.get_template("index.html").render(
+            default=default, limits=limits, examples=EXAMPLES, styles=words(names),
+            heads=words(self.studio.identity_names()), looks=words(list(LOOKS)), hair=words([OF_THE_HEAD, *HAIR]),
+            skins=words([OF_THE_HEAD, *SKINS]), motion_files=",".join(style_files()), address=self.address,
+            welcome=WELCOME, emotions=words([NO_EMOTION, *EMOTIONS]),
+        )  # fmt: skip
 
-def make_page(studio: Studio):
-    """The Gradio page."""
-    import gradio as gr
+    async def index(self, request: Request) -> Response:
+        return HTMLResponse(self.html, headers={"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"})
 
-    with gr.Blocks(title="DiffPoseTalk", delete_cache=(SWEEP_SECONDS, KEEP_SECONDS), analytics_enabled=False) as page:
-        gr.Markdown(INTRO.format(MAX_SECONDS))
-        with gr.Row():
-            with gr.Column(scale=2):
-                controls = _speech(gr) | _person(gr, studio) | _sampling(gr)
-                button = gr.Button("Make it talk", variant="primary", elem_id="make")
-            with gr.Column(scale=3):
-                with gr.Tab("3-D view"):
-                    view = gr.HTML(EMPTY, elem_id="view", padding=False)
-                with gr.Tab("Video"):
-                    video = gr.Video(label="Video", elem_id="video", interactive=False)
-                said = gr.Markdown(elem_id="said")
-                files = gr.Files(label="Downloads", elem_id="downloads", interactive=False, visible=False)
-
-        def make(given, progress=gr.Progress()):  # noqa: B008 (how Gradio is told to show it)
-            try:
-                take = studio.make(wish_of({name: given[control] for name, control in controls.items()}), progress)
-            except UserError as error:
-                raise gr.Error(str(error), duration=None, print_exception=False) from error
-            downloads = gr.Files([str(path) for path in take.downloads()], visible=True)
-            note = f"{take.seconds:.1f} s of speech in {take.took:.1f} s. {FILES}"
-            return viewer(take.token), str(take.video), downloads, note
-
-        assert set(controls) == {field.name for field in fields(Wish)}
-        outputs = [view, video, files, said]
-        button.click(
-            make, set(controls.values()), outputs, concurrency_limit=1, api_name=False, show_progress_on=[view, video]
-        )
-    page.queue(max_size=WAITING)
-    return page
-
-
-def _speech(gr) -> dict:
-    """The inputs for the speech."""
-    audio = gr.Audio(sources=["microphone", "upload"], type="filepath", label="Speech", elem_id="speech", buttons=[])
-    files = [[str(input_folder("audio") / name)] for name in EXAMPLES.values()]
-    gr.Examples(files, audio, label="Or try one of these", elem_id="examples", example_labels=list(EXAMPLES))
-    return {"audio": audio}
-
-
-def _person(gr, studio: Studio) -> dict:
-    """The inputs for the style and the head."""
-    styles, usual = studio.style_names(), studio.usual_style
-    found = {"style": gr.Dropdown(styles, value=usual if usual in styles else styles[0], label="Style",
-                                  elem_id="style")}  # fmt: skip
-    with gr.Row():
-        found["emotion"] = gr.Dropdown([NO_EMOTION, *EMOTIONS], value=NO_EMOTION, label="Emotion", elem_id="emotion")
-        found["intensity"] = gr.Slider(0, 1, Wish(None).intensity, step=0.05, label="Intensity")
-    with gr.Accordion("A style of your own", open=False):
-        gr.Markdown(OWN_STYLE.format(OR_VIDEO if is_installed() else ""))
-        found["motion"] = gr.File(label="Motion", file_types=list(style_files()), type="filepath", elem_id="motion",
-                                  height=140)  # fmt: skip
-    with gr.Accordion("Head and look", open=False):
-        found["identity"] = gr.Dropdown(studio.identity_names(), value=Wish(None).identity, label="Head")
-        found["look"] = gr.Radio(["skin", "clay"], value="skin", label="Look")
-        found["hair"] = gr.Radio([OF_THE_HEAD, *HAIR], value=OF_THE_HEAD, label="Hair")
-        found["skin"] = gr.Radio([OF_THE_HEAD, *SKINS], value=OF_THE_HEAD, label="Skin")
-        for name, label in (("large", "Larger"), ("long", "Longer"), ("narrow", "Narrower")):
-            found[name] = gr.Slider(-MAX_BUILD, MAX_BUILD, 0, step=0.1, label=label)
-    return found
-
-
-def _sampling(gr) -> dict:
-    """The inputs for sampling."""
-    default = Wish(None)
-    with gr.Accordion("Sampling", open=False):
-        return {
-            "scale_audio": gr.Slider(0, MAX_GUIDANCE, default.scale_audio, step=0.05, label="Audio guidance"),
-            "scale_style": gr.Slider(0, MAX_GUIDANCE, default.scale_style, step=0.05, label="Style guidance"),
-            "steps": gr.Slider(1, MAX_STEPS, FEW_STEPS, step=1, label="Steps"),
-            "seed": gr.Number(0, precision=0, minimum=0, maximum=MAX_SEED, label="Seed (another number, another take)"),
-        }
-
-
-def make_app(studio: Studio):
-    """The web application: the page at /, the viewer's files, and the results it may read."""
-    import gradio as gr
-    from fastapi import FastAPI, HTTPException
-    from fastapi.responses import FileResponse
-    from fastapi.staticfiles import StaticFiles
-
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-
-    @app.get("/take/{token}/{name}")
-    def take(token: str, name: str) -> FileResponse:
-        found = studio.served(token, name)
-        if found is None:
+    async def phone(self, request: Request) -> Response:
+        if self.address is None:
             raise HTTPException(404)
-        return FileResponse(found[0], media_type=found[1])
+        return Response(qr_code(self.address), media_type="image/svg+xml")
 
-    stage = scene(studio.flame)
+    async def upload(self, request: Request) -> Response:
+        """The body is the file; other sites' pages cannot send this type without being asked first."""
+        if request.headers.get("content-type") != "application/octet-stream":
+            raise HTTPException(415)
+        path, size = self.uploads.place(request.query_params.get("name", "")), 0
+        with path.open("wb") as file:
+            async for piece in request.stream():
+                size += len(piece)
+                if size > MAX_UPLOAD:
+                    path.unlink()
+                    raise UserError(f"{path.name}: larger than {MAX_UPLOAD / 1e6:g} MB; cut it or save it as mp3")
+                file.write(piece)
+        return JSONResponse({"upload": path.parent.name})
 
-    @app.get("/viewer/stage.json")
-    def shared() -> dict:
-        return stage
+    async def submit(self, request: Request) -> Response:
+        job = self.desk.submit(wish_of(await _values(request), self.uploads))
+        return JSONResponse(self._status(job))
 
-    app.mount("/viewer", StaticFiles(directory=STATIC), name="viewer")
-    page = make_page(studio)
-    _check_uploads(page)
-    return gr.mount_gradio_app(
-        app, page, path="/", max_file_size=UPLOAD, show_error=True, css=CSS, footer_links=["gradio"], run_history=False
-    )
+    def _job(self, request: Request) -> Job:
+        job = self.desk.find(request.path_params["token"])
+        if job is None:
+            raise HTTPException(404)
+        return job
+
+    def _status(self, job: Job) -> dict[str, Any]:
+        """What the page shows of a take, with the files it may offer by now."""
+        status = self.desk.status(job)
+        take = partial(self.studio.served, job.token)
+        status["heads"] = [name for name in ("take.glb", "take_2.glb") if "head" in status["ready"] and take(name)]
+        if job.take is not None:
+            status |= {"took": job.take.took, "files": _described(job.take.downloads())}
+        return status
+
+    async def status(self, request: Request) -> Response:
+        if request.path_params["token"] == WELCOME:
+            return JSONResponse({"token": WELCOME, "state": "done", "ready": ["head"], "heads": ["take.glb"]})
+        return JSONResponse(self._status(self._job(request)))
+
+    async def stop(self, request: Request) -> Response:
+        self.desk.stop(self._job(request).token)
+        return Response(status_code=204)
+
+    async def events(self, request: Request) -> Response:
+        """Every change of a take, as server-sent events. Whoever stops listening gives it up after a while."""
+        return StreamingResponse(self._changes(self._job(request)), media_type="text/event-stream",
+                                 headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})  # fmt: skip
+
+    async def _changes(self, job: Job) -> AsyncIterator[str]:
+        job.watch(1)
+        try:
+            last, quiet = "", 0.0
+            while True:
+                text = json.dumps(self._status(job))
+                if text != last:
+                    yield f"data: {text}\n\n"
+                elif quiet > BEAT_SECONDS:
+                    yield ": waiting\n\n"
+                quiet = quiet + LOOK_SECONDS if text == last and quiet <= BEAT_SECONDS else 0.0
+                last = text
+                if job.over:
+                    return
+                await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            job.watch(-1)
+
+    async def preview(self, request: Request) -> Response:
+        wish = wish_of(await _values(request), self.uploads)
+        glb = await run_in_threadpool(self.studio.preview, request.path_params["token"], wish)
+        return Response(glb, media_type="model/gltf-binary")
+
+    async def file(self, request: Request) -> Response:
+        token, name = request.path_params["token"], request.path_params["name"]
+        path = self.studio.served(token, name)
+        if path is None:
+            raise HTTPException(404)
+        shown = "inline" if "shown" in request.query_params else "attachment"
+        return FileResponse(path, filename=name, content_disposition_type=shown)
+
+    def sweeping(self, stop: threading.Event) -> None:
+        """Remove old results, uploads and jobs until `stop`."""
+        while not stop.wait(SWEEP_SECONDS):
+            for folder in (self.studio.results, self.uploads.parent):
+                sweep(folder, KEEP_SECONDS)
+            self.desk.forget(KEEP_SECONDS)
 
 
-def _check_uploads(page) -> None:
-    """Let Gradio refuse requests that name other files than the visitors' uploads: it checks this only for pages that
-    are marked as launched, which mounting does not do (Gradio 6.31).
+async def _told(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": " ".join(str(error).split())}, 400)
+
+
+async def _values(request: Request) -> dict[str, Any]:
+    """The request's JSON object.
 
     Raises:
-        UserError: another version of Gradio, which marks pages in another way.
+        UserError: it is something else.
     """
-    if "has_launched" not in vars(page):
-        raise UserError(
-            "this version of Gradio is not the one that the page was made for: `make web` installs that one"
-        )
-    page.has_launched = True
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MAX_REQUEST:
+            raise HTTPException(413)
+    try:
+        values = json.loads(body)
+    except ValueError as error:
+        raise UserError("request: is not JSON; reload the page") from error
+    if request.headers.get("content-type") != "application/json" or not isinstance(values, dict):
+        raise UserError("request: is not a JSON object; reload the page")
+    return values
 
 
-def sweeping(studio: Studio, stop: threading.Event) -> None:
-    """Remove old results until `stop`."""
-    while not stop.wait(SWEEP_SECONDS):
-        studio.sweep(KEEP_SECONDS)
+def _described(paths: list[Path]) -> list[dict[str, Any]]:
+    """The downloads in the page's order, each with its group, its name and what it is good for."""
+    found = []
+    for path in paths:
+        kind = kind_of(path)
+        if kind is not None:
+            second = ", second style" if path.name.startswith("take_2") else ""
+            found.append({"name": path.name, "group": kind.group, "title": kind.title + second,
+                          "purpose": kind.purpose, "bytes": path.stat().st_size,
+                          "order": DOWNLOADS.index(kind)})  # fmt: skip
+    return sorted(found, key=lambda one: one["order"])

@@ -1,56 +1,64 @@
-"""The work behind the page: speech and settings in, a folder with video, model and exports out."""
+"""The work behind the page: speech and settings in, a folder with the 3-D head, video and exports out."""
 
 from __future__ import annotations
 
 import logging
-import math
 import re
-import secrets
 import shutil
+import tempfile
+import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from models.app.bundled import DEFAULT_SHAPE, DEFAULT_STYLE, bundled_shapes, default_style, style_files_of
-from models.app.sampling_flags import FEW_STEPS, own_sampling
+from models.app.bundled import (
+    DEFAULT_AUDIO,
+    DEFAULT_STYLE,
+    bundled_shapes,
+    default_style,
+    input_folder,
+    style_files_of,
+)
+from models.app.sampling_flags import own_sampling
 from models.app.style_files import encoder_of, style_from_file
-from models.diffusion.guidance import OWN_SCALES
 from models.exports.formats import FORMATS, ExportOptions
 from models.exports.motion_export import export
 from models.generation.animator import Animator
+from models.generation.audio_stream import AudioScale
 from models.generation.style_extractor import StyleExtractor
 from models.heads.flame import Flame, load_flame
-from models.mixing.config import MixerConfig
 from models.mixing.mixer import Mixer
-from models.mixing.recipes import EMOTIONS
 from models.networks.person import Person
 from utils.devices import pick_device
 from utils.errors import UserError
 from utils.media.audio import load_audio, own_sound
+from utils.media.panels import Panel, side_by_side
 from utils.media.video_frames import VIDEO_SUFFIXES
-from utils.motion_file import Motion, load_style
-from utils.rendering.looks import HAIR, LOOKS, SKINS
+from utils.motion_file import Motion, joined, load_motion, load_style
 from utils.runs.run_dir import find_checkpoint
 from utils.timebase import FPS, SAMPLE_RATE
 from utils.trackers.landmarker import is_installed
-from web.wardrobe import OF_THE_HEAD, Choice, Wardrobe
+from web.folders import KEPT, new_token
+from web.wardrobe import Costume, Wardrobe
+from web.wish import Wish, listed
+from web.words import word
 
 log = logging.getLogger(__name__)
 MAX_SECONDS, MAX_MOTION_BYTES = 60, 20_000_000
 MAX_VIDEO_SECONDS = 30  # of a video that gives a style
-MAX_STEPS, MAX_GUIDANCE, MAX_SEED, MAX_BUILD = 100, 5.0, 2**31 - 1, 3.0
 MOTION_FILES = (".npz", ".csv", ".json")  # files that can give a style, besides videos
-DOWNLOADS = tuple(name for name, row in FORMATS.items() if not (row.needs_flame or row.is_folder))
-NO_EMOTION = "none"
-KEPT = re.compile(r"[0-9a-f]{32}")
-SERVED = {".glb": "model/gltf-binary", ".wav": "audio/wav"}  # what the 3-D view may ask for
+WELCOME, WELCOME_MOTION = "welcome", Path(__file__).with_name("welcome.npz")  # the take that every visitor sees first
+HEADS = ("take", "take_2")  # stems of the files; the second one is a comparison's
+FIRST = ("glb", "npz")  # formats that the 3-D view and its preview need
+LATER = tuple(n for n, row in FORMATS.items() if not (row.needs_flame or row.is_folder or n in FIRST))
+SERVED = (".glb", ".wav")  # what the 3-D view may ask for, besides the downloads
 
-GENERATING, DRAWING, EXPORTING = 0.05, 0.3, 0.95  # progress at which these begin, as fractions of the time
-Report = Callable[[float, str], None]  # (fraction that is done, what is being done)
+GENERATING, MODELLING, DRAWING, EXPORTING = 0.02, 0.2, 0.3, 0.75  # progress at which these begin
+Report = Callable[[float, str], None]  # (fraction that is done, what is being done); may raise to end the work
 
 
 def silent(share: float, what: str) -> None:
@@ -58,62 +66,8 @@ def silent(share: float, what: str) -> None:
 
 
 @dataclass(frozen=True)
-class Wish:
-    """The settings of one visitor; checked by `Studio.make`."""
-
-    audio: Path | None
-    style: str = Path(DEFAULT_STYLE).stem
-    motion: Path | None = None  # file whose style is taken instead
-    identity: str = Path(DEFAULT_SHAPE).stem
-    large: float = 0.0  # the head's build, added to the identity: standard deviations of people
-    long: float = 0.0
-    narrow: float = 0.0
-    scale_audio: float = OWN_SCALES["audio"]
-    scale_style: float = OWN_SCALES["style"]
-    steps: int = FEW_STEPS
-    seed: int = 0
-    emotion: str = NO_EMOTION
-    intensity: float = 0.7
-    look: str = "skin"
-    hair: str = OF_THE_HEAD
-    skin: str = OF_THE_HEAD
-
-    def check(self) -> None:
-        """Raises UserError for what the sliders of the page would not allow."""
-        if self.audio is None:
-            raise UserError("speech: record something or upload a file first")
-        for name, value, low, high in (
-            ("audio guidance", self.scale_audio, 0, MAX_GUIDANCE),
-            ("style guidance", self.scale_style, 0, MAX_GUIDANCE),
-            ("steps", self.steps, 1, MAX_STEPS),
-            ("seed", self.seed, 0, MAX_SEED),
-            ("intensity", self.intensity, 0, 1),
-            *((name, getattr(self, name), -MAX_BUILD, MAX_BUILD) for name in ("large", "long", "narrow")),
-        ):
-            if not (isinstance(value, int | float) and math.isfinite(value) and low <= value <= high):
-                raise UserError(f"{name}: must lie between {low:g} and {high:g}, got {value}")
-        _listed("emotion", self.emotion, (NO_EMOTION, *EMOTIONS))
-        _listed("look", self.look, LOOKS)
-        _listed("hair", self.hair, (OF_THE_HEAD, *HAIR))
-        _listed("skin", self.skin, (OF_THE_HEAD, *SKINS))
-
-    def mixer(self) -> Mixer:
-        """The mixer of the emotion."""
-        return Mixer(MixerConfig.of({} if self.emotion == NO_EMOTION else {self.emotion: float(self.intensity)}))
-
-    def choice(self) -> Choice:
-        return Choice(self.look, self.hair, self.skin, self.identity)
-
-    def build(self) -> np.ndarray:
-        """(100,) what the sliders add to the head's shape, along the open head's first three axes."""
-        shape = np.zeros(100, np.float32)
-        shape[:3] = -self.large, self.long, self.narrow
-        return shape
-
-
-@dataclass(frozen=True)
 class Take:
-    """One result; its files are called take.* in a folder with an unguessable name."""
+    """One result; its files are called take* in a folder with an unguessable name."""
 
     folder: Path
     seconds: float  # of speech
@@ -143,6 +97,7 @@ class Studio:
     results: Path
     wardrobe: Wardrobe
     usual_style: str = Path(DEFAULT_STYLE).stem
+    undressed: threading.Lock = field(default_factory=threading.Lock)  # the wardrobe serves one at a time
 
     @classmethod
     def open(cls, exp_name: str, results: Path, device: str = "auto") -> Studio:
@@ -174,8 +129,8 @@ class Studio:
     def identity_names() -> list[str]:
         return list(bundled_shapes())
 
-    def make(self, wish: Wish, report: Report = silent) -> Take:
-        """Generate, draw and export; `report` gets the progress.
+    def make(self, wish: Wish, report: Report = silent, token: str | None = None) -> Take:
+        """Generate, draw and export; `report` gets the progress and may end the work by raising.
 
         Raises:
             UserError: settings or files that cannot be used.
@@ -184,35 +139,108 @@ class Studio:
         report(0, "listening")
         wish.check()
         assert wish.audio is not None
-        name = _listed("identity", wish.identity, self.identity_names())
-        shape = bundled_shapes()[name] + wish.build()
-        style, audio = self._style(wish), _speech(wish.audio)
-        scales = {"audio": float(wish.scale_audio), "style": float(wish.scale_style)}
-        config = own_sampling(self.animator.model.config, int(wish.steps), scales)
-        report(GENERATING, "finding the motion")
-        (motion,) = self.animator(audio, Person(shape, style), config, [int(wish.seed)])
-        motion = wish.mixer().push(motion)
-        folder = self.results / secrets.token_hex(16)
+        audio = _speech(wish.audio)
+        styles = self._styles(wish)
+        shape = self.shape(wish)
+        folder = self.results / (token or new_token())
         folder.mkdir(mode=0o700)
         try:
-            costume, pieces = self.wardrobe.costume(wish.choice()), _reported(motion, report)
-            costume.film.write(folder / "take.mp4", pieces, len(motion), own_sound(wish.audio))
-            report(EXPORTING, "writing files")
-            look = costume.look
-            options = ExportOptions(
-                texture=look.texture, drawn_head=look.head, dressed=look.drawn, audio=own_sound(wish.audio)
-            )
-            export(motion, self.flame, DOWNLOADS, folder / "take", options)
+            motions = self._motions(audio, wish, [Person(shape, style) for style in styles.values()], report)
+            report(MODELLING, "building the 3-D head")
+            costume = self._costume(wish)
+            self._export(FIRST, folder, motions, costume, wish.audio)
+            self._film(folder / "take.mp4", dict(zip(map(word, styles), motions)), wish, report)
+            report(EXPORTING, "writing the downloads")
+            self._export(LATER, folder, motions, costume, None)
             _archive(folder)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         return Take(folder, len(audio) / SAMPLE_RATE, time.perf_counter() - start)
 
+    def warm_up(self) -> None:
+        """Make a short take and throw it away: the first visitor would wait for what is slow only once."""
+        with tempfile.TemporaryDirectory() as folder:
+            audio = input_folder("audio") / "sphinx_cards_005.flac"
+            replace(self, results=Path(folder)).make(Wish(audio, self.usual_style, steps=2))
+
+    def welcome(self) -> str:
+        """Write the take that every visitor sees first: a finished motion with its speech -> its token."""
+        folder, wish = self.results / WELCOME, Wish(input_folder("audio") / DEFAULT_AUDIO)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        motion = replace(load_motion(WELCOME_MOTION), shape=self.shape(wish))
+        self._export(FIRST, folder, [motion], self._costume(wish), wish.audio)
+        return WELCOME
+
+    def preview(self, token: str, wish: Wish) -> bytes:
+        """glb of a take's motion on another head.
+
+        Raises:
+            UserError: no such take, or a head that is not to be had.
+        """
+        wish.check_head()
+        path = self.served(token, "take_coef.npz")
+        if path is None:
+            raise UserError("this take is no longer here; make it again")
+        motion = replace(load_motion(path), shape=self.shape(wish))
+        with tempfile.TemporaryDirectory() as folder:
+            self._export(("glb",), Path(folder), [motion], self._costume(wish), None)
+            return (Path(folder) / "take.glb").read_bytes()
+
+    def shape(self, wish: Wish) -> np.ndarray:
+        """(100,) the head shape that is wanted."""
+        return bundled_shapes()[listed("identity", wish.identity, self.identity_names())] + wish.build()
+
+    def _costume(self, wish: Wish) -> Costume:
+        with self.undressed:
+            return self.wardrobe.costume(wish.choice())
+
+    def _styles(self, wish: Wish) -> dict[str, np.ndarray]:
+        """{name: style vector} of the style, and of the one to compare it with."""
+        names = [name for name in (wish.style, wish.other) if name is not None]
+        return {listed("style", name, self.style_names()): self._style(replace(wish, style=name)) for name in names}
+
+    def _motions(self, audio: np.ndarray, wish: Wish, persons: list[Person], report: Report) -> list[Motion]:
+        """One motion per person, window by window so that progress is seen."""
+        scales = {"audio": float(wish.scale_audio), "style": float(wish.scale_style)}
+        config = own_sampling(self.animator.model.config, int(wish.steps), scales)
+        level = AudioScale()
+        level.push(audio)
+        n_frames, done, motions = len(persons) * level.n_samples * FPS / SAMPLE_RATE, 0, []
+        report(GENERATING, "finding the motion")
+        for person in persons:
+            pieces, mixer = [], Mixer(wish.mixing(), self.flame.head)
+            for piece in self.animator.long([audio], level, person, config, int(wish.seed)):
+                pieces.append(mixer.push(piece))
+                done += len(piece)
+                report(GENERATING + (MODELLING - GENERATING) * min(done / n_frames, 1), "finding the motion")
+            motions.append(joined(pieces))
+        return motions
+
+    def _export(
+        self, formats: tuple[str, ...], folder: Path, motions: list[Motion], costume: Costume, audio: Path | None
+    ) -> None:
+        """Write formats of every motion, and the speech once if it is given."""
+        look = costume.look
+        for motion, stem in zip(motions, HEADS):
+            sound = None if audio is None or stem != HEADS[0] else own_sound(audio)
+            options = ExportOptions(texture=look.texture, drawn_head=look.head, dressed=look.drawn, audio=sound)
+            export(motion, self.flame, formats, folder / stem, options)
+
+    def _film(self, path: Path, motions: dict[str, Motion], wish: Wish, report: Report) -> None:
+        """The video of one motion, or of two side by side with the names of their styles."""
+        assert wish.audio is not None
+        film = self._costume(wish).film
+        panels = [
+            Panel(film.frames(_reported(motion, report)), name if len(motions) > 1 else "")
+            for name, motion in motions.items()
+        ]
+        film.encode(path, side_by_side(panels), max(map(len, motions.values())), own_sound(wish.audio))
+
     def _style(self, wish: Wish) -> np.ndarray:
         """The style vector of a bundled style, or of the visitor's motion file or video."""
         if wish.motion is None:
-            name = _listed("style", wish.style, self.style_names())
+            name = listed("style", wish.style, self.style_names())
             return load_style(self.styles / f"{name}.npy", self.animator.model.config.d_style)
         return self.style_of_upload(wish.motion)
 
@@ -239,31 +267,12 @@ class Studio:
                 reason + (f"; give one of {', '.join(MOTION_FILES)} as the page says" if long else "")
             ) from error
 
-    def served(self, token: str, name: str) -> tuple[Path, str] | None:
-        """A result's file that the 3-D view may read and its media type; None for anything else."""
-        kind = SERVED.get(Path(name).suffix)
-        if kind is None or not KEPT.fullmatch(token) or name != f"take{Path(name).suffix}":
+    def served(self, token: str, name: str) -> Path | None:
+        """A result's file that visitors may read; None for anything else."""
+        if not (KEPT.fullmatch(token) or token == WELCOME) or not re.fullmatch(r"take[a-z0-9_]*\.[a-z0-9]+", name):
             return None
         path = self.results / token / name
-        return (path, kind) if path.is_file() else None
-
-    def sweep(self, max_age: float) -> int:
-        """Remove results older than `max_age` seconds -> how many."""
-        old = [
-            folder
-            for folder in self.results.iterdir()
-            if KEPT.fullmatch(folder.name) and time.time() - folder.stat().st_mtime > max_age
-        ]
-        for folder in old:
-            shutil.rmtree(folder, ignore_errors=True)
-        return len(old)
-
-
-def _listed(what: str, name: str, names: Sequence[str]) -> str:
-    """The name if it is one of the list: a page's visitor must not choose paths."""
-    if name not in names:
-        raise UserError(f"{what}: {name!r} is not a choice; use one of {', '.join(names)}")
-    return name
+        return path if path.is_file() else None
 
 
 def style_files() -> tuple[str, ...]:
@@ -290,7 +299,7 @@ def _named(read, path: Path):
 def _reported(motion: Motion, report: Report) -> Iterator[Motion]:
     """The motion in pieces of a second, each of which is reported when it is about to be drawn."""
     for start in range(0, len(motion), FPS):
-        report(DRAWING + (EXPORTING - DRAWING) * start / len(motion), "drawing")
+        report(DRAWING + (EXPORTING - DRAWING) * start / len(motion), "drawing the video")
         yield motion.cut(slice(start, start + FPS))
 
 

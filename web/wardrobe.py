@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from models.app.head_film import HeadFilm
 from models.heads.flame import Flame
@@ -31,10 +32,14 @@ class Choice:
 
 @dataclass(frozen=True)
 class Costume:
-    """One look of the head, ready to draw."""
+    """One look of the head."""
 
     look: Look
-    film: HeadFilm
+
+    @cached_property
+    def film(self) -> HeadFilm:
+        """Draws it into videos; the 3-D view does without."""
+        return HeadFilm(Flame(self.look.drawn), RenderStyle(size=PICTURE, texture=self.look.texture))
 
 
 @dataclass
@@ -58,5 +63,4 @@ class Wardrobe:
 
     def _made(self, choice: Choice) -> Costume:
         hair, skin = (None if name == OF_THE_HEAD else name for name in (choice.hair, choice.skin))
-        look = dress(self.head, choice.look, hair=hair, skin=skin, person=choice.person)
-        return Costume(look, HeadFilm(Flame(look.drawn), RenderStyle(size=PICTURE, texture=look.texture)))
+        return Costume(dress(self.head, choice.look, hair=hair, skin=skin, person=choice.person))

@@ -1,8 +1,9 @@
-"""The web page in a headless browser: a recording goes in, the head moves, a download opens; three visitors at once.
+"""A visit to the web page in headless Chromium: looks, accessibility, keyboard, microphone, reload, cancel, refusals.
 
-    python -m benchmarks.figures.web_page --speech five_seconds.wav [-o screenshot.png]
+    python -m benchmarks.figures.web_page --speech five_seconds.wav [-o pictures/]
 
-Needs Gradio, playwright (both from PyPI) and Chromium in the PATH; starts and ends its own server.
+Needs the page's packages, Chromium in the PATH, and `pip install playwright axe-playwright-python`. Starts and ends its
+own server. Each check prints one line; the exit code is 1 if one of them fails.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import json
 import os
 import shutil
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
@@ -23,22 +23,27 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.report import read_flags
-from utils.config import flag, required
+from utils.config import flag, read_flags, required
 from utils.errors import UserError, cli
 
 START_SECONDS, MAKE_SECONDS = 120, 170
-# A microphone that plays a file, WebGL in software, no traffic of the browser's own.
+WIDTHS = ((390, 844), (768, 1024), (1280, 900))
+# A microphone that plays a file, WebGL in software, sound without a click, no traffic of the browser's own.
 BROWSER_FLAGS = (
     "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync",
-    "--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--use-gl=angle",
-    "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
+    "--disable-sync", "--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
+    "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
 )  # fmt: skip
 FORBIDDEN = (
-    "/gradio_api/file=/etc/passwd", "/gradio_api/file=LICENSE", "/take/../../LICENSE", "/viewer/..%2fapp.py",
-    "/take/00000000000000000000000000000000/take.glb", "/viewer/%2e%2e/app.py",
+    "/take/../../LICENSE", "/static/..%2fapp.py", "/static/%2e%2e/app.py", "/take/welcome/..%2f..%2fLICENSE",
+    "/take/00000000000000000000000000000000/take.glb", "/uploads/", "/api/uploads",
 )  # fmt: skip
+SHOWN = "() => window.page && page.views.length > 0 && page.views[0].frames > 0"
+MOVING = """(token) => page.token !== token && page.token.length === 32 && !document.querySelector('#sound').paused
+    && document.querySelector('#sound').currentTime > 0.05"""
+FILMED = "() => !document.querySelector('[data-view=video]').disabled"
+FINISHED = "() => !document.querySelector('#downloads').hidden"
+PICTURE = "() => document.querySelector('canvas').toDataURL('image/png')"
 
 
 @contextlib.contextmanager
@@ -53,15 +58,15 @@ def server() -> Iterator[str]:
         port = free.getsockname()[1]
     folder = tempfile.mkdtemp(prefix="web-check-")
     command = [sys.executable, "-m", "web.app", "--port", str(port)]
-    process = subprocess.Popen(command, env=os.environ | {"TMPDIR": folder})
+    process = subprocess.Popen(command, env=os.environ | {"TMPDIR": folder, "TQDM_DISABLE": "1"})
     try:
-        for _ in range(START_SECONDS):
+        for _ in range(10 * START_SECONDS):
             with contextlib.suppress(urllib.error.URLError, ConnectionError):
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).close()
                 break
             if process.poll() is not None:
                 raise UserError("the page did not start; its own message is above")
-            time.sleep(1)
+            time.sleep(0.1)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
@@ -70,144 +75,170 @@ def server() -> Iterator[str]:
         shutil.rmtree(folder)
 
 
-def speak(page, url: str, seconds: float) -> None:
-    """Open the page and speak into the (fake) microphone."""
+@contextlib.contextmanager
+def chromium(speech: Path | None = None):
+    """A headless browser whose microphone hears `speech`.
+
+    Raises:
+        UserError: Chromium or playwright is missing.
+    """
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError as error:
+        raise UserError("playwright is missing; pip install playwright axe-playwright-python") from error
+    if path is None:
+        raise UserError("Chromium is not in the PATH; install it")
+    heard = [] if speech is None else [f"--use-file-for-fake-audio-capture={speech.resolve()}"]
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=path, args=[*BROWSER_FLAGS, *heard])
+        yield browser
+        browser.close()
+
+
+def visit(browser, url: str, width: int = 1280, height: int = 900, scheme: str = "light"):
+    """A visitor's page, with its example shown; its script's errors are in `page.faults`."""
+    page = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme).new_page()
+    page.faults = []
+    page.on("pageerror", lambda error: page.faults.append(str(error)))
     page.goto(url)
-    page.wait_for_selector("#make", timeout=60_000)
-    time.sleep(1)
-    if not page.locator("#speech >> text=Record").is_visible():
-        page.locator('#speech button[aria-label="Record audio"]').click()
-    page.locator("#speech button", has_text="Record").first.click()
-    time.sleep(seconds)
-    page.locator("#speech button:visible", has_text="Stop").first.click()
-    page.wait_for_selector("#speech audio, #speech [data-testid*=waveform]", state="attached", timeout=30_000)
+    page.wait_for_function(SHOWN, timeout=60_000)
+    return page
 
 
-def make(page) -> float:
-    """Press the button -> seconds until the note of the result."""
-    start = time.perf_counter()
-    page.click("#make")
-    return wait_for_take(page) - start
-
-
-def wait_for_take(page) -> float:
-    """Wait for the note of the result -> the time at which it came."""
-    page.wait_for_function("() => document.querySelector('#said')?.innerText.includes('of speech in')",
-                           timeout=1000 * MAKE_SECONDS)  # fmt: skip
+def wait(page, condition: str, argument: object = None) -> float:
+    """Wait for a condition -> the time at which it came true."""
+    page.wait_for_function(condition, arg=argument, timeout=1000 * MAKE_SECONDS)
     return time.perf_counter()
 
 
-def head_moves(page) -> dict[str, float]:
-    """Scrub the speech in the 3-D view and turn the head -> frames drawn, and how many of the pictures differ."""
-    frame = page.frame_locator("#view iframe")
-    frame.locator("#note", has_text="drag").wait_for(timeout=30_000)
-    inner = next(f for f in page.frames if "viewer.html" in f.url)
-    pictures = []
-    for instant in (0.1, 1.5, 2.6):
-        inner.evaluate(f"() => {{ document.getElementById('sound').currentTime = {instant} }}")
-        time.sleep(1)
-        pictures.append(inner.evaluate("() => document.getElementById('view').toDataURL('image/png')"))
-    camera = "() => [window.view.yaw, window.view.distance]"
-    before = inner.evaluate(camera)
-    page.locator("#view").scroll_into_view_if_needed()
-    box = frame.locator("#view").bounding_box()
-    page.mouse.move(box["x"] + 150, box["y"] + 150)
-    page.mouse.down()
-    page.mouse.move(box["x"] + 230, box["y"] + 150, steps=4)
-    page.mouse.up()
-    page.mouse.wheel(0, -200)
-    time.sleep(1)
-    turned = inner.evaluate("() => document.getElementById('view').toDataURL('image/png')")
-    moved = [abs(a - b) > 0.05 for a, b in zip(inner.evaluate(camera), before)]
-    return {
-        "frames_drawn": inner.evaluate("() => window.view.frames"),
-        "different": len({*pictures, turned}),
-        "mouse_turns_and_wheel_zooms": all(moved),
-    }
+def findings(page) -> list[str]:
+    """What axe-core calls serious or critical, with WCAG 2.2 AA (targets of 24 px included)."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+    found = Axe().run(page, options={"runOnly": tags}).response["violations"]
+    return [f"{one['id']}: {node['html'][:90]}" for one in found if one["impact"] in ("serious", "critical")
+            for node in one["nodes"]]  # fmt: skip
 
 
-def choose_look(page, *names: str) -> None:
-    """Hair and skin by their names."""
-    page.get_by_text("Head and look").click()
-    for name in names:
-        page.get_by_role("radio", name=name, exact=True).check()
+def look(browser, url: str, folder: Path | None) -> list[str]:
+    """The first view and a finished take in all widths, light and dark -> what is wrong."""
+    wrong, token = [], None
+    for width, height in WIDTHS:
+        for scheme in ("light", "dark"):
+            page, name = visit(browser, url, width, height, scheme), f"{width}-{scheme}"
+            page.evaluate("() => document.querySelectorAll('details').forEach((d) => { d.open = true })")
+            stages = ["first", "done"]
+            for stage in stages:
+                if stage == "done":
+                    page.goto(f"{url}/#{token}") if token else page.click("#make")
+                    wait(page, FINISHED)
+                    token = page.evaluate("() => page.token")
+                wrong += [f"{name} {stage} {found}" for found in findings(page)]
+                if page.evaluate("() => document.documentElement.scrollWidth > innerWidth"):
+                    wrong.append(f"{name} {stage} is wider than the screen")
+                if folder is not None:
+                    page.screenshot(path=str(folder / f"{stage}-{name}.png"), full_page=True)
+            wrong += page.faults
+            page.context.close()
+    return wrong
 
 
-def photograph(page, path: Path) -> None:
-    """The whole page, the head turned a little."""
-    inner = next(f for f in page.frames if "viewer.html" in f.url)
-    inner.evaluate("() => { sound.currentTime = 1.5; view.yaw = -0.35; view.distance = view.stage.distance }")
-    page.evaluate("() => window.scrollTo(0, 0)")
-    time.sleep(1)
-    page.screenshot(path=str(path))
+def by_keyboard(browser, url: str) -> list[str]:
+    """Everything without a mouse: play, turn, choose, make, cancel, make again, watch the video, download."""
+    page, wrong = visit(browser, url, 390, 844), []
+
+    def reach(selector: str) -> None:
+        for _ in range(80):
+            if page.evaluate("(s) => document.activeElement === document.querySelector(s)", selector):
+                return
+            page.keyboard.press("Tab")
+        wrong.append(f"{selector} cannot be reached with Tab")
+
+    reach("canvas")
+    before = page.evaluate("() => [page.views[0].yaw, page.views[0].distance]")
+    for key in ("ArrowLeft", "ArrowUp", "+"):
+        page.keyboard.press(key)
+    if before[0] == page.evaluate("() => page.views[0].yaw") or before[1] == page.evaluate(
+        "() => page.views[0].distance"
+    ):
+        wrong.append("keys do not turn or zoom")
+    reach("#play")
+    page.keyboard.press("Enter")
+    wait(page, "() => document.querySelector('#sound').currentTime > 0.1")
+    for selector in ("#speech", "#record", "select[name=style]", "#compare", "select[name=identity]"):
+        reach(selector)
+    page.keyboard.press("ArrowDown")
+    reach("#make")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#cancel:visible", timeout=10_000)
+    page.locator("#cancel").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#work", state="hidden", timeout=10_000)
+    page.keyboard.press("Enter")  # the focus went back to the button
+    wait(page, FINISHED)
+    for selector in ("[data-view=video]", "#downloads a"):
+        page.locator("canvas").first.focus()
+        reach(selector)
+        with page.expect_download(timeout=30_000) if selector[-1] == "a" else contextlib.nullcontext():
+            page.keyboard.press("Enter")
+    page.context.close()
+    return wrong + page.faults
 
 
-def download(page, ending: str, folder: Path) -> Path:
-    """Click on a file of the downloads' list."""
-    with page.expect_download(timeout=30_000) as found:
-        page.locator(f'#downloads a[download*="{ending}"], #downloads a[href*="{ending}"]').first.click()
-    path = folder / found.value.suggested_filename
-    found.value.save_as(path)
-    return path
+def speak_and_reload(browser, url: str) -> list[str]:
+    """Record, make, see the head move, reload, scrub -> what is wrong."""
+    page, wrong = visit(browser, url), []
+    page.click("#record")
+    time.sleep(4)
+    page.click("#record")
+    page.wait_for_selector("#mine:visible", timeout=30_000)
+    page.click("#make")
+    wait(page, MOVING, "welcome")
+    page.reload()
+    wait(page, FINISHED)
+    pictures = set()
+    for instant in (0.1, 1.1, 2.2):
+        page.evaluate(f"() => {{ const s = document.querySelector('#sound'); s.pause(); s.currentTime = {instant} }}")
+        time.sleep(0.7)
+        pictures.add(page.evaluate(PICTURE))
+    page.locator("details", has=page.locator("[name=large]")).evaluate("(d) => { d.open = true }")
+    page.locator("[name=large]").fill("3")
+    time.sleep(3)
+    pictures.add(page.evaluate(PICTURE))
+    if len(pictures) != 4:
+        wrong.append(f"{len(pictures)} of 4 pictures differ: scrubbing or the sliders' preview does not work")
+    page.context.close()
+    return wrong + page.faults
 
 
-def refused(url: str) -> dict[str, int]:
-    """Status of addresses that must not answer with a file."""
-    found = {}
+def leave(browser, url: str) -> list[str]:
+    """A closed tab ends its work within the time that a reload may take."""
+    page = visit(browser, url)
+    page.locator("[name=audio]").nth(2).check()
+    page.click("#make")
+    page.wait_for_function("() => page.token.length === 32", timeout=20_000)
+    token = page.evaluate("() => page.token")
+    page.context.close()
+    time.sleep(13)
+    state = json.load(urllib.request.urlopen(f"{url}/api/takes/{token}", timeout=10))["state"]
+    return [] if state in ("stopped", "done") else [f"a closed tab's take is {state}"]
+
+
+def refusals(url: str) -> list[str]:
+    """Addresses that must not answer with a file, and a take of files that were not uploaded."""
+    wrong = []
     for path in FORBIDDEN:
-        try:
-            found[path] = urllib.request.urlopen(url + path, timeout=10).status
-        except urllib.error.HTTPError as error:
-            found[path] = error.code
-    return found
-
-
-def forged(url: str, path: str) -> str:
-    """Ask for a take of a file that was not uploaded, as a page would of an upload -> the answer, which must be an
-    error, and must not come from reading the file."""
-    config = json.load(urllib.request.urlopen(url + "/config", timeout=10))
-    event = max(config["dependencies"], key=lambda found: len(found["inputs"]))
-    controls = {found["id"]: found for found in config["components"]}
-    values = {number: controls[number]["props"].get("value") for number in event["inputs"]}
-    (audio,) = (number for number in values if controls[number]["type"] == "audio")
-    values[audio] = {"path": path, "orig_name": "speech.wav", "meta": {"_type": "gradio.FileData"}}
-    wish = {"data": list(values.values()), "fn_index": event["id"], "session_hash": "forged"}
-    head = {"Content-Type": "application/json"}
-    join = urllib.request.Request(url + "/gradio_api/queue/join", json.dumps(wish).encode(), head)
-    urllib.request.urlopen(join, timeout=10).close()
-    with urllib.request.urlopen(url + "/gradio_api/queue/data?session_hash=forged", timeout=MAKE_SECONDS) as answers:
-        answer = next(json.loads(line[6:]) for line in answers if b"process_completed" in line)
-    return "TAKEN" if answer["success"] else str(answer["output"].get("error"))
-
-
-def visit(browser, url: str, picture: Path | None) -> dict:
-    """One visitor: record, make, watch, download."""
-    page = browser.new_context(viewport={"width": 1200, "height": 1000}).new_page()
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    speak(page, url, 6)
-    choose_look(page, "bob", "fair")
-    result = {"seconds": make(page), "said": page.locator("#said").inner_text().split(". ")[0], **head_moves(page)}
-    with tempfile.TemporaryDirectory() as folder:
-        glb = download(page, "take.glb", Path(folder)).read_bytes()
-        magic, version, length = struct.unpack_from("<III", glb)
-        result["glb"] = bool(magic == 0x46546C67 and version == 2 and length == len(glb))
-        json.loads(glb[20 : 20 + struct.unpack_from("<I", glb, 12)[0]])
-    if picture is not None:
-        photograph(page, picture)
-    result["errors"] = errors
-    return result
-
-
-def crowd(browser, url: str, n: int) -> list[float]:
-    """Several visitors press the button at the same time -> seconds until each has a result."""
-    pages = [browser.new_context().new_page() for _ in range(n)]
-    for page in pages:
-        speak(page, url, 3)
-    start = time.perf_counter()
-    for page in pages:
-        page.click("#make")
-    return [wait_for_take(page) - start for page in pages]
+        with contextlib.suppress(urllib.error.HTTPError):
+            urllib.request.urlopen(url + path, timeout=10)
+            wrong.append(f"{path} was answered")
+    for audio in ("/etc/passwd", "../LICENSE", "0" * 32):
+        body, head = json.dumps({"audio": audio}).encode(), {"Content-Type": "application/json"}
+        with contextlib.suppress(urllib.error.HTTPError):
+            urllib.request.urlopen(urllib.request.Request(f"{url}/api/takes", body, head), timeout=10)
+            wrong.append(f"speech {audio} was taken")
+    return wrong
 
 
 @dataclass(frozen=True)
@@ -216,31 +247,30 @@ class VisitFlags:
 
     speech: Path = required()
     """wav that the microphone hears."""
-    crowd: int = 3
-    """Visitors at once."""
     output: Path | None = flag(None, "-o")
-    """Screenshot, png."""
+    """Folder for screenshots."""
 
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    flags = read_flags(VisitFlags, __doc__, argv)
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None or not flags.speech.is_file():
-        raise UserError("--speech: no such wav" if chromium else "Chromium is not in the PATH; install it")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError as error:
-        raise UserError("playwright is missing; pip install playwright") from error
-    with server() as url, sync_playwright() as play:
-        options = [*BROWSER_FLAGS, f"--use-file-for-fake-audio-capture={flags.speech.resolve()}"]
-        browser = play.chromium.launch(executable_path=chromium, args=options)
-        print("one visitor:", json.dumps(visit(browser, url, flags.output)))
-        print("refused:", json.dumps(refused(url)))
-        print("not uploaded:", [forged(url, path) for path in ("/etc/passwd", str(flags.speech.resolve()))])
-        if flags.crowd:
-            print(f"{flags.crowd} at once, seconds:", [round(s, 1) for s in crowd(browser, url, flags.crowd)])
-        browser.close()
+    flags = read_flags(VisitFlags, argv, __doc__)
+    if not flags.speech.is_file():
+        raise UserError(f"--speech {flags.speech}: no such wav")
+    if flags.output is not None:
+        flags.output.mkdir(parents=True, exist_ok=True)
+    failed = False
+    with server() as url, chromium(flags.speech) as browser:
+        for name, found in (
+            ("looks and axe-core", look(browser, url, flags.output)),
+            ("keyboard", by_keyboard(browser, url)),
+            ("microphone, reload, preview", speak_and_reload(browser, url)),
+            ("closed tab", leave(browser, url)),
+            ("refusals", refusals(url)),
+        ):
+            print(f"{name}: {'; '.join(found) or 'no finding'}")
+            failed |= bool(found)
+    if failed:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ class HeadFilm:
         Raises:
             UserError: the file cannot be written.
         """
-        self._encode(path, self.frames(motions), n_frames, audio, caption)
+        self.encode(path, self.frames(motions), n_frames, audio, caption)
 
     def write_together(
         self,
@@ -81,16 +81,12 @@ class HeadFilm:
         panels = [Panel(self.frames([motion]), label) for label, motion in takes]
         n_frames = max((len(motion) for _, motion in takes), default=0)
         frames = side_by_side(panels, columns, self.renderer.style.black_bg)
-        self._encode(path, frames, n_frames, audio, caption)
+        self.encode(path, frames, n_frames, audio, caption)
 
-    def _encode(
-        self,
-        path: Path,
-        frames: Iterator[np.ndarray],
-        n_frames: int,
-        audio: Audio | None,
-        caption: str,
+    def encode(
+        self, path: Path, frames: Iterable[np.ndarray], n_frames: int, audio: Audio | None, caption: str = ""
     ) -> None:
+        """Write pictures of `frames`, or panels made of them, as a video; arguments as for `write`."""
         from utils.media.video import write_video
 
         if caption:

@@ -1,4 +1,4 @@
-"""web/service.py: one take with the embedded model, limits, and what visitors may not read."""
+"""web/service.py and wish.py: one take with the embedded model, limits, and what visitors may not read."""
 
 import os
 import signal
@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -23,8 +24,9 @@ from utils.motion_file import load_motion
 from utils.rendering.looks import SKINS
 from utils.runs.run_dir import DEFAULT_EXPERIMENT
 from web import app, service
-from web.page import wish_of
-from web.service import MAX_SECONDS, Studio, Wish
+from web.folders import Uploads, sweep
+from web.service import DRAWING, EXPORTING, MAX_SECONDS, WELCOME, Studio
+from web.wish import EXAMPLES, Wish, wish_of
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,11 @@ def take(studio, speech):
     reports = []
     wish = Wish(speech, "smile", identity="female_young", steps=2, emotion="surprised", intensity=1)
     made = studio.make(wish, lambda *report: reports.append(report))
-    assert [share for share, _ in reports] == sorted(share for share, _ in reports) and len(reports) == 4
+    assert [share for share, _ in reports] == sorted(share for share, _ in reports) and len(reports) == 6
+    assert [share for share, what in reports if what in ("drawing the video", "writing the downloads")] == [
+        DRAWING,
+        EXPORTING,
+    ]
     return made
 
 
@@ -131,10 +137,11 @@ def test_the_sliders_change_the_head(studio, speech):
 
 
 def test_what_may_be_read(studio, take):
-    assert studio.served(take.token, "take.glb") == (take.folder / "take.glb", "model/gltf-binary")
-    assert studio.served(take.token, "take.wav")[1] == "audio/wav"
+    assert studio.served(take.token, "take.glb") == take.folder / "take.glb"
+    assert studio.served(take.token, "take_coef.npz") == take.folder / "take_coef.npz"
+    (take.folder / "notes.txt").write_text("x")
     refused = [
-        (take.token, "take.mp4"), (take.token, "../take.glb"), (take.token, "take_coef.npz"), ("..", "take.glb"),
+        (take.token, "notes.txt"), (take.token, "../take.glb"), (take.token, "take_none.npz"), ("..", "take.glb"),
         (take.token.upper() + "/..", "take.glb"), ("0" * 32, "take.glb"), (take.token[:-1], "take.glb"),
         (take.token + "\n", "take.glb"), (take.token, "take.glb\n"), (take.token, "/etc/take.wav"),
     ]  # fmt: skip
@@ -143,22 +150,73 @@ def test_what_may_be_read(studio, take):
     assert take.folder.stat().st_mode & 0o077 == 0
 
 
+def test_two_styles_side_by_side(studio, speech):
+    take = studio.make(Wish(speech, "serious", other="large_head_movements", steps=1))
+    heads = [Glb(take.folder / name) for name in ("take.glb", "take_2.glb")]
+    assert (
+        heads[0].document["animations"][0] != heads[1].document["animations"][0] or heads[0].binary != heads[1].binary
+    )
+    first, second = (load_motion(take.folder / f"{stem}_coef.npz") for stem in ("take", "take_2"))
+    assert np.abs(first.pose - second.pose).max() > 1e-3
+    with av.open(str(take.video)) as video:
+        assert video.streams.video[0].width == 2 * video.streams.video[0].height
+    with pytest.raises(UserError, match="'angry' is not a choice"):
+        studio.make(Wish(speech, "serious", other="angry"))
+
+
+def test_the_work_ends_where_its_visitor_leaves(studio, speech, tmp_path):
+    """Whatever has been written by then is removed."""
+    mine, said = replace(studio, results=tmp_path), []
+
+    def report(share, what):
+        said.append(what)
+        if what == "drawing the video":
+            assert (tmp_path / ("c" * 32) / "take.glb").is_file()  # the head can be seen before the video is there
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        mine.make(Wish(speech, steps=1), report, "c" * 32)
+    assert said[-1] == "drawing the video" and not list(tmp_path.iterdir())
+
+
+def test_the_first_take_is_there_before_anything_is_made(studio, tmp_path):
+    mine = replace(studio, results=tmp_path)
+    assert mine.welcome() == WELCOME
+    sweep(tmp_path, -1)  # it stays as long as the server runs
+    motion = Glb(mine.served(WELCOME, "take.glb")).document["animations"][0]
+    assert motion["channels"] and mine.served(WELCOME, "take.wav").stat().st_size > 100_000
+
+
+def test_a_preview_is_the_motion_on_another_head(studio, take, tmp_path):
+    for large in (0, 3):
+        (tmp_path / f"{large}.glb").write_bytes(studio.preview(take.token, Wish(None, large=large)))
+    plain, larger = (Glb(tmp_path / f"{large}.glb") for large in (0, 3))
+    height = [np.ptp(glb.array(glb.document["meshes"][0]["primitives"][0]["attributes"]["POSITION"])[:, 1])
+              for glb in (plain, larger)]  # fmt: skip
+    assert height[1] > height[0] * 1.02
+    for token, wish, message in (("0" * 32, Wish(None), "no longer here"), (take.token, Wish(None, large=9), "large")):
+        with pytest.raises(UserError, match=message):
+            studio.preview(token, wish)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"audio": None}, "record something"),
         ({"style": "../normal"}, "not a choice"),
         ({"style": "angry"}, "not a choice"),
+        ({"style": ["smile"]}, "not a choice"),
         ({"identity": "../../motion/smile"}, "not a choice"),
         ({"look": "wood"}, "^look: 'wood' is not a choice"),
         ({"hair": "mohawk"}, "^hair: 'mohawk' is not a choice; use one of goes with the head, bald, short, bob$"),
         ({"skin": "../tan"}, "^skin: '../tan' is not a choice"),
+        ({"emotion": "bored"}, "^emotion: 'bored' is not a choice"),
+        ({"intensity": 1.5}, "intensity"),
+        ({"eye_contact": -1}, "eye contact"),
         ({"steps": 0}, "steps"),
         ({"steps": 10**6}, "steps"),
         ({"scale_audio": float("nan")}, "audio guidance"),
         ({"scale_style": 50}, "style guidance"),
-        ({"emotion": "bored"}, "^emotion: 'bored' is not a choice"),
-        ({"intensity": 1.5}, "intensity"),
         ({"seed": -1}, "seed"),
         ({"seed": None}, "seed"),
         ({"large": 3.1}, "large"),
@@ -195,15 +253,14 @@ def test_length_of_speech(studio, tmp_path, seconds, message):
         studio.make(Wish(tmp_path / "a.wav"))
 
 
-def test_old_takes_are_swept(studio, tmp_path):
-    mine = replace(studio, results=tmp_path)
+def test_old_takes_are_swept(tmp_path):
     old, new, foreign = tmp_path / ("a" * 32), tmp_path / ("b" * 32), tmp_path / "notes"
     for folder in (old, new, foreign):
         folder.mkdir()
     (old / "take.glb").write_bytes(b"x")
     for folder in (old, foreign):
         os.utime(folder, (time.time() - 7200,) * 2)
-    assert mine.sweep(3600) == 1
+    assert sweep(tmp_path, 3600) == 1
     assert sorted(p.name for p in tmp_path.iterdir()) == ["b" * 32, "notes"]
 
 
@@ -215,17 +272,26 @@ def test_a_failed_take_leaves_nothing(studio, speech, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_without_gradio_one_line_says_what_to_install(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "gradio", None)
+def test_without_its_packages_one_line_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
-    monkeypatch.setattr(os, "environ", dict(os.environ))
     with pytest.raises(SystemExit) as ended:
         app.main([])
     assert ended.value.code == 2 and "requirements-web.txt" in capsys.readouterr().err
 
 
-def test_the_pages_controls_are_a_wish(speech):
-    """Names of controls are names of fields; files come as texts or not at all."""
+def test_a_request_is_a_wish(speech, tmp_path):
+    """Names are those of fields; files are examples and uploads, never paths."""
+    uploads = Uploads(tmp_path)
     values = {name: getattr(Wish(None), name) for name in Wish.__dataclass_fields__}
-    assert wish_of(values) == Wish(None)
-    assert wish_of(values | {"audio": str(speech), "seed": 3}) == Wish(speech, seed=3)
+    assert wish_of(values, uploads) == Wish(None)
+    assert wish_of({"audio": next(iter(EXAMPLES)), "seed": 3}, uploads).audio.is_file()
+    mine = uploads.place("../../my speech?.wav")
+    mine.write_bytes(b"x")
+    assert mine.name == "my speech_.wav" and mine.parent.parent == tmp_path
+    assert wish_of({"audio": mine.parent.name}, uploads) == Wish(mine)
+    for bad in (str(speech), "0" * 32, "..", 7, [1], f"../{tmp_path.name}"):
+        with pytest.raises(UserError, match="no longer here"):
+            wish_of({"audio": bad}, uploads)
+    with pytest.raises(UserError, match="setting: 'colour' is not a choice"):
+        wish_of({"colour": 1}, uploads)

@@ -1,0 +1,153 @@
+"""web/page.py: what the page holds, uploads, takes, and what is refused."""
+
+import json
+import re
+from types import SimpleNamespace
+
+import pytest
+from starlette.testclient import TestClient
+
+from models.heads.flame import load_flame
+from utils.errors import UserError
+from web import page as page_module
+from web.desk import Desk
+from web.folders import Uploads
+from web.page import STATIC, Page
+from web.phone import address
+from web.service import Take
+from web.wish import EXAMPLES, Wish
+from web.words import word
+
+STYLES = ["normal", "large_head_movements", "my_style"]
+
+
+class Studio(SimpleNamespace):
+    """A studio without a model."""
+
+    usual_style = "normal"
+
+    def style_names(self):
+        return STYLES
+
+    def identity_names(self):
+        return ["average", "female_young"]
+
+    def make(self, wish, report, token):
+        if wish.seed == 666:
+            raise UserError("speech: no")
+        folder = self.results / token
+        folder.mkdir()
+        for name in ("take.glb", "take.wav", "take.mp4", "take_livelink.csv", "take.csv", "take.zip", "take_2.glb"):
+            (folder / name).write_bytes(name.encode())
+        report(0.5, "drawing the video")
+        return Take(folder, 1.0, 2.0)
+
+    def served(self, token, name):
+        path = self.results / token / name
+        return path if path.is_file() else None
+
+    def preview(self, token, wish):
+        return f"{token} {wish.large}".encode()
+
+
+@pytest.fixture
+def client(tmp_path):
+    studio = Studio(results=tmp_path / "takes", flame=load_flame(None))
+    studio.results.mkdir()
+    desk = Desk(studio.make)
+    page = Page(studio, desk, Uploads(tmp_path / "uploads"), "http://192.0.2.7:7860")
+    with TestClient(page.app()) as client:
+        yield client
+    desk.close()
+
+
+def finished(client, **wish) -> dict:
+    """The last event of a take that is asked for."""
+    token = client.post("/api/takes", json={"audio": next(iter(EXAMPLES)), **wish}).json()["token"]
+    text = client.get(f"/api/takes/{token}/events").text
+    return json.loads(text.strip().split("\n\n")[-1].removeprefix("data: "))
+
+
+def test_the_page_uses_words_of_people(client):
+    text = client.get("/").text
+    for name in STYLES:
+        assert f'<option value="{name}"' in text and f">{word(name)}</option>" in text
+    assert "Lively head" in text and ">My style<" in text and "How strictly to follow the voice" in text
+    shown = re.sub(r"<[^>]*>", "", text)
+    assert "large_head_movements" not in shown and "guidance" not in shown.lower()
+
+
+def test_every_control_is_a_setting(client):
+    names = set(re.findall(r'name="(\w+)"', client.get("/").text)) - {"viewport"}
+    names -= {"color-scheme"}
+    assert names <= set(Wish.__dataclass_fields__) and names >= set(Wish.__dataclass_fields__) - {"motion"}
+
+
+def test_nothing_comes_from_another_host(client):
+    policy = client.get("/").headers["content-security-policy"]
+    assert policy.startswith("default-src 'self'")
+    files = [path for path in STATIC.iterdir() if path.suffix in (".js", ".css", ".html")]
+    assert len(files) >= 5
+    for path in files:
+        assert not re.findall(r"https?://(?!127)", path.read_text()), path.name
+
+
+def test_a_take_from_the_press_to_the_downloads(client):
+    last = finished(client)
+    assert last["state"] == "done" and last["ready"] == ["head", "video", "files"]
+    assert last["heads"] == ["take.glb", "take_2.glb"]
+    assert [file["group"] for file in last["files"]] == ["Video", "3-D", "3-D", "3-D", "Motion", "Motion", "All"]
+    titles = {file["name"]: file["title"] for file in last["files"]}
+    assert titles["take_livelink.csv"] == "Face capture" and titles["take_2.glb"].endswith("second style")
+    again = client.get(f"/api/takes/{last['token']}").json()  # a reload
+    assert again == last
+    answer = client.get(f"/take/{last['token']}/take.mp4")
+    assert answer.content == b"take.mp4" and answer.headers["content-disposition"].startswith("attachment")
+    shown = client.get(f"/take/{last['token']}/take.mp4?shown", headers={"Range": "bytes=2-3"})
+    assert (shown.status_code, shown.content) == (206, b"ke") and "inline" in shown.headers["content-disposition"]
+
+
+def test_mistakes_get_one_line(client):
+    assert finished(client, seed=666)["error"] == "speech: no"
+    for wish, message in (({}, "record something"), ({"audio": "x"}, "no longer here"),
+                          ({"audio": "English, 3 s", "steps": "many"}, "steps")):  # fmt: skip
+        answer = client.post("/api/takes", json=wish)
+        assert answer.status_code == 400 and message in answer.json()["error"]
+    for content in (b"{", b"[1]"):
+        answer = client.post("/api/takes", content=content, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 400
+    assert client.post("/api/takes", content=b"{}").status_code == 400  # as forms of other sites would send it
+    assert client.post("/api/takes", json={"style": "x" * 20_000}).status_code == 413
+
+
+def test_uploads(client, monkeypatch):
+    kind = {"Content-Type": "application/octet-stream"}
+    token = client.post("/api/uploads?name=../a b.wav", content=b"RIFF", headers=kind).json()["upload"]
+    assert finished(client, audio=token)["state"] == "done"
+    assert client.post("/api/uploads?name=a.wav", content=b"x").status_code == 415
+    monkeypatch.setattr(page_module, "MAX_UPLOAD", 3)
+    answer = client.post("/api/uploads?name=big.wav", content=b"RIFF", headers=kind)
+    assert answer.status_code == 400 and answer.json()["error"].startswith("big.wav: larger than")
+
+
+def test_what_is_not_there(client):
+    nothing = "0" * 32
+    for path in (f"/api/takes/{nothing}", f"/api/takes/{nothing}/events", f"/take/{nothing}/take.glb",
+                 "/take/..%2f..%2fx/take.glb", "/static/..%2fapp.py", "/static/%2e%2e/app.py"):  # fmt: skip
+        assert client.get(path).status_code == 404, path
+    assert client.delete(f"/api/takes/{nothing}").status_code == 404
+
+
+def test_stop_preview_welcome_and_stage(client):
+    token = finished(client)["token"]
+    assert client.delete(f"/api/takes/{token}").status_code == 204
+    assert client.post(f"/api/takes/{token}/head", json={"large": 2}).content == f"{token} 2".encode()
+    assert client.get("/api/takes/welcome").json()["heads"] == ["take.glb"]
+    assert "shading" in client.get("/stage.json").json()
+
+
+def test_phones_find_the_page(client):
+    assert "http://192.0.2.7:7860" in client.get("/").text and "<svg" in client.get("/phone.svg").text
+    assert address("127.0.0.1", 7860) is None and address("localhost", 1) is None
+    assert address("192.0.2.7", 80) == "http://192.0.2.7:80" and address("2001:db8::1", 8) == "http://[2001:db8::1]:8"
+    assert (address("0.0.0.0", 7860) or "http://:7860").endswith(":7860")

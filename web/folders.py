@@ -1,0 +1,56 @@
+"""Folders with unguessable names, for takes and for visitors' files; they are removed after a while."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shutil
+import time
+from pathlib import Path
+
+from utils.errors import UserError
+
+KEPT = re.compile(r"[0-9a-f]{32}")
+LONGEST_NAME = 80  # letters of an uploaded file's name that are kept
+
+
+def new_token() -> str:
+    return secrets.token_hex(16)
+
+
+def sweep(parent: Path, max_age: float) -> int:
+    """Remove the folders in `parent` that are older than `max_age` seconds -> how many."""
+    old = [
+        folder
+        for folder in parent.iterdir()
+        if KEPT.fullmatch(folder.name) and time.time() - folder.stat().st_mtime > max_age
+    ]
+    for folder in old:
+        shutil.rmtree(folder, ignore_errors=True)
+    return len(old)
+
+
+class Uploads:
+    """Visitors' files, each in a folder of its own. The page names them by tokens, never by paths."""
+
+    def __init__(self, parent: Path) -> None:
+        self.parent = parent
+        parent.mkdir(parents=True, exist_ok=True)
+
+    def place(self, name: str) -> Path:
+        """Where to write a file that the visitor calls `name`; its token is the folder's name."""
+        folder = self.parent / new_token()
+        folder.mkdir(mode=0o700)
+        clean = re.sub(r"[^\w. -]", "_", Path(name).name).lstrip(".")[-LONGEST_NAME:]
+        return folder / (clean or "file")
+
+    def find(self, token: object) -> Path:
+        """The file of a token.
+
+        Raises:
+            UserError: there is none.
+        """
+        if isinstance(token, str) and KEPT.fullmatch(token) and (self.parent / token).is_dir():
+            for path in (self.parent / token).iterdir():
+                return path
+        raise UserError("upload: this file is no longer here; choose it again")
