@@ -20,7 +20,7 @@ from models.networks.loading import checkpoint_of
 from models.networks.style_encoder import StyleEncoder, StyleEncoderConfig
 from models.networks.talker import TalkerConfig, build_talker
 from tests.fuzz.mutate import HOSTILE
-from tests.support.arkit_files import ARKIT_FILES, make_recording
+from tests.support.arkit_files import ARKIT_FILES, live_link, make_recording, write_json
 from tests.support.flame_fixtures import python2_pickle, tiny_flame, write_flame_pickle
 from tests.support.small_store import clip_content
 from tests.support.tracker_files import FLAME_FILES, make_truth, pose_of, timecodes, write_csv
@@ -31,6 +31,7 @@ from utils.media.audio import encode_flac
 from utils.media.frame_writers import LineWriter
 from utils.motion_file import Motion
 from utils.trackers import openface
+from utils.trackers.audio2face import POSES
 
 Seeds = Callable[[Path], "list[Seed]"]
 
@@ -235,6 +236,12 @@ def arkit_files(folder: Path) -> list[Seed]:
         inner = folder / "arkit" / str(number)
         inner.mkdir(parents=True)
         found.append(seed(write(inner, make_recording(3))))
+    found.append(
+        seed(write_csv(folder / "minutes.csv", live_link(make_recording(3), ["01:02:03", "01:02:04", "01:03:00"])))
+    )
+    found.append(
+        seed(write_json(folder, {"exportFps": 30, "facsNames": [*POSES], "weightMat": [[0.5] * len(POSES)] * 3}))
+    )
     return [*tables(folder)[:1], *found]
 
 

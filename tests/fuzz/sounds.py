@@ -12,7 +12,7 @@ import numpy as np
 from tests.fuzz.seeds import Seed, seed
 
 RATE = 16_000
-CONTAINERS = {"mp3": "libmp3lame", "opus": "libopus", "m4a": "aac", "mkv": "flac", "mov": "pcm_s16le",
+CONTAINERS = {"aac": "aac", "mp3": "libmp3lame", "opus": "libopus", "m4a": "aac", "mkv": "flac", "mov": "pcm_s16le",
               "webm": "libopus"}  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from utils.errors import UserError
+from utils.media.adts import packet_size
 from utils.media.audio import FULL_SCALE, Part, checked, mono, resampled, stream_audio
 from utils.media.sound_file import Track, decode_handle
 from utils.timebase import SAMPLE_RATE
@@ -25,6 +26,7 @@ _RATES = (4000, 192_000)
 MAGIC = (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b".snd", b"caff", b"fLaC", b"OggS", b"ID3", b"\x1aE\xdf\xa3",
          b"0&\xb2u\x8ef\xcf\x11", b"FLV\x01", b"#!AMR", b"\0\0\1\xba", b"\x0bw")  # fmt: skip
 DOUBTFUL, DOUBT, PACKET = (b"\xff", b"G"), 6000, 188  # bytes that more must be read after; bytes of an MPEG packet
+MOST_OF_BOX, PASSED_OVER = 64 << 20, (b"mdat", b"free", b"skip", b"wide")  # bytes of an mp4's box; those of any size
 MPEG1_RATES = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # kbit/s of layer III
 MPEG2_RATES = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 
@@ -73,12 +75,15 @@ def piped_blocks(source: BinaryIO, rate: int, track: Track) -> Iterator[np.ndarr
         return
     notes: list[str] = []
     try:
-        yield from checked(resampled(mono(decode_handle(pipe.whole(), track, "picture", notes), track), SAMPLE_RATE),
-                           str(track.path))  # fmt: skip
+        pieces = decode_handle(pipe.whole(), track, "picture", notes)
+        yield from checked(resampled(mono(pieces, track), SAMPLE_RATE), str(track.path))
     except UserError as error:
-        if head[4:8] == b"ftyp":
+        if head[4:8] == b"ftyp" and not pipe.problem:
             raise UserError(f"{error}; an mp4 whose index is at its end cannot be piped: give the file") from error
-        raise
+        if not pipe.problem:
+            raise
+    if pipe.problem:
+        raise UserError(f"{track.path}: {pipe.problem}")
     for note in notes:
         log.info("%s: %s", track.path, note)
 
@@ -89,16 +94,16 @@ def is_container(head: bytes) -> bool:
         return True
     if len(head) > PACKET and head[:1] == b"G" and head[PACKET : PACKET + 1] == b"G":
         return True
-    size = _mpeg_frame(head[:6])
+    size = _mpeg_frame(head[:7])
     return bool(size) and len(head) >= size + 2 and head[:2] == head[size : size + 2]
 
 
 def _mpeg_frame(head: bytes) -> int:
     """Bytes of an mp3's or AAC's (ADTS) frame with this header; 0 for anything else."""
-    if len(head) < 6 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+    if len(head) < 7 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return 0
     if head[1] & 0xF6 == 0xF0:
-        return (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
+        return packet_size(head)
     version, layer, step, speed = head[1] >> 3 & 3, head[1] >> 1 & 3, head[2] >> 4, head[2] >> 2 & 3
     if version == 1 or layer != 1 or step in (0, 15) or speed == 3:  # only layer III
         return 0
@@ -107,12 +112,44 @@ def _mpeg_frame(head: bytes) -> int:
     return (144 if version == 3 else 72) * bits * 1000 // rate + (head[2] >> 1 & 1)
 
 
+class _Boxes:
+    """Watches the boxes of an mp4 in a pipe: FFmpeg allocates what they declare, as it does not know the length."""
+
+    def __init__(self) -> None:
+        self.rest, self.skip, self.problem = b"", 0, ""
+
+    def push(self, data: bytes) -> bytes:
+        """The data; nothing, as at the end of a pipe, once a box that is not sound declares more than MOST_OF_BOX."""
+        seen, at = self.rest + data, self.skip
+        while at + 8 <= len(seen) and not self.problem:
+            size, kind = int.from_bytes(seen[at : at + 4]), seen[at + 4 : at + 8]
+            if size == 1:  # then 8 bytes more of the header hold it
+                if at + 16 > len(seen):
+                    break
+                size = int.from_bytes(seen[at + 8 : at + 16])
+            size = size or sys.maxsize  # 0: up to the end
+            if size > MOST_OF_BOX and kind not in PASSED_OVER:
+                self.problem = f"declares a part of {size / 1e6:.0f} MB, so it is damaged; copy it again"
+            at += max(size, 8)
+        self.rest, self.skip = seen[at:], max(at - len(seen), 0)
+        return b"" if self.problem else data
+
+
 class _Pipe:
     """A pipe whose first bytes can be looked at. `read` returns what has arrived instead of waiting for more."""
 
     def __init__(self, source: BinaryIO) -> None:
         self.source, self.head = source, b""
+        self.boxes: _Boxes | None = None
         self._read = getattr(source, "read1", source.read)
+
+    @property
+    def problem(self) -> str:
+        """Why the pipe was ended early; empty: it was not."""
+        return "" if self.boxes is None else self.boxes.problem
+
+    def seekable(self) -> bool:
+        return False
 
     def peek(self, n: int) -> bytes:
         """The first `n` bytes, or fewer if the pipe ends."""
@@ -125,14 +162,16 @@ class _Pipe:
         if self.source.seekable():
             self.source.seek(0)
             return self.source
+        self.boxes = _Boxes() if self.head[4:8] == b"ftyp" else None
         return self
 
     def read(self, n: int = -1) -> bytes:
         """Up to `n` bytes."""
         if self.head:
             data, self.head = (self.head, b"") if n < 0 else (self.head[:n], self.head[n:])
-            return data
-        return self._read(n)
+        else:
+            data = self._read(n)
+        return data if self.boxes is None else self.boxes.push(data)
 
 
 def pcm_blocks(source: Any, rate: int = SAMPLE_RATE) -> Iterator[np.ndarray]:

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from utils.errors import UserError
+from utils.media.adts import AdtsReader, adts_reader
 from utils.media.timeline import Clock, Piece, Timeline
 
 # The containers that are opened. None of them can name other files or addresses, as concat, HLS, DASH or SDP do.
@@ -174,7 +175,7 @@ class _Survey:
 
 
 @contextlib.contextmanager
-def opened(handle: BinaryIO, name: str) -> Iterator[Any]:
+def opened(handle: BinaryIO | AdtsReader, name: str) -> Iterator[Any]:
     """A PyAV container of an open file or pipe, whose problems are UserErrors that name it."""
     import av
     import av.error
@@ -206,7 +207,8 @@ def decode(track: Track, clock: Clock, notes: list[str]) -> Iterator[Piece]:
 
 def decode_handle(handle: BinaryIO, track: Track, clock: Clock, notes: list[str]) -> Iterator[Piece]:
     """The same of an open file or a pipe; `track.path` is its name in messages."""
-    with opened(handle, str(track.path)) as container:
+    raw = adts_reader(handle)
+    with opened(handle if raw is None else raw, str(track.path)) as container:
         if not container.streams.audio:
             raise UserError(f"{track.path}: has no audio stream; give a file with sound")
         if track.index >= len(container.streams.audio):
@@ -215,7 +217,7 @@ def decode_handle(handle: BinaryIO, track: Track, clock: Clock, notes: list[str]
         stream = container.streams.audio[track.index]
         if stream.codec_context is None:
             raise UserError(f"{track.path}: its sound has an unknown codec; convert it to wav or flac")
-        timeline = Timeline(container, stream, clock)
+        timeline = Timeline(container, stream, clock, raw)
         for frame in timeline.frames(container):
             if not RATES[0] <= frame.sample_rate <= RATES[1]:
                 raise UserError(

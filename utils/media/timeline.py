@@ -9,12 +9,13 @@ from typing import Any, Literal
 import numpy as np
 
 from utils.errors import UserError
+from utils.media.adts import AdtsReader
 
 NOTED = 0.025  # seconds of shift or silence worth a line
 LEAD = 0.001  # seconds by which sound and picture may begin apart without being aligned
 JITTER, COARSE_JITTER = 0.005, 0.06  # seconds by which time stamps may be off; the latter of COARSE
 COARSE = {"avi", "asf", "vorbis"}  # containers and codecs
-BARE = {"mp3", "aac", "ac3", "eac3", "amr"}  # whose packets are only counted
+BARE = {"mp3", "ac3", "eac3", "amr"}  # whose packets are only counted, as those of raw AAC are (adts.py)
 TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS")
 TELL_END = {"mov", "flac", "ogg"}  # which declare how long each stream is
 MISSING_END = 0.25  # seconds by which a file may end early without a word
@@ -38,7 +39,8 @@ class Piece:
 class Timeline:
     """Places decoded pieces on one clock: silence where samples are missing, a cut where they overlap."""
 
-    def __init__(self, container, stream, clock: Clock) -> None:
+    def __init__(self, container, stream, clock: Clock, raw: AdtsReader | None = None) -> None:
+        """`raw` is what the container reads, if it is raw AAC."""
         kinds = set(container.format.name.split(","))
         self.bare, self.tells_end = bool(kinds & BARE), bool(kinds & TELL_END)
         coarse = (kinds | {stream.codec_context.name}) & COARSE
@@ -48,6 +50,7 @@ class Timeline:
         self.time: float | None = None  # of the next sample; None before the first
         self.lead, self.filled, self.gaps, self.good, self.bad, self.heard = 0.0, 0.0, 0, 0, 0, 0.0
         self.bytes, self.skipped, self.joined = 0, 0.0, False
+        self.raw = raw
 
     def frames(self, container) -> Iterator[Any]:
         """Decoded frames; packets that cannot be decoded are counted and passed over."""
@@ -70,6 +73,8 @@ class Timeline:
                 self._skip(bytes(packet) if packet is not None else b"")
                 continue
             self.good, self.bytes = self.good + bool(found), self.bytes + packet.size
+            if self.raw is not None and found:
+                self._skip_lost(found[0])
             yield from found
         if problem is not None and not self.good:
             raise problem
@@ -79,6 +84,12 @@ class Timeline:
         if self.bare and self.good and not damaged.startswith(TAGS):
             packets = max(len(damaged) * self.good / self.bytes - 1, 0.0)
             self.skipped += packets * self.heard / self.good
+
+    def _skip_lost(self, frame) -> None:
+        """What is missing in raw AAC before its latest packet lasts as long as so many packets."""
+        assert self.raw is not None
+        while self.raw.lost and self.raw.lost[0][0] < self.good + self.bad:
+            self.skipped += self.raw.lost.popleft()[1] * frame.samples / frame.sample_rate
 
     def placed(self, piece: Piece, time: float | None) -> Iterator[Piece]:
         """The piece, after silence or cut at its beginning where its time stamp, in seconds, says so."""

@@ -19,6 +19,7 @@ from utils.heads.head_file import load_head_file
 from utils.heads.joints import JAW_OPEN_RADIANS
 from utils.motion_file import OPEN_HEAD
 from utils.rotations import parse_rotations, resample_values
+from utils.trackers.audio2face import shapes_of_poses
 from utils.trackers.content import Content, load_content
 from utils.trackers.tracked import HUGE, Format, Tracked, frame_times
 
@@ -42,13 +43,16 @@ def unit_names() -> tuple[str, ...]:
 
 
 def blend_shapes(content: Content) -> dict[str, np.ndarray]:
-    """Columns (T,) by the lower-case name of an ARKit shape; of two columns for one shape the first."""
+    """Columns (T,) by the lower-case name of an ARKit shape; of two columns for one shape the first.
+
+    Without enough of them, older Audio2Face's poses as shapes.
+    """
     found: dict[str, np.ndarray] = {}
     for name, values in content.columns.items():
         shape = arkit_name(name) if values.ndim == 1 else None
         if shape is not None:
             found.setdefault(shape.lower(), values)
-    return found
+    return found if len(found) >= _ENOUGH else shapes_of_poses(content.columns) or found
 
 
 def _is_table(content: Content) -> bool:

@@ -13,6 +13,8 @@ from utils.errors import UserError
 # Frames per second that time codes count. A rate in between is taken as it is.
 _USUAL = np.array([24, 25, 30, 48, 50, 60, 72, 90, 96, 100, 120, 240])
 _NAMES = ("timecode", "time", "timestamp", "seconds", "sec", "ms", "milliseconds", "t", "ts", "frametime")
+_DAY, _HOUR = 86400, 3600  # seconds after which HH:MM:SS:FF and MM:SS:FF begin again
+_ADVANCING = 0.45  # share of rows on which the third number grows, if it counts frames
 # An optional date, hours : minutes : seconds, then perhaps : or ; frames, then perhaps a decimal fraction
 _CODE = re.compile(r"(?:[\d/-]+[ T])?(\d{1,6})[:;](\d{1,4})[:;](\d{1,4})(?:([:;])(\d{1,4}))?(?:[.,](\d{1,12}))?Z?")
 # Seconds between rows below the first number -> the factor to seconds; None: the numbers count frames.
@@ -64,7 +66,10 @@ def _numbers(values: np.ndarray) -> Clock:
 
 
 def _time_codes(cells: Sequence[str], source: str) -> np.ndarray:
-    """HH:MM:SS:FF.sub or HH:MM:SS.sub -> seconds, over midnight; drop-frame codes count 30000/1001 frames a second."""
+    """HH:MM:SS:FF.sub, MM:SS:FF.sub or HH:MM:SS.sub -> seconds, also over midnight or the hour.
+
+    Drop-frame codes count 30000/1001 frames a second.
+    """
     matches = [_CODE.fullmatch(cell.strip()) for cell in cells]
     wrong = next((cell for cell, match in zip(cells, matches) if match is None and cell.strip()), None)
     if wrong is not None or not any(matches):
@@ -72,11 +77,15 @@ def _time_codes(cells: Sequence[str], source: str) -> np.ndarray:
     empty = (np.nan,) * 5
     rows = np.array([[float(m[1]), float(m[2]), float(m[3]), float(m[5] or 0), float(f"0.{m[6] or 0}")] if m else empty
                      for m in matches])  # fmt: skip
+    framed, period = any(match and match[5] for match in matches), _DAY
+    if not framed and _counts_frames(rows[np.isfinite(rows[:, 2]), :3]):
+        rows[:, 1:4], rows[:, 0] = rows[:, :3].copy(), 0
+        framed, period = True, _HOUR
     whole = rows[:, :3] @ [3600, 60, 1]
     with np.errstate(invalid="ignore"):
-        whole = whole + 86400 * np.cumsum(np.diff(whole, prepend=whole[:1]) < -43200)  # over midnight
+        whole = whole + period * np.cumsum(np.diff(whole, prepend=whole[:1]) < -period / 2)  # over midnight
     known = np.isfinite(whole)
-    if not any(match and match[5] for match in matches):
+    if not framed:
         hundredths = np.round(100 * rows[:, 4])
         if not all(match is None or len(match[6] or "") == 2 for match in matches) or not (
             np.ptp(whole[known]) and hundredths[known].max() < 60  # of a second they would also be larger
@@ -93,6 +102,12 @@ def _time_codes(cells: Sequence[str], source: str) -> np.ndarray:
     minutes = np.floor(whole / 60)
     dropped = rate / 15 * (minutes - np.floor(minutes / 10))
     return (whole * rate + frames - dropped) * 1001 / (1000 * rate)
+
+
+def _counts_frames(rows: np.ndarray) -> bool:
+    """Whether the third numbers are frames: no video has so few frames that seconds grow on every other row."""
+    steps = np.diff(rows @ [_HOUR, 60, 1])
+    return bool(len(steps) > 1 and (np.abs(steps) >= 1).mean() >= _ADVANCING)
 
 
 def _rate(seconds: np.ndarray, frames: np.ndarray, known: np.ndarray) -> float:

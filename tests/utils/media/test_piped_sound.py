@@ -12,7 +12,7 @@ import soundfile
 from tests.support.films import CLICKS, Film, click_times, clicks, write_film
 from utils.errors import UserError
 from utils.media.audio import load_audio
-from utils.media.live_audio import is_container, piped_blocks
+from utils.media.live_audio import _Boxes, is_container, piped_blocks
 from utils.media.sound_file import Track, check_sound_file
 from utils.timebase import SAMPLE_RATE
 
@@ -107,3 +107,19 @@ def test_a_program_says_what_to_do(arguments, message):
                           capture_output=True, timeout=100, check=False)  # fmt: skip
     (line,) = done.stderr.decode().splitlines()
     assert done.returncode == 2 and line.startswith("error: ") and message in line
+
+
+@pytest.mark.parametrize("kind", [b"ftyp", b"moov", b"udta"])
+def test_a_box_in_a_pipe_that_declares_gigabytes_is_refused(tmp_path, kind, capfd):
+    """FFmpeg would reserve them. Sound (mdat) may be of any size, and a header may arrive byte by byte."""
+    data = write_film(tmp_path / "a.mp4", Film(picture=None)).read_bytes()
+    head = b"" if kind == b"ftyp" else data[: int.from_bytes(data[:4])]
+    with pytest.raises(UserError, match="standard input: declares a part of 2147 MB, so it is damaged; copy it again$"):
+        heard(head + b"\x7f\xff\xff\xff" + kind + bytes(4000))
+    assert not capfd.readouterr().err
+    boxes = _Boxes()
+    large = head + (1).to_bytes(4) + b"mdat" + (2**40).to_bytes(8) + b"\x7f\xff\xff\xffmoov"
+    assert b"".join(boxes.push(bytes([byte])) for byte in large) == large and not boxes.problem
+    boxes = _Boxes()
+    bad = (1).to_bytes(4) + b"uuid" + (2**40).to_bytes(8)
+    assert b"".join(boxes.push(bytes([byte])) for byte in bad) == bad[:-1] and "1099512 MB" in boxes.problem

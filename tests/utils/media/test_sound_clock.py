@@ -5,6 +5,7 @@ import pytest
 import soundfile
 
 from tests.support.films import CLICKS, Film, click_times, clicks, write_film
+from tests.utils.media.test_piped_sound import heard
 from utils.errors import UserError
 from utils.media.audio import Part, load_audio, own_sound
 from utils.media.video import write_video
@@ -102,6 +103,28 @@ def test_a_damaged_stretch_is_silence_and_said(tmp_path, suffix):
     damage(path, 0.15, 0.8)
     with pytest.raises(UserError, match="damaged or missing|not readable"):
         read(path)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_follows_damage_in_raw_aac_stays_in_its_place(tmp_path, seed):
+    """ADTS has no time stamps: lost bytes count as so many whole packets, and tags between packets as none."""
+    path = recording(tmp_path / "a.aac", "aac")
+    whole = load_audio(path)
+    times = click_times(whole)
+    np.testing.assert_allclose(np.diff(times), np.diff(CLICKS), atol=MS)
+    data = path.read_bytes()
+    headers = [i for i in range(len(data)) if data[i : i + 4] == data[:4]]
+    tag = b"ID3\4\0\0\0\0\3\0" + bytes(3 * 128)
+    path.write_bytes(
+        b"".join(data[a:b] + tag for a, b in zip([0, headers[50]], [headers[50], headers[120]])) + data[headers[120] :]
+    )
+    np.testing.assert_allclose(click_times(load_audio(path)), times, atol=MS)
+    path.write_bytes(data)
+    damage(path, 0.38, 0.45, seed)
+    audio, (note,) = read(path)
+    assert "ms are missing in" in note and abs(len(audio) - len(whole)) < 16_000 * MS
+    np.testing.assert_allclose(click_times(audio), times, atol=MS)
+    np.testing.assert_allclose(heard(path.read_bytes()), audio, atol=1e-6)
 
 
 def test_a_lost_page_of_ogg_is_a_second_of_silence(tmp_path):

@@ -20,6 +20,8 @@ from utils.errors import UserError
 from utils.exports.arkit import BLEND_SHAPES
 from utils.heads.joints import JAW_OPEN_RADIANS
 from utils.trackers.arkit import read_track, unit_names
+from utils.trackers.audio2face import POSES
+from utils.trackers.timecodes import read_clock
 
 UNITS = [[shape.lower() for shape in BLEND_SHAPES].index(name) for name in unit_names()]
 JAW = BLEND_SHAPES.index("jawOpen")
@@ -93,6 +95,28 @@ def test_time_codes(tmp_path, rate, case):
     check_motion(path, take, 0.02 if case == "lost" else 5e-3)  # the head is interpolated on the sphere
 
 
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("case", ["plain", "lost", "hour"])
+def test_time_codes_without_hours(tmp_path, rate, case):
+    """MM:SS:FF: no video is so slow that these are hours, minutes and seconds."""
+    take = make_recording(5 * rate + 1, rate)
+    first = 3600 * rate - 3 * rate + 7 if case == "hour" else 700 * rate + 11
+    codes = np.array([code[3:] for code in codes_of(first + np.arange(5 * rate + 1), rate)])
+    if case == "lost":
+        lost = np.random.default_rng(rate).random(len(codes)) < 0.27
+        lost[[0, -1]] = False
+        take, codes = take.without(lost), codes[~lost]
+    check_track(write_csv(tmp_path / "t.csv", live_link(take, list(codes))), take)
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_whole_seconds_stay_seconds(tmp_path, every):
+    """HH:MM:SS of 24 frames a second, and every other row of it: rows of one second share its time."""
+    codes = [code[:8] for code in codes_of(36000 * 24 + np.arange(0, 241, every), 24)]
+    clock = read_clock(codes, "t.csv")
+    assert clock.seconds is not None and clock.seconds[-1] - clock.seconds[0] == 10
+
+
 @pytest.mark.parametrize("mark", [":", ";"])
 @pytest.mark.parametrize("rate", [30, 60])
 def test_drop_frame_codes(tmp_path, rate, mark):
@@ -135,6 +159,33 @@ def test_numbers_of_frames_are_no_seconds(tmp_path):
     path = write_csv(tmp_path / "t.csv", {"time": np.arange(151)} | columns_of(take) | angles_of(take))
     assert any("numbers of frames" in note for note in import_motion(path).notes)
     check_motion(path, take)
+
+
+OLD_POSES = """
+browLowerL browLowerR innerBrowRaiserL innerBrowRaiserR outerBrowRaiserL outerBrowRaiserR eyesLookLeft eyesLookRight
+eyesLookUp eyesLookDown eyesCloseL eyesCloseR eyesUpperLidRaiserL eyesUpperLidRaiserR squintL squintR cheekRaiserL
+cheekRaiserR cheekPuffL cheekPuffR noseWrinklerL noseWrinklerR jawDrop jawDropLipTowards jawThrust jawSlideLeft
+jawSlideRight mouthSlideLeft mouthSlideRight dimplerL dimplerR lipCornerPullerL lipCornerPullerR lipCornerDepressorL
+lipCornerDepressorR lipStretcherL lipStretcherR upperLipRaiserL upperLipRaiserR lowerLipDepressorL lowerLipDepressorR
+chinRaiser lipPressor pucker funneler lipSuck
+"""
+
+
+def test_the_46_poses_of_older_audio2face(tmp_path):
+    """Every pose alone moves the shapes of its movement; two poses of one shape add up."""
+    names = OLD_POSES.split()
+    assert len(names) == 46 and {name.lower() for name in names} == set(POSES) - {"dimplel", "dimpler"}
+    weights = 0.5 * np.eye(46)
+    path = write_json(tmp_path, {"exportFps": 30, "facsNames": names, "weightMat": weights.tolist(), "numFrames": 46})
+    track = read_track(path)
+    assert len(track) == 46 and track.fps == pytest.approx(30)
+    for name, row in zip(names, track.weights):
+        moved = {BLEND_SHAPES[k]: float(row[k]) for k in np.flatnonzero(row)}
+        assert moved == pytest.approx({shape: 0.5 * gain for shape, gain in POSES[name.lower()]}), name
+    assert dict(zip(BLEND_SHAPES, track.weights[22]))["jawOpen"] == 0.5
+    assert {shape for pose in POSES.values() for shape, _ in pose} <= set(BLEND_SHAPES)
+    both = read_track(write_json(tmp_path, {"exportFps": 30, "facsNames": names, "weightMat": [[0.4] * 46] * 3}))
+    assert both.column("jawOpen") == pytest.approx(0.8) and both.column("browInnerUp") == pytest.approx(0.4)
 
 
 def test_lost_frames_and_units_of_json(tmp_path):
