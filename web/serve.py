@@ -11,10 +11,14 @@ import os
 import signal
 import sys
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from models.generation.live import LiveConfig
 from utils.config import check_least, read_flags
 from utils.errors import UserError, cli
+
+if TYPE_CHECKING:
+    from web.live.senders import FrameSink
 
 TOKEN_VARIABLE = "DIFFPOSETALK_TOKEN"
 
@@ -37,6 +41,12 @@ class ServeFlags:
     """Seconds of motion generated at once, 0.2 to 1: longer hops are cheaper and later."""
     look_ahead: float = 0.04
     """Seconds of audio to wait for beyond a hop."""
+    livelink: str = ""
+    """Also send frames as the Live Link Face app does, to HOST or HOST:PORT (default port: 11111)."""
+    vmc: str = ""
+    """Also send the first session's frames by the VMC protocol, to HOST or HOST:PORT (default port: 39539)."""
+    ndjson: str = ""
+    """Also write frames as lines of JSON to this file, or to standard output (-)."""
     max_sessions: int = 16
     """Sessions at once."""
     max_seconds: float = 3600
@@ -65,6 +75,13 @@ class ServeFlags:
         """Raises UserError: a hop or look-ahead that cannot be."""
         return LiveConfig(hop=self.hop, first_hop=self.hop, look_ahead=self.look_ahead, catch_up=True)
 
+    def sinks(self) -> list[FrameSink]:
+        """Raises UserError: an address or a file that cannot be used."""
+        from web.live.senders import LineSender, LiveLinkSender, VmcSender
+
+        flags = ((self.livelink, LiveLinkSender), (self.vmc, VmcSender), (self.ndjson, LineSender))
+        return [make(value) for value, make in flags if value]
+
 
 async def run(flags: ServeFlags) -> None:
     """Serve until a signal comes.
@@ -75,7 +92,9 @@ async def run(flags: ServeFlags) -> None:
     from web.live.server import Limits, running
     from web.live.service import Service
 
+    sinks = flags.sinks()
     service = Service.open(flags.exp_name, flags.device, flags.live(), flags.max_sessions)
+    service.sinks = sinks
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

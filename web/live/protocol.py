@@ -23,7 +23,7 @@ SCHEMA = Path(__file__).with_suffix(".schema.json")
 STATES = ("idle", "listening", "thinking", "speaking")  # a packed frame has the number
 HEADER = struct.Struct("<BBHIdd")  # version, state, 0, number, time, audio (NaN: none); float32 values follow
 SILENT_SECONDS, SILENT_PEAK = 10, 1e-4
-_FROM_CLIENT = ("start", "flush", "interrupt", "set_style", "set_state", "end")
+_FROM_CLIENT = ("start", "flush", "interrupt", "set_style", "set_gain", "set_state", "end")
 _BYTES = {"s16": "<i2", "f32": "<f4"}
 
 
@@ -40,6 +40,7 @@ class Start:
     style: Any = None
     identity: str = "average"
     guidance: dict[str, float] = field(default_factory=dict)
+    mix: dict[str, float] = field(default_factory=dict)
     seed: int = 0
     hop: float | None = None
     fps: int = 25

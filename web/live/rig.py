@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 from models.generation.idle import Face
 from models.heads.decode import decode
 from models.heads.flame import Flame
+from models.mixing.mixer import Mixer
 from utils.coefs import N_EXP
 from utils.exports.arkit import BLEND_SHAPES, track_angles
 from utils.heads.head_file import HeadFile
@@ -45,7 +46,13 @@ class ArkitRig:
         return weights @ self._turns
 
 
-class Sender:
+def mixed(face: Face, mixer: Mixer) -> Face:
+    """The face behind a session's mixer."""
+    motion = mixer.push(Motion(face.exp[None], face.pose[None]))
+    return Face(motion.exp[0], motion.pose[0])
+
+
+class Output:
     """Turns one session's frames into what its client asked for."""
 
     def __init__(self, flame: Flame, shape: np.ndarray, what: str, fps: int) -> None:

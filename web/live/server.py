@@ -17,10 +17,12 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from models.mixing.config import MixerConfig
+from models.mixing.mixer import Mixer
 from utils.errors import UserError
-from utils.timebase import SAMPLE_RATE
+from utils.timebase import FPS, SAMPLE_RATE
 from web.live.protocol import SILENT_SECONDS, VERSION, AudioInput, Start, json_text, read_message, read_start
-from web.live.rig import Sender
+from web.live.rig import Output, mixed
 from web.live.service import Service, Wish
 from web.live.session import Frame, Session
 
@@ -147,7 +149,9 @@ class _Client:
 
     def __init__(self, socket: ServerConnection, service: Service, session: Session, start: Start) -> None:
         self.socket, self.service, self.session, self.start = socket, service, session, start
-        self.sender = Sender(service.flame, session.talker.shape, start.what, start.fps)
+        self.output = Output(service.flame, session.talker.shape, start.what, start.fps)
+        self.mixer = Mixer(MixerConfig.of(start.mix), service.flame.head)
+        self._sunk = Output(service.flame, session.talker.shape, "arkit", FPS) if service.sinks else None
         self.inputs = [AudioInput(start) for _ in range(2)]
         self._unread: asyncio.Queue[str | bytes] = asyncio.Queue(UNREAD)
         self._state, self._warned = "", False
@@ -155,7 +159,7 @@ class _Client:
     @classmethod
     async def join(cls, socket: ServerConnection, service: Service, start: Start) -> _Client:
         """Raises:
-        UserError: a style or identity that cannot be used.
+        UserError: a style, an identity or a mix that cannot be used.
         Refused: all sessions are taken.
         """
         wish = Wish(start.style, start.identity, start.guidance, start.seed, start.hop)
@@ -165,12 +169,13 @@ class _Client:
             raise Refused(FULL, str(error)) from error
         if isinstance(start.style, dict):  # the encoder's work must not delay other sessions' frames
             wish = replace(wish, style=(await service.apart(service.person, wish)).style)
+        MixerConfig.of(start.mix)
         return cls(socket, service, service.join(wish), start)
 
     async def serve(self) -> None:
         """Until the client ends, leaves, or is refused."""
         live = self.session.talker.live
-        self._say("ready", version=VERSION, fps=self.start.fps, what=self.start.what, names=self.sender.names,
+        self._say("ready", version=VERSION, fps=self.start.fps, what=self.start.what, names=self.output.names,
                   delay=round(live.hop + live.look_ahead, 3))  # fmt: skip
         tasks = [asyncio.create_task(work()) for work in (self._read, self._show, self._write)]
         try:
@@ -201,7 +206,7 @@ class _Client:
             for frame in session.frames():
                 self._show_one(frame)
             await asyncio.sleep(max(WAIT, session.due - session.clock()))
-        self._say("ended", time=session.number / 25, frames=self.sender.sent)
+        self._say("ended", time=session.number / FPS, frames=self.output.sent)
 
     async def _write(self) -> None:
         while True:
@@ -211,9 +216,13 @@ class _Client:
         if frame.state != self._state:
             self._state = frame.state
             self._say("state", state=frame.state, time=frame.time, audio=frame.audio)
+        frame = replace(frame, face=mixed(frame.face, self.mixer))
+        for shown in self._sunk.send(frame) if self._sunk else ():
+            for sink in self.service.sinks:
+                sink.show(self.session.slot, shown)
         packed = self.start.frames == "packed" or self.start.what == "vertices"
-        for shown in self.sender.send(frame):
-            self._put(shown.packed() if packed else shown.json(self.sender.names))
+        for shown in self.output.send(frame):
+            self._put(shown.packed() if packed else shown.json(self.output.names))
 
     def _say(self, kind: str, **values: Any) -> None:
         self._put(json_text(kind, **values))
@@ -251,14 +260,21 @@ class _Client:
         elif kind == "end":
             session.flush()
             session.ended = True
-        elif kind == "set_style":
+        elif kind in ("set_style", "set_gain"):
             try:
-                person = await self.service.apart(self.service.person, Wish(message["style"], self.start.identity))
-                session.talker.change_person(person)
+                await self._change(message)
             except UserError as error:
                 self._say("error", code=None, message=str(error))
         else:
             raise UserError("message: a session is started once; connect again")
+
+    async def _change(self, message: dict[str, Any]) -> None:
+        """Raises UserError; the session goes on as before."""
+        if message["type"] == "set_gain":
+            self.mixer.change(MixerConfig.of(message["values"]))
+        else:
+            wish = Wish(message["style"], self.start.identity)
+            self.session.talker.change_person(await self.service.apart(self.service.person, wish))
 
 
 async def _close(socket: ServerConnection, code: int, message: str) -> None:

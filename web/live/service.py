@@ -31,6 +31,7 @@ from utils.errors import UserError
 from utils.exports.arkit import has_arkit_expressions
 from utils.motion_file import OPEN_HEAD, Motion, load_style
 from utils.runs.run_dir import find_checkpoint
+from web.live.senders import FrameSink
 from web.live.session import Session
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class Service:
     live: LiveConfig
     max_sessions: int = 16
     sessions: set[Session] = field(default_factory=set)
+    sinks: list[FrameSink] = field(default_factory=list)
     windows: int = 0  # computed so far
     _generators: dict[tuple[tuple[str, float], ...], WindowGenerator] = field(default_factory=dict)
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
@@ -108,6 +110,7 @@ class Service:
         """
         self.check_free()
         session = Session(self._talker(wish), self.names, wish.seed)
+        session.slot = min(set(range(1, self.max_sessions + 1)) - {one.slot for one in self.sessions})
         self.sessions.add(session)
         return session
 

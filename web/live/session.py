@@ -68,6 +68,7 @@ class Session:
         self.mood: str | None = None  # of `MOODS`, that the client asked for; None: by rule
         self.ended = False  # the client has nothing more to say
         self.heard = 0  # samples so far
+        self.slot = 1  # number among the sessions of a service
         self._waiting: deque[np.ndarray | None] = deque()  # audio for the talker; None: the end of an utterance
         self._waiting_samples = 0
         self._heard_at = self.start

@@ -82,6 +82,8 @@ def test_commands(service):
             await socket.send(b"\1" + PCM)
             await socket.send(json.dumps({"type": "set_style", "style": "lively"}))
             await socket.send(json.dumps({"type": "set_style", "style": "angry"}))
+            await socket.send(json.dumps({"type": "set_gain", "values": {"offset.browInnerUp": 1, "gain.head": 0}}))
+            await socket.send(json.dumps({"type": "set_gain", "values": {"gain.nose": 1}}))
             await socket.send(json.dumps({"type": "set_state", "state": "thinking"}))
             await asyncio.sleep(0.5)
             await socket.send('{"type": "interrupt"}')
@@ -91,8 +93,10 @@ def test_commands(service):
 
     ready, found = asyncio.run(talk())
     texts = [json.loads(one) for one in found if isinstance(one, str)]
-    (error,) = [one for one in texts if one["type"] == "error"]
-    assert error["code"] is None and "'angry' is not a choice; use one of calm, lively" in error["message"]
+    errors = [one for one in texts if one["type"] == "error"]
+    assert [one["code"] for one in errors] == [None, None]
+    assert "'angry' is not a choice; use one of calm, lively" in errors[0]["message"]
+    assert "'gain.nose' is not a choice" in errors[1]["message"]
     (interrupted,) = [one for one in texts if one["type"] == "interrupted"]
     assert 0 < interrupted["spoken"] < 1 and interrupted["sent"] == 5
     assert [one["state"] for one in texts if one["type"] == "state"][-1] == "thinking"
@@ -100,6 +104,30 @@ def test_commands(service):
     assert all(len(one) == HEADER.size + 4 * len(ready["names"]) for one in packed)
     times = [HEADER.unpack_from(one)[4] for one in packed]
     np.testing.assert_allclose(np.diff(times), 0.02)
+    last = dict(zip(ready["names"], np.frombuffer(packed[-1], "<f4", offset=HEADER.size)))
+    assert last["browInnerUp"] > 0.9 and last["headW"] == pytest.approx(1, abs=1e-6)
+
+
+def test_all_sessions_are_shown_to_other_programs(service):
+    seen = []
+
+    class Sink:
+        def show(self, slot, frame):
+            seen.append((slot, frame.number, len(frame.values["arkit"])))
+
+    service.sinks = [Sink()]
+
+    async def talk():
+        async with served(service) as address, client(address, fps=5, what="coefficients") as a, client(address) as b:
+            await asyncio.sleep(0.5)
+            for socket in (a, b):
+                await socket.send('{"type": "end"}')
+                await messages(socket)
+
+    asyncio.run(talk())
+    for slot in (1, 2):
+        numbers = [number for one, number, count in seen if one == slot and count == 52]
+        assert len(numbers) > 8 and numbers == list(range(len(numbers)))
 
 
 def test_styles_of_all_kinds(service, tmp_path):
@@ -139,6 +167,7 @@ def test_guidance_settings_are_limited(service):
         ({"rate": 1}, None, 4400, "start.rate"),
         ({"style": "angry"}, None, 4400, "'angry' is not a choice"),
         ({"identity": "../x"}, None, 4400, "'../x' is not a choice"),
+        ({"mix": {"happy": 7}}, None, 4400, "must lie between 0 and 1"),
         ({}, b"123", 4400, "not whole samples"),
         ({"format": "f32"}, np.array([np.nan], "<f4").tobytes(), 4400, "NaN"),
         ({"listen": True}, b"\7\0\0", 4400, "begins with byte 0"),
@@ -289,6 +318,8 @@ def test_the_program_starts_says_so_and_stops(tmp_path):
         (["--port", "70000"], "--port 70000"),
         (["--hop", "0.1"], "--hop 0.1"),
         (["--hop", "2"], "--hop 2"),
+        (["--livelink", "127.0.0.1:x"], "--livelink 127.0.0.1:x"),
+        (["--ndjson", "/"], "--ndjson /"),
         (["--max_sessions", "0"], "--max_sessions 0"),
         (["--max_seconds", "nan"], "--max_seconds nan"),
         (["--exp_name", "nosuch"], "nosuch"),

@@ -1,0 +1,106 @@
+"""Live Link Face, VMC and lines of JSON, read by other people's decoders."""
+
+import json
+import socket
+
+import numpy as np
+import pytest
+from pylivelinkface import FaceBlendShape, PyLiveLinkFace
+from pythonosc.osc_bundle import OscBundle
+from scipy.spatial.transform import Rotation
+
+from models.generation.idle import Face
+from models.heads.flame import load_flame
+from utils.coefs import N_EXP
+from utils.errors import UserError
+from utils.exports.arkit import BLEND_SHAPES, arkit_of_open_head
+from utils.motion_file import Motion
+from web.live.rig import Output
+from web.live.senders import LineSender, LiveLinkSender, VmcSender, osc
+from web.live.session import Frame
+
+FLAME = load_flame(None)
+FACE = Face(
+    np.random.default_rng(0).uniform(0, 1, N_EXP).astype("f4"), np.array([0.1, -0.2, 0.05, 0.2, 0, 0], np.float32)
+)
+TRACK = arkit_of_open_head(FLAME.head, Motion(FACE.exp[None], FACE.pose[None]))
+
+
+def shown():
+    output = Output(FLAME, np.zeros(100, np.float32), "arkit", 25)
+    *_, last = (one for i in range(51) for one in output.send(Frame(i, "speaking", FACE, 0.5)))
+    return last
+
+
+@pytest.fixture
+def receiver():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.bind(("127.0.0.1", 0))
+        udp.settimeout(5)
+        yield udp
+
+
+def address(udp) -> str:
+    return f"127.0.0.1:{udp.getsockname()[1]}"
+
+
+def test_live_link_face(receiver):
+    sender = LiveLinkSender(address(receiver))
+    for slot, subject in ((1, "DiffPoseTalk"), (2, "DiffPoseTalk2")):
+        sender.show(slot, shown())
+        has_face, face = PyLiveLinkFace.decode(receiver.recv(2000))
+        assert has_face and (face.name, face.fps, face._frames, face._version & 255) == (subject, 25, 50, 6)
+        for i, name in enumerate(BLEND_SHAPES):
+            value = face.get_blendshape(FaceBlendShape[name[0].upper() + name[1:]])
+            assert value == pytest.approx(float(TRACK.weights[0, i]), abs=1e-6), name
+        angles = [face.get_blendshape(FaceBlendShape(i)) for i in range(52, 61)]
+        assert [one.name for one in FaceBlendShape][52:55] == ["HeadYaw", "HeadPitch", "HeadRoll"]
+        np.testing.assert_allclose(np.delete(angles, [5, 8]), np.delete(TRACK.angles[0], [5, 8]), atol=1e-5)
+
+
+def test_vmc(receiver):
+    VmcSender(address(receiver)).show(2, shown())  # only the first session has an avatar
+    VmcSender(address(receiver)).show(1, shown())
+    found = []
+    while not found or found[-1].address != "/VMC/Ext/Blend/Apply":
+        data = receiver.recv(2000)
+        assert len(data) <= 1400
+        found += list(OscBundle(data))
+    values = dict(tuple(one.params) for one in found if one.address == "/VMC/Ext/Blend/Val")
+    assert list(values) == list(BLEND_SHAPES)
+    np.testing.assert_allclose(list(values.values()), TRACK.weights[0], atol=1e-6)
+    bones = {one.params[0]: one.params[1:] for one in found if one.address == "/VMC/Ext/Bone/Pos"}
+    assert list(bones) == ["Head", "LeftEye", "RightEye"]
+    turn = Rotation.from_quat(bones["Head"][3:]).as_rotvec()
+    np.testing.assert_allclose(turn * (1, -1, -1), FACE.pose[:3], atol=1e-5)
+    assert [one.params for one in found if one.address == "/VMC/Ext/T"] == [[2.0]]
+
+
+def test_osc_padding():
+    assert osc("/abc", 1) == b"/abc\0\0\0\0,i\0\0\0\0\0\1"
+    assert len(osc("/abcd", "abc", 0.5)) % 4 == 0
+
+
+def test_lines(tmp_path, capsys):
+    for path in (str(tmp_path / "f.ndjson"), "-"):
+        LineSender(path).show(3, shown())
+    for text in ((tmp_path / "f.ndjson").read_text(), capsys.readouterr().out):
+        line = json.loads(text)
+        assert (line["session"], line["frame"], line["time"], len(line["arkit"])) == (3, 50, 2.0, 52)
+
+
+def test_wrong_addresses(tmp_path):
+    for make in (LiveLinkSender, VmcSender):
+        for wrong in ("127.0.0.1:port", "127.0.0.1:99999999999", "no such host"):
+            with pytest.raises(UserError, match="must be a host or host:port"):
+                make(wrong)
+    with pytest.raises(UserError, match="cannot be written"):
+        LineSender(str(tmp_path))
+
+
+def test_nobody_listens(receiver):
+    sender = LiveLinkSender(address(receiver))
+    receiver.close()
+    for _ in range(3):
+        sender.show(1, shown())
+    assert sender.packet("x", shown())[0] == 6
