@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 export PYTHON
 
-.PHONY: help env env-dev env-lint env-types demo web live test fuzz lint style types format lock clean
+.PHONY: help env env-dev env-lint env-types demo web live static test fuzz lint style types format lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | awk -F': *' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ live:  ## the live server for other programs on this machine
 	@bash setup/ensure_system.sh --python
 	@bash setup/ensure_env.sh web
 	$(PY) -m web.serve
+
+static: env-dev  ## the page that needs no server, into build/static_demo
+	$(PY) -m setup.build_static_demo
 
 test: env-dev  ## all tests, in up to four processes
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal

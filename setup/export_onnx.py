@@ -9,6 +9,7 @@ import json
 import logging
 import tempfile
 import warnings
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 NAMES = ("fp32", "w16", "fp16", "int8")
+GRAPHS = ("audio", "step", "window")
 OPSETS = (14, 20)  # smallest with what the graphs need, largest that PyTorch's exporter writes
 LARGEST_ERROR = 1e-3  # of the largest output, for the variants that compute in float32
 
@@ -153,8 +155,12 @@ def shapes(graph: Graph) -> dict[str, Any]:
     }
 
 
-def write(flags: OnnxFlags) -> None:
-    """Export everything; files appear once all of them are checked."""
+def write(flags: OnnxFlags, wanted: Collection[str] = GRAPHS) -> None:
+    """Export the graphs of these names; files appear once all of them are checked.
+
+    Raises:
+        UserError: see `load` and `export`.
+    """
     animator = load(flags.exp_name, flags.iter)
     options = animator.model.config
     config = own_sampling(options)
@@ -163,7 +169,7 @@ def write(flags: OnnxFlags) -> None:
     description = describe(animator, config, flags.exp_name) | {"opset": flags.opset, "graphs": {}}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for graph in graphs_of(animator.model, config, sample):
+        for graph in (one for one in graphs_of(animator.model, config, sample) if one.name in wanted):
             files = export(graph, flags.variants, flags.opset, folder)
             description["graphs"][graph.name] = shapes(graph) | {"variants": files}
         for graph in description["graphs"].values():

@@ -28,6 +28,7 @@ PROGRAMS = {
     "web.serve": "ServeFlags",
     "evaluate": "EvaluateFlags",
     "setup.export_onnx": "OnnxFlags",
+    "setup.build_static_demo": "StaticFlags",
     "main_se": "Configs",
     "main_dpt": "Configs",
     "scripts_for_dataset.prepare_dataset": "PrepareFlags",

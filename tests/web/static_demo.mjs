@@ -1,0 +1,46 @@
+// Runs the page's own modules in Node: node static_demo.mjs FOLDER TASK WORK; float32 files in WORK go in and out.
+import fs from 'node:fs';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { gunzipSync } from 'node:zlib';
+
+const [folder, task, work] = process.argv.slice(2);
+const load = (name) => import(pathToFileURL(path.resolve(folder, name)));
+const packed = (name) => gunzipSync(fs.readFileSync(path.join(folder, `${name}.gz`)));
+const json = (name) => JSON.parse(fs.readFileSync(path.join(folder, name)));
+const asked = JSON.parse(fs.readFileSync(path.join(work, 'asked.json')));
+const floats = (name) => { const b = fs.readFileSync(path.join(work, name)); return new Float32Array(b.buffer, b.byteOffset, b.length / 4); };
+const write = (name, values) => fs.writeFileSync(path.join(work, name), new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+
+async function speak() { // with onnxruntime-web, as the worker does
+  const ort = await load('ort/ort.wasm.min.mjs'), { Talker } = await load('talker.js'), about = json('talker.json');
+  ort.env.wasm.numThreads = 1; ort.env.wasm.wasmBinary = packed('ort/ort-wasm-simd-threaded.wasm');
+  const run = {};
+  for (const name of ['audio', 'window']) {
+    const { inputs, output, variants } = about.graphs[name];
+    const session = await ort.InferenceSession.create(packed(variants.w16.file), { executionProviders: ['wasm'] });
+    run[name] = async (given) => (await session.run(Object.fromEntries(Object.entries(given)
+      .map(([key, values]) => [key, new ort.Tensor('float32', values, inputs[key])]))))[output].data;
+  }
+  const noise = floats('noise'), size = about.n_motions * about.motion_dim, made = [];
+  const options = { style: asked.style, noise: (k) => noise.slice(k * size, (k + 1) * size) };
+  for await (const frames of new Talker(about, run).speak(floats('audio'), options)) made.push(...frames);
+  write('made', Float32Array.from(made));
+}
+
+async function pose() {
+  const { LiveHead } = await load('live_head.js'), { readGlb } = await load('head.js'), glb = packed('head.glb');
+  const head = new LiveHead(readGlb(glb.buffer.slice(glb.byteOffset, glb.byteOffset + glb.length)), json('rig.json'));
+  head.push(floats('coefficients'));
+  const places = asked.times.map((t) => { head.pose(t); return [...head.moved]; });
+  write('made', Float32Array.from(places.flat()));
+}
+
+async function sound() {
+  const { resample, rateOf } = await load('sound.js'), { gaussian } = await load('talker.js');
+  write('made', resample(floats('audio'), asked.rate));
+  write('noise', gaussian(asked.seed)(asked.count));
+  fs.writeFileSync(path.join(work, 'rates.json'), JSON.stringify(asked.files.map((name) => rateOf(new Uint8Array(fs.readFileSync(name))))));
+}
+
+await { speak, pose, sound }[task]();

@@ -1,0 +1,136 @@
+"""The page without a server (web/static_demo): its modules in Node against Python, and what is built around them.
+
+onnxruntime-web comes through npm once and stays in .cache/npm. The browser itself: benchmarks/figures/static_page.py.
+"""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+import torch
+
+from models.app.bundled import DEFAULT_AUDIO, DEFAULT_STYLE, input_folder
+from models.app.sampling_flags import own_sampling
+from models.generation.animator import Animator
+from models.heads.decode import motion_vertices
+from models.heads.flame import Flame, load_flame
+from models.networks.person import Person
+from setup import build_static_demo
+from setup.onnx_export.description import styles_of
+from utils.exports.surface import make_surface
+from utils.media.audio import load_audio
+from utils.motion_file import load_motion
+from utils.rendering.looks import dress
+from utils.runs.run_dir import find_checkpoint
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("static") / "page"
+    build_static_demo.main(["-o", str(folder)])
+    (folder / "package.json").write_text('{"type": "module"}')  # for Node; browsers know modules by their tags
+    return folder
+
+
+def in_node(page: Path, task: str, work: Path, asked: dict, **arrays: np.ndarray) -> np.ndarray:
+    """What tests/web/static_demo.mjs makes of arrays, float32."""
+    (work / "asked.json").write_text(json.dumps(asked))
+    for name, values in arrays.items():
+        (work / name).write_bytes(np.ascontiguousarray(values, np.float32).tobytes())
+    script = str(Path(__file__).with_name("static_demo.mjs"))
+    done = subprocess.run(build_static_demo.node(script, str(page), task, str(work)), capture_output=True, text=True,
+                          timeout=120)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return np.frombuffer((work / "made").read_bytes(), np.float32)
+
+
+def test_the_browser_makes_pythons_coefficients(page, tmp_path):
+    """One recording, one noise: level, padding, windows, style and statistics in JavaScript, graphs in WebAssembly."""
+    animator = Animator.load(find_checkpoint("DPT", "embedded-fast", None), None, torch.device("cpu"))
+    audio = load_audio(input_folder("audio") / DEFAULT_AUDIO)
+    person = Person(np.zeros(100, np.float32), styles_of(animator.model.config)["smile"])
+    (wanted,) = animator(audio, person, own_sampling(animator.model.config), [7])
+    generator = torch.Generator().manual_seed(7)
+    noise = torch.cat([torch.randn(100, 54, generator=generator) for _ in range(2)]).numpy()
+    made = in_node(page, "speak", tmp_path, {"style": "smile"}, audio=audio, noise=noise).reshape(-1, 56)
+    assert len(made) == len(wanted) > 100
+    for mine, theirs in ((made[:, :50], wanted.exp), (made[:, 50:], wanted.pose)):
+        assert np.abs(mine - theirs).max() < 1e-3 * np.abs(theirs).max()
+
+
+def test_the_head_moves_as_the_videos_do(page, tmp_path):
+    motion = load_motion(input_folder("motion") / Path(DEFAULT_STYLE).with_suffix(".npz"))
+    look = dress(load_flame().head, "skin", person="average")
+    frames = [10, 30, 55]
+    vertices = np.concatenate(list(motion_vertices(Flame(look.drawn), motion)))[frames]
+    expand = make_surface(look.drawn, look.texture).expand
+    coefficients = np.hstack([motion.exp, motion.pose])
+    asked = {"times": [frame / 25 for frame in frames]}
+    made = in_node(page, "pose", tmp_path, asked, coefficients=coefficients).reshape(3, -1, 3)
+    still = in_node(page, "pose", tmp_path, asked, coefficients=0 * coefficients).reshape(3, -1, 3)
+    assert np.abs(made - vertices[:, expand]).max() < 5e-5  # metres
+    assert np.abs(made - still).max() > 0.005
+
+
+def test_sound_is_resampled_as_soxr_does_it(page, tmp_path):
+    audio = load_audio(input_folder("audio") / DEFAULT_AUDIO)
+    fast = soxr.resample(audio, 16000, 44100, quality="VHQ")
+    files = []
+    for name, rate in (("a.wav", 22050), ("b.flac", 44100), ("c.ogg", 48000)):
+        soundfile.write(tmp_path / name, np.zeros(4800, np.float32), rate)
+        files.append(str(tmp_path / name))
+    asked = {"rate": 44100, "files": files, "seed": 5, "count": 20000}
+    made = in_node(page, "sound", tmp_path, asked, audio=fast)
+    wanted = soxr.resample(fast, 44100, 16000, quality="VHQ")
+    assert abs(len(made) - len(wanted)) <= 1
+    n = min(len(made), len(wanted))
+    assert np.sqrt(np.mean((made[:n] - wanted[:n]) ** 2)) < 0.003 * np.sqrt(np.mean(wanted**2))
+    assert json.loads((tmp_path / "rates.json").read_text()) == [22050, 44100, None]
+    noise = np.frombuffer((tmp_path / "noise").read_bytes(), np.float32)
+    assert abs(noise.mean()) < 0.03 and abs(noise.std() - 1) < 0.03 and np.abs(noise).max() < 6
+
+
+def test_the_page_is_small_and_needs_no_other_host(page):
+    files = [path for path in page.rglob("*") if path.is_file() and path.name != "package.json"]
+    assert sum(path.stat().st_size for path in files) < 40_000_000
+    ours = [path for path in files if path.suffix in (".js", ".html", ".css")]
+    assert len(ours) >= 9 and not [path.name for path in ours if "://" in path.read_text()]
+    html = (page / "index.html").read_text()
+    policy = re.search(r'Content-Security-Policy" content="(.*?)"', html, re.S)[1]
+    assert "default-src 'self'" in policy and "http" not in policy
+    code = "".join(path.read_text() for path in ours)
+    named = re.findall(r"(?:from |import\(here\()'\./([\w.]+)'", code)
+    assert len(named) >= 8 and all((page / name).is_file() for name in named)
+    ids = set(re.findall(r"\bat\('(\w+)'\)", (page / "page.js").read_text()))
+    assert ids and all(f'id="{name}"' in html for name in ids)
+    sizes = json.loads((page / "talker.json").read_text())["sizes"]
+    assert all((page / name).stat().st_size == size for name, size in sizes.items() if name != "talker.json")
+
+
+def test_only_a_page_is_replaced(page, tmp_path, capsys):
+    (tmp_path / "mine.txt").write_text("keep")
+    with pytest.raises(SystemExit) as ended:
+        build_static_demo.main(["-o", str(tmp_path)])
+    assert ended.value.code == 2 and "holds other files" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    build_static_demo.StaticFlags(page).check()
+
+
+def test_another_archive_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(build_static_demo, "CACHE", tmp_path / "cache")
+    (tmp_path / "cache").mkdir()
+    archive = tmp_path / "cache" / "onnxruntime-web-1.30.0.tgz"
+    archive.write_bytes(b"not the one")
+    with pytest.raises(SystemExit):
+        build_static_demo.main(["-o", str(tmp_path / "page")])
+    assert "not the pinned one" in capsys.readouterr().err
+    assert not archive.exists() and not (tmp_path / "page").exists()
+    monkeypatch.setattr(build_static_demo, "node", lambda *_: ["false"])
+    with pytest.raises(SystemExit):
+        build_static_demo.main(["-o", str(tmp_path / "page")])
+    assert "npm could not fetch it (no reason given); check the network" in capsys.readouterr().err

@@ -1,0 +1,101 @@
+// The page: what the visitor chooses, the worker that computes, and the head that moves with the sound's clock.
+
+import { download } from './files.js';
+import { readGlb } from './head.js';
+import { LiveHead } from './live_head.js';
+import { decode } from './sound.js';
+import { View, backdrop, load, loadStage } from './viewer.js';
+
+const LONGEST = 120; // seconds of a recording
+const at = (id) => document.getElementById(id), canvas = at('view'), sound = at('sound');
+const webgpu = new URLSearchParams(location.search).has('webgpu');
+const worker = new Worker(new URL('worker.js', import.meta.url), { type: 'module' });
+let chosen = null, id = 0, pressed = 0, ready = false, head = null;
+const measured = window.measured = {}; // seconds, for tests
+
+function say(text, wrong = false) { at('said').textContent = text; at('said').className = wrong ? 'wrong' : ''; }
+
+function choose(blob, name) {
+  sound.pause();
+  return decode(blob).then((found) => {
+    chosen = found; at('chosen').textContent = `${name}, ${(found.samples.length / 16000).toFixed(1)} s`;
+    at('make').disabled = !ready; say(ready ? 'Press the button.' : 'Loading …');
+  }).catch((error) => say(error.message, true));
+}
+
+async function record() {
+  const button = at('record');
+  if (!navigator.mediaDevices || !window.MediaRecorder) {
+    say('Browsers record only over https or from this computer itself; choose a file instead.', true);
+    return;
+  }
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: true }), machine = new MediaRecorder(stream), parts = [];
+  const stop = () => { if (machine.state === 'recording') machine.stop(); }, limit = setTimeout(stop, 1000 * LONGEST);
+  machine.ondataavailable = (e) => parts.push(e.data);
+  machine.onstop = () => {
+    clearTimeout(limit); button.textContent = 'Record'; button.onclick = recording;
+    stream.getTracks().forEach((track) => track.stop());
+    choose(new Blob(parts), 'your recording');
+  };
+  machine.start(); button.textContent = 'Stop'; button.onclick = stop; say('Recording …');
+}
+const recording = () => record().catch((error) => say(`The microphone cannot be used: ${error.message}`, true));
+
+function make() {
+  pressed = performance.now(); id++; head.clear();
+  sound.pause(); sound.src = URL.createObjectURL(chosen.wav); sound.hidden = false;
+  say('Listening …'); delete measured.first; delete measured.made;
+  worker.postMessage({ kind: 'speak', id, audio: chosen.samples, style: at('style').value, seed: Number(at('take').value),
+    scales: { style: Number(at('strength').value) }, noise: window.noise });
+}
+
+function made(frames) {
+  head.push(frames);
+  if (measured.first !== undefined) return;
+  measured.first = (performance.now() - pressed) / 1000;
+  sound.play().catch(() => say('Press play.'));
+}
+
+function finished(seconds) {
+  const length = chosen.samples.length / 16000;
+  Object.assign(measured, { made: seconds, speed: length / seconds });
+  say(`${length.toFixed(1)} s of speech in ${seconds.toFixed(1)} s; the first motion came after ${measured.first.toFixed(1)} s.`);
+}
+
+worker.onerror = () => say('This browser cannot run the talker: it needs module workers and WebAssembly SIMD.', true);
+worker.onmessage = ({ data }) => {
+  if (data.error) say(data.error, true);
+  else if (data.total) at('progress').value = 0.9 * data.loaded / data.total;
+  else if (data.ready) {
+    ready = true; measured.ready = data.ready; at('progress').hidden = true; at('make').disabled = !chosen;
+    say(chosen ? 'Press the button.' : 'Choose a file, record something, or take the example.');
+  } else if (data.id === id && data.frames) made(data.frames);
+  else if (data.id === id && data.done) finished(data.done);
+};
+
+async function main() {
+  if (webgpu) {
+    at('backend').textContent = 'the graphics card (WebGPU)';
+    Object.assign(at('other'), { textContent: 'Use the processor', href: '.' });
+    if (!navigator.gpu) throw new Error('This browser has no WebGPU; use the processor.');
+  }
+  worker.postMessage({ kind: 'load', webgpu });
+  const [about, rig, shared, glb] = await Promise.all([load('talker.json', 'json'), load('rig.json', 'json'),
+    loadStage('stage.json', ''), download('head.glb')]);
+  at('style').append(...Object.keys(about.styles).map((name) => new Option(name.replaceAll('_', ' '), name)));
+  at('style').value = about.default_style; at('strength').value = about.guidance.scales.style;
+  const view = new View(canvas, shared);
+  head = new LiveHead(readGlb(glb), rig);
+  await view.show(head);
+  canvas.style.background = backdrop(shared.stage);
+  Object.assign(window, { view, head });
+  const step = () => { view.draw(sound.currentTime); requestAnimationFrame(step); };
+  step();
+}
+
+at('file').onchange = () => { if (at('file').files[0]) choose(at('file').files[0], at('file').files[0].name); };
+at('record').onclick = recording;
+at('example').onclick = () => fetch('example.flac').then((a) => a.blob()).then((blob) => choose(blob, 'the example'));
+at('nods').onchange = () => { head.headMotion = at('nods').checked; view.drawn = ''; };
+at('form').onsubmit = (e) => { e.preventDefault(); make(); };
+main().catch((error) => say(error.message, true));

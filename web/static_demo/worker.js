@@ -1,0 +1,55 @@
+// Loads onnxruntime-web and the graphs, and turns speech into coefficients, off the page's own thread.
+// In: { kind: 'load', webgpu } or { kind: 'speak', id, audio, style, scales, seed or noise }.
+// Out: { loaded, total } while loading, { ready: seconds }, { id, frames }, { id, done: seconds }, { error }.
+
+import { download, here } from './files.js';
+import { Talker, gaussian } from './talker.js';
+
+const RUNTIMES = { // module, its loader and its WebAssembly
+  wasm: ['ort.wasm.min.mjs', 'ort-wasm-simd-threaded.mjs', 'ort-wasm-simd-threaded.wasm'],
+  webgpu: ['ort.webgpu.min.mjs', 'ort-wasm-simd-threaded.asyncify.mjs', 'ort-wasm-simd-threaded.asyncify.wasm'],
+};
+let talker = null, current = 0, queue = Promise.resolve();
+
+async function load({ webgpu }) {
+  const began = performance.now(), provider = webgpu ? 'webgpu' : 'wasm', [module, loader, wasm] = RUNTIMES[provider];
+  const { sizes, ...about } = await (await fetch(here('talker.json'))).json(), graphs = ['audio', 'window'];
+  const files = graphs.map((name) => about.graphs[name].variants.w16.file);
+  const total = [`ort/${wasm}`, ...files].reduce((sum, name) => sum + sizes[`${name}.gz`], 0);
+  let loaded = 0;
+  const received = (n) => { loaded += n; postMessage({ loaded, total }); };
+  const [ort, binary, ...models] = await Promise.all([import(here(`ort/${module}`)),
+    ...[`ort/${wasm}`, ...files].map((name) => download(name, received))]);
+  Object.assign(ort.env.wasm, { numThreads: 1, wasmBinary: binary, wasmPaths: { mjs: here(`ort/${loader}`) } });
+  const run = {};
+  for (const [i, name] of graphs.entries()) {
+    run[name] = await graph(ort, new Uint8Array(models[i]), about.graphs[name], provider);
+  }
+  talker = new Talker(about, run);
+  await speak({ id: 0, audio: new Float32Array(16000).fill(0.01), style: about.default_style, seed: 0 }); // warms up
+  postMessage({ ready: (performance.now() - began) / 1000 });
+}
+
+async function graph(ort, bytes, { inputs, output }, provider) {
+  const session = await ort.InferenceSession.create(bytes, { executionProviders: [provider] });
+  return async (given) => {
+    const feeds = Object.entries(given).map(([name, values]) => [name, new ort.Tensor('float32', values, inputs[name])]);
+    return (await session.run(Object.fromEntries(feeds)))[output].data;
+  };
+}
+
+async function speak({ id, audio, style, scales, seed, noise }) {
+  const began = performance.now(), draw = gaussian(seed || 0), { n_motions: n, motion_dim: wide } = talker.about;
+  const drawn = (k) => (noise ? noise.slice(k * n * wide, (k + 1) * n * wide) : draw(n * wide));
+  for await (const frames of talker.speak(audio, { style, scales, noise: drawn })) {
+    if (id !== current) return; // the visitor wants something else by now
+    if (id) postMessage({ id, frames }, [frames.buffer]);
+  }
+  if (id) postMessage({ id, done: (performance.now() - began) / 1000 });
+}
+
+onmessage = ({ data }) => {
+  if (data.kind === 'speak') current = data.id;
+  queue = queue.then(() => (data.kind === 'load' ? load(data) : speak(data)))
+    .catch((error) => postMessage({ error: error.message || String(error) }));
+};
