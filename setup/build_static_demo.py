@@ -1,7 +1,7 @@
 """Build the page that needs no server: plain files for any file server, with the talker as ONNX (docs/web.md).
 
 python -m setup.build_static_demo [-o build/static_demo]      # or: make static
-python -m http.server -d build/static_demo                    # then open http://127.0.0.1:8000
+python3 -m http.server -d build/static_demo                    # then open http://127.0.0.1:8000
 
 onnxruntime-web comes from the npm registry through npm, which checks the pinned hash; it is kept in .cache/npm.
 """
@@ -196,7 +196,7 @@ def main(argv: list[str] | None = None) -> None:
             shutil.rmtree(flags.output)
         folder.replace(flags.output)
     total = sum(path.stat().st_size for path in flags.output.rglob("*") if path.is_file())
-    log.info("wrote %s, %.1f MB; serve it with: python -m http.server -d %s", flags.output, total / 1e6, flags.output)
+    log.info("wrote %s, %.1f MB; serve it with: python3 -m http.server -d %s", flags.output, total / 1e6, flags.output)
 
 
 if __name__ == "__main__":
