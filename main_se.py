@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
+import utils.startup  # noqa: F401  # isort: skip
 
 import torch
 from torch import Tensor, nn

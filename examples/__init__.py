@@ -1,1 +1,3 @@
 """Small programs that show how to use the models and the exports."""
+
+import utils.startup

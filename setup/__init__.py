@@ -2,3 +2,5 @@
 
 To add a build step: a program build_*.py here, described in README.md.
 """
+
+import utils.startup

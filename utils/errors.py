@@ -39,6 +39,8 @@ def cli(main: Callable[..., None]) -> Callable[..., None]:
         for name in (main.__module__, *OWN):
             logging.getLogger(name).setLevel(logging.INFO)
         try:
+            if signal.getsignal(signal.SIGINT) is leave:  # see utils/startup.py
+                signal.signal(signal.SIGINT, signal.default_int_handler)
             with _signals_interrupt():
                 main(*args, **kwargs)
         except UserError as error:
@@ -83,6 +85,13 @@ def interrupt(number: int, frame: object) -> None:
     """
     signal.signal(number, signal.SIG_IGN)
     raise Interrupted(number)
+
+
+def leave(number: int, frame: object) -> None:
+    """A signal's handler before a program has begun its work: it ends at once."""
+    with contextlib.suppress(OSError):
+        os.write(2, b"interrupted\n")
+    os._exit(128 + number)
 
 
 def _open_closed_streams() -> None:

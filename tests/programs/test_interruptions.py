@@ -57,6 +57,25 @@ def test_a_signal_leaves_nothing_behind(tmp_path, work, number):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "program",
+    ["demo.py", "export_motion.py", "extract_style.py", "render_motion.py", "main_se.py", "main_dpt.py",
+     "-m scripts_for_dataset.prepare_dataset", "-m setup.convert_flame", "-m web.app", "-m examples.drive_avatar",
+     "-m benchmarks.speed.live"],
+)  # fmt: skip
+def test_ctrl_c_while_imports_run(tmp_path, program):
+    """NumPy is one of the first; this one presses Ctrl-C, and then goes on importing for a while."""
+    (tmp_path / "numpy.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(20)\n")
+    process = start(program.split(), tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    shown = process.communicate(timeout=60)
+    assert shown == ("", "interrupted\n") and process.returncode == 130
+
+
+def test_importing_a_program_leaves_ctrl_c_alone(tmp_path):
+    code = "import signal, extract_style\nassert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
+    assert start(["-c", code], tmp_path).wait(timeout=60) == 0
+
+
 def test_nohup_is_respected(tmp_path):
     """A signal that is ignored when the program starts stays ignored."""
     code = (

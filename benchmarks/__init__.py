@@ -1,0 +1,3 @@
+"""The figures in README and docs. To add one: a module in the folder of its subject, with report.py's tables."""
+
+import utils.startup
