@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
         studio, stop = Studio.open(flags.exp_name, Path(folder) / "takes", flags.device), threading.Event()
         studio.welcome()
         elsewhere = address(flags.host, flags.port)
-        desk = Desk(studio.make, studio.warm_up)
+        desk = Desk(studio.draft, studio.finish, studio.warm_up)
         page = Page(studio, desk, Uploads(Path(folder) / "uploads"), elsewhere)
         threading.Thread(target=page.sweeping, args=(stop,), daemon=True).start()
         here = "127.0.0.1" if flags.host in ANYWHERE else flags.host

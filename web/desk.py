@@ -1,4 +1,4 @@
-"""The queue: one take is made at a time, the others see their place; whoever leaves frees it."""
+"""The queue: one visitor's head is made at a time, and one video; the others see their place, and may leave."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from utils.errors import UserError
 from web.folders import new_token
-from web.service import DRAWING, EXPORTING, Report, Take
+from web.service import DRAWING, EXPORTING, Draft, Report, Take
 from web.wish import Wish
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ class Job:
     share: float = 0.0
     what: str = ""
     error: str = ""
+    draft: Draft | None = None
     take: Take | None = None
     born: float = field(default_factory=time.monotonic)
     watchers: int = 0
@@ -54,16 +55,23 @@ class Job:
 
 
 class Desk:
-    """Takes wishes and has them fulfilled in order, in one thread."""
+    """Takes wishes and has them fulfilled in order. One thread makes the heads, so that they need not wait for the
+    videos of other visitors, which another thread makes."""
 
-    def __init__(self, make: Callable[[Wish, Report, str], Take], warm_up: Callable[[], object] | None = None) -> None:
-        """`make`: `Studio.make`; `warm_up` runs before the first wish."""
-        self._make, self._warm_up = make, warm_up
+    def __init__(
+        self,
+        draft: Callable[[Wish, Report, str], Draft],
+        finish: Callable[[Draft, Report], Take],
+        warm_up: Callable[[], object] | None = None,
+    ) -> None:
+        """`draft`, `finish`: those of a `Studio`; `warm_up` runs before the first wish."""
+        self._draft, self._finish, self._warm_up = draft, finish, warm_up
         self._jobs: dict[str, Job] = {}
         self._changed = threading.Condition()
         self._closed = False
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._make_heads, self._make_videos)]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, wish: Wish) -> Job:
         """Queue a wish.
@@ -77,7 +85,7 @@ class Desk:
                 raise UserError(f"{WAITING} visitors are waiting already; try again in a few minutes")
             job = Job(wish)
             self._jobs[job.token] = job
-            self._changed.notify()
+            self._changed.notify_all()
         return job
 
     def find(self, token: str) -> Job | None:
@@ -102,15 +110,16 @@ class Desk:
         """End all work, so that its files can be removed."""
         with self._changed:
             self._closed = True
-            self._changed.notify()
+            self._changed.notify_all()
         for token in list(self._jobs):
             self.stop(token)
-        self._thread.join(10)
+        for thread in self._threads:
+            thread.join(10)
 
     def status(self, job: Job) -> dict[str, Any]:
         """What the page shows of a job; `place` is the number of visitors before this one."""
         waiting = [other.token for other in self._waiting()]
-        busy = any(other.state == "working" for other in list(self._jobs.values()))
+        busy = any(other.state == "working" and other.draft is None for other in list(self._jobs.values()))
         place = waiting.index(job.token) + busy if job.token in waiting else 0
         ready = [name for name, share in READY if job.share >= share]
         return {
@@ -121,28 +130,49 @@ class Desk:
     def _waiting(self) -> list[Job]:
         return [job for job in list(self._jobs.values()) if job.state == "waiting" and not job.given_up]
 
-    def _work(self) -> None:
+    def _drafted(self) -> list[Job]:
+        """Those who wait for their video, in the order of their heads."""
+        return [job for job in list(self._jobs.values()) if job.state == "working" and job.draft and not job.take]
+
+    def _make_heads(self) -> None:
         if self._warm_up is not None:
             self._warm_up()
-        while True:
-            with self._changed:
-                while not (waiting := self._waiting()) and not self._closed:
-                    self._changed.wait(1.0)  # a visitor who was away may be back
-                if self._closed:
-                    return
-                job = waiting[0]
-                job.state = "working"
-            self._fulfil(job)
+        while (job := self._next(self._waiting)) is not None:
+            self._attempt(job, self._make_head)
 
-    def _fulfil(self, job: Job) -> None:
+    def _make_videos(self) -> None:
+        while (job := self._next(self._drafted)) is not None:
+            self._attempt(job, self._make_video)
+
+    def _next(self, candidates: Callable[[], list[Job]]) -> Job | None:
+        """The first of them, as soon as there is one; None when the desk closes."""
+        with self._changed:
+            while not (found := candidates()) and not self._closed:
+                self._changed.wait(1.0)  # a visitor who was away may be back
+            if self._closed:
+                return None
+            found[0].state = "working"
+            return found[0]
+
+    def _make_head(self, job: Job, report: Report) -> None:
+        job.draft = self._draft(job.wish, report, job.token)
+        with self._changed:
+            self._changed.notify_all()
+
+    def _make_video(self, job: Job, report: Report) -> None:
+        assert job.draft is not None
+        job.take = self._finish(job.draft, report)
+        job.share, job.state = 1.0, "done"
+
+    @staticmethod
+    def _attempt(job: Job, step: Callable[[Job, Report], None]) -> None:
         def report(share: float, what: str) -> None:
             if job.given_up:
                 raise Stopped
             job.share, job.what = share, what
 
         try:
-            job.take = self._make(job.wish, report, job.token)
-            job.share, job.state = 1.0, "done"
+            step(job, report)
         except Stopped:
             job.state = "stopped"
         except UserError as error:

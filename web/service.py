@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import shutil
@@ -86,6 +87,17 @@ class Take:
         return sorted(self.folder.glob("take*"), key=lambda path: (path.suffix == ".zip", path.name))
 
 
+@dataclass(frozen=True)
+class Draft:
+    """A take whose 3-D head is there, and the rest not yet."""
+
+    wish: Wish
+    folder: Path
+    motions: dict[str, Motion]  # by the styles' names
+    seconds: float  # of speech
+    took: float  # seconds of work
+
+
 @dataclass
 class Studio:
     """A loaded model, and the folder where results live for a while."""
@@ -129,8 +141,12 @@ class Studio:
     def identity_names() -> list[str]:
         return list(bundled_shapes())
 
-    def make(self, wish: Wish, report: Report = silent, token: str | None = None) -> Take:
-        """Generate, draw and export; `report` gets the progress and may end the work by raising.
+    def make(self, wish: Wish, report: Report = silent) -> Take:
+        """Generate, draw and export; see `draft` and `finish`."""
+        return self.finish(self.draft(wish, report), report)
+
+    def draft(self, wish: Wish, report: Report = silent, token: str | None = None) -> Draft:
+        """Make what the 3-D view needs; `report` gets the progress and may end the work by raising.
 
         Raises:
             UserError: settings or files that cannot be used.
@@ -139,30 +155,37 @@ class Studio:
         report(0, "listening")
         wish.check()
         assert wish.audio is not None
-        audio = _speech(wish.audio)
-        styles = self._styles(wish)
-        shape = self.shape(wish)
+        audio, styles, shape = _speech(wish.audio), self._styles(wish), self.shape(wish)
         folder = self.results / (token or new_token())
-        folder.mkdir(mode=0o700)
-        try:
+        with _whole(folder):
+            folder.mkdir(mode=0o700)
             motions = self._motions(audio, wish, [Person(shape, style) for style in styles.values()], report)
             report(MODELLING, "building the 3-D head")
-            costume = self._costume(wish)
-            self._export(FIRST, folder, motions, costume, wish.audio)
-            self._film(folder / "take.mp4", dict(zip(map(word, styles), motions)), wish, report)
+            self._export(FIRST, folder, motions, self._costume(wish), wish.audio)
+            report(DRAWING, "waiting for the video")
+        took = time.perf_counter() - start
+        return Draft(wish, folder, dict(zip(styles, motions)), len(audio) / SAMPLE_RATE, took)
+
+    def finish(self, draft: Draft, report: Report = silent) -> Take:
+        """Draw the video and write the downloads; a different thread may draft the next take meanwhile."""
+        start, folder = time.perf_counter(), draft.folder
+        with _whole(folder):
+            self._film(draft, report)
             report(EXPORTING, "writing the downloads")
-            self._export(LATER, folder, motions, costume, None)
+            self._export(LATER, folder, list(draft.motions.values()), self._costume(draft.wish), None)
             _archive(folder)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        return Take(folder, len(audio) / SAMPLE_RATE, time.perf_counter() - start)
+        return Take(folder, draft.seconds, draft.took + time.perf_counter() - start)
 
     def warm_up(self) -> None:
-        """Make a short take and throw it away: the first visitor would wait for what is slow only once."""
-        with tempfile.TemporaryDirectory() as folder:
+        """Begin a take and throw it away: the first visitor would wait for what is slow only once."""
+
+        def enough(share: float, what: str) -> None:
+            if share > DRAWING:
+                raise InterruptedError
+
+        with tempfile.TemporaryDirectory() as folder, contextlib.suppress(InterruptedError):
             audio = input_folder("audio") / "sphinx_cards_005.flac"
-            replace(self, results=Path(folder)).make(Wish(audio, self.usual_style, steps=2))
+            replace(self, results=Path(folder)).make(Wish(audio, self.usual_style, steps=2), enough)
 
     def welcome(self) -> str:
         """Write the take that every visitor sees first: a finished motion with its speech -> its token."""
@@ -227,15 +250,16 @@ class Studio:
             options = ExportOptions(texture=look.texture, drawn_head=look.head, dressed=look.drawn, audio=sound)
             export(motion, self.flame, formats, folder / stem, options)
 
-    def _film(self, path: Path, motions: dict[str, Motion], wish: Wish, report: Report) -> None:
+    def _film(self, draft: Draft, report: Report) -> None:
         """The video of one motion, or of two side by side with the names of their styles."""
-        assert wish.audio is not None
-        film = self._costume(wish).film
+        assert draft.wish.audio is not None
+        film, several = self._costume(draft.wish).film, len(draft.motions) > 1
         panels = [
-            Panel(film.frames(_reported(motion, report)), name if len(motions) > 1 else "")
-            for name, motion in motions.items()
+            Panel(film.frames(_reported(motion, report)), word(name) if several else "")
+            for name, motion in draft.motions.items()
         ]
-        film.encode(path, side_by_side(panels), max(map(len, motions.values())), own_sound(wish.audio))
+        n_frames = max(map(len, draft.motions.values()))
+        film.encode(draft.folder / "take.mp4", side_by_side(panels), n_frames, own_sound(draft.wish.audio))
 
     def _style(self, wish: Wish) -> np.ndarray:
         """The style vector of a bundled style, or of the visitor's motion file or video."""
@@ -273,6 +297,16 @@ class Studio:
             return None
         path = self.results / token / name
         return path if path.is_file() else None
+
+
+@contextlib.contextmanager
+def _whole(folder: Path) -> Iterator[None]:
+    """A folder whose making fails, or is ended, does not stay."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def style_files() -> tuple[str, ...]:

@@ -9,29 +9,41 @@ import pytest
 from utils.errors import UserError
 from web import desk as desk_module
 from web.desk import WAITING, Desk
-from web.service import Take
+from web.service import Draft, Take
 from web.wish import Wish
 
 WISH = Wish(Path("speech.wav"))
 
 
 class Maker:
-    """Makes a take when it is let to."""
+    """Makes heads at once, and videos when it is let to."""
 
     def __init__(self) -> None:
-        self.gate, self.made, self.began = threading.Semaphore(0), [], threading.Semaphore(0)
+        self.gate, self.began, self.heads = (threading.Semaphore(0) for _ in range(3))
+        self.made: list[str] = []
 
-    def __call__(self, wish, report, token):
+    def draft(self, wish, report, token):
+        report(0.02, "finding the motion")
+        self.heads.acquire()
+        if wish.seed == 666:
+            raise UserError("seed: no")
+        report(0.3, "waiting for the video")
+        return Draft(wish, Path(token), {}, 1.0, 1.0)
+
+    def finish(self, draft, report):
         report(0.3, "drawing the video")
         self.began.release()
         self.gate.acquire()
-        if wish.seed == 666:
-            raise UserError("seed: no")
-        if wish.seed == 667:
+        if draft.wish.seed == 667:
             raise RuntimeError("a fault")
         report(0.9, "writing the downloads")
-        self.made.append(token)
-        return Take(Path(token), 1.0, 1.0)
+        self.made.append(draft.folder.name)
+        return Take(draft.folder, 1.0, 1.0)
+
+    def allow(self, heads=0, videos=0):
+        for semaphore, n in ((self.heads, heads), (self.gate, videos)):
+            for _ in range(n):
+                semaphore.release()
 
 
 @pytest.fixture
@@ -41,10 +53,9 @@ def maker():
 
 @pytest.fixture
 def desk(maker):
-    desk = Desk(maker)
+    desk = Desk(maker.draft, maker.finish)
     yield desk
-    for _ in range(WAITING + 2):
-        maker.gate.release()
+    maker.allow(WAITING + 2, WAITING + 2)
     desk.close()
 
 
@@ -62,45 +73,59 @@ def wait_for(condition):
     raise AssertionError("did not happen")
 
 
+def working(desk, job):
+    return desk.status(job)["state"] == "working"
+
+
 def test_everyone_sees_the_place_and_may_leave(desk, maker):
     jobs = [submitted(desk) for _ in range(20)]
-    maker.began.acquire()
+    wait_for(lambda: working(desk, jobs[0]))
     assert [desk.status(job)["place"] for job in jobs] == list(range(20))
-    assert desk.status(jobs[0])["state"] == "working" and desk.status(jobs[0])["ready"] == ["head"]
     desk.stop(jobs[3].token)
     assert desk.status(jobs[3])["state"] == "stopped"
     assert [desk.status(job)["place"] for job in jobs[4:]] == list(range(3, 19))
-    for _ in jobs:
-        maker.gate.release()
+    maker.allow(20, 20)
     wait_for(lambda: all(job.over for job in jobs))
     assert maker.made == [job.token for job in jobs if job is not jobs[3]]
     assert desk.status(jobs[-1])["ready"] == ["head", "video", "files"]
 
 
+def test_heads_do_not_wait_for_videos(desk, maker):
+    jobs = [submitted(desk) for _ in range(3)]
+    maker.allow(heads=3)
+    wait_for(lambda: all(desk.status(job)["ready"] == ["head"] for job in jobs))
+    assert [desk.status(job)["place"] for job in jobs] == [0, 0, 0] and not maker.made
+    maker.allow(videos=3)
+    wait_for(lambda: all(job.over for job in jobs))
+    assert maker.made == [job.token for job in jobs]
+
+
 def test_cancel_ends_work_that_has_begun(desk, maker):
-    job = submitted(desk)
+    """At once for the visitor; the threads go on with the next one."""
+    in_head, in_video = submitted(desk), submitted(desk)
+    wait_for(lambda: working(desk, in_head))
+    desk.stop(in_head.token)
+    maker.allow(heads=2)
     maker.began.acquire()
-    desk.stop(job.token)
-    maker.gate.release()
-    wait_for(lambda: not desk._waiting())
-    second = submitted(desk)
-    maker.gate.release()
-    wait_for(lambda: second.over)
-    assert (job.state, second.state, maker.made) == ("stopped", "done", [second.token])
+    desk.stop(in_video.token)
+    last = submitted(desk)
+    maker.allow(1, 2)
+    wait_for(lambda: last.over)
+    assert [job.state for job in (in_head, in_video, last)] == ["stopped", "stopped", "done"]
+    assert maker.made == [last.token]
 
 
 def test_a_closed_tab_gives_up_its_work_and_a_reload_does_not(desk, maker, monkeypatch):
     monkeypatch.setattr(desk_module, "GRACE", 0.2)
     first, closed, reloaded = (submitted(desk) for _ in range(3))
-    maker.began.acquire()
+    wait_for(lambda: working(desk, first))
     for job in (first, closed, reloaded):
         job.watch(-1)
     time.sleep(0.05)
     reloaded.watch(1)
     time.sleep(0.3)
     assert desk.status(reloaded)["place"] == 1  # only the one being made is before it
-    for _ in range(3):
-        maker.gate.release()
+    maker.allow(3, 3)
     wait_for(lambda: reloaded.over)
     assert (first.state, closed.state, maker.made) == ("stopped", "waiting", [reloaded.token])
     desk.forget(3600)
@@ -111,16 +136,15 @@ def test_a_closed_tab_gives_up_its_work_and_a_reload_does_not(desk, maker, monke
 
 def test_errors_are_told_and_the_next_one_is_made(desk, maker):
     jobs = [submitted(desk, seed) for seed in (666, 667, 0)]
-    for _ in jobs:
-        maker.gate.release()
+    maker.allow(3, 3)
     wait_for(lambda: jobs[2].over)
     assert [job.state for job in jobs] == ["failed", "failed", "done"]
     assert jobs[0].error == "seed: no" and "server's log" in jobs[1].error
 
 
 def test_a_full_queue_says_so(desk, maker):
-    submitted(desk)
-    maker.began.acquire()
+    first = submitted(desk)
+    wait_for(lambda: working(desk, first))
     for _ in range(WAITING):
         submitted(desk)
     with pytest.raises(UserError, match="waiting already"):

@@ -14,7 +14,7 @@ from web.desk import Desk
 from web.folders import Uploads
 from web.page import STATIC, Page
 from web.phone import address
-from web.service import Take
+from web.service import Draft, Take
 from web.wish import EXAMPLES, Wish
 from web.words import word
 
@@ -32,15 +32,19 @@ class Studio(SimpleNamespace):
     def identity_names(self):
         return ["average", "female_young"]
 
-    def make(self, wish, report, token):
+    def draft(self, wish, report, token):
         if wish.seed == 666:
             raise UserError("speech: no")
         folder = self.results / token
         folder.mkdir()
-        for name in ("take.glb", "take.wav", "take.mp4", "take_livelink.csv", "take.csv", "take.zip", "take_2.glb"):
+        for name in ("take.glb", "take.wav", "take_2.glb"):
             (folder / name).write_bytes(name.encode())
-        report(0.5, "drawing the video")
-        return Take(folder, 1.0, 2.0)
+        return Draft(wish, folder, {}, 1.0, 1.0)
+
+    def finish(self, draft, report):
+        for name in ("take.mp4", "take_livelink.csv", "take.csv", "take.zip"):
+            (draft.folder / name).write_bytes(name.encode())
+        return Take(draft.folder, 1.0, 2.0)
 
     def served(self, token, name):
         path = self.results / token / name
@@ -54,7 +58,7 @@ class Studio(SimpleNamespace):
 def client(tmp_path):
     studio = Studio(results=tmp_path / "takes", flame=load_flame(None))
     studio.results.mkdir()
-    desk = Desk(studio.make)
+    desk = Desk(studio.draft, studio.finish)
     page = Page(studio, desk, Uploads(tmp_path / "uploads"), "http://192.0.2.7:7860")
     with TestClient(page.app()) as client:
         yield client
