@@ -1,0 +1,49 @@
+"""examples/live_client.py against a live server with a tiny talker."""
+
+import asyncio
+
+import numpy as np
+import pytest
+import soundfile
+
+from examples.live_client import ClientFlags, main, run
+from tests.support.demo_workspace import speech
+from tests.support.live_server import served, tiny_service
+from utils.errors import UserError
+
+
+@pytest.fixture
+def wav(tmp_path):
+    path = tmp_path / "speech.wav"
+    soundfile.write(path, np.stack([speech(0.6)] * 2, axis=1), 48_000)
+    return str(path)
+
+
+def test_it_prints_frames_in_time(tmp_path, wav, capsys):
+    async def talk():
+        async with served(tiny_service(tmp_path), token="secret") as address:
+            await run(ClientFlags(wav, f"{address}/?token=secret"))
+            with pytest.raises(UserError, match="token: wrong or missing"):
+                await run(ClientFlags(wav, address))
+            with pytest.raises(UserError, match="'nosuch' is not a choice"):
+                await run(ClientFlags(wav, f"{address}/?token=secret", "nosuch"))
+
+    asyncio.run(talk())
+    lines = capsys.readouterr().out.splitlines()
+    times = [float(line.split("audio ")[1].split()[0]) for line in lines if "audio" in line]
+    np.testing.assert_allclose(times, np.arange(len(times)) / 25, atol=1e-6)
+    assert len(times) in (5, 6) and "idle" in lines[-1] and "jaw 0.00" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    "flags,expected",
+    [
+        (["nosuch.wav"], "nosuch.wav: not readable as audio"),
+        (["{wav}", "--address", "ws://127.0.0.1:1"], "no server there"),
+        (["{wav}", "--address", "here"], "--address here"),
+    ],
+)
+def test_mistakes(wav, capsys, flags, expected):
+    with pytest.raises(SystemExit) as end:
+        main([flag.format(wav=wav) for flag in flags])
+    assert end.value.code == 2 and expected in capsys.readouterr().err
