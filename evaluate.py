@@ -32,6 +32,7 @@ from models.metrics.contest import Contest, FromFiles, Generated, Task
 from models.metrics.lips import ClosureRule
 from models.metrics.measure import HeadMeasure
 from models.metrics.output import compared, results_text, write_results
+from models.metrics.paper import write_paper
 from models.metrics.predict import first_seed
 from models.metrics.regions import find_regions
 from models.metrics.suite import MODEL, Suite
@@ -65,7 +66,7 @@ class Evaluation:
         """
         animators = load_animators(sources, flags, device)
         flame, data = load_head(flags, animators).to(device), open_data(flags)
-        results = {one.name: one.results(data.clips) for one in sources if one.name not in animators}
+        results = {one.name: one.results(data.clips, data.usable) for one in sources if one.name not in animators}
         data = data.only(set(data.clips).intersection(*results.values()), flags.data.limit)
         if not data.clips:
             raise UserError("--methods: no clip has results of all methods; score them one by one")
@@ -152,6 +153,8 @@ def main(argv: list[str] | None = None) -> None:
     run.data.protocol.write(output / "protocol.json")
     comparison = compared(run.suite.results)
     write_results(output, run.suite, run.settings(flags, sources), comparison, pictures=not flags.out.no_pictures)
+    if flags.out.paper:
+        write_paper(output / "paper", run.suite, comparison)
     print(results_text(run.suite.results, comparison))
     if run.data.own_style:
         log.info("%d of %d clips take their style from their own first 4 s; --skip_own_style leaves them out",

@@ -20,7 +20,7 @@ from models.generation.style_extractor import StyleExtractor
 from models.heads.flame import Flame, load_flame
 from models.metrics.predict import Draw, Predictor
 from models.metrics.regions import with_masks
-from models.metrics.result_files import match_results, strangers
+from models.metrics.result_files import find_results, match_results, strangers
 from models.metrics.style_judge import StyleJudge, Windows, encoded
 from models.metrics.suite import BASELINES, MODEL
 from models.networks.loading import load_talker
@@ -47,17 +47,18 @@ class Source:
             return str(self.folder)
         return f"{self.checkpoint.parent.parent.name}/{self.checkpoint.stem}"
 
-    def results(self, usable: list[str]) -> dict[str, list[Path]]:
-        """Clip -> its files in the folder; clips without results, and files of no clip, are logged.
+    def results(self, clips: list[str], split: list[str]) -> dict[str, list[Path]]:
+        """Clip to score -> its files in the folder; clips without results, and files of no clip, are logged.
 
         Raises:
             UserError: see `match_results`.
         """
         assert self.folder is not None
-        found = match_results(self.folder, usable)
-        missing, others = [clip for clip in usable if clip not in found], strangers(self.folder, found)
+        found = match_results(self.folder, clips)
+        missing = [clip for clip in clips if clip not in found]
+        others = strangers(self.folder, {clip: find_results(self.folder, clip) for clip in split})
         if missing:
-            log.warning("%s: has results for only %d of %d clips; none for %s", self.folder, len(found), len(usable),
+            log.warning("%s: has results for only %d of %d clips; none for %s", self.folder, len(found), len(clips),
                         ", ".join(missing[:3]))  # fmt: skip
         if others:
             log.warning("%s: %d files are not named like a clip of the split: %s", self.folder, len(others),

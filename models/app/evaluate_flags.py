@@ -94,6 +94,8 @@ class OutputFlags:
     """Folder of the report (default: evaluation/<iter>-<split> in the run's folder)."""
     save_coef: bool = False
     """Save the generated motions as coef/<clip>_000.npz ..."""
+    paper: bool = False
+    """Also write LaTeX tables and PDF figures into the folder paper/ of the report."""
     no_pictures: bool = False
     """Leave rendered frames out of the report, which then needs no OpenGL."""
 

@@ -81,7 +81,7 @@ class Results:
         for name in self.metrics():
             quotients = [each[name] for each in clips.values() if name in each]
             if quotients:
-                sums, n_clips = _sum(quotients)
+                sums, n_clips = summed(quotients)
                 result[name] = {**summary(value(name, *sums)), "clips": n_clips}
         for name, values in self.sets.values(method, only).items():
             result[name] = {**summary(values), "clips": len(only or self.sets.clips[method])}
@@ -111,7 +111,7 @@ class Results:
         return text.getvalue()
 
 
-def _sum(quotients: list[Quotient]) -> tuple[tuple[np.ndarray, np.ndarray], int]:
+def summed(quotients: list[Quotient]) -> tuple[tuple[np.ndarray, np.ndarray], int]:
     """Sums over clips for each sample; with unequal numbers of samples, only those that all clips have."""
     n = min(len(quotient.numerator) for quotient in quotients)
     numerator = sum((quotient.numerator[:n] for quotient in quotients), start=np.zeros(n))

@@ -9,6 +9,7 @@ import numpy as np
 
 from models.metrics.lips import ClosureRule
 from models.metrics.measure import HeadMeasure, Sampled
+from models.metrics.phone_errors import PhoneErrors, phone_errors
 from models.metrics.results import Results
 from models.metrics.score import ClipTruth
 from models.metrics.sets import Described
@@ -47,6 +48,7 @@ class Suite:
     whole: bool = True  # include the measures over all vertices
     show: frozenset[str] = frozenset()  # clips whose curves are kept
     results: Results = field(default_factory=Results)
+    phones: PhoneErrors = field(default_factory=PhoneErrors)
     examples: list[Example] = field(default_factory=list)
     styles: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)  # method -> clip -> (S, d)
 
@@ -56,6 +58,9 @@ class Suite:
         for method, motion in {TRUTH: truth.motion, **methods}.items():
             quotients, tracks = truth.score(motion, self.rule)
             self.results.add(method, clip.name, quotients)
+            if clip.phones is not None:
+                true = truth.tracks.opening_mm[0]
+                self.phones.add(method, clip.name, phone_errors(tracks.opening_mm, true, clip.phones, self.rule))
             turns = motion.pose[..., :3].cpu().numpy()
             described = Described.of(clip.speaker, clip.audio, tracks.opening_mm, tracks.lid_aperture, turns)
             self.results.sets.clips.setdefault(method, {})[clip.name] = described

@@ -12,6 +12,7 @@ import pytest
 import evaluate
 from datasets.clip_store import ClipStore, ClipWriter
 from datasets.spoken_clips import read_clip, references, second_take, spread, validation_clips
+from models.app.contenders import Source
 from models.metrics.catalogue import METRICS
 from models.metrics.result_files import find_results, match_results
 from models.metrics.sets import SETS
@@ -94,6 +95,18 @@ def test_csv_says_the_same_as_json(scored):
         assert float(pooled["model", name]["mean"]) == pytest.approx(entry["mean"], rel=1e-5, abs=1e-12), name
 
 
+def test_phones_are_scored_one_by_one(scored):
+    """Each clip has an aa of 25 frames and an m of 2 or 3."""
+    folder, found = scored
+    phones, classes = found["phones"]["model"], found["viseme_classes"]["model"]
+    assert list(phones) == ["m", "aa"] and phones["aa"]["phones"] == 3 and phones["aa"]["opening_error"]["mean"] > 0
+    recall = found["pooled"]["model"]["closure_recall"]["mean"]
+    assert phones["m"]["closure_recall"]["mean"] == classes["lips shut"]["closure_recall"]["mean"] == recall
+    assert found["phones"]["truth"]["aa"]["opening_error"]["mean"] == 0
+    page = (folder / "report.html").read_text()
+    assert "<summary>Phones</summary>" in page and "model, closed" in page
+
+
 def test_report_is_one_whole_page(scored):
     """Every figure of the table, pictures inside the file, plots that are well-formed, nothing fetched from outside."""
     page = (scored[0] / "report.html").read_text()
@@ -118,7 +131,8 @@ def test_saved_motions_score_the_same_as_results(data, scored, tmp_path):
     with np.load(next((folder / "coef").glob("*.npz"))) as file:
         assert file["fps"] == 25 and str(file["head_model"]) == "open head"
     evaluate.main(["--data_root", str(data), "--coef_dir", str(folder / "coef"), "--device", "cpu", "-o",
-                   str(tmp_path), "--no_pictures"])  # fmt: skip
+                   str(tmp_path), "--no_pictures", "--paper"])  # fmt: skip
+    assert len(list((tmp_path / "paper").glob("*.tex"))) == len(list((tmp_path / "paper").glob("*.pdf"))) == 2
     again = json.loads((tmp_path / "metrics.json").read_text())
     assert again["settings"]["sampling"] is None
     for name, entry in found["pooled"]["model"].items():
@@ -133,6 +147,16 @@ def test_scored_files_are_not_replaced(data, scored, capsys):
                        str(folder), "--no_pictures", "--save_coef"])  # fmt: skip
     assert "would be overwritten" in capsys.readouterr().err
     assert [path.read_bytes() for path in sorted((folder / "coef").iterdir())] == before
+
+
+def test_only_files_of_no_clip_are_named(data, tmp_path, caplog):
+    """bob's clip is not scored, but its file is no stranger."""
+    for name in ("ann/000", "bob/000", "eve/000"):
+        moving(3, 120).save(tmp_path / f"{name}.npz")
+    source = Source("a", None, tmp_path)
+    assert list(source.results(["ann/000", "ann/001"], list(CLIPS))) == ["ann/000"]
+    assert "only 1 of 2 clips; none for ann/001" in caplog.text
+    assert "1 files are not named like a clip of the split: eve/000.npz" in caplog.text
 
 
 def test_several_methods_in_one_table(data, scored, tmp_path, capsys):
