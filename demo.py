@@ -47,6 +47,7 @@ from utils.motion_file import load_shape, load_style
 from utils.rendering.looks import Look, dress
 from utils.rendering.renderer import RenderStyle
 from utils.runs.run_dir import ROOT, find_checkpoint, style_folder
+from utils.runs.shards import SharedWork, settings_of
 
 log = logging.getLogger(__name__)
 FLAME_FILES = (ROOT / "models" / "data" / "flame.npz", ROOT / "models" / "data" / "generic_model.pkl")
@@ -236,21 +237,35 @@ def run_many(flags: DemoFlags, model: Model, flame: Flame) -> None:
     outputs = [output_paths(flags, folder / f"{one.name}.mp4") for one in inputs]
     check_distinct(flags, inputs, outputs)
     check_sources(flags, model, [one.path for one in inputs], [path for paths in outputs for path in paths])
-    wanted = [
-        (one.path, paths)
-        for one, paths in zip(inputs, outputs)
-        if io.overwrite or not all(made.exists() for path in paths for made in results(flags, path))
-    ]
-    if len(wanted) < len(inputs):
-        done = len(inputs) - len(wanted)
-        log.info("%d of %d recordings are finished already (--overwrite replaces their outputs)", done, len(inputs))
-    if not wanted:
-        return
-    head = make_talking_head(flags, model, flame, make_film(flags, flame))
-    failed = head.speak_all(*map(list, zip(*wanted)))
+    pairs = [(one.path, paths) for one, paths in zip(inputs, outputs)]
+    shard, work = flags.work.part(), SharedWork(folder, [one.name for one in inputs], settings_of(flags))
+    failed: list[str] = []
+    if shard is not None:
+        pairs = shard.of(pairs)
+        work.do_part(shard, lambda _: failed.extend(speak_unfinished(flags, model, flame, pairs)))
+    else:
+        parts = work.finished()
+        overwrite = io.overwrite and not parts  # which have replaced what there was
+        failed += speak_unfinished(replace(flags, io=replace(io, overwrite=overwrite)), model, flame, pairs)
+        work.remove()
     if failed:
-        names = ", ".join(path.name for path in failed)
-        raise UserError(f"--audio {io.audio}: {len(failed)} of {len(inputs)} recordings failed: {names}")
+        raise UserError(f"--audio {io.audio}: {len(failed)} of {len(pairs)} recordings failed: {', '.join(failed)}")
+
+
+def speak_unfinished(flags: DemoFlags, model: Model, flame: Flame, pairs: list[tuple[Path, list[Path]]]) -> list[str]:
+    """Process the recordings (each with its outputs) whose outputs do not exist yet; names of those that failed."""
+    wanted = [
+        (path, paths)
+        for path, paths in pairs
+        if flags.io.overwrite or not all(made.exists() for path in paths for made in results(flags, path))
+    ]
+    if len(wanted) < len(pairs):
+        done = len(pairs) - len(wanted)
+        log.info("%d of %d recordings are finished already (--overwrite replaces their outputs)", done, len(pairs))
+    if not wanted:
+        return []
+    head = make_talking_head(flags, model, flame, make_film(flags, flame))
+    return [path.name for path in head.speak_all(*map(list, zip(*wanted)))]
 
 
 def run_stream(flags: DemoFlags, model: Model, flame: Flame) -> None:

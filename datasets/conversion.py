@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,32 +20,48 @@ class Converted:
     """One clip; `problem` says why it was left out."""
 
     clip: str
-    n_bytes: int = 0
+    values: dict[str, bytes] = field(default_factory=dict, repr=False)
     problem: str = ""
     there: bool = False
 
 
-def convert(source: ClipStore, target: Path, clips: list[str]) -> Iterator[Converted]:
+def convert(
+    source: ClipStore,
+    target: Path,
+    clips: list[str],
+    encoded: Callable[[list[str]], Iterable[Converted]] | None = None,
+    may_be_empty: bool = False,
+) -> Iterator[Converted]:
     """Copy clips that are not in the target yet; damaged ones are left out and reported.
 
     The target counts as finished when all results have been consumed.
 
+    Args:
+        encoded: clips -> their values, in order (default: `converted` of each).
+        may_be_empty: also finish without a single clip.
+
     Raises:
         UserError: the target cannot be written, or belongs to another data set.
     """
-    with ClipWriter(target, source.seg_len, resume=True) as writer:
-        for clip in clips:
-            if clip in writer:
-                yield Converted(clip, there=True)
-                continue
+    with ClipWriter(target, source.seg_len, resume=True, may_be_empty=may_be_empty) as writer:
+        todo = [clip for clip in clips if clip not in writer]
+        yield from (Converted(clip, there=True) for clip in clips if clip in writer)
+        for result in encoded(todo) if encoded else (converted(source, clip) for clip in todo):
             try:
-                writer.check_name(clip)
-                values = encode(source, clip)
+                writer.check_name(result.clip)
             except UserError as error:
-                yield Converted(clip, problem=str(error))
-                continue
-            writer.add_encoded(clip, values)
-            yield Converted(clip, sum(map(len, values.values())))
+                result = Converted(result.clip, problem=str(error))
+            if not result.problem:
+                writer.add_encoded(result.clip, result.values)
+            yield result
+
+
+def converted(source: ClipStore, clip: str) -> Converted:
+    """A clip's values, or why there are none."""
+    try:
+        return Converted(clip, encode(source, clip))
+    except UserError as error:
+        return Converted(clip, problem=str(error))
 
 
 def encode(source: ClipStore, clip: str) -> dict[str, bytes]:

@@ -4,31 +4,34 @@
 
 Every value is decoded again and compared before it is written, and once more from the finished file. Lists and
 statistics are checked and copied. An interrupted run continues when the same command is given again; the original
-is not changed.
+is not changed. Processes and machines share the work with --shard I/N (docs/scale.md).
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
 from datasets.clip_store import ClipStore
-from datasets.conversion import Converted, convert, verify
+from datasets.conversion import Converted, convert, converted, verify
 from datasets.splits import SPLITS, read_list, write_list
-from scripts_for_dataset.preparing.batch import DONE, SKIPPED, THERE, Outcome, check_writable, summarise
+from scripts_for_dataset.preparing.batch import DONE, SKIPPED, THERE, Outcome, check_writable, run_all, summarise
 from utils.atomic import check_output
 from utils.coefs import CoefStats
 from utils.config import positional, read_flags
 from utils.errors import UserError, cli
+from utils.runs.shards import Part, SharedWork, WorkFlags, settings_of
 
 log = logging.getLogger(__name__)
 STATS = "stats_train.npz"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ConvertFlags:
     """All flags of the program."""
 
@@ -38,6 +41,8 @@ class ConvertFlags:
     """Folder of the converted data set."""
     dry_run: bool = False
     """Say what would be done; write nothing."""
+    work: WorkFlags = WorkFlags()
+    """sharing the work"""
 
 
 def copy_lists(source: Path, target: Path, converted: set[str]) -> None:
@@ -59,6 +64,26 @@ def to_outcome(result: Converted) -> Outcome:
     return Outcome(result.clip, status, result.problem)
 
 
+def encode_one(job: tuple[Path, str]) -> Converted:
+    """Runs in a worker."""
+    path, clip = job
+    return converted(ClipStore(path), clip)
+
+
+def encode_here(source: ClipStore, workers: int | None, clips: list[str]) -> Iterator[Converted]:
+    """The clips' values, from this machine's processes."""
+    return run_all(encode_one, [(source.path, clip) for clip in clips], workers, "converting")
+
+
+def merged(parts: list[Part], clips: list[str]) -> Iterator[Converted]:
+    """The clips' values, from parts that are done."""
+    problems = {clip: problem for part in parts for clip, problem in part.results.items()}
+    owners = {clip: store for store in (ClipStore(part.folder) for part in parts) for clip in store.clips()}
+    for clip in tqdm(clips, "merging", unit="clip"):
+        problem = problems.get(clip, "")
+        yield Converted(clip, {} if problem else owners[clip].values(clip), problem)
+
+
 @cli
 def main(argv: list[str] | None = None) -> None:
     flags = read_flags(ConvertFlags, argv, __doc__ or "")
@@ -73,14 +98,25 @@ def main(argv: list[str] | None = None) -> None:
     check_writable(flags.output)
     if not (flags.output / "data.mdb").exists():
         check_output(flags.output / "data.mdb", (flags.source / "data.mdb").stat().st_size)
-    outcomes = [
-        to_outcome(r) for r in tqdm(convert(source, flags.output, clips), "converting", len(clips), unit="clip")
-    ]
+    here = partial(encode_here, source, flags.work.workers)
+    size = {"bytes of data.mdb": (flags.source / "data.mdb").stat().st_size}
+    shard, work = flags.work.part(), SharedWork(flags.output, clips, settings_of(flags) | size)
+    if shard is not None:
+
+        def do(folder: Path) -> dict[str, str]:
+            results = convert(source, folder, shard.of(clips), here, may_be_empty=True)
+            return {result.clip: result.problem for result in results if result.problem}
+
+        work.do_part(shard, do)
+        return
+    parts = work.finished()
+    outcomes = [to_outcome(r) for r in convert(source, flags.output, clips, partial(merged, parts) if parts else here)]
     target = ClipStore(flags.output)
     kept = [outcome.clip for outcome in outcomes if outcome.status != SKIPPED]
     for clip in tqdm(kept, desc="comparing", unit="clip"):
         verify(source, target, clip)
     copy_lists(flags.source, flags.output, set(kept))
+    work.remove()
     summarise(outcomes, str(flags.output))
     log.info("%s: all values of %d clips are equal to the original's", flags.output, len(kept))
 

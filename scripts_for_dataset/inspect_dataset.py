@@ -24,16 +24,18 @@ from datasets.inspection import ClipFacts, Summary, look_at, summarise
 from datasets.splits import SPLITS, group_by_person, read_list
 from scripts_for_dataset.inspecting.contact_sheet import contact_sheet
 from scripts_for_dataset.inspecting.inspection_page import write_json, write_page
+from scripts_for_dataset.inspecting.shared_facts import load_facts, save_facts
 from scripts_for_dataset.preparing.batch import run_all
 from scripts_for_dataset.preparing.building import read_report
 from utils.atomic import atomic_path
-from utils.config import flag, positional, read_flags
+from utils.config import check_least, flag, positional, read_flags
 from utils.errors import UserError, cli
+from utils.runs.shards import SharedWork, WorkFlags, settings_of
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class InspectFlags:
     """All flags of the program."""
 
@@ -43,8 +45,6 @@ class InspectFlags:
     """Folder of the report (default: LMDB_FOLDER/inspection)."""
     verify: bool = False
     """Read every value, including all audio."""
-    workers: int = 1
-    """Processes (default: 1, which reads 1,000 clips per minute or more)."""
     no_pictures: bool = False
     """No contact sheet (which needs OpenGL)."""
     head: Path | None = None
@@ -53,11 +53,12 @@ class InspectFlags:
     """Clips on the contact sheet."""
     seed: int = 0
     """Seed of their choice."""
+    work: WorkFlags = WorkFlags()
+    """sharing the work"""
 
     def check(self) -> None:
         """Raises UserError for a number out of range."""
-        if self.workers < 1 or self.clips < 1:
-            raise UserError("--workers, --clips: must be at least 1")
+        check_least(self, clips=1)
 
 
 def look(job: tuple[Path, str, bool]) -> ClipFacts:
@@ -119,10 +120,16 @@ def main(argv: list[str] | None = None) -> None:
     if not clips:
         raise UserError(f"{flags.data_root}: holds no clips yet; give the command that made it again")
     jobs = [(store.path, clip, flags.verify) for clip in clips]
-    facts = list(run_all(look, jobs, flags.workers, "reading"))
+    folder = flags.output or flags.data_root / "inspection"
+    shard, work = flags.work.part(), SharedWork(folder, clips, settings_of(flags))
+    if shard is not None:
+        work.do_part(shard, lambda part: save_facts(part, run_all(look, shard.of(jobs), flags.work.workers, "reading")))
+        return
+    parts = [load_facts(part) for part in work.finished()]
+    facts = [parts[i % len(parts)][i // len(parts)] for i in range(len(jobs) if parts else 0)]
+    facts = facts or list(run_all(look, jobs, flags.work.workers, "reading"))
     summary, lists = summarise(facts), check_lists(flags.data_root, clips)
     say(summary, lists, store.finished)
-    folder = flags.output or flags.data_root / "inspection"
     write_json(folder / "inspection.json", summary, lists, {"finished": store.finished, "verified": flags.verify})
     sheet = None
     if not flags.no_pictures:
@@ -131,6 +138,7 @@ def main(argv: list[str] | None = None) -> None:
     if sheet is not None:
         save_png(folder / "contact_sheet.png", sheet)
     write_page(folder / "inspection.html", str(flags.data_root), facts, summary, lists, sheet)
+    work.remove()
     log.info("wrote %s", folder / "inspection.html")
     if summary.broken:
         sys.exit(1)

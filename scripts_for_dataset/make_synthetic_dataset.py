@@ -3,15 +3,16 @@
     python -m scripts_for_dataset.make_synthetic_dataset --speech data/speech --output data/synthetic --hours 4
 
 The result depends on the speech, the hours and the seed alone, not on the number of workers. An interrupted run
-continues where it stopped when the same command is given again.
+continues where it stopped when the same command is given again. Processes and machines share the work with --shard I/N
+(docs/scale.md).
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
 import zlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -28,6 +29,8 @@ from scripts_for_dataset.synthetic.plan import Speaker, plan_speakers
 from utils.config import check_least, read_flags
 from utils.errors import UserError, cli
 from utils.motion_file import Motion
+from utils.reading.json_file import read_json
+from utils.runs.shards import Part, SharedWork, WorkFlags, settings_of
 from utils.speech import PHONES_FILE, Phone, write_phones
 from utils.timebase import FPS
 
@@ -57,18 +60,18 @@ class DatasetFlags:
     """Hours of training and validation clips."""
     limit: int | None = None
     """At most this many speakers per split, for a quick try."""
-    workers: int = multiprocessing.cpu_count()
-    """Processes (default: all cores)."""
     seed: int = 0
     """Seed of the speakers and their motion."""
     no_augment: bool = False
     """Leave the speech clean."""
     with_resample: bool = False
     """Also write second takes of the test clips, for evaluate.py."""
+    work: WorkFlags = WorkFlags()
+    """sharing the work"""
 
     def check(self) -> None:
         """Raises UserError for a number out of range."""
-        check_least(self, hours=0.001, workers=1, seed=0, limit=1)
+        check_least(self, hours=0.001, seed=0, limit=1)
 
 
 def plan_jobs(flags: DatasetFlags) -> list[Job]:
@@ -114,7 +117,13 @@ def build(flags: DatasetFlags) -> None:
 
     jobs = plan_jobs(flags)
     _check_plan(flags)
-    _write_clips(flags, jobs)
+    settings = settings_of(flags) | read_json(flags.output / "plan.json")
+    shard, work = flags.work.part(), SharedWork(flags.output, [job.speaker.name for job in jobs], settings)
+    if shard is not None:
+        work.do_part(shard, lambda folder: _write_clips(folder, shard.of(jobs), flags.work.workers))
+        return
+    _write_clips(flags.output, jobs, flags.work.workers, work.finished())
+    work.remove()
     _write_lists(flags.output, [job.speaker for job in jobs])
     keys = [key for job in jobs if job.speaker.split == "train" for key in _keys(job.speaker)]
     write_wide_stats(flags.output, keys, flags.seed)
@@ -122,17 +131,21 @@ def build(flags: DatasetFlags) -> None:
     _write_sidecars(flags, [job for job in jobs if job.speaker.split != "train"])
 
 
-def _write_clips(flags: DatasetFlags, jobs: list[Job]) -> None:
-    """Render the clips that do not exist yet."""
+def _write_clips(folder: Path, jobs: list[Job], workers: int | None, parts: Sequence[Part] = ()) -> None:
+    """Render the clips that do not exist yet, or take them from parts that are done."""
+    from datasets.clip_store import ClipStore
     from datasets.clip_writer import ClipWriter
     from datasets.splits import read_list
 
-    listed = flags.output / "keys.txt"  # written last: the clips in it are complete
-    if listed.is_file() and set(read_list(listed)) == {key for job in jobs for key in _keys(job.speaker)}:
+    listed = folder / "keys.txt"  # written last: the clips in it are complete
+    if jobs and listed.is_file() and set(read_list(listed)) == {key for job in jobs for key in _keys(job.speaker)}:
         return
-    with ClipWriter(flags.output, resume=True) as writer:
+    with ClipWriter(folder, resume=True, may_be_empty=not jobs) as writer:
+        owners = {clip: store for store in (ClipStore(part.folder) for part in parts) for clip in store.clips()}
+        for key in [key for job in jobs for key in _keys(job.speaker) if key in owners and key not in writer]:
+            writer.add_encoded(key, owners[key].values(key))
         todo = [job for job in jobs if not all(key in writer for key in _keys(job.speaker))]
-        for job, clips in zip(todo, run_all(render, todo, flags.workers, "speakers", "speaker")):
+        for job, clips in zip(todo, run_all(render, todo, workers, "speakers", "speaker")):
             for key, (audio, coefs) in zip(_keys(job.speaker), clips):
                 if key not in writer:
                     writer.add_clip(key, audio, coefs)
@@ -144,11 +157,11 @@ def _write_sidecars(flags: DatasetFlags, jobs: list[Job]) -> None:
 
     phones = flags.output / PHONES_FILE
     if not phones.is_file():
-        found = zip(jobs, run_all(phones_of, jobs, flags.workers, "phones", "speaker"))
+        found = zip(jobs, run_all(phones_of, jobs, flags.work.workers, "phones", "speaker"))
         write_phones(phones, {key: clip for job, clips in found for key, clip in zip(_keys(job.speaker), clips)})
     test = [job for job in jobs if job.speaker.split == "test"] if flags.with_resample else []
     todo = [job for job in test if not all(second_take(flags.output, key).is_file() for key in _keys(job.speaker))]
-    for job, motions in zip(todo, run_all(retake, todo, flags.workers, "second takes", "speaker")):
+    for job, motions in zip(todo, run_all(retake, todo, flags.work.workers, "second takes", "speaker")):
         for key, motion in zip(_keys(job.speaker), motions):
             motion.save(second_take(flags.output, key))
 

@@ -6,7 +6,8 @@ Writes `<engine>-<voice>/part_NNN.opus` (16 kHz mono) and `part_NNN.jsonl`, one 
 held), start and n_samples in the audio file, phones [[ARPAbet or "sil", start, end], ...] in seconds, speed.
 
 Speech that the folder already holds counts towards the hours: the same command continues an interrupted run (at most a
-part of 20 sentences per process is lost), and one with more hours adds to it. No voice says a sentence
+part of 20 sentences per process is lost), and one with more hours adds to it. Machines share the work with --shard
+I/N (docs/scale.md). No voice says a sentence
 twice, and sentences that no voice has said come first.
 
 The mix: Kokoro 24 voices 35 %, flite 25 %, hibari 20 %, festival 10 %, espeak-ng 12 voices 10 %; the five voices kept
@@ -16,23 +17,27 @@ at most. Its model is made by `python -m setup.build_kokoro`. --voices chooses a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
-import multiprocessing
+import os
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from scripts_for_dataset.preparing.batch import worker_pool
+from scripts_for_dataset.preparing.batch import run_all
 from scripts_for_dataset.synthetic.kokoro import DEFAULT_FOLDER as KOKORO_FOLDER
-from scripts_for_dataset.synthetic.speech_plan import Part, plan_parts
+from scripts_for_dataset.synthetic.speech_plan import Part, plan_parts, tables_of
 from scripts_for_dataset.synthetic.texts import held_out
 from scripts_for_dataset.synthetic.voices import Voice, find_voices, say
-from utils.atomic import atomic_path, write_text
+from utils.atomic import atomic_path, make_folder, write_text
 from utils.config import check_least, flag, read_flags
 from utils.errors import UserError, cli
+from utils.reading.json_file import read_json
+from utils.runs.shards import FOLDER, SharedWork, WorkFlags, cores, settings_of
 from utils.timebase import SAMPLE_RATE
 
 log = logging.getLogger(__name__)
@@ -50,16 +55,16 @@ class SpeechFlags:
     """Engines or <engine>-<voice>; default: all."""
     kokoro: Path = KOKORO_FOLDER
     """Folder of Kokoro's files."""
-    workers: int = multiprocessing.cpu_count()
-    """Processes (default: all cores)."""
     seed: int = 0
     """Seed of the choice of sentences."""
+    work: WorkFlags = WorkFlags()
+    """sharing the work"""
 
     def check(self) -> None:
         """Raises UserError for a number out of range."""
         if not self.hours > 0:
             raise UserError(f"--hours {self.hours:g}: must be positive")
-        check_least(self, workers=1, seed=0)
+        check_least(self, seed=0)
 
 
 def make_part(part: Part) -> int:
@@ -102,16 +107,38 @@ def main(argv: list[str] | None = None) -> None:
     flags = read_flags(SpeechFlags, argv, __doc__ or "")
     voices = find_voices(flags.voices, flags.kokoro)
     check_voices(voices)
-    todo = plan_parts(voices, flags.hours, flags.output, flags.seed)
+    shard = flags.work.part()
+    parts = plan_parts(voices, flags.hours, flags.output, flags.seed, shared_start(flags.output, shard is not None))
+    work = SharedWork(flags.output, [str(part.path.relative_to(flags.output)) for part in parts], settings_of(flags))
+    if shard is not None:
+        work.do_part(shard, lambda _: say_all(shard.of(parts), flags))
+        return
+    work.finished()
+    say_all(parts, flags)
+    work.remove()
+
+
+def shared_start(output: Path, sharing: bool) -> list[Path] | None:
+    """The tables that existed when the work was first shared, so that all processes plan the same; None: not shared."""
+    record = output / FOLDER / "before.json"
+    if sharing and not record.is_file():
+        found = [str(table.relative_to(output)) for table in tables_of(output)]
+        make_folder(record.parent)
+        own = record.with_suffix(f".{socket.gethostname()}.{os.getpid()}")
+        write_text(own, json.dumps({"tables": found}))
+        with contextlib.suppress(FileExistsError):
+            os.link(own, record)  # unlike a renamed file, it never replaces another process's
+        own.unlink()
+    return [output / name for name in read_json(record)["tables"]] if record.is_file() else None
+
+
+def say_all(parts: list[Part], flags: SpeechFlags) -> None:
+    """Say the parts that do not exist yet."""
+    todo = [part for part in parts if not part.path.with_suffix(".jsonl").is_file()]
     count = sum(len(part.texts) for part in todo)
     log.info("%s: %d sentences to say in %d parts", flags.output, count, len(todo))
-    if not todo:
-        return
-    with (
-        worker_pool(min(flags.workers, len(todo))) as pool,
-        tqdm(total=count, desc="speech", unit="sentence") as bar,
-    ):
-        for said in pool.imap_unordered(make_part, todo):
+    with tqdm(total=count, desc="speech", unit="sentence") as bar:
+        for said in run_all(make_part, todo, flags.work.workers or cores()):
             bar.update(said)
 
 

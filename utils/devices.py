@@ -46,7 +46,6 @@ def start_processes(device: str = "auto", precision: str = "fp32") -> Accelerato
     precision = PRECISION_SPELLINGS.get(precision, precision)
     check_launch_settings(device, precision)
     device = "cpu" if device == "auto" and _is_on(_ON_CPU) else device
-    _begin_on_own_gpu(device)
     chosen = pick_device(device)
     if precision == "fp16" and chosen.type == "cpu":
         raise UserError("--precision fp16: needs a GPU; use bf16 or fp32")
@@ -90,7 +89,7 @@ def _is_on(name: str) -> bool:
 
 def _begin_on_own_gpu(device: str) -> None:
     """Select this process's GPU early: otherwise all processes of a machine would take memory on its first GPU."""
-    local = int(os.environ.get("LOCAL_RANK", 0))
+    local = int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", 0)))
     if device in ("auto", "cuda") and local < torch.cuda.device_count():
         torch.cuda.set_device(local)
 
@@ -103,11 +102,12 @@ def end_processes() -> None:
 
 
 def pick_device(name: str) -> torch.device:
-    """'auto' takes the GPU when there is one.
+    """'auto' takes the GPU when there is one; of several, a process that torchrun or srun started takes its own.
 
     Raises:
         UserError: the device is unknown or absent.
     """
+    _begin_on_own_gpu(name)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:

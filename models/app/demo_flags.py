@@ -16,6 +16,7 @@ from utils.media.panels import AUDIO_NAME
 from utils.rendering.looks import HAIR, LOOKS, SKINS
 from utils.rendering.renderer import RENDERERS
 from utils.runs.run_dir import DEFAULT_EXPERIMENT
+from utils.runs.shards import ShardFlags
 
 DESCRIPTION = "Speech -> talking head video. Without arguments: the bundled model, speech, identity and style."
 
@@ -142,6 +143,8 @@ class DemoFlags:
     """export (docs/exports.md)"""
     mix: MixerConfig
     """mixer (docs/mixer.md)"""
+    work: ShardFlags = ShardFlags()
+    """sharing the work, with many inputs (docs/scale.md)"""
     mode: str = flag("batch", choices=("batch", "interactive"))
     """interactive: load the model once, then ask for inputs."""
 

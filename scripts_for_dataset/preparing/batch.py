@@ -133,9 +133,9 @@ def is_current(output: Path, inputs: Iterable[Path]) -> bool:
 
 
 def run_all(
-    task: Callable[[Job], Result], jobs: Sequence[Job], workers: int | None, label: str, unit: str = "clip"
+    task: Callable[[Job], Result], jobs: Sequence[Job], workers: int | None, label: str = "", unit: str = "clip"
 ) -> Iterator[Result]:
-    """Results in the order of the jobs, from `workers` processes, with a progress bar.
+    """Results in the order of the jobs, from `workers` processes, with a progress bar if it has a label.
 
     None: all cores, but work that ends before processes would have started is done here.
     `task` is a function of a module; it makes a result of its job's UserError: one bad file does not end the run.
@@ -145,7 +145,7 @@ def run_all(
     """
     if not jobs:
         return
-    with tqdm(total=len(jobs), desc=label, unit=unit) as bar:
+    with tqdm(total=len(jobs), desc=label, unit=unit, disable=not label) as bar:
         for result in _results(task, jobs, workers):
             bar.update()
             yield result

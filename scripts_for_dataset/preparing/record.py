@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from utils.atomic import make_folder
+from utils.atomic import write_text
 from utils.errors import UserError
 from utils.reading.json_file import read_json
 
@@ -19,5 +19,5 @@ def remember(output: Path, plan: dict) -> None:
     record = output / "plan.json"
     if record.is_file() and read_json(record) != plan:
         raise UserError(f"--output {output}: was made otherwise ({record.read_text().strip()}); choose another folder")
-    make_folder(output)
-    record.write_text(json.dumps(plan) + "\n")
+    if not record.is_file():
+        write_text(record, json.dumps(plan) + "\n")  # whole: parts of the work read it meanwhile

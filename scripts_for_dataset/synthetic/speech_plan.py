@@ -47,15 +47,22 @@ class Spoken:
         return [k for k in range(count + len(self.numbers)) if k not in self.numbers][:count]
 
 
-def read_spoken(output: Path) -> tuple[dict[str, Spoken], dict[str, bool]]:
+def tables_of(output: Path) -> list[Path]:
+    """The tables of a corpus folder."""
+    return sorted(output.glob("*/part_*.jsonl"))
+
+
+def read_spoken(output: Path, tables: list[Path] | None = None) -> tuple[dict[str, Spoken], dict[str, bool]]:
     """Speech in a corpus folder by voice label, and for every text whether it is kept for testing there.
+
+    `tables`: the tables to read (default: all).
 
     Raises:
         UserError: a table that cannot be read.
     """
     spoken: dict[str, Spoken] = {}
     held: dict[str, bool] = {}
-    for table in sorted(output.glob("*/part_*.jsonl")):
+    for table in tables_of(output) if tables is None else tables:
         voice = spoken.setdefault(table.parent.name, Spoken())
         try:
             voice.numbers.add(int(table.stem.removeprefix("part_")))
@@ -69,13 +76,17 @@ def read_spoken(output: Path) -> tuple[dict[str, Spoken], dict[str, bool]]:
     return spoken, held
 
 
-def plan_parts(voices: list[Voice], hours: float, output: Path, seed: int) -> list[Part]:
+def plan_parts(
+    voices: list[Voice], hours: float, output: Path, seed: int, before: list[Path] | None = None
+) -> list[Part]:
     """Parts that bring every voice up to its share of `hours`, first parts of all voices first.
 
     Sentences that no voice has said come first; then those that this voice has not said and that are in the same split
     for all voices, so that no test sentence gets into training through another voice.
+
+    `before`: the tables that count as existing (default: all).
     """
-    spoken, held = read_spoken(output)
+    spoken, held = read_spoken(output, before)
     texts = sentences(seed)
     fresh = [text for text in texts if text not in held]
     shared = [text for text in texts if text in held and held[text] == held_out(text)]

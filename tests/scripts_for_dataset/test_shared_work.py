@@ -14,8 +14,16 @@ import psutil
 import pytest
 import soundfile
 
+import extract_style
 from datasets import clip_store
-from scripts_for_dataset import fix_pose_prediction, make_combined_dataset, prepare_dataset
+from scripts_for_dataset import (
+    convert_dataset,
+    fix_pose_prediction,
+    inspect_dataset,
+    make_combined_dataset,
+    prepare_dataset,
+)
+from tests.support.small_store import LEGACY, write_store
 from tests.support.tracker_files import make_truth, write_spectre
 from utils.runs.run_dir import ROOT
 
@@ -52,8 +60,12 @@ def content(folder):
 
 
 def prepare(*arguments):
+    run(prepare_dataset.main, preparing(*arguments))
+
+
+def run(main, words):
     """As in a process of its own: LMDB opens a file once in a process."""
-    prepare_dataset.main(preparing(*arguments))
+    main(words)
     while clip_store._handles:
         clip_store._handles.popitem()[1][1].close()
 
@@ -203,3 +215,43 @@ def test_other_commands_leave_the_parts_alone(sources, tmp_path, capsys):
     words = [word for word in preparing(sources, out) if word not in ("--n_eval", "1")]
     capsys.readouterr()
     assert "0-of-2" in error_of(capsys, make_combined_dataset.main, [*words[:6], "--workers", "1"])
+
+
+def test_a_conversion_in_parts(tmp_path):
+    """Clips of damaged values are left out by whichever part finds them."""
+    source = shutil.copytree(LEGACY, tmp_path / "source")
+    for out, shards in (("one", [[]]), ("two", [["--shard", "1/2"], ["--shard", "0/2"], []])):
+        for more in shards:
+            run(convert_dataset.main, [str(source), str(tmp_path / out), "--workers", "1", *more])
+    assert content(tmp_path / "one") == content(tmp_path / "two")
+    assert not (tmp_path / "two" / "shards").exists()
+
+
+def test_an_inspection_in_parts(tmp_path):
+    store = write_store(tmp_path / "store", {f"p{k}/v": 30 + k for k in range(5)})
+    for out, shards in (("one", [[]]), ("two", [["--shard", "0/2"], ["--shard", "1/2"], []])):
+        for more in shards:
+            words = [str(store), "-o", str(tmp_path / out), "--no_pictures", "--workers", "1", *more]
+            run(inspect_dataset.main, words)
+    one, two = (sorted((tmp_path / out).iterdir()) for out in ("one", "two"))
+    assert [p.name for p in one] == [p.name for p in two] == ["inspection.html", "inspection.json"]
+    assert [p.read_bytes() for p in one] == [p.read_bytes() for p in two]
+
+
+def test_styles_of_a_folder(sources, tmp_path, caplog):
+    """One npy for each clip, the same as of the clip alone; parts and a second run."""
+    caplog.set_level("INFO")
+    coefs, out = tmp_path / "coefs", tmp_path / "styles"
+    for k in range(3):
+        shutil.copytree(sources / "coefs" / f"p{k}", coefs / f"p{k}")
+    (coefs / "p9").mkdir()
+    np.savez(coefs / "p9" / "short.npz", exp=np.zeros((20, 50)), pose=np.zeros((20, 6)))
+    words = ["-c", str(coefs), "-o", str(out), "--device", "cpu", "--workers", "1"]
+    said = (": 1 done, 1 skipped", ": 2 done", ": 3 done, 1 skipped", ": 3 there already, 1 skipped")
+    for more, expected in zip((["--shard", "1/2"], ["--shard", "0/2"], [], []), said):
+        caplog.clear()
+        extract_style.main([*words, *more])
+        assert expected in caplog.text
+    extract_style.main(["-c", str(coefs / "p1" / "v.npz"), "-o", str(tmp_path / "p1.npy"), "--device", "cpu"])
+    assert sorted(p.relative_to(out).as_posix() for p in out.rglob("*.*")) == [f"p{k}/v.npy" for k in range(3)]
+    np.testing.assert_array_equal(np.load(tmp_path / "p1.npy"), np.load(out / "p1" / "v.npy"))

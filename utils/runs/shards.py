@@ -51,18 +51,15 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class WorkFlags:
-    """How much of the work this process does, and with how many helpers."""
+class ShardFlags:
+    """How much of the work this process does."""
 
-    workers: int | None = None
-    """Processes on this machine (default: all cores)."""
     shard: str | None = flag(None, metavar="I/N")
     """Do part I of N, I from 0 (default: as torchrun, srun, a SLURM array or Kubernetes say); the same command without
     it merges the parts."""
 
     def check(self) -> None:
         """Raises UserError for a number out of range."""
-        check_least(self, workers=1)
         self.part()
 
     def part(self) -> Shard | None:
@@ -78,6 +75,19 @@ class WorkFlags:
         else:
             raise UserError(f"--shard {self.shard}: must be I/N, such as 0/4 for the first of four parts")
         return shard if shard.count > 1 else None
+
+
+@dataclass(frozen=True)
+class WorkFlags(ShardFlags):
+    """The same, and with how many processes."""
+
+    workers: int | None = None
+    """Processes on this machine (default: all cores)."""
+
+    def check(self) -> None:
+        """Raises UserError for a number out of range."""
+        super().check()
+        check_least(self, workers=1)
 
 
 def cores() -> int:

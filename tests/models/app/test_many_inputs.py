@@ -55,6 +55,22 @@ def test_a_folder_gives_what_each_file_gives(space):
         np.testing.assert_allclose(many.pose, one.pose, atol=1e-4)
 
 
+def test_parts_of_a_folder(space, capsys):
+    """Two parts write what one process writes; a bad file fails in its part and in the command that merges."""
+    Path("clips/bad.wav").write_bytes(b"RIFF")
+    words = [*ARGS, "-a", "clips", "--no_video"]
+    assert "1 of 4 recordings failed: bad.wav" in refused(capsys, [*words, "-o", "one"])[-1]
+    demo.main([*words, "-o", "two", "--shard", "1/2"])
+    assert sorted(p.name for p in Path("two").glob("*.npz")) == ["clip0.npz", "clip2.npz"]
+    assert "0-of-2: this part is missing" in refused(capsys, [*words, "-o", "two"])[-1]
+    assert "1 of 2 recordings failed: bad.wav" in refused(capsys, [*words, "-o", "two", "--shard", "0/2"])[-1]
+    assert "1 of 4 recordings failed: bad.wav" in refused(capsys, [*words, "-o", "two"])[-1]
+    assert sorted(p.name for p in Path("two").iterdir() if p.is_file()) == [f"clip{i}.npz" for i in range(3)]
+    for i in range(3):
+        one, two = (load_motion(f"{folder}/clip{i}.npz") for folder in ("one", "two"))
+        np.testing.assert_allclose(two.exp, one.exp, atol=1e-4 * np.abs(one.exp).max())  # other batches
+
+
 def test_a_missing_export_is_made(space, capsys):
     demo.main([*ARGS, "-a", "clips", "--no_video"])
     demo.main([*ARGS, "-a", "clips", "--no_video", "--export", "npz"])

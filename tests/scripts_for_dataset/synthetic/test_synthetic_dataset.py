@@ -103,6 +103,17 @@ def test_same_seed_same_data_whatever_the_workers(corpus, dataset, tmp_path):
     assert (folder / "train.txt").read_text() == (tmp_path / "set" / "train.txt").read_text()
 
 
+def test_parts_make_the_same(corpus, dataset, tmp_path):
+    store, folder = dataset
+    for more in (["--shard", "1/2"], ["--shard", "0/2"], []):
+        words = ["--speech", str(corpus), "--output", str(tmp_path), "--hours", "0.025", "--workers", "1", *more]
+        make_synthetic_dataset.build(read_flags(make_synthetic_dataset.DatasetFlags, words, ""))
+        assert (tmp_path / "shards").exists() == bool(more)
+    assert [store.values(clip) for clip in store.clips()] == [ClipStore(tmp_path).values(c) for c in store.clips()]
+    for name in ("train.txt", "val.txt", "test.txt", "speakers.json", "phones.jsonl", "stats_train.npz", "plan.json"):
+        assert (folder / name).read_bytes() == (tmp_path / name).read_bytes()
+
+
 def test_running_again_changes_nothing_and_other_settings_are_refused(corpus, dataset):
     store, folder = dataset
     before = store.clips()

@@ -8,6 +8,7 @@ import pytest
 import soundfile
 
 from scripts_for_dataset import make_synthetic_speech
+from scripts_for_dataset.preparing import batch
 from scripts_for_dataset.synthetic import engines, speech_plan, texts, voices
 from scripts_for_dataset.synthetic.corpus import HELD_VOICES, load_sentence, read_rows, tidy_phones
 from scripts_for_dataset.synthetic.espeak import closures_from_sound, give_time_to_swallowed
@@ -189,9 +190,25 @@ def test_a_sentence_keeps_its_split_in_every_voice(tmp_path, monkeypatch):
         speech_plan.read_spoken(tmp_path)
 
 
+def test_shared_speech_is_what_one_process_makes(tmp_path, monkeypatch):
+    """Each part plans as if the other had not begun, although it finds its speech there."""
+    monkeypatch.setattr(make_synthetic_speech, "say", tone)
+    for folder, runs in (("one", [[]]), ("two", [["--shard", "1/2"], ["--shard", "0/2"], []])):
+        for more in runs:
+            words = ["--output", str(tmp_path / folder), "--hours", "0.06", "--voices", "flite-awb", "flite-rms"]
+            make_synthetic_speech.main([*words, "--workers", "1", "--kokoro", str(tmp_path / "none"), *more])
+    tables = sorted((tmp_path / "one").rglob("*.jsonl"))
+    assert len(tables) == 4 and len(list((tmp_path / "two").rglob("*.*"))) == 8
+    for table in tables:
+        other = tmp_path / "two" / table.relative_to(tmp_path / "one")
+        assert table.read_bytes() == other.read_bytes()
+        sounds = [soundfile.read(path.with_suffix(".opus"))[0] for path in (table, other)]
+        np.testing.assert_array_equal(*sounds)
+
+
 def test_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(make_synthetic_speech, "say", tone)
-    monkeypatch.setattr(make_synthetic_speech, "worker_pool", multiprocessing.dummy.Pool)  # threads share `say`
+    monkeypatch.setattr(batch, "worker_pool", multiprocessing.dummy.Pool)  # threads share `say`
     flags = ["--output", str(tmp_path), "--hours", "0.02", "--voices", "flite-awb", "--kokoro", str(tmp_path / "none")]
     make_synthetic_speech.main(flags)
     assert len(read_rows(tmp_path)["flite-awb"]) == 24
