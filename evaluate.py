@@ -4,6 +4,7 @@ python evaluate.py --exp_name NAME --iter 110000 --data_root LMDB_FOLDER --split
 python evaluate.py --coef_dir RESULTS --data_root LMDB_FOLDER
 """
 
+import json
 import logging
 import sys
 from dataclasses import asdict as plain
@@ -12,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
+import utils.startup  # noqa: F401  # isort: skip
 
 import torch
 
@@ -36,6 +38,7 @@ from models.metrics.paper import write_paper
 from models.metrics.predict import first_seed
 from models.metrics.regions import find_regions
 from models.metrics.suite import MODEL, Suite
+from models.metrics.sweep import read_points, run_sweep
 from utils.atomic import check_apart, check_output
 from utils.config import read_flags
 from utils.devices import pick_device
@@ -139,9 +142,42 @@ def parse_args(argv: list[str] | None = None) -> EvaluateFlags:
     return read_flags(EvaluateFlags, argv, (__doc__ or " ").splitlines()[0])
 
 
+def record(flags: EvaluateFlags) -> str:
+    """All that a point's numbers depend on, as JSON."""
+    left = ("output", "sweep", "device", "batch_size", "no_pictures", "paper", "save_coef", "config")
+    groups = plain(flags).values()
+    values = {name: value for group in groups for name, value in group.items() if name not in left}
+    return json.dumps(values | {"scored": [source.label for source in find_sources(flags)]}, default=str) + "\n"
+
+
+def sweep(flags: EvaluateFlags, argv: list[str]) -> str:
+    """Score all points of `--sweep`; those that are there already are kept.
+
+    Raises:
+        UserError: a file that is no grid of flags, or a point with another setting than before.
+    """
+    assert flags.out.sweep is not None and flags.out.output is not None
+    points, folder = read_points(flags.out.sweep), flags.out.output
+    made = {}
+    for point in points:
+        try:
+            made[point.name] = parse_args([*argv, *point.argv, "--output", str(folder / point.name)])
+        except UserError as error:
+            raise UserError(f"{flags.out.sweep}: {error}") from error
+    return run_sweep(folder, points, [record(one) for one in made.values()], lambda point: score(made[point.name]))
+
+
 @cli
 def main(argv: list[str] | None = None) -> None:
     flags = parse_args(argv)
+    if flags.out.sweep is None:
+        score(flags)
+    else:
+        print(sweep(flags, sys.argv[1:] if argv is None else argv))
+
+
+def score(flags: EvaluateFlags) -> None:
+    """One evaluation: all its files, and its tables on standard output."""
     sources = find_sources(flags)
     output = output_folder(flags, sources[0].checkpoint)
     keep = output / "coef" if flags.out.save_coef else None

@@ -94,10 +94,17 @@ class OutputFlags:
     """Folder of the report (default: evaluation/<iter>-<split> in the run's folder)."""
     save_coef: bool = False
     """Save the generated motions as coef/<clip>_000.npz ..."""
+    sweep: Path | None = None
+    """JSON {flag: [values]}: score all combinations into folders of --output, beside one table (docs/metrics.md)."""
     paper: bool = False
     """Also write LaTeX tables and PDF figures into the folder paper/ of the report."""
     no_pictures: bool = False
     """Leave rendered frames out of the report, which then needs no OpenGL."""
+
+    def check(self) -> None:
+        """Raises UserError for a sweep without a folder."""
+        if self.sweep is not None and self.output is None:
+            raise UserError(f"--sweep {self.sweep}: give a folder for its points with --output")
 
 
 @dataclass(frozen=True)

@@ -241,6 +241,34 @@ def test_a_protocol_is_scored_again(data, scored, tmp_path):
     assert again["clips"]["model"]["ann/001"]["lve"]["values"] != pytest.approx(before, rel=1e-4)
 
 
+def test_a_sweep_goes_on_where_it_stopped(data, tmp_path, capsys):
+    """Two numbers of steps; then a third is added, and only that one is scored."""
+    grid, out = tmp_path / "grid.json", tmp_path / "out"
+    command = ["--data_root", str(data), "-n", "1", "--device", "cpu", "--limit", "1", "--no_pictures", "--sweep",
+               str(grid), "-o", str(out)]  # fmt: skip
+    grid.write_text('{"steps": [1, 2]}')
+    evaluate.main(command)
+    first = (out / "steps=1" / "metrics.json").stat().st_mtime_ns
+    grid.write_text('{"steps": [1, 2, 3]}')
+    capsys.readouterr()
+    evaluate.main(command)
+    assert (out / "steps=1" / "metrics.json").stat().st_mtime_ns == first
+    rows = list(csv.DictReader((out / "sweep.csv").open()))
+    found = [json.loads((out / f"steps={n}" / "metrics.json").read_text()) for n in (1, 2, 3)]
+    assert [float(row["lve"]) for row in rows] == pytest.approx(
+        [one["pooled"]["model"]["lve"]["mean"] for one in found], rel=1e-5
+    )
+    assert [one["settings"]["sampling"]["config"]["sampler"]["steps"] for one in found] == [1, 2, 3]
+    assert capsys.readouterr().out.splitlines()[-1].split()[0] == "3"
+    with pytest.raises(SystemExit):
+        evaluate.main([*command, "-n", "2"])
+    assert "was scored with another n_samples" in capsys.readouterr().err
+    grid.write_text('{"stepz": [1]}')
+    with pytest.raises(SystemExit):
+        evaluate.main(command)
+    assert "grid.json: " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -253,6 +281,8 @@ def test_a_protocol_is_scored_again(data, scored, tmp_path):
         (["--masks", "nowhere.pkl"], "nowhere.pkl"),
         (["--phones", "nowhere.jsonl"], "nowhere.jsonl"),
         (["--protocol", "nowhere.json"], "nowhere.json"),
+        (["--sweep", "nowhere.json"], "give a folder for its points"),
+        (["--sweep", "nowhere.json", "-o", "x"], "nowhere.json"),
         (["--methods", "nowhere"], "--methods nowhere: write NAME=FOLDER"),
         (["--methods", "a=nowhere"], "--methods a=nowhere: neither a folder nor"),
         (["--methods", "a=embedded@x"], "--methods a=embedded@x: neither"),

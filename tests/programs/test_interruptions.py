@@ -59,7 +59,7 @@ def test_a_signal_leaves_nothing_behind(tmp_path, work, number):
 
 @pytest.mark.parametrize(
     "program",
-    ["demo.py", "export_motion.py", "extract_style.py", "render_motion.py", "main_se.py", "main_dpt.py",
+    ["demo.py", "evaluate.py", "export_motion.py", "extract_style.py", "render_motion.py", "main_se.py", "main_dpt.py",
      "-m scripts_for_dataset.prepare_dataset", "-m setup.convert_flame", "-m web.app", "-m examples.drive_avatar",
      "-m benchmarks.speed.live"],
 )  # fmt: skip
