@@ -50,7 +50,7 @@ class Timeline:
         self.time: float | None = None  # of the next sample; None before the first
         self.lead, self.filled, self.gaps, self.good, self.bad, self.heard = 0.0, 0.0, 0, 0, 0, 0.0
         self.bytes, self.skipped, self.joined = 0, 0.0, False
-        self.raw = raw
+        self.raw, self.lost_bytes, self.lost_packets = raw, 0, 0
 
     def frames(self, container) -> Iterator[Any]:
         """Decoded frames; packets that cannot be decoded are counted and passed over."""
@@ -70,26 +70,28 @@ class Timeline:
                 self.bad, problem = self.bad + 1, problem or error
                 if self.bad > MOST_BAD:
                     break
-                self._skip(bytes(packet) if packet is not None else b"")
+                self._damage(bytes(packet) if packet is not None else b"")
                 continue
-            self.good, self.bytes = self.good + bool(found), self.bytes + packet.size
-            if self.raw is not None and found:
+            if found:
                 self._skip_lost(found[0])
+            self.good, self.bytes = self.good + bool(found), self.bytes + packet.size
             yield from found
         if problem is not None and not self.good:
             raise problem
 
-    def _skip(self, damaged: bytes) -> None:
-        """Without time stamps, what cannot be decoded lasts as long as packets of its size; tags take no time."""
-        if self.bare and self.good and not damaged.startswith(TAGS):
-            packets = max(len(damaged) * self.good / self.bytes - 1, 0.0)
-            self.skipped += packets * self.heard / self.good
+    def _damage(self, packet: bytes) -> None:
+        if self.bare and self.good and not packet.startswith(TAGS):
+            self.lost_bytes, self.lost_packets = self.lost_bytes + len(packet), self.lost_packets + 1
 
     def _skip_lost(self, frame) -> None:
-        """What is missing in raw AAC before its latest packet lasts as long as so many packets."""
-        assert self.raw is not None
-        while self.raw.lost and self.raw.lost[0][0] < self.good + self.bad:
-            self.skipped += self.raw.lost.popleft()[1] * frame.samples / frame.sample_rate
+        """Without time stamps, what is lost before a good packet lasts as long as so many whole ones of usual size."""
+        missing = 0
+        if self.lost_packets:  # each of them has been counted as one already
+            missing = round(self.lost_bytes * self.good / self.bytes) - self.lost_packets
+            self.lost_bytes, self.lost_packets = 0, 0
+        while self.raw is not None and self.raw.lost and self.raw.lost[0][0] <= self.good + self.bad:
+            missing += self.raw.lost.popleft()[1]
+        self.skipped += missing * frame.samples / frame.sample_rate
 
     def placed(self, piece: Piece, time: float | None) -> Iterator[Piece]:
         """The piece, after silence or cut at its beginning where its time stamp, in seconds, says so."""
