@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import random
 import shutil
@@ -17,6 +18,7 @@ from examples import drive_avatar
 from models.audio.whisper import WhisperEncoder
 from models.exports.arkit_pairs import find_pairs
 from models.networks.loading import load_style_encoder, load_talker
+from models.training.flags import TalkerRunConfig
 from scripts_for_dataset.preparing.building import _check_treatment, read_report
 from scripts_for_dataset.preparing.preparation import Treatment, read_head_rotations
 from scripts_for_dataset.synthetic.corpus import read_rows
@@ -36,6 +38,7 @@ from tests.fuzz.mutate import (
 )
 from tests.support.tracker_files import import_motion
 from utils.coefs import CoefStats
+from utils.config import all_flags, read_values
 from utils.errors import UserError
 from utils.exports.arkit import ArkitTrack
 from utils.heads.flame_pickle import load_mask_pickle
@@ -206,6 +209,8 @@ def _records(path: Path) -> None:
     KeptCheckpoints(folder, keep_last=1).prune()
     KeptCheckpoints(folder).set_best(1, 0.5, True)
     _differences(folder, {"train": {"lr": 0.1}})
+    with contextlib.suppress(UserError):  # said, as when a test takes its run's flags
+        read_values(folder / "config.json", all_flags(TalkerRunConfig), some=True)
     assert set(read_report(folder)) in (set(), {"clips", "head_models"})
     _check_treatment(folder, Treatment())
 
