@@ -26,6 +26,8 @@ PROGRAMS = {
     "export_motion": "ExportMotionFlags",
     "web.app": "PageFlags",
     "web.serve": "ServeFlags",
+    "web.study.__main__": "StudyFlags",
+    "web.study.analyse": "AnalysisFlags",
     "evaluate": "EvaluateFlags",
     "setup.export_onnx": "OnnxFlags",
     "setup.build_static_demo": "StaticFlags",
@@ -90,7 +92,7 @@ def page() -> str:
     """All of docs/cli.md."""
     lines = HEAD.splitlines()
     for module in PROGRAMS:
-        command = f"python -m {module}" if "." in module else f"python {module}.py"
+        command = f"python -m {module.removesuffix('.__main__')}" if "." in module else f"python {module}.py"
         lines += ["", f"## {command}"]
         made = flags_class(module)
         for _, title, group in groups_of(made):

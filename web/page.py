@@ -25,6 +25,7 @@ from utils.rendering.looks import HAIR, LOOKS, SKINS
 from web.desk import Desk, Job
 from web.folders import Uploads, sweep
 from web.phone import qr_code
+from web.requests import POLICY, told, values_of
 from web.scene import scene
 from web.service import MAX_SECONDS, MAX_VIDEO_SECONDS, WELCOME, Studio, style_files
 from web.wardrobe import OF_THE_HEAD
@@ -33,10 +34,8 @@ from web.words import DOWNLOADS, kind_of, words
 
 STATIC = Path(__file__).parent / "static"
 KEEP_SECONDS, SWEEP_SECONDS = 3600, 300
-MAX_UPLOAD, MAX_REQUEST = 30_000_000, 10_000  # bytes
+MAX_UPLOAD = 30_000_000  # bytes
 LOOK_SECONDS, BEAT_SECONDS = 0.1, 10.0  # between two looks at a job's progress; between two signs of life
-# The page loads nothing from elsewhere, and no other page may frame it.
-POLICY = "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; frame-ancestors 'none'"
 
 
 class Page:
@@ -61,7 +60,7 @@ class Page:
             Route("/take/{token}/{name}", self.file),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
-        return Starlette(routes=routes, exception_handlers={UserError: _told})
+        return Starlette(routes=routes, exception_handlers={UserError: told})
 
     @cached_property
     def html(self) -> str:
@@ -102,7 +101,7 @@ class Page:
         return JSONResponse({"upload": path.parent.name})
 
     async def submit(self, request: Request) -> Response:
-        job = self.desk.submit(wish_of(await _values(request), self.uploads))
+        job = self.desk.submit(wish_of(await values_of(request), self.uploads))
         return JSONResponse(self._status(job))
 
     def _job(self, request: Request) -> Job:
@@ -153,7 +152,7 @@ class Page:
             job.watch(-1)
 
     async def preview(self, request: Request) -> Response:
-        wish = wish_of(await _values(request), self.uploads)
+        wish = wish_of(await values_of(request), self.uploads)
         glb = await run_in_threadpool(self.studio.preview, request.path_params["token"], wish)
         return Response(glb, media_type="model/gltf-binary")
 
@@ -171,30 +170,6 @@ class Page:
             for folder in (self.studio.results, self.uploads.parent):
                 sweep(folder, KEEP_SECONDS)
             self.desk.forget(KEEP_SECONDS)
-
-
-async def _told(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": " ".join(str(error).split())}, 400)
-
-
-async def _values(request: Request) -> dict[str, Any]:
-    """The request's JSON object.
-
-    Raises:
-        UserError: it is something else.
-    """
-    body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > MAX_REQUEST:
-            raise HTTPException(413)
-    try:
-        values = json.loads(body)
-    except ValueError as error:
-        raise UserError("request: is not JSON; reload the page") from error
-    if request.headers.get("content-type") != "application/json" or not isinstance(values, dict):
-        raise UserError("request: is not a JSON object; reload the page")
-    return values
 
 
 def _described(paths: list[Path]) -> list[dict[str, Any]]:

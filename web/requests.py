@@ -1,0 +1,40 @@
+"""What the pages share: JSON in, one-line errors out, and nothing from other hosts."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from utils.errors import UserError
+
+MAX_REQUEST = 10_000  # bytes
+# The page loads nothing from elsewhere, and no other page may frame it.
+POLICY = "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; frame-ancestors 'none'"
+
+
+async def told(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": " ".join(str(error).split())}, 400)
+
+
+async def values_of(request: Request) -> dict[str, Any]:
+    """The request's JSON object.
+
+    Raises:
+        UserError: it is something else.
+    """
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MAX_REQUEST:
+            raise HTTPException(413)
+    try:
+        values = json.loads(body)
+    except ValueError as error:
+        raise UserError("request: is not JSON; reload the page") from error
+    if request.headers.get("content-type") != "application/json" or not isinstance(values, dict):
+        raise UserError("request: is not a JSON object; reload the page")
+    return values

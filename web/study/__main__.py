@@ -1,0 +1,60 @@
+"""A study with people: which of two videos is better? One page, randomised pairs and sides, attention checks.
+
+python -m web.study A.json                       # this machine only; docs/study.md shows A.json
+python -m web.study A.json --host 0.0.0.0        # for everyone in the network
+python -m web.study.analyse A-results            # what the answers say
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from utils.atomic import make_folder
+from utils.config import flag, positional, read_flags
+from utils.errors import UserError, cli
+from web.phone import ANYWHERE, address
+from web.study.plan import read_plan
+from web.study.raters import Raters
+from web.study.swapping import swap_sound
+
+
+@dataclass(frozen=True)
+class StudyFlags:
+    """All flags of the program."""
+
+    study: Path = positional(metavar="A.json")
+    """The methods and their videos."""
+    results: Path | None = flag(None)
+    """Folder for the answers (default: A-results beside A.json)."""
+    host: str = "127.0.0.1"
+    """Address to listen on (default: this machine only)."""
+    port: int = 7870
+    """Port to listen on."""
+
+
+@cli
+def main(argv: list[str] | None = None) -> None:
+    flags = read_flags(StudyFlags, argv, (__doc__ or " ").splitlines()[0])
+    try:
+        import uvicorn
+
+        from web.study.page import StudyPage
+    except ImportError as error:
+        raise UserError("the study needs the page's packages: pip install -r requirements-web.txt") from error
+    plan, results = read_plan(flags.study), flags.results or flags.study.with_name(f"{flags.study.stem}-results")
+    make_folder(results)
+    with tempfile.TemporaryDirectory(prefix="study-", ignore_cleanup_errors=True) as work:
+        if plan.checks:  # what cannot be made is said now, not to a rater
+            first, second = list(plan.clips.values())[:2]
+            swap_sound(next(iter(first.videos.values())), next(iter(second.videos.values())), Path(work) / "try.mp4")
+        page = StudyPage(plan, Raters(plan, results), Path(work))
+        elsewhere, here = address(flags.host, flags.port), "127.0.0.1" if flags.host in ANYWHERE else flags.host
+        print(f"open http://{here}:{flags.port}" + (f", on other devices {elsewhere}" if elsewhere else ""))
+        print(f"answers: {results} (python -m web.study.analyse {results})")
+        uvicorn.run(page.app(), host=flags.host, port=flags.port, log_level="warning", timeout_graceful_shutdown=2)
+
+
+if __name__ == "__main__":
+    main()
