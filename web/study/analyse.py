@@ -20,6 +20,8 @@ from web.study.plan import QUESTIONS
 from web.study.ranking import Preference, Strength, preferences, strengths
 from web.study.raters import SIDES, Rater, read_rater
 
+FEW = 10  # raters, below whom a bootstrap of raters is too narrow
+
 
 @dataclass(frozen=True)
 class AnalysisFlags:
