@@ -36,7 +36,7 @@ from utils.media.audio import load_audio
 from utils.runs.run_dir import find_checkpoint
 
 WIDTHS = ((1280, 800), (390, 844))
-FIRST_SECONDS, SPEED, DIFFERENCE = 3.0, 1.5, 1e-3  # at most, at least, at most
+FIRST_SECONDS, LIVE_SECONDS, SPEED, DIFFERENCE = 3.0, 2.5, 1.5, 1e-3  # at most, at most, at least, at most
 READY = "() => window.measured && window.measured.ready"
 MADE = "() => window.measured.made || document.querySelector('#said.wrong')"
 MAY_PRESS = "() => !document.getElementById('make').disabled"
@@ -145,6 +145,16 @@ def check_microphone(visitor: Visitor) -> dict[str, bool]:
     return {f"microphone: {len(frames)} frames": len(frames) > 75 and float(frames[:, 53].std()) > 0.005}
 
 
+def check_live(visitor: Visitor) -> dict[str, bool]:
+    """Eight seconds of live speech, in which the head may fall behind a little."""
+    visitor.page.click("#live")
+    visitor.page.wait_for_timeout(8000)
+    behind, frames = visitor.page.evaluate("() => measured.behind"), visitor.frames()
+    visitor.page.click("#live")
+    text = f"live: {len(frames)} frames, {behind:.1f} s behind the voice"
+    return {text: len(frames) > 125 and behind < LIVE_SECONDS and float(frames[:, 53].std()) > 0.005}
+
+
 def check_bad_file(visitor: Visitor, path: Path) -> dict[str, bool]:
     """A file that is no sound."""
     visitor.choose(path)
@@ -172,7 +182,7 @@ def visit(browser, url: str, size: tuple[int, int], flags: VisitFlags) -> dict[s
     checks |= check_speech(visitor, flags)
     checks |= photograph(visitor, flags.output)
     if size == WIDTHS[0]:
-        checks |= check_microphone(visitor) | check_bad_file(visitor, ROOT / "LICENSE")
+        checks |= check_microphone(visitor) | check_live(visitor) | check_bad_file(visitor, ROOT / "LICENSE")
     hosts = ", ".join(sorted(visitor.hosts - {""}))
     checks[f"hosts: {hosts}"] = hosts == urlsplit(url).netloc
     checks["errors: " + ("; ".join(visitor.faults) or "none")] = not visitor.faults

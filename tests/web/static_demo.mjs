@@ -12,7 +12,7 @@ const asked = JSON.parse(fs.readFileSync(path.join(work, 'asked.json')));
 const floats = (name) => { const b = fs.readFileSync(path.join(work, name)); return new Float32Array(b.buffer, b.byteOffset, b.length / 4); };
 const write = (name, values) => fs.writeFileSync(path.join(work, name), new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
 
-async function speak() { // with onnxruntime-web, as the worker does
+async function talker() { // with onnxruntime-web, as the worker makes it
   const ort = await load('ort/ort.wasm.min.mjs'), { Talker } = await load('talker.js'), about = json('talker.json');
   ort.env.wasm.numThreads = 1; ort.env.wasm.wasmBinary = packed('ort/ort-wasm-simd-threaded.wasm');
   const run = {};
@@ -22,9 +22,27 @@ async function speak() { // with onnxruntime-web, as the worker does
     run[name] = async (given) => (await session.run(Object.fromEntries(Object.entries(given)
       .map(([key, values]) => [key, new ort.Tensor('float32', values, inputs[key])]))))[output].data;
   }
-  const noise = floats('noise'), size = about.n_motions * about.motion_dim, made = [];
-  const options = { style: asked.style, noise: (k) => noise.slice(k * size, (k + 1) * size) };
-  for await (const frames of new Talker(about, run).speak(floats('audio'), options)) made.push(...frames);
+  return new Talker(about, run);
+}
+
+const noise = (k) => floats('noise').slice(5400 * k, 5400 * (k + 1));
+
+async function speak() {
+  const made = [];
+  for await (const frames of (await talker()).speak(floats('audio'), { style: asked.style, noise })) made.push(...frames);
+  write('made', Float32Array.from(made));
+}
+
+async function live() { // in blocks of an odd size; each piece hears only what it needs, as in Python
+  const { LiveTalker } = await load('live.js'), one = new LiveTalker(await talker(), { style: asked.style, noise });
+  const audio = floats('audio'), made = [];
+  for (let k = 0; k < audio.length;) {
+    const block = audio.slice(k, k + Math.min(one.missing, 777));
+    one.hear(block); k += block.length;
+    while (one.waiting) made.push(...await one.next());
+  }
+  one.ended = true;
+  while (one.waiting) made.push(...await one.next());
   write('made', Float32Array.from(made));
 }
 
@@ -37,10 +55,13 @@ async function pose() {
 }
 
 async function sound() {
-  const { resample, rateOf } = await load('sound.js'), { gaussian } = await load('talker.js');
-  write('made', resample(floats('audio'), asked.rate));
+  const { Resampler, resample, rateOf } = await load('sound.js'), { gaussian } = await load('talker.js'), audio = floats('audio');
+  const whole = resample(audio, asked.rate), stream = new Resampler(asked.rate), pieces = [];
+  for (let k = 0; k < audio.length; k += 1001) pieces.push(...stream.push(audio.slice(k, k + 1001), k + 1001 >= audio.length));
+  if (pieces.length !== whole.length || pieces.some((x, i) => Math.abs(x - whole[i]) > 1e-6)) throw new Error('pieces differ');
+  write('made', whole);
   write('noise', gaussian(asked.seed)(asked.count));
   fs.writeFileSync(path.join(work, 'rates.json'), JSON.stringify(asked.files.map((name) => rateOf(new Uint8Array(fs.readFileSync(name))))));
 }
 
-await { speak, pose, sound }[task]();
+await { speak, live, pose, sound }[task]();

@@ -17,6 +17,7 @@ import torch
 from models.app.bundled import DEFAULT_AUDIO, DEFAULT_STYLE, input_folder
 from models.app.sampling_flags import own_sampling
 from models.generation.animator import Animator
+from models.generation.live import LiveTalker
 from models.heads.decode import motion_vertices
 from models.heads.flame import Flame, load_flame
 from models.networks.person import Person
@@ -24,7 +25,7 @@ from setup import build_static_demo
 from setup.onnx_export.description import styles_of
 from utils.exports.surface import make_surface
 from utils.media.audio import load_audio
-from utils.motion_file import load_motion
+from utils.motion_file import joined, load_motion
 from utils.rendering.looks import dress
 from utils.runs.run_dir import find_checkpoint
 
@@ -49,15 +50,19 @@ def in_node(page: Path, task: str, work: Path, asked: dict, **arrays: np.ndarray
     return np.frombuffer((work / "made").read_bytes(), np.float32)
 
 
-def test_the_browser_makes_pythons_coefficients(page, tmp_path):
+@pytest.mark.parametrize("task", ["speak", "live"])
+def test_the_browser_makes_pythons_coefficients(page, tmp_path, task):
     """One recording, one noise: level, padding, windows, style and statistics in JavaScript, graphs in WebAssembly."""
     animator = Animator.load(find_checkpoint("DPT", "embedded-fast", None), None, torch.device("cpu"))
-    audio = load_audio(input_folder("audio") / DEFAULT_AUDIO)
+    audio, config = load_audio(input_folder("audio") / DEFAULT_AUDIO), own_sampling(animator.model.config)
     person = Person(np.zeros(100, np.float32), styles_of(animator.model.config)["smile"])
-    (wanted,) = animator(audio, person, own_sampling(animator.model.config), [7])
+    if task == "live":
+        wanted = joined(list(LiveTalker(animator, person, config, seed=7).talk([audio])))
+    else:
+        (wanted,) = animator(audio, person, config, [7])
     generator = torch.Generator().manual_seed(7)
-    noise = torch.cat([torch.randn(100, 54, generator=generator) for _ in range(2)]).numpy()
-    made = in_node(page, "speak", tmp_path, {"style": "smile"}, audio=audio, noise=noise).reshape(-1, 56)
+    noise = torch.cat([torch.randn(100, 54, generator=generator) for _ in range(12)]).numpy()
+    made = in_node(page, task, tmp_path, {"style": "smile"}, audio=audio, noise=noise).reshape(-1, 56)
     assert len(made) == len(wanted) > 100
     for mine, theirs in ((made[:, :50], wanted.exp), (made[:, 50:], wanted.pose)):
         assert np.abs(mine - theirs).max() < 1e-3 * np.abs(theirs).max()
@@ -104,7 +109,7 @@ def test_the_page_is_small_and_needs_no_other_host(page):
     policy = re.search(r'Content-Security-Policy" content="(.*?)"', html, re.S)[1]
     assert "default-src 'self'" in policy and "http" not in policy
     code = "".join(path.read_text() for path in ours)
-    named = re.findall(r"(?:from |import\(here\()'\./([\w.]+)'", code)
+    named = re.findall(r"(?:from '\./|addModule\(')([\w.]+)'", code)
     assert len(named) >= 8 and all((page / name).is_file() for name in named)
     ids = set(re.findall(r"\bat\('(\w+)'\)", (page / "page.js").read_text()))
     assert ids and all(f'id="{name}"' in html for name in ids)

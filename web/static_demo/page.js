@@ -10,7 +10,7 @@ const LONGEST = 120; // seconds of a recording
 const at = (id) => document.getElementById(id), canvas = at('view'), sound = at('sound');
 const webgpu = new URLSearchParams(location.search).has('webgpu');
 const worker = new Worker(new URL('worker.js', import.meta.url), { type: 'module' });
-let chosen = null, id = 0, pressed = 0, ready = false, head = null;
+let chosen = null, id = 0, pressed = 0, ready = false, head = null, live = null;
 const measured = window.measured = {}; // seconds, for tests
 
 function say(text, wrong = false) { at('said').textContent = text; at('said').className = wrong ? 'wrong' : ''; }
@@ -41,16 +41,48 @@ async function record() {
 }
 const recording = () => record().catch((error) => say(`The microphone cannot be used: ${error.message}`, true));
 
+function wish() {
+  return { style: at('style').value, seed: Number(at('take').value), scales: { style: Number(at('strength').value) } };
+}
+
+// The head follows the microphone until the button is pressed again.
+async function follow() {
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: true }), context = new AudioContext();
+  await context.audioWorklet.addModule('ear.js');
+  const ear = new AudioWorkletNode(context, 'ear'), mine = ++id;
+  sound.pause(); head.clear(); live = { shown: 0, last: performance.now(), heard: 0 };
+  worker.postMessage({ kind: 'live', id: mine, rate: context.sampleRate, ...wish() });
+  ear.port.onmessage = ({ data }) => {
+    if (mine !== id) { stop(); return; }
+    live.heard += data.length / context.sampleRate;
+    worker.postMessage({ kind: 'hear', id: mine, audio: data }, [data.buffer]);
+  };
+  const stop = () => {
+    ear.port.onmessage = null; stream.getTracks().forEach((track) => track.stop()); context.close();
+    if (mine === id) { worker.postMessage({ kind: 'end', id: mine }); say('Press a button.'); }
+    at('live').textContent = 'Live'; at('live').onclick = following;
+  };
+  context.createMediaStreamSource(stream).connect(ear);
+  at('live').textContent = 'Stop'; at('live').onclick = stop; say('Speak …');
+}
+const following = () => follow().catch((error) => say(`The microphone cannot be used: ${error.message}`, true));
+
+function liveTime() { // goes on with the time of day, up to the last frame; faster if it has fallen behind
+  const now = performance.now(), made = head.frames.length / 25, behind = made - live.shown;
+  live.shown = Math.min(live.shown + (behind > 1 ? 1.5 : 1) * (now - live.last) / 1000, made); live.last = now;
+  return live.shown;
+}
+
 function make() {
-  pressed = performance.now(); id++; head.clear();
+  pressed = performance.now(); id++; head.clear(); live = null;
   sound.pause(); sound.src = URL.createObjectURL(chosen.wav); sound.hidden = false;
   say('Listening …'); delete measured.first; delete measured.made;
-  worker.postMessage({ kind: 'speak', id, audio: chosen.samples, style: at('style').value, seed: Number(at('take').value),
-    scales: { style: Number(at('strength').value) }, noise: window.noise });
+  worker.postMessage({ kind: 'speak', id, audio: chosen.samples, noise: window.noise, ...wish() });
 }
 
 function made(frames) {
   head.push(frames);
+  if (live) { measured.behind = live.heard - live.shown; return; }
   if (measured.first !== undefined) return;
   measured.first = (performance.now() - pressed) / 1000;
   sound.play().catch(() => say('Press play.'));
@@ -68,7 +100,8 @@ worker.onmessage = ({ data }) => {
   else if (data.total) at('progress').value = 0.9 * data.loaded / data.total;
   else if (data.ready) {
     ready = true; measured.ready = data.ready; at('progress').hidden = true; at('make').disabled = !chosen;
-    say(chosen ? 'Press the button.' : 'Choose a file, record something, or take the example.');
+    at('live').disabled = false;
+    say(chosen ? 'Press the button.' : 'Choose a file, record something, take the example, or speak live.');
   } else if (data.id === id && data.frames) made(data.frames);
   else if (data.id === id && data.done) finished(data.done);
 };
@@ -89,12 +122,12 @@ async function main() {
   await view.show(head);
   canvas.style.background = backdrop(shared.stage);
   Object.assign(window, { view, head });
-  const step = () => { view.draw(sound.currentTime); requestAnimationFrame(step); };
+  const step = () => { view.draw(live ? liveTime() : sound.currentTime); requestAnimationFrame(step); };
   step();
 }
 
 at('file').onchange = () => { if (at('file').files[0]) choose(at('file').files[0], at('file').files[0].name); };
-at('record').onclick = recording;
+at('record').onclick = recording; at('live').onclick = following;
 at('example').onclick = () => fetch('example.flac').then((a) => a.blob()).then((blob) => choose(blob, 'the example'));
 at('nods').onchange = () => { head.headMotion = at('nods').checked; view.drawn = ''; };
 at('form').onsubmit = (e) => { e.preventDefault(); make(); };

@@ -1,4 +1,4 @@
-// Sound files -> mono samples at 16 kHz. `resample` and the readers of headers have no DOM.
+// Sound files -> mono samples at 16 kHz. All but `decode` runs without a page.
 
 const RATE = 16000, TAPS = 48, KAISER = 10; // zero crossings on each side; beta: 100 dB
 const QUIET = 1e-4, LONGEST = 600; // largest sample of silence; seconds
@@ -17,26 +17,42 @@ function bessel(x) { // I_0
   return sum;
 }
 
-// Band-limited interpolation with a Kaiser-windowed sinc.
-export function resample(samples, from, to = RATE) {
-  if (from === to) return samples;
-  const cut = 0.95 * Math.min(1, to / from), reach = TAPS / cut, fine = 512, top = bessel(KAISER);
-  const table = Float64Array.from({ length: TAPS * fine + 2 }, (_, i) => { // by distance in zero crossings
-    const x = i / fine, inside = 1 - (x / TAPS) ** 2;
-    return inside <= 0 ? 0 : (x ? Math.sin(Math.PI * x) / (Math.PI * x) : 1) * bessel(KAISER * Math.sqrt(inside)) / top;
-  });
-  const out = new Float32Array(Math.floor(samples.length * to / from));
-  for (let i = 0; i < out.length; i++) {
-    const place = i * from / to, first = Math.max(Math.ceil(place - reach), 0);
+// Band-limited interpolation with a Kaiser-windowed sinc, of sound in pieces of any size.
+export class Resampler {
+  constructor(from, to = RATE) {
+    const fine = 512, top = bessel(KAISER);
+    Object.assign(this, { from, to, fine, cut: 0.95 * Math.min(1, to / from), kept: new Float32Array(0), begin: 0, made: 0 });
+    this.table = Float64Array.from({ length: TAPS * fine + 2 }, (_, i) => { // by distance in zero crossings
+      const x = i / fine, inside = 1 - (x / TAPS) ** 2;
+      return inside <= 0 ? 0 : (x ? Math.sin(Math.PI * x) / (Math.PI * x) : 1) * bessel(KAISER * Math.sqrt(inside)) / top;
+    });
+  }
+
+  // The next samples, as far as they are known; all of them if these were the last.
+  push(block, last = false) {
+    const { from, to, cut } = this, samples = new Float32Array(this.kept.length + block.length), reach = TAPS / cut;
+    samples.set(this.kept); samples.set(block, this.kept.length);
+    const end = this.begin + samples.length, known = last ? end * to / from : Math.max((end - reach) * to / from, 0);
+    const out = new Float32Array(Math.max(Math.floor(known) - this.made, 0));
+    for (let i = 0; i < out.length; i++) out[i] = this.at(samples, (this.made + i) * from / to - this.begin, reach);
+    this.made += out.length;
+    const keep = Math.max(Math.floor(this.made * from / to - reach) - this.begin, 0);
+    this.kept = samples.slice(keep); this.begin += keep;
+    return out;
+  }
+
+  at(samples, place, reach) {
+    const { table, fine, cut } = this;
     let sum = 0;
-    for (let k = first; k <= Math.min(place + reach, samples.length - 1); k++) {
+    for (let k = Math.max(Math.ceil(place - reach), 0); k <= Math.min(place + reach, samples.length - 1); k++) {
       const x = Math.abs(k - place) * cut * fine, j = Math.floor(x);
       sum += samples[k] * (table[j] + (x - j) * (table[j + 1] - table[j]));
     }
-    out[i] = sum * cut;
+    return sum * cut;
   }
-  return out;
 }
+
+export const resample = (samples, from, to = RATE) => (from === to ? samples : new Resampler(from, to).push(samples, true));
 
 // A file -> { samples at 16 kHz, wav to play }.
 export async function decode(blob) {

@@ -1,15 +1,18 @@
 // Loads onnxruntime-web and the graphs, and turns speech into coefficients, off the page's own thread.
-// In: { kind: 'load', webgpu } or { kind: 'speak', id, audio, style, scales, seed or noise }.
+// In: { kind: 'load', webgpu }; { kind: 'speak', id, audio, style, scales, seed or noise }; for live speech
+// { kind: 'live', id, rate, style, scales, seed }, then { kind: 'hear', id, audio } and { kind: 'end', id }.
 // Out: { loaded, total } while loading, { ready: seconds }, { id, frames }, { id, done: seconds }, { error }.
 
 import { download, here } from './files.js';
+import { LiveTalker } from './live.js';
+import { Resampler } from './sound.js';
 import { Talker, gaussian } from './talker.js';
 
 const RUNTIMES = { // module, its loader and its WebAssembly
   wasm: ['ort.wasm.min.mjs', 'ort-wasm-simd-threaded.mjs', 'ort-wasm-simd-threaded.wasm'],
   webgpu: ['ort.webgpu.min.mjs', 'ort-wasm-simd-threaded.asyncify.mjs', 'ort-wasm-simd-threaded.asyncify.wasm'],
 };
-let talker = null, current = 0, queue = Promise.resolve();
+let talker = null, live = null, current = 0, queue = Promise.resolve();
 
 async function load({ webgpu }) {
   const began = performance.now(), provider = webgpu ? 'webgpu' : 'wasm', [module, loader, wasm] = RUNTIMES[provider];
@@ -39,17 +42,38 @@ async function graph(ort, bytes, { inputs, output }, provider) {
 }
 
 async function speak({ id, audio, style, scales, seed, noise }) {
-  const began = performance.now(), draw = gaussian(seed || 0), { n_motions: n, motion_dim: wide } = talker.about;
-  const drawn = (k) => (noise ? noise.slice(k * n * wide, (k + 1) * n * wide) : draw(n * wide));
-  for await (const frames of talker.speak(audio, { style, scales, noise: drawn })) {
+  const began = performance.now(), size = talker.about.n_motions * talker.about.motion_dim;
+  const given = (k) => noise.slice(k * size, (k + 1) * size);
+  for await (const frames of talker.speak(audio, { style, scales, noise: noise ? given : drawn(seed) })) {
     if (id !== current) return; // the visitor wants something else by now
     if (id) postMessage({ id, frames }, [frames.buffer]);
   }
   if (id) postMessage({ id, done: (performance.now() - began) / 1000 });
 }
 
+function drawn(seed) {
+  const draw = gaussian(seed || 0), size = talker.about.n_motions * talker.about.motion_dim;
+  return () => draw(size);
+}
+
+function listen({ id, rate, style, scales, seed }) {
+  const hears = new Resampler(rate);
+  live = Object.assign(new LiveTalker(talker, { style, scales, noise: drawn(seed), catchUp: true }), { id, hears });
+}
+
+async function follow() { // makes what can be made by now
+  while (live && live.id === current && live.waiting) {
+    const { id } = live, frames = await live.next();
+    postMessage({ id, frames }, [frames.buffer]);
+  }
+}
+
+const tasks = { load, speak, live: follow, hear: follow, end: follow };
+
 onmessage = ({ data }) => {
-  if (data.kind === 'speak') current = data.id;
-  queue = queue.then(() => (data.kind === 'load' ? load(data) : speak(data)))
-    .catch((error) => postMessage({ error: error.message || String(error) }));
+  if (data.id) current = data.id;
+  if (data.kind === 'live') listen(data);
+  if (data.kind === 'hear' && live) live.hear(live.hears.push(data.audio)); // at once: what waits becomes one piece
+  if (data.kind === 'end' && live) live.ended = true;
+  queue = queue.then(() => tasks[data.kind](data)).catch((error) => postMessage({ error: error.message || String(error) }));
 };
