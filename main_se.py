@@ -130,7 +130,7 @@ def train(config: StyleRunConfig, options: StyleEncoderConfig) -> None:
         if train_set is not None:
             check(EndlessBatches, len(train_set), config.batch_size, config.seed, 0, share)
         if val_set is not None and len(val_set) < 2:
-            log.warning("%s/val.txt: is of one person, so there is no validation loss", config.data_root)
+            log.warning("%s/val.txt: lists one person only, so there is no validation loss", config.data_root)
         torch.manual_seed(config.seed)
         encoder = StyleEncoder(options).to(accelerator.device).train()
         check(freeze, encoder, config.freeze)
@@ -182,7 +182,7 @@ def test(config: StyleRunConfig) -> None:
     stats = checkpoint.stats or CoefStats.load(config.data_root / config.stats_file)
     dataset = pairs(config, MotionCodec(encoder.config.layout, stats), "test", encoder.config.n_motions)
     if len(dataset) < 2:
-        raise UserError(f"{config.data_root}/test.txt: is of one person; a test needs other people to contrast with")
+        raise UserError(f"{config.data_root}/test.txt: lists one person only; a test contrasts people, so add others")
     log.info("testing %s on %s", path, config.data_root)
     with torch.no_grad():
         result = evaluate(encoder.to(device), dataset, config, device)

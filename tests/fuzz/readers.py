@@ -58,6 +58,7 @@ from utils.trackers.arkit import read_track
 from utils.trackers.to_motion import import_shape
 from utils.training.run_config import _differences
 
+_FLAGS = all_flags(TalkerRunConfig)
 _BINARY = (mutate_bytes, mutate_numbers, mutate_numbers, repeat_part)
 _ZIP = (mutate_member, mutate_member, lying_zip, mutate_bytes)
 _ARRAYS = (mutate_member, lying_zip, mutate_npy, mutate_bytes, mutate_pickle)
@@ -210,7 +211,7 @@ def _records(path: Path) -> None:
     KeptCheckpoints(folder).set_best(1, 0.5, True)
     _differences(folder, {"train": {"lr": 0.1}})
     with contextlib.suppress(UserError):  # said, as when a test takes its run's flags
-        read_values(folder / "config.json", all_flags(TalkerRunConfig), some=True)
+        read_values(folder / "config.json", _FLAGS, some=True)
     assert set(read_report(folder)) in (set(), {"clips", "head_models"})
     _check_treatment(folder, Treatment())
 

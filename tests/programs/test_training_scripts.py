@@ -181,7 +181,9 @@ def test_a_test_takes_the_flags_of_its_run(workspace, style_encoder, capsys):
     given = ["--data_root", str(DATA), "--iter", "2", *losses, "--batch_size", "1"]
     assert "vert" not in plain and scores_of(main_dpt, capsys, *name, *given) == plain
     assert scores_of(main_dpt, capsys, *name, "--iter", "1") != plain
-    assert "vert" in scores_of(main_dpt, capsys, *name, "--l_vert", "1")
+    (workspace / "own.json").write_text('{"l_vert": 1}')
+    for more in (["--l_vert", "1"], ["--config", str(workspace / "own.json")]):
+        assert "vert" in scores_of(main_dpt, capsys, *name, *more)
     with pytest.raises(SystemExit):
         scores_of(main_dpt, capsys, *name, "--data_root", "nowhere")
     assert "nowhere" in capsys.readouterr().err
@@ -222,11 +224,11 @@ def test_people_of_one_have_no_validation_loss(tmp_path, workspace, capsys, capl
         (data / f"{split}.txt").write_text("person03/000\n")
     flags += ["alone"]
     main_se.main(flags)
-    assert "val.txt: is of one person" in caplog.text
+    assert "val.txt: lists one person only" in caplog.text
     assert not any("val/nt_xent" in row for row in logged(run_dir.find_checkpoint("SE", "alone", 2)))
     with pytest.raises(SystemExit):
         main_se.main([*flags, "--mode", "test"])
-    assert "test.txt: is of one person" in capsys.readouterr().err
+    assert "test.txt: lists one person only" in capsys.readouterr().err
 
 
 def test_fine_tuning_starts_from_the_checkpoint(workspace, style_encoder, talker, capsys):

@@ -29,6 +29,7 @@ from utils.media.frame_writers import LineWriter
 from utils.motion_file import load_motion, load_shape
 from utils.runs.run_dir import ROOT
 from utils.trackers import openface
+from utils.trackers.formats import NAMES
 from utils.trackers.to_motion import ImportOptions, import_shape
 
 
@@ -261,6 +262,40 @@ def test_openface_moves_the_open_head(tmp_path):
     names = load_head_file().exp_names
     for unit, shape in (("AU12_r", "mouthSmileLeft"), ("AU45_r", "eyeBlinkRight"), ("AU01_r", "browInnerUp")):
         np.testing.assert_allclose(imported.motion.exp[kept, names.index(shape)], units[unit][kept] / 5, atol=1e-5)
+
+
+@pytest.mark.parametrize("fps", [24, 30, 60])
+def test_openface_keeps_its_times(tmp_path, fps):
+    """A quarter of the rows is lost; what is left stays at its time stamp, within a frame."""
+    times = np.arange(6 * fps) / fps
+    kept = np.random.default_rng(fps).random(len(times)) > 0.25
+    kept[[0, -1]] = True
+    curve = 2.5 + 2.4 * np.sin(2 * np.pi * 0.6 * times)
+    columns = {"frame": np.arange(len(times)) + 1, "timestamp": times, "success": np.ones(len(times)), "AU26_r": curve}
+    columns |= {f"{unit.upper().removesuffix('_R')}_r": curve for unit in openface.UNITS}
+    columns |= {f"pose_R{axis}": 0 * times for axis in "xyz"}
+    path = write_csv(tmp_path / "o.csv", {name: values[kept] for name, values in columns.items()})
+    jaw = import_motion(path).motion.pose[:, 3]
+    assert abs(len(jaw) - 150) <= 1
+    there = np.interp(np.arange(len(jaw)) / 25, times, curve)
+    assert np.corrcoef(jaw, there)[0, 1] >= 0.999
+    np.testing.assert_allclose(jaw, 0.4193 / 5 * there, atol=0.01)
+
+
+def test_deca_and_our_own_npz(tmp_path):
+    truth = make_truth(20)
+    path = write_spectre(tmp_path, truth)
+    np.savez(tmp_path / "own.npz", exp=truth.exp[:, :50], pose=pose_of(truth), fps=25)
+    for file, name in ((path, "deca"), (tmp_path / "own.npz", "npz")):
+        motion = import_motion(file, ImportOptions(format=name)).motion
+        np.testing.assert_allclose(motion.exp, truth.exp[:, :50], atol=1e-6)
+        assert same_rotation(motion.pose[:, :3], truth.whole_head) and same_rotation(motion.pose[:, 3:], truth.jaw)
+
+
+def test_every_format_is_tried():
+    """Those of FLAME above; ARKit's in test_arkit_dialects.py; our own csv in test_tracker_faults.py."""
+    tried = {name for name, _ in FLAME_FILES.values()} | {"livelink", "mediapipe", "arkit", "openface", "deca", "npz"}
+    assert set(NAMES) == tried | {"csv"}
 
 
 @pytest.mark.parametrize("name", ["a.ndjson", "a.csv"])
