@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.exports import onnx_cost
 from benchmarks.exports.onnx_cost import noise_of
 from models.app.bundled import DEFAULT_AUDIO, input_folder
 from models.app.sampling_flags import own_sampling
@@ -67,6 +68,19 @@ def test_talker_json_says_what_a_program_needs(folder):
         (one,) = graph["variants"].values()
         assert (folder / one["file"]).stat().st_size == one["bytes"] < 14_000_000
     assert len(list(folder.iterdir())) == 4  # nothing temporary
+
+
+def test_the_cost_of_a_variant_is_measured(folder, tmp_path, capsys):
+    words = ["--samples", "1", "--recordings", "arctic_a0009", "--json", str(tmp_path / "cost.json")]
+    onnx_cost.main(["--folder", str(folder), *words])
+    rows = json.loads((tmp_path / "cost.json").read_text())
+    assert set(rows) == {"PyTorch", "w16"}
+    assert rows["w16"]["recall_1"] == rows["PyTorch"]["recall_1"] and rows["w16"]["correlation"]["mean"] > 0.5
+    *_, last = capsys.readouterr().out.splitlines()
+    assert last.startswith("w16") and float(last.split()[-1]) < 1e-3
+    with pytest.raises(SystemExit):
+        onnx_cost.main(["--folder", str(tmp_path)])
+    assert "holds no talker.json" in capsys.readouterr().err
 
 
 def test_any_number_of_branches(tmp_path):

@@ -75,7 +75,8 @@ function liveTime() { // goes on with the time of day, up to the last frame; fas
 
 function make() {
   pressed = performance.now(); id++; head.clear(); live = null;
-  sound.pause(); sound.src = URL.createObjectURL(chosen.wav); sound.hidden = false;
+  sound.pause(); URL.revokeObjectURL(sound.src);
+  sound.src = URL.createObjectURL(chosen.wav); sound.hidden = false;
   say('Listening …'); delete measured.first; delete measured.made;
   worker.postMessage({ kind: 'speak', id, audio: chosen.samples, noise: window.noise, ...wish() });
 }
