@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from datasets.batches import batches_from
-from datasets.clip_store import ClipStore
+from datasets.clip_sources import ClipSources, statistics_of
 from datasets.motion_pairs import MotionPairs
 from datasets.spoken_clips import validation_clips
 from models.app.bundled import style_encoder_file
@@ -38,7 +38,6 @@ from utils.devices import end_processes, pick_device, start_processes
 from utils.errors import UserError, cli
 from utils.runs.checkpoint import Checkpoint
 from utils.runs.run_dir import find_checkpoint, iter_name
-from utils.speech import PHONES_FILE, read_phones
 from utils.training import training_run
 from utils.training.data_order import EndlessBatches, Share, evaluation_batches, to_device
 from utils.training.preflight import Problems, freeze
@@ -54,10 +53,9 @@ MEASURED = 16  # pairs that a validation measures at once, whatever --batch_size
 
 def pairs(configs: Configs, codec: MotionCodec, split: str) -> MotionPairs:
     config = configs.run
-    store = ClipStore(config.data_root)
-    clips = store.clips(config.data_root / f"{split}.txt")
+    store = ClipSources(config.data_root)
     repeats = config.repeat_clips if split == "train" else 1
-    return MotionPairs(store, clips, codec, configs.model.n_motions, config.seed, repeats)
+    return MotionPairs(store, store.table(split), codec, configs.model.n_motions, config.seed, repeats)
 
 
 def frozen_style_encoder(options: TalkerConfig, stats: CoefStats, device: torch.device) -> StyleEncoder | None:
@@ -99,7 +97,7 @@ class Setup:
     ) -> "Setup | None":
         """Load everything; None if something is missing, which is then noted in `problems`."""
         run, options, check, before = configs.run, configs.model, problems.check, len(problems.found)
-        stats = stats or check(CoefStats.load, run.data_root / run.stats_file)
+        stats = stats or check(statistics_of, run.data_root, run.stats_file)
         flame = check(load_flame, run.head)
         style_encoder = check(frozen_style_encoder, options, stats or CoefStats.identity(), device)
         if stats is None or flame is None or len(problems.found) > before:
@@ -243,9 +241,8 @@ def with_clips(task: Task[Talker], configs: Configs, setup: Setup, folder: Path)
     config = configs.run
     if config.val_clips == 0:
         return task
-    store, phones = ClipStore(config.data_root), config.data_root / PHONES_FILE
-    known = read_phones(phones) if phones.is_file() else None
-    clips = validation_clips(store, store.clips(config.data_root / "val.txt"), config.val_clips, phones=known)
+    store = ClipSources(config.data_root)
+    clips = validation_clips(store, store.clips("val"), config.val_clips, phones=store.phones())
     style = setup.objective.style_encoder
     try:
         codec = setup.codec.to(setup.device)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from datasets.batches import batches_from
-from datasets.clip_store import ClipStore
+from datasets.clip_sources import ClipSources, statistics_of
 from datasets.style_pairs import StylePairs
 from models.networks.loading import checkpoint_of, load_style_encoder
 from models.networks.style_encoder import StyleEncoder, StyleEncoderConfig
@@ -83,8 +83,8 @@ def parse_args(argv: list[str] | None = None) -> Configs:
 
 
 def pairs(config: StyleRunConfig, codec: MotionCodec, split: str, n_motions: int) -> StylePairs:
-    store = ClipStore(config.data_root)
-    return StylePairs(store, store.clips(config.data_root / f"{split}.txt"), codec, n_motions, config.seed)
+    store = ClipSources(config.data_root)
+    return StylePairs(store, store.table(split), codec, n_motions, config.seed)
 
 
 def evaluate(encoder: nn.Module, dataset: StylePairs, config: StyleRunConfig, device: torch.device) -> dict[str, float]:
@@ -123,7 +123,7 @@ def train(config: StyleRunConfig, options: StyleEncoderConfig) -> None:
 
     def make_plan(run: OpenedRun, problems: Problems) -> Plan | None:
         check = problems.check
-        stats = check(CoefStats.load, config.data_root / config.stats_file)
+        stats = check(statistics_of, config.data_root, config.stats_file)
         codec = MotionCodec(options.layout, stats or CoefStats.identity())
         train_set, val_set = (check(pairs, config, codec, split, options.n_motions) for split in ("train", "val"))
         share = Share(accelerator.process_index, accelerator.num_processes)
@@ -179,7 +179,7 @@ def test(config: StyleRunConfig) -> None:
     device = pick_device(config.device)
     path = find_checkpoint("SE", config.exp_name, config.iter)
     encoder, checkpoint = load_style_encoder(path)
-    stats = checkpoint.stats or CoefStats.load(config.data_root / config.stats_file)
+    stats = checkpoint.stats or statistics_of(config.data_root, config.stats_file)
     dataset = pairs(config, MotionCodec(encoder.config.layout, stats), "test", encoder.config.n_motions)
     if len(dataset) < 2:
         raise UserError(f"{config.data_root}/test.txt: lists one person only; a test contrasts people, so add others")

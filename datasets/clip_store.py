@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -30,7 +30,7 @@ from utils.timebase import samples_per_frame
 if TYPE_CHECKING:
     import lmdb
 
-__all__ = ["ClipStore", "ClipWriter", "Frames"]
+__all__ = ["ClipReader", "ClipStore", "ClipWriter", "Frames"]
 
 _TAIL_FRAMES = 2  # a segment's audio may differ this much from its frames (streams of one video end unevenly)
 
@@ -41,6 +41,18 @@ class Frames:
 
     audio: np.ndarray  # float32 (or int16, if asked for) (640 n,)
     coefs: Coefs  # 'shape' (n, 100), 'exp' (n, 50), 'pose' (n, 6), float32
+
+
+class ClipReader(Protocol):
+    """What data sets read clips from: a folder (`ClipStore`) or several (`ClipSources`)."""
+
+    path: Path
+
+    def n_frames(self, clip: str) -> int: ...
+
+    def read_frames(self, clip: str, start: int, stop: int, dtype: SampleType = "float32") -> Frames: ...
+
+    def read_coefs(self, clip: str, start: int = 0, stop: int | None = None) -> Coefs: ...
 
 
 class ClipStore:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from datasets.clip_store import ClipStore
-from datasets.crops import crop_random, crop_start, usable_clips
+from datasets.clip_store import ClipReader
+from datasets.crops import ClipTable, crop_random, crop_start, usable_table
 from utils.coefs import MotionCodec
 from utils.media.audio import standardise, standardise_pcm
 from utils.timebase import samples_per_frame
@@ -22,8 +22,8 @@ class MotionPairs(Dataset):
 
     def __init__(
         self,
-        store: ClipStore,
-        clips: Iterable[str],
+        store: ClipReader,
+        clips: Iterable[str] | ClipTable,
         codec: MotionCodec,
         n_motions: int = 100,
         seed: int = 0,
@@ -40,11 +40,12 @@ class MotionPairs(Dataset):
         """
         self.n_motions = n_motions
         self.store, self.codec = store, codec
-        self._clips = list(usable_clips(store, clips, 2 * n_motions).items()) * repeats
+        self._table = usable_table(store, clips, 2 * n_motions)
+        self._rows = self._table.items(repeats)
         self._seed = seed
 
     def __len__(self) -> int:
-        return len(self._clips)
+        return len(self._rows)
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Tensor]:
         """Key: index, or (epoch, index).
@@ -56,13 +57,13 @@ class MotionPairs(Dataset):
     def locate(self, key: int | tuple[int, int]) -> tuple[str, int]:
         """Clip and first frame of an item's crop."""
         index, random = crop_random(self._seed, key)
-        clip, length = self._clips[index]
+        clip, length = self._table[self._rows[index]]
         return clip, crop_start(random, length, 2 * self.n_motions)
 
     @property
     def clips(self) -> list[str]:
         """The clips that items come from."""
-        return list(dict(self._clips))
+        return [clip for clip, _ in self._table]
 
     def pair(self, clip: str, start: int) -> dict[str, Tensor]:
         """The item for frames start .. start + 2 n - 1 of a clip."""

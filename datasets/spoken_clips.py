@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.clip_store import ClipStore
+from datasets.clip_store import ClipReader
 from datasets.crops import usable_clips
 from datasets.splits import group_by_person, person_of
 from utils.motion_file import Motion
@@ -24,7 +24,7 @@ def spread(items: list[str], limit: int | None) -> list[str]:
     return [items[i] for i in np.linspace(0, len(items) - 1, limit).round().astype(int)]
 
 
-def long_enough(store: ClipStore, clips: Sequence[str], n_style: int = STYLE_FRAMES) -> list[str]:
+def long_enough(store: ClipReader, clips: Sequence[str], n_style: int = STYLE_FRAMES) -> list[str]:
     """The clips that have the frames of a style window; the others are counted in the log."""
     return list(usable_clips(store, clips, n_style))
 
@@ -34,14 +34,14 @@ def references(clips: Sequence[str]) -> dict[str, str]:
     return {clip: own[(i + 1) % len(own)] for own in group_by_person(clips).values() for i, clip in enumerate(own)}
 
 
-def read_motion(store: ClipStore, clip: str, stop: int | None = None) -> Motion:
+def read_motion(store: ClipReader, clip: str, stop: int | None = None) -> Motion:
     """Motion of a clip, up to frame `stop`; its shape is the first frame's."""
     coefs = store.read_coefs(clip, 0, stop)
     return Motion(coefs["exp"], coefs["pose"], coefs["shape"][0].copy(), clip)
 
 
 def read_clip(
-    store: ClipStore,
+    store: ClipReader,
     clip: str,
     reference: str,
     phones: Mapping[str, list[Phone]] | None = None,
@@ -61,7 +61,7 @@ def read_clip(
 
 
 def validation_clips(
-    store: ClipStore, clips: Sequence[str], limit: int = 6, n_frames: int = 250, phones: Mapping | None = None
+    store: ClipReader, clips: Sequence[str], limit: int = 6, n_frames: int = 250, phones: Mapping | None = None
 ) -> list[SpokenClip]:
     """A few clips for `models.metrics.validation.Validator`: evenly over the list, their first 10 s."""
     usable = long_enough(store, clips)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from datasets.clip_store import ClipStore
-from datasets.crops import crop_random, crop_start, usable_clips
+from datasets.clip_store import ClipReader
+from datasets.crops import ClipTable, crop_random, crop_start, usable_clips
 from datasets.motion_pairs import Cut
 from datasets.splits import group_by_person
 from utils.coefs import MotionCodec
@@ -21,7 +21,12 @@ class StylePairs(Dataset):
     """One item per person, so that the other items of a batch are other persons: the negatives of the contrast."""
 
     def __init__(
-        self, store: ClipStore, clips: Iterable[str], codec: MotionCodec, n_motions: int = 100, seed: int = 0
+        self,
+        store: ClipReader,
+        clips: Iterable[str] | ClipTable,
+        codec: MotionCodec,
+        n_motions: int = 100,
+        seed: int = 0,
     ) -> None:
         """
         Args:

@@ -18,9 +18,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from datasets.clip_store import ClipStore
-from datasets.conversion import Converted, convert, converted, verify
 from datasets.splits import SPLITS, read_list, write_list
 from scripts_for_dataset.preparing.batch import DONE, SKIPPED, THERE, Outcome, check_writable, run_all, summarise
+from scripts_for_dataset.preparing.conversion import Converted, convert, converted, verify
 from utils.atomic import check_output
 from utils.coefs import CoefStats
 from utils.config import positional, read_flags

@@ -15,8 +15,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from datasets.clip_store import ClipStore
-from datasets.conversion import Converted, convert
 from datasets.splits import SPLITS, read_list, write_list
+from scripts_for_dataset.preparing.conversion import Converted, convert
 from scripts_for_dataset.preparing.record import remember
 from scripts_for_dataset.synthetic.statistics import write_wide_stats
 from utils.config import check_least, positional, read_flags, required

@@ -49,6 +49,7 @@ PROGRAMS = {
     "scripts_for_dataset.fit_visemes": "FitFlags",
     "scripts_for_dataset.make_people_dataset": "PeopleFlags",
     "scripts_for_dataset.merge_datasets": "MergeFlags",
+    "scripts_for_dataset.index_dataset": "IndexFlags",
 }
 HEAD = """# Command-line flags
 

@@ -15,7 +15,7 @@ import pytest
 from benchmarks.speed import data
 from datasets.clip_encoding import encode_clip
 from datasets.clip_store import ClipStore, ClipWriter
-from datasets.conversion import convert
+from scripts_for_dataset.preparing.conversion import convert
 from tests.support.small_store import clip_content, write_store
 from utils.errors import UserError
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from datasets.clip_store import ClipStore
-from datasets.conversion import check_equal, convert, verify
 from datasets.splits import read_list
 from scripts_for_dataset import convert_dataset
+from scripts_for_dataset.preparing.conversion import check_equal, convert, verify
 from tests.support.small_store import LEGACY
 from utils.coefs import CoefStats
 from utils.errors import UserError

@@ -44,10 +44,10 @@ class EndlessBatches(Sampler):
         epoch, first = divmod(self.start, per_epoch)
         while True:
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-            order = torch.randperm(self.n_items, generator=generator).tolist()
+            order = torch.randperm(self.n_items, generator=generator)
             for batch in range(first, per_epoch):
                 ours = batch * together + self.share.process * self.batch_size
-                yield [(epoch, i) for i in order[ours : ours + self.batch_size]]
+                yield [(epoch, i) for i in order[ours : ours + self.batch_size].tolist()]
             epoch, first = epoch + 1, 0
 
 

@@ -34,7 +34,8 @@ class RunConfig(TrainerConfig):
     exp_name: str
     """Name of the run; its folder gets a time stamp."""
     data_root: Path = Path("datasets/HDTF_TFHP/lmdb")
-    """Folder of the LMDB data set, with train.txt, val.txt and test.txt beside it."""
+    """Folder of the LMDB data set, with train.txt, val.txt and test.txt beside it; or several folders: A,B, a text file
+    with one a line, or a JSON object {folder: weight} (docs/scale.md)."""
     stats_file: Path = Path("stats_train.npz")
     """Statistics, relative to data_root."""
     mode: str = flag("train", choices=("train", "test"))
