@@ -55,8 +55,8 @@ class Job:
 
 
 class Desk:
-    """Takes wishes and has them fulfilled in order. One thread makes the heads, so that they need not wait for the
-    videos of other visitors, which another thread makes."""
+    """Takes wishes and has them fulfilled in order. One thread makes heads, another one videos; a video rests while a
+    head is wanted, so that no visitor waits for the videos of others before anything moves."""
 
     def __init__(
         self,
@@ -119,8 +119,7 @@ class Desk:
     def status(self, job: Job) -> dict[str, Any]:
         """What the page shows of a job; `place` is the number of visitors before this one."""
         waiting = [other.token for other in self._waiting()]
-        busy = any(other.state == "working" and other.draft is None for other in list(self._jobs.values()))
-        place = waiting.index(job.token) + busy if job.token in waiting else 0
+        place = waiting.index(job.token) + self._drafting() if job.token in waiting else 0
         ready = [name for name, share in READY if job.share >= share]
         return {
             "token": job.token, "state": job.state, "place": place, "share": job.share, "what": job.what,
@@ -129,6 +128,10 @@ class Desk:
 
     def _waiting(self) -> list[Job]:
         return [job for job in list(self._jobs.values()) if job.state == "waiting" and not job.given_up]
+
+    def _drafting(self) -> bool:
+        """Whether a head is being made."""
+        return any(job.state == "working" and not job.draft for job in list(self._jobs.values()))
 
     def _drafted(self) -> list[Job]:
         """Those who wait for their video, in the order of their heads."""
@@ -160,8 +163,16 @@ class Desk:
             self._changed.notify_all()
 
     def _make_video(self, job: Job, report: Report) -> None:
+        def polite(share: float, what: str) -> None:
+            report(share, what)
+            with self._changed:
+                while (self._drafting() or self._waiting()) and not self._closed:
+                    self._changed.wait(0.5)
+                    report(share, "waiting for the heads of other visitors")
+            report(share, what)
+
         assert job.draft is not None
-        job.take = self._finish(job.draft, report)
+        job.take = self._finish(job.draft, polite)
         job.share, job.state = 1.0, "done"
 
     @staticmethod

@@ -100,6 +100,20 @@ def test_heads_do_not_wait_for_videos(desk, maker):
     assert maker.made == [job.token for job in jobs]
 
 
+def test_a_video_rests_while_a_head_is_wanted(desk, maker):
+    maker.allow(heads=1)
+    first = submitted(desk)
+    maker.began.acquire()  # its video has begun
+    second = submitted(desk)
+    wait_for(lambda: working(desk, second))
+    maker.allow(videos=1)
+    wait_for(lambda: "heads of other visitors" in desk.status(first)["what"])
+    assert not maker.made
+    maker.allow(heads=1)
+    wait_for(lambda: first.over)
+    assert maker.made == [first.token] and first.state == "done"
+
+
 def test_cancel_ends_work_that_has_begun(desk, maker):
     """At once for the visitor; the threads go on with the next one."""
     in_head, in_video = submitted(desk), submitted(desk)
