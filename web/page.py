@@ -30,7 +30,7 @@ from web.scene import scene
 from web.service import MAX_SECONDS, MAX_VIDEO_SECONDS, WELCOME, Studio, style_files
 from web.wardrobe import OF_THE_HEAD
 from web.wish import EXAMPLES, MAX_BUILD, MAX_GUIDANCE, MAX_SEED, MAX_STEPS, NO_EMOTION, Wish, wish_of
-from web.words import DOWNLOADS, kind_of, words
+from web.words import DOWNLOADS, kind_of, word, words
 
 STATIC = Path(__file__).parent / "static"
 KEEP_SECONDS, SWEEP_SECONDS = 3600, 300
@@ -115,6 +115,8 @@ class Page:
         status = self.desk.status(job)
         take = partial(self.studio.served, job.token)
         status["heads"] = [name for name in ("take.glb", "take_2.glb") if "head" in status["ready"] and take(name)]
+        if job.wish.other is not None:
+            status["labels"] = [word(job.wish.style), word(job.wish.other)]
         if job.take is not None:
             status |= {"took": job.take.took, "files": _described(job.take.downloads())}
         return status
@@ -138,14 +140,14 @@ class Page:
         try:
             last, quiet = "", 0.0
             while True:
-                text = json.dumps(self._status(job))
+                over, text = job.over, json.dumps(self._status(job))  # in this order: the last status is sent
                 if text != last:
                     yield f"data: {text}\n\n"
                 elif quiet > BEAT_SECONDS:
                     yield ": waiting\n\n"
                 quiet = quiet + LOOK_SECONDS if text == last and quiet <= BEAT_SECONDS else 0.0
                 last = text
-                if job.over:
+                if over:
                     return
                 await asyncio.sleep(LOOK_SECONDS)
         finally:

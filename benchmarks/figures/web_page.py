@@ -1,6 +1,6 @@
 """A visit to the web page in headless Chromium: looks, accessibility, keyboard, microphone, reload, cancel, refusals.
 
-    python -m benchmarks.figures.web_page --speech five_seconds.wav [-o pictures/]
+    python -m benchmarks.figures.web_page --speech five_seconds.wav [-o pictures/] [--picture docs/images/web.webp]
 
 Needs the page's packages, Chromium in the PATH, and `pip install playwright axe-playwright-python`. Starts and ends its
 own server. Each check prints one line; the exit code is 1 if one of them fails.
@@ -9,6 +9,7 @@ own server. Each check prints one line; the exit code is 1 if one of them fails.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -241,6 +242,33 @@ def refusals(url: str) -> list[str]:
     return wrong
 
 
+def picture(browser, url: str, path: Path) -> list[str]:
+    """The picture of README: a finished take on a wide screen, and on a phone in the dark -> nothing."""
+    from PIL import Image
+
+    page = visit(browser, url, 1280, 900)
+    page.select_option("[name=identity]", "female_young")
+    page.select_option("[name=emotion]", "happy")
+    page.click("#make")
+    wait(page, FINISHED)
+    token, shots = page.evaluate("() => page.token"), []
+    phone = visit(browser, url, 390, 900, "dark")
+    phone.goto(f"{url}/#{token}")
+    wait(phone, FINISHED)
+    for seen, yaw in ((page, -0.35), (phone, 0.3)):
+        seen.evaluate(
+            "() => { const sound = document.querySelector('#sound'); sound.pause(); sound.currentTime = 1.5 }"
+        )
+        seen.evaluate("(yaw) => { page.views[0].yaw = yaw; scrollTo(0, 0) }", yaw)
+        time.sleep(1.5)
+        shots.append(Image.open(io.BytesIO(seen.screenshot())))
+    sheet = Image.new("RGB", (sum(shot.width for shot in shots) + 20, 900), "white")
+    sheet.paste(shots[0], (0, 0))
+    sheet.paste(shots[1], (shots[0].width + 20, 0))
+    sheet.save(path, quality=88)
+    return []
+
+
 @dataclass(frozen=True)
 class VisitFlags:
     """All flags."""
@@ -249,6 +277,8 @@ class VisitFlags:
     """wav that the microphone hears."""
     output: Path | None = flag(None, "-o")
     """Folder for screenshots."""
+    picture: Path | None = None
+    """File for the picture of README."""
 
 
 @cli
@@ -266,6 +296,7 @@ def main(argv: list[str] | None = None) -> None:
             ("microphone, reload, preview", speak_and_reload(browser, url)),
             ("closed tab", leave(browser, url)),
             ("refusals", refusals(url)),
+            *([("picture", picture(browser, url, flags.picture))] if flags.picture is not None else []),
         ):
             print(f"{name}: {'; '.join(found) or 'no finding'}")
             failed |= bool(found)

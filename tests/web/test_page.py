@@ -111,6 +111,10 @@ def test_a_take_from_the_press_to_the_downloads(client):
     assert (shown.status_code, shown.content) == (206, b"ke") and "inline" in shown.headers["content-disposition"]
 
 
+def test_compared_styles_have_their_names(client):
+    assert finished(client, style="normal", other="large_head_movements")["labels"] == ["Everyday", "Lively head"]
+
+
 def test_mistakes_get_one_line(client):
     assert finished(client, seed=666)["error"] == "speech: no"
     for wish, message in (({}, "record something"), ({"audio": "x"}, "no longer here"),

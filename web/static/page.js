@@ -74,18 +74,14 @@ async function useMotion(file) {
 
 // --- showing a take
 
-async function showHeads(names, token) {
-  const glbs = await Promise.all(names.map((name) => load(`/take/${token}/${name}?shown`, 'arrayBuffer')));
-  $('#heads').classList.toggle('two', names.length > 1);
-  figures.forEach((figure, k) => { figure.hidden = k >= names.length; });
+async function showHeads({ heads, token, labels }) {
+  const glbs = await Promise.all(heads.map((name) => load(`/take/${token}/${name}?shown`, 'arrayBuffer')));
+  $('#heads').classList.toggle('two', heads.length > 1);
+  figures.forEach((figure, k) => {
+    figure.hidden = k >= heads.length; figure.querySelector('figcaption').textContent = labels ? labels[k] : '';
+  });
   await Promise.all(glbs.map((glb, k) => page.views[k].show(glb)));
-  label();
-}
-
-function label() {
-  const styles = (page.wanted && page.wanted.other) ? ['style', 'other'].map((name) =>
-    form.elements[name].querySelector(`option[value="${page.wanted[name]}"]`).textContent) : [];
-  figures.forEach((figure, k) => { figure.querySelector('figcaption').textContent = styles[k] || ''; });
+  page.shown = token;
 }
 
 function see(view) {
@@ -129,7 +125,7 @@ async function update(status, stage) { // `stage`: what of this take is shown al
   say(status);
   if (status.ready.includes('head') && !stage.head) {
     stage.head = true;
-    await attempt(() => showHeads(status.heads, status.token));
+    await attempt(() => showHeads(status));
     sound.src = `/take/${status.token}/take.wav?shown`; see('heads'); $('#views').hidden = status.token === welcome;
     if (stage.play) sound.play().catch(() => {}); // browsers may want a click first; the play button is there
     $('#stage').scrollIntoView({ block: 'start' });
@@ -167,16 +163,16 @@ async function stop() {
   if (page.source) page.source.close();
   const { token } = page;
   page.source = null; $('#work').hidden = true;
-  if (token) await ask(`/api/takes/${token}`, { method: 'DELETE' }).catch(() => {});
+  if (token !== welcome) await ask(`/api/takes/${token}`, { method: 'DELETE' }).catch(() => {});
 }
 
 async function make() {
   if (!$('#work').hidden) await stop(); // the last wish is taken back
-  page.wanted = wish(); sound.pause(); video.pause();
+  sound.pause(); video.pause();
   $('#what').textContent = 'Sending …'; $('#work').hidden = false; $('#said').textContent = '';
   $('#stage').scrollIntoView({ block: 'start' });
   try {
-    const { token } = await (await post('/api/takes', page.wanted)).json();
+    const { token } = await (await post('/api/takes', wish())).json();
     history.pushState(null, '', `#${token}`);
     follow(token, true);
   } catch (error) { $('#work').hidden = true; throw error; }
@@ -184,7 +180,7 @@ async function make() {
 
 const greet = () => attempt(async () => { // a finished take, before anything is made
   const status = await (await ask(`/api/takes/${welcome}`)).json();
-  await showHeads(status.heads, welcome);
+  await showHeads(status);
   $('#said').textContent = 'An example, in the style “Smiling”. Press Play; then make your own.';
   page.token = welcome; sound.src = `/take/${welcome}/take.wav?shown`; see('heads');
 });
@@ -202,7 +198,7 @@ function preview() {
   pending = setTimeout(() => attempt(async () => {
     if (aborter) aborter.abort();
     aborter = new AbortController();
-    const answer = await post(`/api/takes/${page.token}/head`, headWish(), aborter.signal);
+    const answer = await post(`/api/takes/${page.shown}/head`, headWish(), aborter.signal);
     await page.views[0].show(await answer.arrayBuffer());
   }), PAUSE);
 }
