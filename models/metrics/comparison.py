@@ -102,10 +102,11 @@ def sums_of(results: Results, method: str, metric: str, clips: Sequence[str], un
     n = min(len(quotient.numerator) for quotient in found)
     names = list(clips) if unit == "clips" else [speaker_of(clip) for clip in clips]
     rows = {name: i for i, name in enumerate(dict.fromkeys(names))}
-    member = np.zeros((len(rows), len(clips)))
-    member[[rows[name] for name in names], range(len(clips))] = 1
-    parts = (np.stack([getattr(q, part)[:n] for q in found]) for part in ("numerator", "denominator"))
-    return Sums(metric, *(member @ part for part in parts))
+    member = [rows[name] for name in names]
+    sums = [np.zeros((len(rows), n)) for _ in range(2)]
+    for into, part in zip(sums, ("numerator", "denominator")):
+        np.add.at(into, member, np.stack([getattr(quotient, part)[:n] for quotient in found]))
+    return Sums(metric, *sums)
 
 
 def speaker_of(clip: str) -> str:
@@ -150,18 +151,20 @@ def exchange_test(a: Sums, b: Sums) -> float:
     The statistic is the difference of the pooled values, for metrics with a best value of their distances from it, with
     numerators and denominators averaged over samples. For means this is the sign-flip test of the units' differences.
     """
-    a, b, there = a.averaged(), b.averaged(), _exchanged(len(a))
-    values = [
-        value(a.metric, x @ a.numerator + y @ b.numerator, x @ a.denominator + y @ b.denominator)[:, 0]
-        for x, y in ((1 - there, there), (there, 1 - there))
-    ]
+    parts = np.concatenate(
+        [part for one in (a.averaged(), b.averaged()) for part in (one.numerator, one.denominator)], 1
+    )
+    gone = _exchanged(len(a)) @ parts  # what changes sides: numerator and denominator of a, then of b
+    kept = parts.sum(0) - gone
+    values = [value(a.metric, kept[:, own] + gone[:, 2 - own], kept[:, own + 1] + gone[:, 3 - own]) for own in (0, 2)]
     gaps = np.abs(from_best(a.metric, values[0]) - from_best(a.metric, values[1]))
     return float(np.mean(gaps >= gaps[0] - 1e-9 * np.abs(values).max()))  # the first way is the methods as they are
 
 
 def _test(results: Results, metric: str, a: str, b: str) -> Test | None:
     """None: no clip counts for both."""
-    clips = [clip for clip in counting(results, a, metric) if clip in set(counting(results, b, metric))]
+    theirs = set(counting(results, b, metric))
+    clips = [clip for clip in counting(results, a, metric) if clip in theirs]
     if not clips:
         return None
     found = {unit: [sums_of(results, method, metric, clips, unit) for method in (a, b)] for unit in UNITS}

@@ -13,10 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from datasets.clip_encoding import decode_count, decode_segment
+from datasets.evaluation.protocol import Protocol
 from datasets.splits import read_list
 from examples import drive_avatar
 from models.audio.whisper import WhisperEncoder
 from models.exports.arkit_pairs import find_pairs
+from models.metrics.sweep import read_points
 from models.networks.loading import load_style_encoder, load_talker
 from models.training.flags import TalkerRunConfig
 from scripts_for_dataset.preparing.building import _check_treatment, read_report
@@ -216,6 +218,13 @@ def _records(path: Path) -> None:
     _check_treatment(folder, Treatment())
 
 
+def _protocol(path: Path) -> None:
+    """The clips of an evaluation, and a sweep's grid."""
+    protocol = Protocol.read(path)
+    assert protocol.clips and all(min(one.frames, one.style_start, one.seed) >= 0 for one in protocol.clips)
+    protocol.check(protocol.split, {"ann/000": 130, "ann/001": 250}, path)
+
+
 def _log(path: Path) -> None:
     copy = path.with_name("metrics.jsonl")
     shutil.copyfile(path, copy)
@@ -282,6 +291,7 @@ READERS = (
     Reader("phones", seeds.json_lines, (mutate_json, *_TEXT), tries(read_phones, _rows)),
     Reader("metrics_log", seeds.json_lines, (mutate_json, *_TEXT), _log),
     Reader("records", seeds.json_files, (mutate_json, mutate_json, mutate_bytes), _records),
+    Reader("protocol", seeds.protocols, (mutate_json, mutate_json, mutate_bytes), tries(_protocol, read_points)),
     Reader("livelink", seeds.arkit_files, (mutate_json, *_TEXT), _track),
     Reader("transcripts", seeds.tables, _TEXT, read_transcripts),
     Reader("avatar", seeds.avatars, (*_BINARY, mutate_json), _avatar),

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from datasets.clip_encoding import Segment, encode_metadata, encode_segment
+from datasets.evaluation.protocol import Protocol, ProtocolClip
 from models.networks.loading import checkpoint_of
 from models.networks.style_encoder import StyleEncoder, StyleEncoderConfig
 from models.networks.talker import TalkerConfig, build_talker
@@ -220,6 +221,12 @@ def json_files(folder: Path) -> list[Seed]:
         {"counts": {"done": 1}, "head_models": {"FLAME 2020": 1}, "clips": [{"clip": "a/0", "notes": ["x"]}]},
     ]  # fmt: skip
     return [Seed(".json", json.dumps(content).encode()) for content in contents]
+
+
+def protocols(folder: Path) -> list[Seed]:
+    clips = (ProtocolClip("ann/000", 130, "ann/001", 0, 0), ProtocolClip("ann/001", 250, "ann/000", 30, 1000))
+    Protocol("test", clips).write(folder / "protocol.json")
+    return [seed(folder / "protocol.json"), Seed(".json", b'{"steps": [6, 12], "scale_audio": 1.15, "paper": true}')]
 
 
 def tables(folder: Path) -> list[Seed]:
