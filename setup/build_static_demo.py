@@ -13,6 +13,7 @@ import gzip
 import hashlib
 import json
 import logging
+import shlex
 import shutil
 import subprocess
 import tarfile
@@ -196,7 +197,8 @@ def main(argv: list[str] | None = None) -> None:
             shutil.rmtree(flags.output)
         folder.replace(flags.output)
     total = sum(path.stat().st_size for path in flags.output.rglob("*") if path.is_file())
-    log.info("wrote %s, %.1f MB; serve it with: python3 -m http.server -d %s", flags.output, total / 1e6, flags.output)
+    log.info("wrote %s, %.1f MB; serve it with: python3 -m http.server -d %s", flags.output, total / 1e6,
+             shlex.quote(str(flags.output)))  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -84,6 +84,7 @@ CASES = [
     ("evaluate", ["--coef_dir", "results", "--data_root", "store", "-o", "me.npz"], 2),
     ("main_se", ["--exp_name", "x", "--data_root", "train"], 0),
     ("main_dpt", ["--exp_name", "x", "--data_root", "train"], 0),
+    ("scripts_for_dataset.index_dataset", ["store", "other"], 0),
     ("setup.export_onnx", ["-o", "me.npz"], 2),
     ("setup.build_static_demo", ["-o", "one"], 2),
     ("scripts_for_dataset.make_synthetic_speech", ["--output", "me.npz", "--voices", "espeak"], 2),
@@ -200,6 +201,13 @@ def test_no_source_changes(sources, capsys, monkeypatch, program, arguments, cod
         assert set(after) == set(before), "something was written"
     else:
         assert len(after) > len(before)
+
+
+def test_findings_are_not_written_over_a_rater(tmp_path, capsys):
+    (tmp_path / "r.json").write_text("{}")
+    with pytest.raises(SystemExit):
+        importlib.import_module("web.study.analyse").main([str(tmp_path), "--json", str(tmp_path / "r.json")])
+    assert "r.json: is read here and would be overwritten" in capsys.readouterr().err
 
 
 def test_what_was_made_here_may_be_made_again(sources):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.atomic import check_output, write_text
+from utils.atomic import check_apart, check_output, write_text
 from utils.config import positional, read_flags
 from utils.errors import UserError, cli
 from utils.reports.json_text import json_text
@@ -124,6 +124,7 @@ def main(argv: list[str] | None = None) -> None:
     if not files:
         raise UserError(f"{flags.results}: holds no raters' files; it is the folder that `python -m web.study` names")
     if flags.json is not None:
+        check_apart([flags.json], files)
         check_output(flags.json)
     raters = [read_rater(path) for path in files]
     found = analyse(raters, flags.least_checks, flags.unfinished)
