@@ -18,6 +18,7 @@ from models.metrics.result_files import find_results, match_results
 from models.metrics.sets import SETS
 from utils.errors import UserError
 from utils.motion_file import Motion, load_motion
+from utils.runs.run_dir import ROOT
 from utils.speech import Phone, write_phones
 
 # Those need more clips than these: tests/models/metrics/test_set_metrics.py, test_metrics.py
@@ -267,6 +268,18 @@ def test_a_sweep_goes_on_where_it_stopped(data, tmp_path, capsys):
     with pytest.raises(SystemExit):
         evaluate.main(command)
     assert "grid.json: " in capsys.readouterr().err
+
+
+def test_another_judge_does_not_change_the_motion(data, scored, tmp_path):
+    """The model is given styles of its own encoder; only their scores are the judge's."""
+    judge = next((ROOT / "experiments/SE/embedded-no_head/checkpoints").glob("iter_*.pt"))
+    evaluate.main(["--data_root", str(data), "-n", "1", "--steps", "1", "--device", "cpu", "-o", str(tmp_path),
+                   "--limit", "1", "--save_coef", "--no_pictures", "--style_enc_ckpt", str(judge)])  # fmt: skip
+    one, two = (load_motion(folder / "coef" / "ann_000_000.npz") for folder in (tmp_path, scored[0]))
+    np.testing.assert_allclose(one.exp, two.exp, atol=1e-4)
+    clip = json.loads((tmp_path / "metrics.json").read_text())["clips"]["model"]["ann/000"]
+    before = scored[1]["clips"]["model"]["ann/000"]["style_cosine"]["values"][0]
+    assert clip["style_cosine"]["values"][0] != pytest.approx(before, abs=1e-3)
 
 
 @pytest.mark.parametrize(
