@@ -54,10 +54,13 @@ def main(argv: list[str] | None = None) -> None:
         page = Page(studio, desk, Uploads(Path(folder) / "uploads"), elsewhere)
         threading.Thread(target=page.sweeping, args=(stop,), daemon=True).start()
         here = "127.0.0.1" if flags.host in ANYWHERE else flags.host
-        print(f"open http://{here}:{flags.port}" + (f", on other devices {elsewhere}" if elsewhere else ""))
+        print(f"open http://{here}:{flags.port}" + (f", on other devices {elsewhere}" if elsewhere else ""),
+              flush=True)  # fmt: skip
+        config = uvicorn.Config(page.app(), flags.host, flags.port, log_level="warning", timeout_graceful_shutdown=2)
+        server = uvicorn.Server(config)
+        page.ending = lambda: server.should_exit  # visitors who listen would hold it up
         try:
-            uvicorn.run(page.app(), host=flags.host, port=flags.port, log_level="warning",
-                        timeout_graceful_shutdown=2)  # fmt: skip
+            server.run()
         finally:
             stop.set()
             desk.close()

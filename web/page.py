@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ class Page:
         """`address`: at which phones in the network reach the page."""
         self.studio, self.desk, self.uploads, self.address = studio, desk, uploads, address
         self.stage = scene(studio.flame)
+        self.ending: Callable[[], bool] = lambda: False  # whether the server is about to stop
 
     def app(self) -> Starlette:
         routes = [
@@ -147,7 +148,7 @@ class Page:
                     yield ": waiting\n\n"
                 quiet = quiet + LOOK_SECONDS if text == last and quiet <= BEAT_SECONDS else 0.0
                 last = text
-                if over:
+                if over or self.ending():
                     return
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
@@ -180,8 +181,8 @@ def _described(paths: list[Path]) -> list[dict[str, Any]]:
     for path in paths:
         kind = kind_of(path)
         if kind is not None:
-            second = ", second style" if path.name.startswith("take_2") else ""
-            found.append({"name": path.name, "group": kind.group, "title": kind.title + second,
+            second = path.name.startswith("take_2")
+            found.append({"name": path.name, "group": kind.group, "title": kind.title + ", second style" * second,
                           "purpose": kind.purpose, "bytes": path.stat().st_size,
-                          "order": DOWNLOADS.index(kind)})  # fmt: skip
+                          "order": (DOWNLOADS.index(kind), second)})  # fmt: skip
     return sorted(found, key=lambda one: one["order"])

@@ -100,6 +100,7 @@ def test_a_take_from_the_press_to_the_downloads(client):
     last = finished(client)
     assert last["state"] == "done" and last["ready"] == ["head", "video", "files"]
     assert last["heads"] == ["take.glb", "take_2.glb"]
+    assert [file["name"] for file in last["files"]].index("take_2.glb") == 2  # below the first style's
     assert [file["group"] for file in last["files"]] == ["Video", "3-D", "3-D", "3-D", "Motion", "Motion", "All"]
     titles = {file["name"]: file["title"] for file in last["files"]}
     assert titles["take_livelink.csv"] == "Face capture" and titles["take_2.glb"].endswith("second style")

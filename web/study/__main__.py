@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
         page = StudyPage(plan, Raters(plan, results), Path(work))
         elsewhere, here = address(flags.host, flags.port), "127.0.0.1" if flags.host in ANYWHERE else flags.host
         print(f"open http://{here}:{flags.port}" + (f", on other devices {elsewhere}" if elsewhere else ""))
-        print(f"answers: {results} (python -m web.study.analyse {shlex.quote(str(results))})")
+        print(f"answers: {results} (python -m web.study.analyse {shlex.quote(str(results))})", flush=True)
         uvicorn.run(page.app(), host=flags.host, port=flags.port, log_level="warning", timeout_graceful_shutdown=2)
 
 
