@@ -41,6 +41,7 @@ PROGRAMS = {
     "scripts_for_dataset.make_combined_dataset": "BuildFlags",
     "scripts_for_dataset.generate_split_file": "SplitFlags",
     "scripts_for_dataset.calc_stats_random_sample": "StatsFlags",
+    "scripts_for_dataset.train_tongue": "TongueFlags",
     "scripts_for_dataset.convert_dataset": "ConvertFlags",
     "scripts_for_dataset.inspect_dataset": "InspectFlags",
     "scripts_for_dataset.make_synthetic_speech": "SpeechFlags",

@@ -61,19 +61,28 @@ POSTURES = (
 )
 
 
+class CloseUp:
+    """Draws the mouth of one person."""
+
+    def __init__(self, flame: Flame, person: str) -> None:
+        look = dress(flame.head, "skin", person=person)
+        self.head, self.shape = look.drawn, load_shape(INPUT / "coef" / f"{person}.npy")
+        self._flame, self._renderer = Flame(self.head), Renderer(self.head, RenderStyle(SIZE, texture=look.texture))
+        self._to_screen = stage_for(framed_part(self.head), SIZE, black_bg=False).to_screen
+
+    def __call__(self, frame: Motion, yaw: float = 0.0) -> np.ndarray:
+        """(HEIGHT, WIDTH, 3) uint8."""
+        assert self.head.lmk68 is not None
+        turned = seen_from(decode(self._flame, frame, self.shape).numpy(), pivot(self.head), yaw)
+        place = self._to_screen @ np.r_[turned[0][self.head.lmk68[list(LIPS)]].mean(0), 1]
+        x, y = (SIZE * (1 + place[:2] / place[3] * (1, -1)) / 2).astype(int) - (WIDTH // 2, HEIGHT // 2)
+        return next(self._renderer.frames(turned))[y : y + HEIGHT, x : x + WIDTH]
+
+
 def mouths(flame: Flame, person: str) -> np.ndarray:
     """(HEIGHT, columns * WIDTH, 3) one head in every posture."""
-    look, shape = dress(flame.head, "skin", person=person), load_shape(INPUT / "coef" / f"{person}.npy")
-    drawn, renderer = Flame(look.drawn), Renderer(look.drawn, RenderStyle(SIZE, texture=look.texture))
-    to_screen = stage_for(framed_part(look.drawn), SIZE, black_bg=False).to_screen
-    row = []
-    for posture in POSTURES:
-        vertices = decode(drawn, posture.motion(flame.head.exp_names or (), shape), shape).numpy()
-        turned = seen_from(vertices, pivot(look.drawn), posture.yaw)
-        place = to_screen @ np.r_[turned[0][flame.head.lmk68[list(LIPS)]].mean(0), 1]
-        x, y = (SIZE * (1 + place[:2] / place[3] * (1, -1)) / 2).astype(int) - (WIDTH // 2, HEIGHT // 2)
-        row.append(next(renderer.frames(turned))[y : y + HEIGHT, x : x + WIDTH])
-    return np.concatenate(row, axis=1)
+    draw, names = CloseUp(flame, person), flame.head.exp_names or ()
+    return np.concatenate([draw(one.motion(names, draw.shape), one.yaw) for one in POSTURES], axis=1)
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.audio.whisper import WhisperEncoder
 from models.diffusion.guidance import Guidance
 from models.fast.engine import Engine, EngineConfig
 from models.generation.audio_stream import AudioScale, SpanEncoder, feature_windows
 from models.generation.continuation import Continuation, continued_motion
-from models.generation.speech import Speech
+from models.generation.speech import Heard, Speech
+from models.generation.tongue import TongueReader
 from models.generation.windows import GenerationConfig, Item, Sample, WindowGenerator, generate_batch
 from models.heads.mouth import CLOSE
 from models.networks.loading import find_stats, load_talker
@@ -28,7 +30,7 @@ from utils.errors import UserError
 from utils.exports.arkit import head_model_of
 from utils.heads.head_file import HeadFile
 from utils.media.audio import standardise
-from utils.motion_file import UNKNOWN_FLAME, Motion
+from utils.motion_file import OPEN_HEAD, UNKNOWN_FLAME, Motion
 from utils.timebase import SAMPLE_RATE
 
 
@@ -39,6 +41,7 @@ class Animator:
         """`published`: the checkpoint is one of the authors'. The model's weights must not change afterwards."""
         self.model, self.codec, self.published = model, codec, published
         self.head_model = UNKNOWN_FLAME if published else ""  # that motions are for
+        self.tongue: TongueReader | None = None  # None: motions have no tongue
         self._mouth: LandmarkHead | None = None
         self._engine: tuple[tuple[Guidance, EngineConfig], Engine] | None = None
 
@@ -87,10 +90,10 @@ class Animator:
             if len(audio) * self.model.config.fps < SAMPLE_RATE:
                 raise UserError(f"audio: {len(audio)} samples are less than one frame; give at least 0.04 s")
             tensor = torch.from_numpy(standardise(audio)).to(self.model.device)
-            speech = Speech.encode(self.model, tensor, config.whole_audio)
+            speech = Speech.encode(self.model, tensor, config.whole_audio, self.tongue)
             items += [Item(speech, normalised, seed) for seed in seeds]
         motions = generate_batch(self.generator(config), items, batch_size)
-        made = [self.decode(motion, person.shape) for motion in motions]
+        made = [self.decode(motion, person.shape, item.speech.tongue) for motion, item in zip(motions, items)]
         return [made[i : i + len(seeds)] for i in range(0, len(made), len(seeds))]
 
     def long(
@@ -109,10 +112,16 @@ class Animator:
             person: shape (100,), and style (d_style,) or None for the null style.
             seed: of the sample; the motion equals that of a call with this seed.
         """
-        windows = feature_windows(self.model, blocks, scale, config.whole_audio)
+        now: list[Heard] = []  # the window that is generated
+
+        def features() -> Iterator[Tensor]:
+            for heard in feature_windows(self.model, blocks, scale, config.whole_audio, self.tongue):
+                now[:] = [heard]
+                yield heard.features
+
         n_frames = scale.n_samples * self.model.config.fps // SAMPLE_RATE
-        for motion in continued_motion(windows, n_frames, self.continuation(person, config, seed)):
-            yield self.decode(motion, person.shape)
+        for motion in continued_motion(features(), n_frames, self.continuation(person, config, seed)):
+            yield self.decode(motion, person.shape, now[0].tongue)
 
     def continuation(
         self, person: Person[np.ndarray], config: GenerationConfig, seed: int, generator: WindowGenerator | None = None
@@ -124,7 +133,7 @@ class Animator:
     @cached_property
     def spans(self) -> SpanEncoder:
         """The encoder of live audio."""
-        return SpanEncoder(self.model)
+        return SpanEncoder(self.model, reader=self.tongue)
 
     def encode(self, motion: Motion) -> Tensor:
         """Raw coefficients -> normalised motion (n, D), the inverse of `decode` for the average head."""
@@ -134,6 +143,8 @@ class Animator:
     def know_head(self, head: HeadFile, carried: bool = True) -> None:
         """Name this head in all motions and, if `carried`, let mouths of all its identities open as the average head's.
 
+        The open head has a tongue, which is read off the features if they are Whisper's.
+
         A model that does not see the identity (--no_shape_input) moves the average head; the same coefficients leave
         other lips apart, or press them. From now on `decode` solves the openings anew. Other models stay as they are.
 
@@ -141,15 +152,18 @@ class Animator:
             UserError: the landmarks in models/data are not this head's.
         """
         self.head_model = head_model_of(head)
+        if self.head_model == OPEN_HEAD and isinstance(self.model.audio_encoder, WhisperEncoder):
+            self.tongue = TongueReader.load().to(self.model.device)
         if carried and self.model.config.no_shape_input and CLOSE in (head.exp_names or []):
             self._mouth = LandmarkHead(head)
 
-    def decode(self, motion: Tensor, shape: np.ndarray) -> Motion:
-        """Normalised motion (n, D) -> raw coefficients."""
+    def decode(self, motion: Tensor, shape: np.ndarray, tongue: Tensor | None = None) -> Motion:
+        """Normalised motion (n, D), and the tongue (n or more, 2) -> raw coefficients."""
         exp, pose = (x[0].cpu().numpy() for x in self.codec.decode(motion[None]))
+        units = None if tongue is None else tongue[: len(motion)].cpu().numpy()
         if self._mouth is None or not shape.any():
-            return Motion(exp, pose, shape, head_model=self.head_model)
-        return carry(self._mouth, Motion(exp, pose, head_model=self.head_model), shape)
+            return Motion(exp, pose, shape, head_model=self.head_model, tongue=units)
+        return carry(self._mouth, Motion(exp, pose, head_model=self.head_model, tongue=units), shape)
 
     def generator(self, config: GenerationConfig) -> WindowGenerator:
         """A generator with this configuration; it reuses the weights and graphs prepared for the last guidance."""

@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.audio.log_mel import LEVEL_BLOCK
+from models.generation.speech import Heard
+from models.generation.tongue import TongueReader
 from models.networks.talker import Talker
 from utils.media.audio import STD_FLOOR
 from utils.timebase import plan_windows, samples_per_frame
@@ -93,9 +95,13 @@ class Span:
 class SpanEncoder:
     """Encodes a stretch of a recording from its samples and those around it."""
 
-    def __init__(self, model: Talker, whole: bool = True) -> None:
-        """`whole`: encode as if the recording were one piece; else each window alone (`--no_context_audio_feat`)."""
-        self.model, self.unit = model, samples_per_frame(model.config.fps)
+    def __init__(self, model: Talker, whole: bool = True, reader: TongueReader | None = None) -> None:
+        """
+        Args:
+            whole: encode as if the recording were one piece; else each window alone (`--no_context_audio_feat`).
+            reader: hears the tongue.
+        """
+        self.model, self.reader, self.unit = model, reader, samples_per_frame(model.config.fps)
         self.windows = model.audio_encoder.windows if whole else None
         context = _CONTEXT if whole else 0
         window = model.config.n_motions
@@ -112,30 +118,31 @@ class SpanEncoder:
             factor = 1 / (max(scale.std, least_rms) + STD_FLOOR)
         return ((audio - scale.mean) * factor).astype(np.float32)
 
-    def __call__(self, span: Span) -> Tensor:
-        """Features (n_frames, feature_dim) of a span."""
+    def __call__(self, span: Span) -> Heard:
+        """What is heard in a span."""
         return self.batch([span])[0]
 
     @torch.no_grad()
-    def batch(self, spans: Sequence[Span]) -> list[Tensor]:
-        """Features (n_frames, feature_dim) of spans of one length; an encoder with windows sees them in one batch."""
+    def batch(self, spans: Sequence[Span]) -> list[Heard]:
+        """What is heard in spans of one length; an encoder with windows sees them in one batch."""
         if self.windows is None:
             return [self._alone(span) for span in spans]
         n_frames = len(spans[0].core) // self.unit
         n_windows = -(-n_frames // self.windows.frames)
-        hidden = self.windows.encode(torch.stack([self._surrounded(span, n_windows) for span in spans]), n_windows)
-        return list(self.model.audio_feature_map(hidden)[:, :n_frames])
+        encoded = self.windows.encode(torch.stack([self._surrounded(span, n_windows) for span in spans]), n_windows)
+        return [Heard.of(self.model, one[:n_frames], self.reader) for one in encoded]
 
     @cached_property
     def silence(self) -> Tensor:
         """Features (L, F) of a window of silence."""
         quiet, nothing = np.zeros(self.model.config.n_motions * self.unit, np.float32), np.zeros(0, np.float32)
-        return self(Span(nothing, quiet, nothing))
+        return self(Span(nothing, quiet, nothing)).features
 
-    def _alone(self, span: Span) -> Tensor:
+    def _alone(self, span: Span) -> Heard:
         audio = torch.from_numpy(np.concatenate([span.before, span.core, span.after])).to(self.model.device)
         first, n_frames = len(span.before) // self.unit, len(span.core) // self.unit
-        return self.model.encode_audio(audio[None], len(audio) // self.unit)[0, first : first + n_frames]
+        encoded = self.model.audio_encoder(audio[None], len(audio) // self.unit)[0]
+        return Heard.of(self.model, encoded, self.reader).part(first, first + n_frames)
 
     def _surrounded(self, span: Span, n_windows: int) -> Tensor:
         """The samples (surroundings + n_windows windows + surroundings,) that a span's features depend on."""
@@ -148,16 +155,20 @@ class SpanEncoder:
 
 
 def feature_windows(
-    model: Talker, blocks: Iterable[np.ndarray], scale: AudioScale, whole: bool = True
-) -> Iterator[Tensor]:
-    """Features (L, F) of a recording's windows, one after the other: `Speech.encode` for recordings of hours.
+    model: Talker,
+    blocks: Iterable[np.ndarray],
+    scale: AudioScale,
+    whole: bool = True,
+    reader: TongueReader | None = None,
+) -> Iterator[Heard]:
+    """What is heard in a recording's windows, one after the other: `Speech.encode` for recordings of hours.
 
     Args:
         blocks: the recording's raw samples, in pieces of any size.
         scale: of the whole recording, from the first pass.
-        whole: see `SpanEncoder`.
+        whole, reader: see `SpanEncoder`.
     """
-    encoder = SpanEncoder(model, whole)
+    encoder = SpanEncoder(model, whole, reader)
     unit, window = encoder.unit, model.config.n_motions
     total = plan_windows(scale.n_samples, window, model.config.fps).padded_frames
     padded = _padded(blocks, lambda audio: encoder.scaled(audio, scale), total * unit, model.config.pad_mode)
@@ -168,7 +179,8 @@ def feature_windows(
         while len(held) < wanted:
             held = np.concatenate([held, next(padded)])
         a, b = (done - first) * unit, (end - first) * unit
-        yield from encoder(Span(held[:a], held[a:b], held[b:wanted])).split(window)
+        heard = encoder(Span(held[:a], held[a:b], held[b:wanted]))
+        yield from (heard.part(start, start + window) for start in range(0, end - done, window))
         done = end
         keep = max(first, done - encoder.margin)
         held, first = held[(keep - first) * unit :].copy(), keep

@@ -35,12 +35,14 @@ class Face:
 
     exp: np.ndarray  # (50,) float32
     pose: np.ndarray  # (6,) float32, axis-angle
+    tongue: float = 0.0  # tongueOut
 
     def towards(self, other: Face, mouth: float, head: float) -> Face:
         """Part of the way to another face: `mouth` for expression and jaw, `head` for the head's rotation, 0..1."""
         share = np.array([head] * 3 + [mouth] * 3, np.float32)
         exp = self.exp + np.float32(mouth) * (other.exp - self.exp)
-        return Face(exp, self.pose + share * (other.pose - self.pose))
+        tongue = self.tongue + mouth * (other.tongue - self.tongue)
+        return Face(exp, self.pose + share * (other.pose - self.pose), tongue)
 
 
 class IdleFace:

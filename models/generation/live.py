@@ -213,14 +213,11 @@ class LiveTalker:
 def next_pieces(talkers: Sequence[LiveTalker]) -> list[Motion]:
     """The next piece of several talkers of one generator as one batch; all of them must be `waiting`."""
     hops = [talker.hop() for talker in talkers]
-    features = talkers[0].animator.spans.batch([hop.span for hop in hops])
-    motions = next_windows(
-        [
-            NextWindow(talker.sample, heard[hop.first :], hop.n, hop.ahead)
-            for talker, heard, hop in zip(talkers, features, hops)
-        ]
-    )
-    return [t.accept(t.animator.decode(motion, t.shape)) for t, motion in zip(talkers, motions)]
+    heard = talkers[0].animator.spans.batch([hop.span for hop in hops])
+    heard = [one.part(hop.first, len(one.features)) for one, hop in zip(heard, hops)]
+    windows = [NextWindow(t.sample, one.features, hop.n, hop.ahead) for t, one, hop in zip(talkers, heard, hops)]
+    made = zip(talkers, next_windows(windows), heard)
+    return [t.accept(t.animator.decode(motion, t.shape, one.tongue)) for t, motion, one in made]
 
 
 def _frames(seconds: float) -> int:

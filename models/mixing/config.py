@@ -15,6 +15,7 @@ from utils.exports.arkit import BLEND_SHAPES
 
 EYE_CONTACT = "eye_contact"
 UNITS = tuple(name for name in BLEND_SHAPES if name not in ("jawOpen", "tongueOut"))
+MIRRORED = tuple(group for group in GROUPS if group != "tongue")
 MOST_GAIN, MOST_SECONDS, MOST_DEGREES = 3.0, 2.0, 45.0
 # Names of a kind of value, and its least and greatest.
 _KINDS = {
@@ -37,7 +38,7 @@ class MixerConfig:
     """What is added: smile=0.2 head_pitch=-5. There are {known} (head: degrees), and ARKit's names."""
     smooth: tuple[str, ...] = ()
     """Seconds over which groups are smoothed, and by which they lag: head=0.3 brows=0.1."""
-    mirror: tuple[str, ...] = flag((), choices=tuple(GROUPS))
+    mirror: tuple[str, ...] = flag((), choices=MIRRORED)
     """Groups whose left and right change places."""
     eye_contact: float = 0.0
     """How far the eyes stay on the camera while the head turns, 0 to 1."""
@@ -100,7 +101,7 @@ class MixerConfig:
         for reader in (self.values, self.seconds, self.curves):
             reader()
         for group in self.mirror:
-            check_choice("--mirror", group, tuple(GROUPS))
+            check_choice("--mirror", group, MIRRORED)
 
 
 def rest_value(name: str) -> float:

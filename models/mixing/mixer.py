@@ -74,12 +74,13 @@ class Mixer:
             _check_head_only([*values, *self._groups()], motion.source)
         exp, pose = motion.exp.astype(np.float64), motion.pose.astype(np.float64)
         exp, pose = self._mirrored(exp, pose)
-        for group, seconds in self._seconds.items():
-            self._smooth(exp, pose, group, seconds)
+        for group in self._seconds.keys() - {"tongue"}:
+            self._smooth(exp, pose, group)
         _move_head(pose, values)
         if self._face is not None and not motion.is_flame:
             self._face.mix(exp, pose, values)
-        return replace(motion, exp=exp.astype(np.float32), pose=pose.astype(np.float32))
+        tongue = None if motion.tongue is None else self._tongue(motion.tongue, values)
+        return replace(motion, exp=exp.astype(np.float32), pose=pose.astype(np.float32), tongue=tongue)
 
     def _use(self, config: MixerConfig) -> None:
         """Raises UserError, and changes nothing."""
@@ -113,15 +114,26 @@ class Mixer:
                 pose[:, part] *= (1, -1, -1)
         return (exp if self._face is None else self._face.mirror(exp, self.config.mirror)), pose
 
-    def _smooth(self, exp: np.ndarray, pose: np.ndarray, group: str, seconds: float) -> None:
-        """Exponential smoothing of a group, in place; the state goes from piece to piece."""
+    def _tongue(self, tongue: np.ndarray, values: Values) -> np.ndarray:
+        """(T, 2) float32, smoothed, times its gain."""
+        if "tongue" in self._seconds:
+            tongue = self._smoothed(tongue, "tongue")
+        gain = values.get("gain.tongue", np.ones(len(tongue)))
+        return np.clip(tongue * gain[:, None], 0, 1).astype(np.float32)
+
+    def _smooth(self, exp: np.ndarray, pose: np.ndarray, group: str) -> None:
+        """Smooth a group in place."""
         columns = [] if self._face is None else self._face.groups[group]
         part = {"head": HEAD, "mouth": JAW}.get(group, slice(0))
-        track = np.concatenate([exp[:, columns], pose[:, part]], axis=1)
-        kept = math.exp(-1 / (seconds * FPS))
+        track = self._smoothed(np.concatenate([exp[:, columns], pose[:, part]], axis=1), group)
+        exp[:, columns], pose[:, part] = track[:, : len(columns)], track[:, len(columns) :]
+
+    def _smoothed(self, track: np.ndarray, group: str) -> np.ndarray:
+        """Exponential smoothing of a group's values (T, n); the state goes from piece to piece."""
+        kept = math.exp(-1 / (self._seconds[group] * FPS))
         state = self._states.get(group, kept * track[:1])
         track, self._states[group] = lfilter([1 - kept], [1, -kept], track, axis=0, zi=state)
-        exp[:, columns], pose[:, part] = track[:, : len(columns)], track[:, len(columns) :]
+        return track
 
 
 @functools.cache

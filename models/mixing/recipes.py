@@ -56,6 +56,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "smile": ("mouthSmile", "mouthDimple", "cheekSquint"),
     "mouth": ("mouth", "jaw", "cheekPuff", "noseSneer"),
     "head": (),  # the head's rotation
+    "tongue": (),  # which stands beside the units
 }
 
 

@@ -24,14 +24,14 @@ POSE_NAMES = ("head_x", "head_y", "head_z", "jaw_x", "jaw_y", "jaw_z")  # axis-a
 assert len(POSE_NAMES) == N_POSE
 
 
-def json_line(frame: int, exp: np.ndarray, pose: np.ndarray) -> str:
-    """One frame as one object: number, time in seconds, 50 expression coefficients, 6 rotations."""
-    values = {"frame": frame, "time": round(frame / FPS, 3)}
-    return json.dumps(values | {"exp": _rounded(exp), "pose": _rounded(pose)}, separators=(",", ":"))
+def json_line(frame: int, exp: np.ndarray, pose: np.ndarray, tongue: np.ndarray | None = None) -> str:
+    """One frame as one object: number, time in seconds, 50 expression coefficients, 6 rotations, the tongue's 2."""
+    values = {"frame": frame, "time": round(frame / FPS, 3), "exp": _rounded(exp), "pose": _rounded(pose)}
+    return json.dumps(values | ({} if tongue is None else {"tongue": _rounded(tongue)}), separators=(",", ":"))
 
 
-def csv_line(frame: int, exp: np.ndarray, pose: np.ndarray) -> str:
-    """The same numbers in the order of `csv_header`."""
+def csv_line(frame: int, exp: np.ndarray, pose: np.ndarray, tongue: np.ndarray | None = None) -> str:
+    """The same numbers in the order of `csv_header`, without the tongue."""
     return ",".join(f"{x:g}" for x in (frame, frame / FPS, *_rounded(exp), *_rounded(pose)))
 
 
@@ -50,7 +50,7 @@ class LineWriter:
         """
         self.path, self.count = str(output), 0
         suffix = Path(output).suffix.lower()
-        self._line: Callable[[int, np.ndarray, np.ndarray], str] = csv_line if suffix == ".csv" else json_line
+        self._line: Callable[..., str] = csv_line if suffix == ".csv" else json_line
         if self.path == STDOUT and sys.stdout is None:
             raise UserError("--output -: standard output is closed; give a file")
         self._file = sys.stdout if self.path == STDOUT else _opened(Path(output))
@@ -64,8 +64,9 @@ class LineWriter:
             UserError: the program that read the lines from standard output or a pipe has closed it.
         """
         try:
-            for i, (exp, pose) in enumerate(zip(motion.exp, motion.pose), self.count):
-                print(self._line(i, exp, pose), file=self._file)
+            tongues = [None] * len(motion) if motion.tongue is None else motion.tongue
+            for i, frame in enumerate(zip(motion.exp, motion.pose, tongues), self.count):
+                print(self._line(i, *frame), file=self._file)
             self._file.flush()
         except BrokenPipeError as error:
             if self._file is sys.stdout:  # what is still buffered would fail again when Python ends

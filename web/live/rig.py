@@ -39,6 +39,7 @@ class ArkitRig:
         """(52,) in 0..1, in the order of `BLEND_SHAPES`."""
         weights = np.append(face.exp, np.float32(0))[self._order]
         weights[BLEND_SHAPES.index("jawOpen")] = face.pose[3] / JAW_OPEN_RADIANS
+        weights[BLEND_SHAPES.index("tongueOut")] = face.tongue
         return np.clip(weights, 0, 1)
 
     def eyes(self, weights: np.ndarray) -> np.ndarray:
@@ -48,8 +49,9 @@ class ArkitRig:
 
 def mixed(face: Face, mixer: Mixer) -> Face:
     """The face behind a session's mixer."""
-    motion = mixer.push(Motion(face.exp[None], face.pose[None]))
-    return Face(motion.exp[0], motion.pose[0])
+    tongue = np.array([[face.tongue, 0]], np.float32)
+    motion = mixer.push(Motion(face.exp[None], face.pose[None], tongue=tongue))
+    return Face(motion.exp[0], motion.pose[0], face.tongue if motion.tongue is None else float(motion.tongue[0, 0]))
 
 
 class Output:

@@ -136,7 +136,8 @@ class Session:
         """The piece that was generated after `prepare`."""
         self.busy = False
         if not self._stale:
-            self._speech.extend(map(Face, motion.exp, motion.pose))
+            tongue = [0.0] * len(motion) if motion.tongue is None else motion.tongue[:, 0].tolist()
+            self._speech.extend(map(Face, motion.exp, motion.pose, tongue))
         self._stale = False
 
     @property
@@ -226,7 +227,8 @@ class Session:
         if self._offset is None or self._count >= JOIN:
             return speech
         share = np.float32(1 - _eased((self._count + 1) / JOIN))
-        return Face(speech.exp + share * self._offset.exp, speech.pose + share * self._offset.pose)
+        exp, pose = speech.exp + share * self._offset.exp, speech.pose + share * self._offset.pose
+        return Face(exp, pose, speech.tongue)
 
     def _rule(self) -> str:
         """The mood that follows from the other person's voice."""

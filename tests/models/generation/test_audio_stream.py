@@ -62,7 +62,7 @@ def whisper_talker() -> Talker:
 def test_windowed_features_equal_the_whole(n_samples):
     model, audio = whisper_talker(), recording(90)[:n_samples]
     whole = Speech.encode(model, torch.from_numpy(standardise(audio))).windows
-    chunked = list(feature_windows(model, pieces(audio, 7001), scale_of(audio)))
+    chunked = [one.features for one in feature_windows(model, pieces(audio, 7001), scale_of(audio))]
     assert len(chunked) == len(whole)
     torch.testing.assert_close(torch.stack(chunked), whole, atol=2e-4, rtol=1e-3)
 
@@ -79,14 +79,14 @@ def tiny_hubert() -> Talker:
 def test_full_attention_equals_the_whole_within_a_chunk():
     model, audio = tiny_hubert(), recording(20)
     whole = Speech.encode(model, torch.from_numpy(standardise(audio))).windows
-    chunked = torch.stack(list(feature_windows(model, pieces(audio, 50_000), scale_of(audio))))
+    chunked = torch.stack([one.features for one in feature_windows(model, pieces(audio, 50_000), scale_of(audio))])
     torch.testing.assert_close(chunked, whole, atol=1e-4, rtol=1e-4)
 
 
 def test_full_attention_in_overlapping_chunks_is_close():
     model, audio = tiny_hubert(), recording(60)
     whole = torch.cat(list(Speech.encode(model, torch.from_numpy(standardise(audio))).windows))
-    chunked = torch.cat(list(feature_windows(model, pieces(audio, 50_000), scale_of(audio))))
+    chunked = torch.cat([one.features for one in feature_windows(model, pieces(audio, 50_000), scale_of(audio))])
     assert chunked.shape == whole.shape == (1500, 16)
     assert (chunked[:870] - whole[:870]).square().mean() < 0.15 * whole.var(0).mean()
     inner, size = slice(1100, 1400), 300  # in the second chunk, far from the seam

@@ -144,7 +144,7 @@ def test_whole_file_or_window_by_window():
     plan = plan_windows(640 * 150, 100)
     with torch.no_grad():
         whole, pieces = (encode_speech(model, audio, plan, whole=flag) for flag in (True, False))
-    assert [x.shape for x in whole] == [x.shape for x in pieces] == [(1, 100, 16)] * 2
+    assert [x.shape for x in whole] == [x.shape for x in pieces] == [(1, 100, 3)] * 2
     lengths = [call.shape[1] for call in model.audio_encoder.calls]
     assert lengths == [640 * 200, 640 * 100, 640 * 100]
     assert not torch.allclose(whole[0], pieces[0])
