@@ -77,6 +77,8 @@ class StaticFlags:
     """Folder to build; one that was built before is replaced."""
     exp_name: str = "embedded-fast"
     """Distilled experiment in experiments/DPT."""
+    no_webgpu: bool = False
+    """Leave out what graphics cards need (7 MB)."""
 
     def check(self) -> None:
         """Raises UserError for a folder with files that were not built here."""
@@ -127,11 +129,13 @@ def fetched(package: Package) -> Path:
     return path
 
 
-def unpack(package: Package, folder: Path) -> None:
-    """The package's files into a new folder."""
+def unpack(package: Package, folder: Path, left_out: tuple[str, ...] = ()) -> None:
+    """The package's files into a new folder, but those with such a part in their name."""
     folder.mkdir()
     with tarfile.open(fetched(package)) as archive:
         for name in package.files:
+            if any(part in name for part in left_out):
+                continue
             member = archive.extractfile(f"package/dist/{name}")
             assert member is not None
             (folder / name).write_bytes(member.read())
@@ -167,7 +171,7 @@ def pack(folder: Path) -> None:
 
 def build(flags: StaticFlags, folder: Path) -> None:
     """Everything, into an empty folder."""
-    unpack(RUNTIME, folder / "ort")
+    unpack(RUNTIME, folder / "ort", ("webgpu", "asyncify") if flags.no_webgpu else ())
     export_onnx.write(export_onnx.OnnxFlags(folder, flags.exp_name, variants=("w16",)), ("audio", "window"))
     for path in PAGE.iterdir():
         shutil.copyfile(path, folder / path.name)

@@ -126,6 +126,11 @@ def test_only_a_page_is_replaced(page, tmp_path, capsys):
     build_static_demo.StaticFlags(page).check()
 
 
+def test_webgpu_can_be_left_out(tmp_path):
+    build_static_demo.unpack(build_static_demo.RUNTIME, tmp_path / "ort", ("webgpu", "asyncify"))
+    assert {path.name for path in (tmp_path / "ort").iterdir()} == set(build_static_demo.RUNTIME.files[:3])
+
+
 def test_another_archive_is_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(build_static_demo, "CACHE", tmp_path / "cache")
     (tmp_path / "cache").mkdir()

@@ -118,6 +118,7 @@ async function main() {
     loadStage('stage.json', ''), download('head.glb')]);
   at('style').append(...Object.keys(about.styles).map((name) => new Option(name.replaceAll('_', ' '), name)));
   at('style').value = about.default_style; at('strength').value = about.guidance.scales.style;
+  at('other').hidden = !('ort/ort.webgpu.min.mjs' in about.sizes);
   const view = new View(canvas, shared);
   head = new LiveHead(readGlb(glb), rig);
   await view.show(head);
