@@ -26,8 +26,8 @@ from models.generation.tongue import OTHER, SOUND_OF, SOUNDS, TONGUE_WEIGHTS, To
 from scripts_for_dataset.synthetic.augment import AugmentConfig, augment, draw_factor, resample_speech
 from scripts_for_dataset.synthetic.corpus import HELD_VOICES, load_sentence, read_rows
 from utils.atomic import atomic_path
-from utils.config import flag, read_flags, required
-from utils.errors import cli
+from utils.config import check_least, flag, read_flags, required
+from utils.errors import UserError, cli
 from utils.media.alignment import align_phones, read_transcripts
 from utils.media.audio import load_audio
 from utils.reports.text_table import text_table
@@ -57,6 +57,12 @@ class TongueFlags:
     """Of augmentation and order."""
     score: bool = False
     """Train nothing; score the bundled reader."""
+
+    def check(self) -> None:
+        """Raises UserError for an output of another kind, or a number out of range."""
+        if self.output.suffix != ".safetensors":
+            raise UserError(f"--output {self.output}: must end in .safetensors")
+        check_least(self, epochs=1, every=1)
 
 
 @dataclass(frozen=True)
