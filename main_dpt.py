@@ -190,7 +190,7 @@ def train(configs: Configs) -> None:
             check(freeze, model, config.freeze)
         if distilled and config.init_from is None:
             problems.found.append(f"--distilled_steps {distilled}: needs --init_from, the model to distil")
-        random = Randomness(config.seed, accelerator.device, share.process)
+        random = Randomness(config.seed, accelerator.device, share.process, share.processes)
         make_step = check(step_maker, config.cuda_graph, accelerator, [random.device])
         if config.val_video_iter > 0 and accelerator.is_main_process:
             check(check_video)

@@ -117,7 +117,7 @@ class ClipSources:
         every = np.sort(np.concatenate(list(names.values())), kind="stable")  # fast on what is mostly sorted
         same = np.flatnonzero(every[1:] == every[:-1])
         if same.size:
-            raise UserError(f"{self.path}: {every[same[0]].decode()} is listed twice; name each clip once")
+            raise UserError(f"{self.path}: {bytes(every[same[0]]).decode()} is listed twice; name each clip once")
         held = {split: {person_of(name.decode()) for name in names[split].tolist()} for split in ("val", "test")}
         found = [(person, "val", "test") for person in sorted(held["val"] & held["test"])]
         found += [(p, split, "train") for split in held for p in sorted(held[split]) if _has(names["train"], p)]

@@ -92,8 +92,8 @@ class Distillation(TalkerObjective):
         ends = [to(end, device) for end in ends or self.draw_ends(size, motion.shape[2], random)]
         with torch.no_grad(), _evaluating(self.teacher):
             given = self._conditions(batch, random, ends)
-            scales = self._draw_scales(2 * size, random)
-            x_T = torch.randn(2 * size, *motion.shape[2:], generator=random.device, device=device)
+            scales = self._draw_scales(size, random)
+            x_T = random.normal(size, *motion.shape[2:], clips=2)
             noisy, targets = self._paths(given, scales, x_T)
         n_prev = model.config.n_prev_motions
         every = given.map(lambda value: value.repeat(steps, *[1] * (value.dim() - 1)))
@@ -133,10 +133,8 @@ class Distillation(TalkerObjective):
 
     def _sometimes_without(self, person: Person[Tensor], random: Randomness) -> Person[Tensor]:
         """Persons (2B), some with null vectors."""
-        size, device = len(person.shape), person.shape.device
-        missing = {
-            name: torch.rand(size, 1, generator=random.device, device=device)[:, 0] < _NULL for name in person.given
-        }
+        size = len(person.shape) // 2
+        missing = {name: random.uniform(size, 1, clips=2)[:, 0] < _NULL for name in person.given}
         return without(self.teacher, person, missing)
 
     def _paths(self, given: Conditions, scales: Tensor, x_T: Tensor) -> tuple[Tensor, Tensor]:
@@ -154,8 +152,8 @@ class Distillation(TalkerObjective):
             targets.append((x - stride.keep * start) / stride.data)
         return torch.stack(noisy), torch.stack(targets)
 
-    def _draw_scales(self, n: int, random: Randomness) -> Tensor:
-        """Guidance scales (n, columns): the default ones for about half, random ones for the others."""
+    def _draw_scales(self, size: int, random: Randomness) -> Tensor:
+        """Guidance scales (2 size, columns): the default ones for about half, random ones for the others."""
         low, high = self.scales.unbind(1)
-        drawn = low + (high - low) * torch.rand(n, len(low), generator=random.device, device=low.device)
-        return torch.where(torch.rand(n, 1, generator=random.device, device=low.device) < 0.5, self.usual, drawn)
+        drawn = low + (high - low) * random.uniform(size, len(low), clips=2)
+        return torch.where(random.uniform(size, 1, clips=2) < 0.5, self.usual, drawn)

@@ -88,10 +88,10 @@ class TalkerObjective:
         prev = motion[:, 0, -options.n_prev_motions :]  # from the untruncated first clip
         shape = batch["shape"][:, 0, 0]
 
-        u = torch.rand(2 * size, len(options.columns), generator=random.device, device=device)
+        u = random.uniform(size, len(options.columns), clips=2)
         dropped = dropped_conditions(options.conditions, options.cfg_mode, u)
-        step = torch.randint(1, options.n_diff_steps + 1, (2 * size,), generator=random.device, device=device)
-        noise = torch.randn(2 * size, *motion.shape[2:], generator=random.device, device=device)
+        step = random.integers(1, options.n_diff_steps + 1, size, clips=2)
+        noise = random.normal(size, *motion.shape[2:], clips=2)
 
         start_motion, start_audio = model.start(size)
         audio, prev_audio = self._audio_features(model, batch["audio"], ends)
@@ -119,7 +119,7 @@ class TalkerObjective:
         ends: Ends = []
         for probability in (self.config.trunc_prob1, self.config.trunc_prob2):
             cut = torch.rand((), generator=random.common).item() < probability
-            ends.append(torch.randint(1, n_frames, (size,), generator=random.host) if cut else None)
+            ends.append(random.integers(1, n_frames, size, on_host=True) if cut else None)
         return ends
 
     def heard(self, model: Talker, batch: dict[str, Tensor], random: Randomness) -> dict[str, Tensor]:
@@ -173,10 +173,10 @@ def without(model: Talker, person: Person[Tensor], dropped: Mapping[str, Tensor]
 
 
 def blurred(x: Tensor, amount: float, random: Randomness) -> Tensor:
-    """Vectors (B, d) with Gaussian noise of `amount` times their root mean square."""
+    """Vectors (2B, d) of first and second clips with Gaussian noise of `amount` times their root mean square."""
     if amount == 0:
         return x
-    noise = torch.randn(x.shape, generator=random.device, device=x.device)
+    noise = random.normal(len(x) // 2, x.shape[1], clips=2)
     return x + amount * x.square().mean(dim=1, keepdim=True).sqrt() * noise
 
 
@@ -193,7 +193,7 @@ def nearest(motion: Tensor) -> Tensor:
 def swapped(style: Tensor, partner: Tensor, share: float, random: Randomness) -> Tensor:
     """Styles (2B, d) of first and second clips, a random `share` of them that of the pair's partner (B,)."""
     other = style.unflatten(0, (2, -1))[:, partner].flatten(0, 1)
-    return torch.where(torch.rand(len(style), 1, generator=random.device, device=style.device) < share, other, style)
+    return torch.where(random.uniform(len(partner), 1, clips=2) < share, other, style)
 
 
 def average_clips(first: dict[str, Tensor], second: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -131,6 +132,45 @@ def test_two_processes_share_a_run(data, tmp_path, train_here):
     assert [row["step"] for row in entries(run)] == [1, 2, 2]
     train_here(tmp_path, main_se, [*flags, "--max_iter", "4", "--resume"])
     assert [row["step"] for row in entries(run) if "train/total" in row] == [1, 2, 3, 4]
+
+
+def test_two_processes_train_as_one_with_the_items_of_both(data, tmp_path, train_here):
+    """The same noise, steps and dropped conditions for each item: without dropout the same losses, to rounding.
+
+    No clip is cut short: a process's mean is over its own valid frames, which then differ in number.
+    """
+    from transformers import HubertConfig, HubertModel
+
+    calm = ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "layerdrop",
+            "mask_time_prob", "mask_feature_prob")  # fmt: skip
+    config = HubertConfig(**{**NAMES["dpt_head/audio_config"], **dict.fromkeys(calm, 0.0)})
+    HubertModel(config).save_pretrained(tmp_path / "hubert")
+    flags = [*SIZES, "--exp_name", "same", "--data_root", str(data), "--audio_model_path", str(tmp_path / "hubert")]
+    flags += ["--dropout", "0", "--person_noise", "0.1", "--trunc_prob1", "0", "--trunc_prob2", "0", "--lr", "1e-3"]
+    flags += ["--max_iter", "4", "--val_iter", "2", "--val_clips", "0", "--n_diff_steps", "8", "--n_motions", "20"]
+    flags += ["--n_prev_motions", "5", "--l_vert", "0", "--l_vel", "0", "--l_smooth", "0", "--log_smooth_win", "1"]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    finish(start(tmp_path / "two", "main_dpt", [*flags, "--batch_size", "2"], launcher))
+    train_here(tmp_path / "one", main_dpt, [*flags, "--batch_size", "4"])
+    one, two = (entries(only_run(tmp_path / name, "DPT")) for name in ("one", "two"))
+    assert len(one) == len(two) == 6 and len({row["train/total"] for row in one if "train/total" in row}) == 4
+    for a, b in zip(one, two):
+        assert b == pytest.approx(a, rel=1e-4)
+
+
+def test_a_lost_process_is_started_again(data, tmp_path):
+    """torch elastic starts both anew; they go on from the last checkpoint, in the same run."""
+    flags = [*SIZES, "--exp_name", "lost", "--data_root", str(data), "--save_iter", "20", "--val_iter", "0"]
+    flags += ["--batch_size", "4", "--max_iter", "120"]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "--max_restarts", "1"]
+    process = start(tmp_path, "main_se", flags, launcher)
+    wait_for_log(process, tmp_path, "SE", 50)
+    workers = [c for c in psutil.Process(process.pid).children() if "run_training.py" in " ".join(c.cmdline())]
+    assert len(workers) == 2
+    workers[1].kill()
+    assert "continuing lost-" in finish(process)
+    steps = [row["step"] for row in entries(only_run(tmp_path, "SE")) if "train/total" in row]
+    assert steps == list(range(1, 121))
 
 
 def test_two_processes_end_together_when_asked_to(data, tmp_path, train_here):

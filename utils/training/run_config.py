@@ -23,7 +23,10 @@ from utils.training.trainer import TrainerConfig
 
 log = logging.getLogger(__name__)
 # Flags that may differ between a run and its continuation by the same command.
-_PRACTICAL = ("resume", "fresh", "dry_run", "num_workers", "device", "mode", "iter", "cuda_graph", "preload")
+_PRACTICAL = (
+    *("resume", "fresh", "dry_run", "num_workers", "device", "mode", "iter", "cuda_graph", "preload"),
+    "log_with",
+)
 _KINDS = {"SE": "style_encoder", "DPT": "talker"}
 
 

@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from utils.atomic import atomic_path
+from utils.config import flag
 from utils.errors import UserError
 from utils.runs.kept_checkpoints import KeptCheckpoints
-from utils.runs.run_log import RunLog
+from utils.runs.run_log import LOGGERS, RunLog
 from utils.training.train_step import Learner, Loss, Step, StepConfig, eager_step, lr_factor
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class TrainerConfig(StepConfig):
     """Steps that a log entry averages."""
     keep_last: int = 0
     """Checkpoints to keep, besides the best by validation; 0: all."""
+    log_with: str = flag("tensorboard", choices=LOGGERS)
+    """Where the log goes besides logs/metrics.jsonl: {choices}."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,11 @@ class Trainer:
         steps = range(self.step, config.max_iter)
         progress = tqdm(steps, initial=self.step, total=config.max_iter, desc="training", disable=not first)
         self._clock.restart(self.step)
-        with RunLog(self.run / "logs", self.step, first) as self.log, progress, _Termination() as termination:
+        with (
+            RunLog(self.run / "logs", self.step, first, config.log_with) as self.log,
+            progress,
+            _Termination() as termination,
+        ):
             for _ in progress:
                 self.task.begin_step(self.step)
                 fetched = [self._clock.wait(batches) for _ in range(config.gradient_accumulation_steps)]

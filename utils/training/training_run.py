@@ -15,6 +15,7 @@ import torch
 
 from utils.devices import on_first
 from utils.runs.checkpoint import Checkpoint
+from utils.runs.run_log import check_logger
 from utils.training.preflight import Problems, check_disk, check_numbers, checkpoint_bytes
 from utils.training.run_config import OpenedRun, RunConfig, open_run
 from utils.training.shared_start import share_start
@@ -64,6 +65,7 @@ def train(
             run = on_first(accelerator, lambda: stack.enter_context(open_run(kind, config, resolved)))
         problems = Problems()
         problems.check(check_numbers, config)
+        problems.check(check_logger, config.log_with)
         plan = make_plan(run, problems)
         problems.report()
         assert plan is not None  # or `report` had raised
