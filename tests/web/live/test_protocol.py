@@ -9,12 +9,14 @@ from scipy.spatial.transform import Rotation
 
 from models.generation.idle import Face
 from models.heads.flame import load_flame
+from models.mixing.config import MixerConfig
+from models.mixing.mixer import Mixer
 from utils.coefs import N_EXP
 from utils.errors import UserError
 from utils.exports.arkit import BLEND_SHAPES, arkit_of_open_head
 from utils.motion_file import Motion
 from web.live.protocol import HEADER, SCHEMA, STATES, AudioInput, Start, json_text, read_message, read_start
-from web.live.rig import Output
+from web.live.rig import Output, mixed
 from web.live.session import Frame
 
 FLAME = load_flame(None)
@@ -100,17 +102,25 @@ def test_silence_is_noticed():
 
 def face(seed: int) -> Face:
     random = np.random.default_rng(seed)
-    return Face(random.uniform(0, 1, N_EXP).astype("f4"), random.uniform(0, 0.3, 6).astype("f4"))
+    exp, pose = random.uniform(0, 1, N_EXP).astype("f4"), random.uniform(0, 0.3, 6).astype("f4")
+    return Face(exp, pose, tongue=0.4)
 
 
 def test_arkit_is_that_of_the_exports():
     one = face(0)
     (shown,) = Output(FLAME, np.zeros(100, np.float32), "arkit", 25).send(Frame(0, "speaking", one, 1.5))
-    track = arkit_of_open_head(FLAME.head, Motion(one.exp[None], one.pose[None]))
+    tongue = np.array([[one.tongue, 0]])
+    track = arkit_of_open_head(FLAME.head, Motion(one.exp[None], one.pose[None], tongue=tongue))
     np.testing.assert_allclose(shown.values["arkit"], track.weights[0], atol=1e-6)
     np.testing.assert_allclose(shown.values["eyes"], track.angles[0, [3, 4, 6, 7]], atol=1e-5)
     head = Rotation.from_quat(shown.values["head"]).as_rotvec()
     np.testing.assert_allclose(head, one.pose[:3], atol=1e-6)
+
+
+def test_the_mixer_has_the_tongue():
+    one = face(0)
+    assert mixed(one, Mixer(MixerConfig(gain=("tongue=0.5",)))).tongue == pytest.approx(0.2)
+    assert mixed(one, Mixer(MixerConfig(gain=("head=0.5",)))).tongue == pytest.approx(0.4)
 
 
 @pytest.mark.parametrize("what,count", [("arkit", 60), ("coefficients", 56), ("vertices", len(FLAME.template))])
