@@ -179,8 +179,8 @@ class CachedDenoiser:
     @torch.no_grad()
     def window(self, given: BranchInputs) -> WindowCache:
         """The constants of a window."""
-        n_last = self.config.n_motions
         memory = torch.cat(given.memories).to(self.dtype)
+        n_last = memory.shape[1] - self.config.n_prev_motions
         constants = []
         for layer in self.layers:
             key, value = layer.key_value(memory).chunk(2, dim=-1)
@@ -198,14 +198,15 @@ class CachedDenoiser:
         """Constant parts of the person tokens (persons N, d) and of the frame tokens (N, P + L, d)."""
         net, config = self.net, self.config
         n, device = len(given.prev_motion), given.prev_motion.device
-        motion = F.pad(given.prev_motion, (0, 0, 0, config.n_motions))
+        n_frames = given.memories[0].shape[1]
+        motion = F.pad(given.prev_motion, (0, 0, 0, n_frames - config.n_prev_motions))
         if given.indicator is not None:
             motion = torch.cat([motion, F.pad(given.indicator, (config.n_prev_motions, 0))[..., None]], dim=-1)
         empty = torch.zeros(1, 1 + config.n_frames, config.feature_dim, device=device)
-        offset = (net.PE if config.learnable_positions else net.positions(empty)) + self.shifts[0]
+        offset = (net.PE if config.learnable_positions else net.positions(empty))[:, : 1 + n_frames] + self.shifts[0]
         person = net.person_proj(given.person) + offset[:, 0]
         frames = net.feature_proj(motion) + offset[:, 1:]
-        assert frames.shape == (n, config.n_frames, config.feature_dim)
+        assert frames.shape == (n, n_frames, config.feature_dim)
         return person, frames.to(self.dtype)
 
     def __call__(self, x: Tensor, step: Tensor, cache: WindowCache) -> Tensor:

@@ -102,7 +102,7 @@ class Engine:
         n = len(x_T)
         index = torch.arange(graph_size(n), device=x_T.device).clamp(max=n - 1)
         cache = self.net.window(branch_inputs(self.model, given[index], self.guidance))
-        key = (len(index), tuple(steps))
+        key = (len(index), x_T.shape[1], tuple(steps))
         graph = self._graphs.pop(key, None) or _StepGraph(self, cache, steps, x_T[index])
         self._graphs[key] = graph  # now the most recent in the dictionary
         while len(self._graphs) > _MAX_GRAPHS:

@@ -17,7 +17,6 @@ class Continuation:
 
     def __init__(self, generator: WindowGenerator, sample: Sample) -> None:
         self.generator, self.sample = generator, sample
-        self._window = generator.model.config.n_motions
         self._expected = sample.motion[:0]  # (k, D) frames of the next window that the last one has already generated
 
     def window(self, audio: Tensor, n: int, ahead: int = 0) -> Tensor:
@@ -41,10 +40,11 @@ class Continuation:
         self.sample.advance(motion, audio[:n])
         return motion
 
-    def whole(self, audio: Tensor) -> Tensor:
-        """Features (m, F) filled up to a window (L, F) with the last one; those frames are marked as padding."""
-        missing = self._window - len(audio)
-        return F.pad(audio[None], (0, 0, 0, missing), mode="replicate")[0] if missing else audio
+
+def whole(audio: Tensor, n: int) -> Tensor:
+    """The first n features of (m, F), filled up with the last one; those frames are marked as padding."""
+    missing = n - len(audio)
+    return F.pad(audio[None], (0, 0, 0, missing), mode="replicate")[0] if missing > 0 else audio[:n]
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,19 @@ class NextWindow:
 
 
 @torch.no_grad()
-def next_windows(windows: Sequence[NextWindow]) -> list[Tensor]:
-    """The next motion (n, D) of several samples of one generator, as one batch."""
-    made = windows[0].sample.generator(
+def next_windows(windows: Sequence[NextWindow], least: int | None = None) -> list[Tensor]:
+    """The next motion (n, D) of several samples of one generator, as one batch.
+
+    least: frames that the network sees, doubled until all windows fit; None: whole windows, as in training.
+    """
+    generator = windows[0].sample.generator
+    most = generator.model.config.n_motions
+    length = least or most
+    while length < max(one.n + one.ahead for one in windows):
+        length *= 2
+    made = generator(
         [one.sample.sample for one in windows],
-        [one.sample.whole(one.audio) for one in windows],
+        [whole(one.audio, min(length, most)) for one in windows],
         [one.n + one.ahead for one in windows],
     )
     return [one.sample.accept(motion[: one.n + one.ahead], one.audio, one.n) for one, motion in zip(windows, made)]

@@ -39,12 +39,16 @@ class LiveConfig:
     """Seconds of the first hop (at most `hop`), so that the first frames come early."""
     look_ahead: float = 0.2
     """Seconds of audio to wait for beyond a hop: the encoder needs what follows a sound, and hops are faded there."""
+    short: int | None = None
+    """Frames that the network sees of a hop (more if it needs more); None: whole windows, as in training."""
     catch_up: bool = False
     """Generate several waiting hops as one window; the frames then depend on when the audio arrived."""
 
     def __post_init__(self) -> None:
         if not HOPS[0] <= self.hop <= HOPS[1]:
             raise UserError(f"--hop {self.hop:g}: must lie between {HOPS[0]:g} and {HOPS[1]:g} seconds")
+        if self.short is not None and self.short < 1:
+            raise UserError(f"--short {self.short}: must be at least 1 frame")
         if not 0 <= self.look_ahead <= 1:
             raise UserError(f"--look_ahead {self.look_ahead:g}: must lie between 0 and 1 second")
 
@@ -216,7 +220,7 @@ def next_pieces(talkers: Sequence[LiveTalker]) -> list[Motion]:
     heard = talkers[0].animator.spans.batch([hop.span for hop in hops])
     heard = [one.part(hop.first, len(one.features)) for one, hop in zip(heard, hops)]
     windows = [NextWindow(t.sample, one.features, hop.n, hop.ahead) for t, one, hop in zip(talkers, heard, hops)]
-    made = zip(talkers, next_windows(windows), heard)
+    made = zip(talkers, next_windows(windows, talkers[0].live.short), heard)
     return [t.accept(t.animator.decode(motion, t.shape, one.tongue)) for t, motion, one in made]
 
 

@@ -78,7 +78,7 @@ class WindowGenerator:
         self.engine = engine or Engine(model, config.guidance, config.engine)
         schedule = Schedule.make(options.diff_schedule, options.n_diff_steps)
         self.steps = solver_steps(config.sampler, schedule, options.target)
-        self._size = (options.n_motions, options.layout.motion_dim)
+        self._motion_dim = options.layout.motion_dim
 
     @torch.no_grad()
     def __call__(self, samples: Sequence[Sample], audio: Sequence[Tensor], valid: Sequence[int]) -> Tensor:
@@ -89,7 +89,8 @@ class WindowGenerator:
             audio: for each sample, the features (L, F) of its window.
             valid: for each sample, the number of real frames; the rest is padding.
         """
-        x_T = torch.stack([sample.draw(self._size, self.config.fresh_noise) for sample in samples])
+        size = len(audio[0]), self._motion_dim
+        x_T = torch.stack([sample.draw(size, self.config.fresh_noise) for sample in samples])
         noise = gaussian_noise([sample.generator for sample in samples], self.model.device)
         return self.engine.run(self._conditions(samples, audio, valid), self.steps, x_T, noise)
 
@@ -99,7 +100,7 @@ class WindowGenerator:
             prev_audio=torch.stack([sample.audio for sample in samples]),
             prev_motion=torch.stack([sample.motion for sample in samples]),
             person=self._persons([sample.person for sample in samples]),
-            indicator=indicator(self.model, valid),
+            indicator=indicator(self.model, valid, len(audio[0])),
         )
 
     def _persons(self, persons: list[Person[Tensor]]) -> Person[Tensor]:
@@ -180,9 +181,9 @@ def _rounds(running: list[_Running], batch_size: int, progress: bool) -> Iterato
             shown.update(len(batch))
 
 
-def indicator(model: Talker, valid: Sequence[int]) -> Tensor | None:
-    """(B, L): 1 for the first `valid` frames of each window; None for a model without indicator."""
+def indicator(model: Talker, valid: Sequence[int], length: int | None = None) -> Tensor | None:
+    """(B, length): 1 for the first `valid` frames of each window; None for a model without indicator."""
     if not model.config.use_indicator:
         return None
-    frames = torch.arange(model.config.n_motions, device=model.device)
+    frames = torch.arange(length or model.config.n_motions, device=model.device)
     return (frames < torch.tensor(valid, device=model.device)[:, None]).float()

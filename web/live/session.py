@@ -74,6 +74,7 @@ class Session:
         self._heard_at = self.start
         self._speech: deque[Face] = deque()  # generated and not yet shown
         self._speaking = self._stale = False  # in an utterance; what is being computed is not wanted any more
+        self._begun_at = self.start
         self._given = 0  # samples that the talker has of the utterance
         self._first: float | None = None  # seconds of audio before the utterance's next frame to be shown
         self._count = 0  # frames of it that were shown
@@ -142,8 +143,9 @@ class Session:
 
     @property
     def deadline(self) -> float:
-        """When the first frame that is not yet generated is due."""
-        return self.due + len(self._speech) / FPS
+        """When the first frame that is not yet generated is due; that of a new utterance, when its audio began."""
+        begins = not (self._count or self._speech)
+        return self._begun_at if begins else self.due + len(self._speech) / FPS
 
     # What is shown
 
@@ -172,7 +174,7 @@ class Session:
             self._waiting.popleft()
         if not self._waiting:
             return False
-        self._speaking, self._given, self._count = True, 0, 0
+        self._speaking, self._given, self._count, self._begun_at = True, 0, 0, self.clock()
         self._first = (self.heard - self._waiting_samples) / SAMPLE_RATE
         self.talker.restart()
         return True

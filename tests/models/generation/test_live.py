@@ -103,6 +103,26 @@ def test_the_network_is_told_what_is_padding(model, monkeypatch):
     assert seen == [15, 20, 10]  # hops of 10 and 15 frames with 5 ahead, then the 10 that are left
 
 
+def test_short_windows(model, monkeypatch):
+    """The network sees 25 frames of a hop, and more if more are waiting; all frames come."""
+    seen = []
+    from models.fast.engine import Engine
+
+    run = Engine.run
+    monkeypatch.setattr(
+        Engine, "run", lambda self, given, *rest: seen.append(given.audio.shape[1]) or run(self, given, *rest)
+    )
+    audio = speech(4)
+    made = joined(talk(model, audio, 640, short=25))
+    assert set(seen) == {25} and len(made) == 100 and np.isfinite(made.exp).all()
+    seen.clear()
+    assert len(joined(talk(model, audio, len(audio), short=25, catch_up=True))) == 100
+    assert seen == [100, 25]
+    whole = joined(talk(model, audio, 640))
+    assert not np.array_equal(whole.exp, made.exp)
+    np.testing.assert_array_equal(joined(talk(model, audio, 640, short=100)).exp, whole.exp)
+
+
 def test_fading():
     old, new = torch.ones(4, 2), torch.zeros(6, 2)
     out = faded(old, new)
@@ -128,8 +148,8 @@ def test_noise_before_the_voice_is_not_taken_for_speech(model):
 
 
 def test_wrong_settings():
-    for flags in ({"hop": 0.1}, {"hop": 5.0}, {"hop": float("nan")}, {"look_ahead": -1.0}):
-        with pytest.raises(UserError, match=r"^--(hop|look_ahead) "):
+    for flags in ({"hop": 0.1}, {"hop": 5.0}, {"hop": float("nan")}, {"look_ahead": -1.0}, {"short": 0}):
+        with pytest.raises(UserError, match=r"^--(hop|look_ahead|short) "):
             LiveConfig(**flags)
 
 

@@ -1,0 +1,261 @@
+"""The live server under load: sessions in real time, delay, interrupts, a soak, hostile clients.
+
+    python -m benchmarks.speed.serve [--sessions 1 2 4 6] [--seconds 20] [--hop 0.2] [--look_ahead 0.04] [--fuzz 10000]
+    python -m benchmarks.speed.serve --sessions 4 --seconds 3600         (a soak)
+
+A server runs in a process of its own. Every client speaks the bundled recordings one after the other without a pause,
+20 ms at a time as a microphone gives them, and reads packed frames; clients begin at different times. Columns: seconds
+from the first sound to its frame (median of the clients); from any sound to its frame, median and 99th percentile;
+the longest gap between two frames; frames of speech that never came; how much later the last tenth of the frames came
+than the first (the worst client), ms; seconds from `interrupt` until the first frame with a shut mouth (the slowest
+client); growth of the server's memory after the first tenth, MB; processor seconds of the server for each second of a
+session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import random
+import re
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from websockets.asyncio.client import ClientConnection, connect
+
+from benchmarks.report import DeviceFlags, column, machine, publish, read_flags
+from benchmarks.speed.hostile_clients import attack
+from models.app.bundled import input_folder
+from utils.config import check_least
+from utils.errors import UserError, cli
+from utils.exports.arkit import BLEND_SHAPES
+from utils.media.audio import load_audio
+from utils.timebase import FPS, SAMPLE_RATE
+from web.live.protocol import HEADER, STATES
+
+BLOCK = SAMPLE_RATE // 50
+JAW, SHUT = BLEND_SHAPES.index("jawOpen"), 0.01
+AT_START = 0.1  # of the time, after which memory counts
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeBenchFlags(DeviceFlags):
+    """What is measured."""
+
+    exp_name: str = "embedded-fast"
+    """Experiment in experiments/DPT."""
+    sessions: Sequence[int] = (1, 2, 4, 6)
+    """Numbers of sessions."""
+    seconds: float = 20
+    """Of speech in each session."""
+    hop: float = 0.2
+    """Seconds."""
+    look_ahead: float = 0.04
+    """Seconds."""
+    fuzz: int = 0
+    """Hostile connections beside one good session, at the end."""
+
+    def check(self) -> None:
+        super().check()
+        check_least(self, seconds=2, fuzz=0)
+        if min(self.sessions) < 1:
+            raise UserError(f"--sessions {min(self.sessions)}: must be at least 1")
+
+
+@dataclass(frozen=True)
+class ServeRow:
+    """One number of sessions."""
+
+    sessions: int = column("sessions")
+    first_s: float = column("first_s", "{:.2f}")
+    median_s: float = column("p50_s", "{:.2f}")
+    late_s: float = column("p99_s", "{:.2f}")
+    gap_s: float = column("gap_s", "{:.2f}")
+    lost: int = column("lost")
+    drift_ms: float = column("drift_ms", "{:.0f}")
+    interrupt_s: float = column("interrupt_s", "{:.2f}")
+    growth_mb: float = column("growth_mb", "{:.1f}")
+    cpu: float = column("cpu", "{:.2f}")
+
+
+@dataclass
+class Track:
+    """What one client saw."""
+
+    began: float = 0.0
+    audio: list[float] = field(default_factory=list)  # of the frames of speech
+    came: list[float] = field(default_factory=list)
+    every: list[float] = field(default_factory=list)  # when any frame came
+    interrupted: float = math.nan
+    shut: float = math.nan
+
+    @property
+    def delays(self) -> np.ndarray:
+        return np.array(self.came) - self.began - np.array(self.audio)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running one."""
+
+    address: str
+    pid: int
+
+    def memory(self) -> float:
+        """MB in use; NaN where /proc does not say."""
+        status = Path(f"/proc/{self.pid}/status")
+        found = re.search(r"VmRSS:\s+(\d+) kB", status.read_text()) if status.is_file() else None
+        return int(found[1]) / 1024 if found else math.nan
+
+    def processor_seconds(self) -> float:
+        """Used so far; NaN where /proc does not say."""
+        stat = Path(f"/proc/{self.pid}/stat")
+        if not stat.is_file():
+            return math.nan
+        user, system = stat.read_text().rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+@asynccontextmanager
+async def server(flags: ServeBenchFlags) -> AsyncIterator[Server]:
+    """Raises UserError: it did not start."""
+    command = ["-m", "web.serve", "--port", "0", "--exp_name", flags.exp_name, "--device", flags.device]
+    command += ["--hop", str(flags.hop), "--look_ahead", str(flags.look_ahead)]
+    command += ["--max_sessions", str(max(flags.sessions) + 8), "--max_seconds", str(flags.seconds + 600)]
+    process = await asyncio.create_subprocess_exec(sys.executable, *command, stderr=asyncio.subprocess.PIPE)
+    assert process.stderr is not None
+    line = (await process.stderr.readline()).decode()
+    found = re.match(r"ready: (\S+),", line)
+    if found is None:
+        raise UserError(f"the server did not start: {line.strip()}")
+    try:
+        yield Server(found[1], process.pid)
+    finally:
+        process.terminate()
+        rest = await process.stderr.read()
+        if await process.wait() or rest:
+            print("the server said:", rest.decode()[-2000:], file=sys.stderr)
+
+
+async def speak(address: str, pcm: bytes, seconds: float, wait: float) -> Track:
+    """One client: a moment of silence, speech in real time, an interrupt at its end."""
+    track = Track()
+    await asyncio.sleep(wait)
+    async with connect(address, max_queue=None) as socket:
+        start = {"type": "start", "version": 1, "frames": "packed", "seed": round(wait * 1000)}
+        await socket.send(json.dumps(start))
+        reading = asyncio.create_task(_read(socket, track))
+        await asyncio.sleep(1)
+        track.began = time.monotonic()
+        for i in range(round(seconds * SAMPLE_RATE / BLOCK)):
+            await asyncio.sleep(track.began + (i + 1) * BLOCK / SAMPLE_RATE - time.monotonic())
+            at = 2 * BLOCK * i % len(pcm)
+            await socket.send(pcm[at : at + 2 * BLOCK])
+        track.interrupted = time.monotonic()
+        await socket.send('{"type": "interrupt"}')
+        await socket.send('{"type": "end"}')
+        await reading
+    return track
+
+
+async def _read(socket: ClientConnection, track: Track) -> None:
+    async for message in socket:
+        now = time.monotonic()
+        if isinstance(message, str):
+            if '"error"' in message:
+                raise UserError(f"the server refused: {message}")
+            continue
+        _, state, _, _, _, audio = HEADER.unpack_from(message)
+        track.every.append(now)
+        if STATES[state] == "speaking":
+            track.audio.append(audio)
+            track.came.append(now)
+        jaw = np.frombuffer(message, "<f4", 1, HEADER.size + 4 * JAW)[0]
+        if math.isnan(track.shut) and now > track.interrupted and jaw < SHUT:
+            track.shut = now
+
+
+def lost_frames(track: Track) -> int:
+    """Frames of speech that never came, of those before the last one that did."""
+    numbers = {round(audio * FPS) for audio in track.audio}
+    return max(numbers) + 1 - len(numbers)
+
+
+def drift(track: Track) -> float:
+    """How much later the last tenth of the frames came than the first, seconds."""
+    tenth = -(-len(track.audio) // 10)
+    return float(track.delays[-tenth:].mean() - track.delays[:tenth].mean())
+
+
+async def measured(running: Server, pcm: bytes, n: int, seconds: float) -> ServeRow:
+    """n sessions at once."""
+    memory: list[float] = []
+
+    async def watch() -> None:
+        while True:
+            await asyncio.sleep(seconds * AT_START)
+            memory.append(running.memory())
+
+    watching, before = asyncio.create_task(watch()), running.processor_seconds()
+    chance = random.Random(n)
+    parts = [pcm[i * len(pcm) // n // (2 * BLOCK) * 2 * BLOCK :] + pcm for i in range(n)]
+    tracks = await asyncio.gather(*(speak(running.address, part, seconds, chance.uniform(0, 1)) for part in parts))
+    watching.cancel()
+    if not all(track.audio for track in tracks):
+        raise UserError(f"--sessions {n}: some sessions were given no frame; this machine is too slow or too busy")
+    delays = np.concatenate([track.delays for track in tracks])
+    return ServeRow(
+        n, float(np.median([track.delays[0] for track in tracks])), float(np.median(delays)),
+        float(np.quantile(delays, 0.99)), max(float(np.diff(track.every).max()) for track in tracks),
+        sum(map(lost_frames, tracks)),
+        1000 * max(map(drift, tracks), key=abs), max(track.shut - track.interrupted for track in tracks),
+        memory[-1] - memory[0] if memory else math.nan,
+        (running.processor_seconds() - before) / (n * seconds),
+    )  # fmt: skip
+
+
+async def fuzzed(running: Server, pcm: bytes, count: int) -> dict[str, float]:
+    """Hostile connections beside one good session, which must lose nothing."""
+    seconds, began, before = 4.0, time.monotonic(), running.memory()
+    attacking = asyncio.create_task(attack(running.address, count, random.Random(0)))
+    lost, worst = 0, 0.0
+    while not attacking.done():
+        row = await measured(running, pcm, 1, seconds)
+        lost, worst = lost + row.lost, max(worst, row.late_s)
+    await attacking
+    return {"connections": count, "seconds": time.monotonic() - began, "lost": lost, "p99_s": worst,
+            "growth_mb": running.memory() - before}  # fmt: skip
+
+
+async def run(flags: ServeBenchFlags) -> None:
+    names = sorted(input_folder("audio").glob("*.flac"))
+    pcm = (np.concatenate([load_audio(name) for name in names]) * 32767).astype("<i2").tobytes()
+    rows, fuzz = [], None
+    async with server(flags) as running:
+        for n in flags.sessions:
+            rows.append(await measured(running, pcm, n, flags.seconds))
+        if flags.fuzz:
+            fuzz = await fuzzed(running, pcm, flags.fuzz)
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else math.nan
+    settings = f"hop {flags.hop:g} s, look-ahead {flags.look_ahead:g} s"
+    title = f"{machine(torch.device('cpu'))}, {os.cpu_count()} cores, load {load:.1f}: {flags.exp_name}, {settings}"
+    publish(title, rows, flags.json, fuzz=fuzz)
+    if fuzz is not None:
+        print("hostile clients:", ", ".join(f"{name} {value:.2f}" for name, value in fuzz.items()))
+
+
+@cli
+def main(argv: list[str] | None = None) -> None:
+    asyncio.run(run(read_flags(ServeBenchFlags, __doc__, argv)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""benchmarks.speed.serve on a tiny server: every figure is there, and hostile clients cost the good one nothing."""
+
+import asyncio
+import math
+import os
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+
+from benchmarks.speed import serve
+from tests.support.demo_workspace import speech
+from tests.support.live_server import served, tiny_service
+
+PCM = (speech(3.0) * 32767).astype("<i2").tobytes()
+
+
+@asynccontextmanager
+async def tiny(folder):
+    async with served(tiny_service(folder, 12)) as address:
+        yield serve.Server(address, os.getpid())
+
+
+def test_sessions_are_measured(tmp_path):
+    async def measure():
+        async with tiny(tmp_path) as running:
+            return await serve.measured(running, PCM, 2, 2.5)
+
+    row = asyncio.run(measure())
+    assert row.sessions == 2 and row.lost == 0
+    assert 0.2 < row.first_s <= row.late_s and 0.2 < row.median_s <= row.late_s
+    assert (
+        row.gap_s < 1
+        and row.interrupt_s < 1
+        and row.cpu > 0
+        and math.isfinite(row.growth_mb)
+        and math.isfinite(row.drift_ms)
+    )
+
+
+def test_hostile_clients(tmp_path):
+    async def measure():
+        async with tiny(tmp_path) as running:
+            return await serve.fuzzed(running, PCM, 30)
+
+    found = asyncio.run(measure())
+    assert found["connections"] == 30 and found["lost"] == 0 and found["seconds"] > 1
+
+
+def test_lost_and_later_frames():
+    track = serve.Track(0.0, [0.0, 0.04, 0.12], [0.3, 0.34, 0.52])
+    np.testing.assert_allclose(track.delays, [0.3, 0.3, 0.4])
+    assert serve.lost_frames(track) == 1 and abs(serve.drift(track) - 0.1) < 1e-9
+
+
+@pytest.mark.parametrize(
+    "flags,expected",
+    [(["--sessions", "0"], "--sessions 0"), (["--seconds", "1"], "--seconds 1"), (["--fuzz", "-1"], "-1")],
+)
+def test_wrong_flags(capsys, flags, expected):
+    with pytest.raises(SystemExit) as end:
+        serve.main(flags)
+    assert end.value.code == 2 and expected in capsys.readouterr().err
