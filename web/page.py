@@ -119,7 +119,7 @@ class Page:
         if job.wish.other is not None:
             status["labels"] = [word(job.wish.style), word(job.wish.other)]
         if job.take is not None:
-            status |= {"took": job.take.took, "files": _described(job.take.downloads())}
+            status["files"] = _described(job.take.downloads())
         return status
 
     async def status(self, request: Request) -> Response:

@@ -8,7 +8,6 @@ import re
 import shutil
 import tempfile
 import threading
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -71,8 +70,6 @@ class Take:
     """One result; its files are called take* in a folder with an unguessable name."""
 
     folder: Path
-    seconds: float  # of speech
-    took: float  # seconds of work
 
     @property
     def token(self) -> str:
@@ -94,8 +91,6 @@ class Draft:
     wish: Wish
     folder: Path
     motions: dict[str, Motion]  # by the styles' names
-    seconds: float  # of speech
-    took: float  # seconds of work
 
 
 @dataclass
@@ -151,7 +146,6 @@ class Studio:
         Raises:
             UserError: settings or files that cannot be used.
         """
-        start = time.perf_counter()
         report(0, "listening")
         wish.check()
         assert wish.audio is not None
@@ -163,18 +157,17 @@ class Studio:
             report(MODELLING, "building the 3-D head")
             self._export(FIRST, folder, motions, self._costume(wish), wish.audio)
             report(DRAWING, "waiting for the video")
-        took = time.perf_counter() - start
-        return Draft(wish, folder, dict(zip(styles, motions)), len(audio) / SAMPLE_RATE, took)
+        return Draft(wish, folder, dict(zip(styles, motions)))
 
     def finish(self, draft: Draft, report: Report = silent) -> Take:
         """Draw the video and write the downloads; a different thread may draft the next take meanwhile."""
-        start, folder = time.perf_counter(), draft.folder
+        folder = draft.folder
         with _whole(folder):
             self._film(draft, report)
             report(EXPORTING, "writing the downloads")
             self._export(LATER, folder, list(draft.motions.values()), self._costume(draft.wish), None)
             _archive(folder)
-        return Take(folder, draft.seconds, draft.took + time.perf_counter() - start)
+        return Take(folder)
 
     def warm_up(self) -> None:
         """Begin a take and throw it away: the first visitor would wait for what is slow only once."""

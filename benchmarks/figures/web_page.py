@@ -205,8 +205,10 @@ def speak_and_reload(browser, url: str) -> list[str]:
         time.sleep(0.7)
         pictures.add(page.evaluate(PICTURE))
     page.locator("details", has=page.locator("[name=large]")).evaluate("(d) => { d.open = true }")
-    page.locator("[name=large]").fill("3")
-    time.sleep(3)
+    frames = page.evaluate("() => page.views[0].frames")
+    with page.expect_response("**/head", timeout=60_000):
+        page.locator("[name=large]").fill("3")
+    wait(page, "(frames) => page.views[0].frames > frames", frames)
     pictures.add(page.evaluate(PICTURE))
     if len(pictures) != 4:
         wrong.append(f"{len(pictures)} of 4 pictures differ: scrubbing or the sliders' preview does not work")
@@ -218,13 +220,18 @@ def leave(browser, url: str) -> list[str]:
     """A closed tab ends its work within the time that a reload may take."""
     page = visit(browser, url)
     page.locator("[name=audio]").nth(2).check()
+    page.evaluate("() => { document.querySelector('[name=steps]').value = 100 }")
     page.click("#make")
     page.wait_for_function("() => page.token.length === 32", timeout=20_000)
     token = page.evaluate("() => page.token")
     page.context.close()
-    time.sleep(13)
-    state = json.load(urllib.request.urlopen(f"{url}/api/takes/{token}", timeout=10))["state"]
-    return [] if state in ("stopped", "done") else [f"a closed tab's take is {state}"]
+    state = ""
+    for _ in range(30):
+        time.sleep(2)
+        state = json.load(urllib.request.urlopen(f"{url}/api/takes/{token}", timeout=10))["state"]
+        if state not in ("waiting", "working"):
+            break
+    return [] if state == "stopped" else [f"a closed tab's take is {state}"]
 
 
 def refusals(url: str) -> list[str]:

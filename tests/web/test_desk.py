@@ -28,7 +28,7 @@ class Maker:
         if wish.seed == 666:
             raise UserError("seed: no")
         report(0.3, "waiting for the video")
-        return Draft(wish, Path(token), {}, 1.0, 1.0)
+        return Draft(wish, Path(token), {})
 
     def finish(self, draft, report):
         report(0.3, "drawing the video")
@@ -38,7 +38,7 @@ class Maker:
             raise RuntimeError("a fault")
         report(0.9, "writing the downloads")
         self.made.append(draft.folder.name)
-        return Take(draft.folder, 1.0, 1.0)
+        return Take(draft.folder)
 
     def allow(self, heads=0, videos=0):
         for semaphore, n in ((self.heads, heads), (self.gate, videos)):

@@ -39,12 +39,12 @@ class Studio(SimpleNamespace):
         folder.mkdir()
         for name in ("take.glb", "take.wav", "take_2.glb"):
             (folder / name).write_bytes(name.encode())
-        return Draft(wish, folder, {}, 1.0, 1.0)
+        return Draft(wish, folder, {})
 
     def finish(self, draft, report):
         for name in ("take.mp4", "take_livelink.csv", "take.csv", "take.zip"):
             (draft.folder / name).write_bytes(name.encode())
-        return Take(draft.folder, 1.0, 2.0)
+        return Take(draft.folder)
 
     def served(self, token, name):
         path = self.results / token / name

@@ -58,7 +58,6 @@ def test_a_take_has_everything(take):
     assert names == {"take.mp4", "take.glb", "take.wav", "take.usda", "take_skin.jpg", "take.csv", "take_coef.npz",
                      "take_livelink.csv", "take.zip"}  # fmt: skip
     assert take.video.stat().st_size > 1000
-    assert take.seconds == pytest.approx(1.0)
     glb = Glb(take.folder / "take.glb")
     assert len(glb.array(glb.document["animations"][0]["samplers"][0]["input"])) == 25
     with zipfile.ZipFile(take.folder / "take.zip") as archive:

@@ -136,7 +136,7 @@ async function update(status, stage) { // `stage`: what of this take is shown al
   }
   if (status.files) {
     showDownloads(status.files, status.token);
-    $('#said').textContent = `Your take is ready (${status.took.toFixed(1)} s). Its address works for an hour.`;
+    $('#said').textContent = 'Your take is ready. Its address works for an hour.';
   }
   if (status.state === 'failed') told(new Error(status.error));
   if (status.state === 'stopped') $('#said').textContent = 'Stopped.';
