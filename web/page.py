@@ -27,7 +27,8 @@ from web.folders import Uploads, sweep
 from web.phone import qr_code
 from web.requests import POLICY, told, values_of
 from web.scene import scene
-from web.service import MAX_SECONDS, MAX_VIDEO_SECONDS, WELCOME, Studio, style_files
+from web.service import WELCOME, Studio
+from web.visitor_files import MAX_SECONDS, MAX_VIDEO_SECONDS, style_files
 from web.wardrobe import OF_THE_HEAD
 from web.wish import EXAMPLES, MAX_BUILD, MAX_GUIDANCE, MAX_SEED, MAX_STEPS, NO_EMOTION, Wish, wish_of
 from web.words import DOWNLOADS, kind_of, word, words

@@ -24,7 +24,7 @@ from models.app.bundled import (
     style_files_of,
 )
 from models.app.sampling_flags import own_sampling
-from models.app.style_files import encoder_of, style_from_file
+from models.app.style_files import encoder_of
 from models.exports.formats import FORMATS, ExportOptions
 from models.exports.motion_export import export
 from models.generation.animator import Animator
@@ -35,27 +35,22 @@ from models.mixing.mixer import Mixer
 from models.networks.person import Person
 from utils.devices import pick_device
 from utils.errors import UserError
-from utils.media.audio import load_audio, own_sound
+from utils.media.audio import own_sound
 from utils.media.panels import Panel, side_by_side
-from utils.media.video_frames import VIDEO_SUFFIXES
 from utils.motion_file import Motion, joined, load_motion, load_style
 from utils.runs.run_dir import find_checkpoint
 from utils.timebase import FPS, SAMPLE_RATE
-from utils.trackers.landmarker import is_installed
 from web.folders import KEPT, new_token
+from web.visitor_files import speech_of_file, style_of_file
 from web.wardrobe import Costume, Wardrobe
 from web.wish import Wish, listed
 from web.words import word
 
 log = logging.getLogger(__name__)
-MAX_SECONDS, MAX_MOTION_BYTES = 60, 20_000_000
-MAX_VIDEO_SECONDS = 30  # of a video that gives a style
-MOTION_FILES = (".npz", ".csv", ".json")  # files that can give a style, besides videos
 WELCOME, WELCOME_MOTION = "welcome", Path(__file__).with_name("welcome.npz")  # the take that every visitor sees first
 HEADS = ("take", "take_2")  # stems of the files; the second one is a comparison's
 FIRST = ("glb", "npz")  # formats that the 3-D view and its preview need
 LATER = tuple(n for n, row in FORMATS.items() if not (row.needs_flame or row.is_folder or n in FIRST))
-SERVED = (".glb", ".wav")  # what the 3-D view may ask for, besides the downloads
 
 GENERATING, MODELLING, DRAWING, EXPORTING = 0.02, 0.2, 0.3, 0.75  # progress at which these begin
 Report = Callable[[float, str], None]  # (fraction that is done, what is being done); may raise to end the work
@@ -149,7 +144,7 @@ class Studio:
         report(0, "listening")
         wish.check()
         assert wish.audio is not None
-        audio, styles, shape = _speech(wish.audio), self._styles(wish), self.shape(wish)
+        audio, styles, shape = speech_of_file(wish.audio), self._styles(wish), self.shape(wish)
         folder = self.results / (token or new_token())
         with _whole(folder):
             folder.mkdir(mode=0o700)
@@ -259,30 +254,7 @@ class Studio:
         if wish.motion is None:
             name = listed("style", wish.style, self.style_names())
             return load_style(self.styles / f"{name}.npy", self.animator.model.config.d_style)
-        return self.style_of_upload(wish.motion)
-
-    def style_of_upload(self, path: Path) -> np.ndarray:
-        """A visitor's file -> the style vector (d,) of its most typical 4 seconds.
-
-        Raises:
-            UserError: no style encoder, too large, of another kind than MOTION_FILES, or without usable motion.
-        """
-        if self.extractor is None:
-            raise UserError("your own style: this model's style encoder is missing; choose a bundled style")
-        video = path.suffix.lower() in VIDEO_SUFFIXES
-        if video and not is_installed():
-            raise UserError("your own style: MediaPipe is not installed here (docs/data.md); give a motion file")
-        if not video and path.suffix.lower() not in MOTION_FILES:
-            raise UserError(f"your own style: {path.name} must be one of {', '.join(style_files())}")
-        if not video and path.stat().st_size > MAX_MOTION_BYTES:  # the page limits all uploads
-            raise UserError(f"your own style: {path.name} is larger than {MAX_MOTION_BYTES / 1e6:g} MB; cut it")
-        try:
-            return _named(lambda given: style_from_file(given, self.extractor, MAX_VIDEO_SECONDS)[0], path)
-        except UserError as error:  # the list of what every format needs is too long for a page
-            reason, long, _ = str(error).partition(". Found: ")
-            raise UserError(
-                reason + (f"; give one of {', '.join(MOTION_FILES)} as the page says" if long else "")
-            ) from error
+        return style_of_file(wish.motion, self.extractor)
 
     def served(self, token: str, name: str) -> Path | None:
         """A result's file that visitors may read; None for anything else."""
@@ -300,27 +272,6 @@ def _whole(folder: Path) -> Iterator[None]:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-
-
-def style_files() -> tuple[str, ...]:
-    """Suffixes of the files that a style may be taken from, on this machine."""
-    return MOTION_FILES + (tuple(VIDEO_SUFFIXES) if is_installed() else ())
-
-
-def _speech(path: Path) -> np.ndarray:
-    """Speech (n,) at 16 kHz; a small file may hold hours, so decoding ends where it is too long."""
-    audio = _named(lambda name: load_audio(name, max_seconds=MAX_SECONDS), path)
-    if len(audio) < SAMPLE_RATE // 2:
-        raise UserError("speech: shorter than half a second; record a little more")
-    return audio
-
-
-def _named(read, path: Path):
-    """Errors about an uploaded file name it without the server's folders."""
-    try:
-        return read(path)
-    except UserError as error:
-        raise UserError(str(error).replace(str(path), path.name)) from error
 
 
 def _reported(motion: Motion, report: Report) -> Iterator[Motion]:

@@ -23,9 +23,10 @@ from utils.errors import UserError
 from utils.motion_file import load_motion
 from utils.rendering.looks import SKINS
 from utils.runs.run_dir import DEFAULT_EXPERIMENT
-from web import app, service
+from web import app, visitor_files
 from web.folders import Uploads, sweep
-from web.service import DRAWING, EXPORTING, MAX_SECONDS, WELCOME, Studio
+from web.service import DRAWING, EXPORTING, WELCOME, Studio
+from web.visitor_files import MAX_SECONDS
 from web.wish import EXAMPLES, Wish, wish_of
 
 
@@ -93,11 +94,11 @@ def test_the_style_of_a_video(studio, speech, tmp_path, monkeypatch):
     motion = load_motion(INPUT / "motion" / "serious.npz")
     path = tmp_path / "me.mp4"
     path.touch()
-    monkeypatch.setattr(service, "is_installed", lambda: False)
+    monkeypatch.setattr(visitor_files, "is_installed", lambda: False)
     with pytest.raises(UserError, match="MediaPipe is not installed"):
         studio._style(Wish(speech, motion=path))
     limits = []
-    monkeypatch.setattr(service, "is_installed", lambda: True)
+    monkeypatch.setattr(visitor_files, "is_installed", lambda: True)
 
     def track(given, options, progress=False):
         limits.append(options.max_seconds)
@@ -107,7 +108,7 @@ def test_the_style_of_a_video(studio, speech, tmp_path, monkeypatch):
     mine, bundled, other = (studio._style(wish) for wish in (
         Wish(speech, motion=path), Wish(speech, "serious"), Wish(speech, "big_mouth")))  # fmt: skip
     assert np.linalg.norm(mine - bundled) < np.linalg.norm(mine - other)
-    assert limits == [service.MAX_VIDEO_SECONDS]
+    assert limits == [visitor_files.MAX_VIDEO_SECONDS]
     motion = replace(motion, exp=motion.exp[:50], pose=motion.pose[:50], source=str(path))
     with pytest.raises(UserError, match="^me.mp4: 50 frames are too few"):
         studio._style(Wish(speech, motion=path))
@@ -116,7 +117,7 @@ def test_the_style_of_a_video(studio, speech, tmp_path, monkeypatch):
 def test_a_style_from_a_phones_csv(studio, speech, tmp_path):
     motion = load_motion(INPUT / "motion" / "smile.npz")
     (csv,) = export(motion, studio.flame, ("livelink",), tmp_path / "me")
-    mine = studio.style_of_upload(csv)
+    mine = visitor_files.style_of_file(csv, studio.extractor)
     distance = {name: np.linalg.norm(mine - studio._style(Wish(speech, name))) for name in studio.style_names()}
     assert min(distance, key=distance.get) == "smile"
 
