@@ -9,6 +9,7 @@ from pylivelinkface import FaceBlendShape, PyLiveLinkFace
 from pythonosc.osc_bundle import OscBundle
 from scipy.spatial.transform import Rotation
 
+from examples import live_blender
 from models.generation.idle import Face
 from models.heads.flame import load_flame
 from utils.coefs import N_EXP
@@ -104,3 +105,9 @@ def test_nobody_listens(receiver):
     for _ in range(3):
         sender.show(1, shown())
     assert sender.packet("x", shown())[0] == 6
+
+
+def test_the_blender_client_decodes_the_packets():
+    values, head = live_blender.decoded(LiveLinkSender("127.0.0.1").packet("x", shown()))
+    np.testing.assert_allclose([values[name] for name in BLEND_SHAPES], TRACK.weights[0], atol=1e-6)
+    np.testing.assert_allclose(head, TRACK.angles[0, :3], atol=1e-5)
