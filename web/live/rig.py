@@ -57,10 +57,10 @@ def mixed(face: Face, mixer: Mixer) -> Face:
 class Output:
     """Turns one session's frames into what its client asked for."""
 
-    def __init__(self, flame: Flame, shape: np.ndarray, what: str, fps: int) -> None:
-        """what: arkit, coefficients or vertices; fps: frames per second that are sent."""
+    def __init__(self, flame: Flame, shape: np.ndarray, what: str, fps: int, rig: ArkitRig) -> None:
+        """what: arkit, coefficients or vertices; fps: frames per second that are sent; rig: of the flame's head."""
         self._flame, self._shape, self._what, self._fps = flame, shape, what, fps
-        self._rig = ArkitRig(flame.head) if what == "arkit" else None
+        self._rig = rig if what == "arkit" else None
         self._last: Frame | None = None
         self.sent = 0
 

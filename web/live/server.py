@@ -149,9 +149,10 @@ class _Client:
 
     def __init__(self, socket: ServerConnection, service: Service, session: Session, start: Start) -> None:
         self.socket, self.service, self.session, self.start = socket, service, session, start
-        self.output = Output(service.flame, session.talker.shape, start.what, start.fps)
+        head = service.flame, session.talker.shape
+        self.output = Output(*head, start.what, start.fps, service.rig)
         self.mixer = Mixer(MixerConfig.of(start.mix), service.flame.head)
-        self._sunk = Output(service.flame, session.talker.shape, "arkit", FPS) if service.sinks else None
+        self._sunk = Output(*head, "arkit", FPS, service.rig) if service.sinks else None
         self.inputs = [AudioInput(start) for _ in range(2)]
         self._unread: asyncio.Queue[str | bytes] = asyncio.Queue(UNREAD)
         self._state, self._warned = "", False
@@ -205,6 +206,9 @@ class _Client:
         while not session.over:
             for frame in session.frames():
                 self._show_one(frame)
+                await asyncio.sleep(
+                    0
+                )  # after a stall many frames are due, and must be written before they fill the queue
             await asyncio.sleep(max(WAIT, session.due - session.clock()))
         self._say("ended", time=session.number / FPS, frames=self.output.sent)
 

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from utils.errors import UserError
 from utils.exports.arkit import has_arkit_expressions
 from utils.motion_file import OPEN_HEAD, Motion, load_style
 from utils.runs.run_dir import find_checkpoint
+from web.live.rig import ArkitRig
 from web.live.senders import FrameSink
 from web.live.session import Session
 
@@ -68,6 +70,7 @@ class Service:
     windows: int = 0  # computed so far
     _generators: dict[tuple[tuple[str, float], ...], WindowGenerator] = field(default_factory=dict)
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
+    _side: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
 
     @classmethod
     def open(cls, exp_name: str, device: str, live: LiveConfig, max_sessions: int) -> Service:
@@ -86,6 +89,15 @@ class Service:
         service.warm_up()
         return service
 
+    @cached_property
+    def rig(self) -> ArkitRig:
+        return ArkitRig(self.flame.head)
+
+    @cached_property
+    def extractor(self) -> StyleExtractor:
+        """Of styles from motions; read when it is first needed."""
+        return encoder_of(self.animator)
+
     @property
     def names(self) -> list[str]:
         """Of the head's expressions."""
@@ -101,7 +113,7 @@ class Service:
             talker.hear(np.zeros(16_000, np.float32))
         next_pieces(talkers)
         next_pieces(talkers[:1])
-        _ = self.animator.spans.silence
+        _ = self.animator.spans.silence, self.rig
 
     def join(self, wish: Wish) -> Session:
         """A new session; `leave` ends it.
@@ -155,8 +167,8 @@ class Service:
                 session.take(motion)
 
     async def apart(self, work, *args):
-        """Run slow work on the thread that computes, so that frames stay in time."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
+        """Run slow work on a thread of its own, so that frames stay in time."""
+        return await asyncio.get_running_loop().run_in_executor(self._side, work, *args)
 
     def _batch(self) -> list[Session]:
         """Sessions of one generator whose next pieces are computed now."""
@@ -200,7 +212,7 @@ class Service:
                 raise UserError(f"style: {name!r} is not a choice; use one of {', '.join(self.style_names())}")
             return load_style(self.styles / f"{name}.npy", size)
         if isinstance(style, dict):
-            return self._style_of_motion(style, encoder_of(self.animator))
+            return self._style_of_motion(style, self.extractor)
         numbers = np.array(style, np.float32)
         if numbers.shape != (size,) or not np.isfinite(numbers).all():
             raise UserError(f"style: must be {size} finite numbers, got {numbers.size}")

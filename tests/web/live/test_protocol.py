@@ -16,10 +16,11 @@ from utils.errors import UserError
 from utils.exports.arkit import BLEND_SHAPES, arkit_of_open_head
 from utils.motion_file import Motion
 from web.live.protocol import HEADER, SCHEMA, STATES, AudioInput, Start, json_text, read_message, read_start
-from web.live.rig import Output, mixed
+from web.live.rig import ArkitRig, Output, mixed
 from web.live.session import Frame
 
 FLAME = load_flame(None)
+RIG = ArkitRig(FLAME.head)
 
 
 def start(**fields) -> str:
@@ -108,7 +109,7 @@ def face(seed: int) -> Face:
 
 def test_arkit_is_that_of_the_exports():
     one = face(0)
-    (shown,) = Output(FLAME, np.zeros(100, np.float32), "arkit", 25).send(Frame(0, "speaking", one, 1.5))
+    (shown,) = Output(FLAME, np.zeros(100, np.float32), "arkit", 25, RIG).send(Frame(0, "speaking", one, 1.5))
     tongue = np.array([[one.tongue, 0]])
     track = arkit_of_open_head(FLAME.head, Motion(one.exp[None], one.pose[None], tongue=tongue))
     np.testing.assert_allclose(shown.values["arkit"], track.weights[0], atol=1e-6)
@@ -125,7 +126,7 @@ def test_the_mixer_has_the_tongue():
 
 @pytest.mark.parametrize("what,count", [("arkit", 60), ("coefficients", 56), ("vertices", len(FLAME.template))])
 def test_json_and_packed_hold_the_same(what, count):
-    sender = Output(FLAME, np.zeros(100, np.float32), what, 25)
+    sender = Output(FLAME, np.zeros(100, np.float32), what, 25, RIG)
     (shown,) = sender.send(Frame(0, "speaking", face(1), 0.25))
     packed = shown.packed()
     version, state, _, number, time, audio = HEADER.unpack_from(packed)
@@ -145,7 +146,7 @@ def test_json_and_packed_hold_the_same(what, count):
 @pytest.mark.parametrize("fps", [5, 24, 25, 30, 60])
 def test_other_frame_rates(fps):
     """A ramp stays a ramp, at the times of the other rate."""
-    sender = Output(FLAME, np.zeros(100, np.float32), "coefficients", fps)
+    sender = Output(FLAME, np.zeros(100, np.float32), "coefficients", fps, RIG)
     shown = []
     for i in range(51):
         one = Face(np.full(N_EXP, i / 25, np.float32), np.zeros(6, np.float32))

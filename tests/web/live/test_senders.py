@@ -16,11 +16,12 @@ from utils.coefs import N_EXP
 from utils.errors import UserError
 from utils.exports.arkit import BLEND_SHAPES, arkit_of_open_head
 from utils.motion_file import Motion
-from web.live.rig import Output
+from web.live.rig import ArkitRig, Output
 from web.live.senders import LineSender, LiveLinkSender, VmcSender, osc
 from web.live.session import Frame
 
 FLAME = load_flame(None)
+RIG = ArkitRig(FLAME.head)
 FACE = Face(
     np.random.default_rng(0).uniform(0, 1, N_EXP).astype("f4"), np.array([0.1, -0.2, 0.05, 0.2, 0, 0], np.float32)
 )
@@ -28,7 +29,7 @@ TRACK = arkit_of_open_head(FLAME.head, Motion(FACE.exp[None], FACE.pose[None]))
 
 
 def shown():
-    output = Output(FLAME, np.zeros(100, np.float32), "arkit", 25)
+    output = Output(FLAME, np.zeros(100, np.float32), "arkit", 25, RIG)
     *_, last = (one for i in range(51) for one in output.send(Frame(i, "speaking", FACE, 0.5)))
     return last
 
