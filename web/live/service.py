@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
+import io
 import logging
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -41,6 +42,7 @@ POLL = 0.004  # seconds between two looks for something to compute
 BATCH = {"cpu": 2, "cuda": 64}  # windows at once: a processor takes as long for two as for one and one
 MAX_GUIDANCES = 4  # kept ready; each is a copy of the network's prepared weights
 MAX_HOP = 1.0
+MAX_UNPACKED = 20_000_000  # bytes of a motion that gives a style
 SHORT = {"cpu": 25, "cuda": None}  # frames that the network sees of a hop: fewer cost less time on a processor
 
 
@@ -227,8 +229,12 @@ class Service:
             return style_of(extractor, Motion(exp, pose, head_model=OPEN_HEAD))
         try:
             data = base64.b64decode(motion["npz"], validate=True)
-        except binascii.Error as error:
-            raise UserError("style: npz is not base64") from error
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                unpacked = sum(entry.file_size for entry in archive.infolist())
+        except (ValueError, zipfile.BadZipFile) as error:
+            raise UserError("style: npz is not an npz file as base64") from error
+        if unpacked > MAX_UNPACKED:
+            raise UserError(f"style: npz unpacks to {unpacked} bytes; {MAX_UNPACKED} are allowed, cut the motion")
         with tempfile.TemporaryDirectory(prefix="diffposetalk-") as folder:
             path = Path(folder) / "style.npz"
             path.write_bytes(data)

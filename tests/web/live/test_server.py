@@ -136,6 +136,8 @@ def test_styles_of_all_kinds(service, tmp_path):
     assert service._style(None).max() == 0 and service._style("lively").min() == 1
     np.savez(tmp_path / "bad.npz", other=np.zeros(3))
     npz = base64.b64encode((tmp_path / "bad.npz").read_bytes()).decode()
+    np.savez_compressed(tmp_path / "bomb.npz", exp=np.zeros(30_000_000, np.uint8))
+    bomb = base64.b64encode((tmp_path / "bomb.npz").read_bytes()).decode()
     for style, expected in (
         ([1.0] * 5, "must be 128 finite numbers, got 5"),
         ([float("inf")] * 128, "must be 128 finite"),
@@ -144,7 +146,9 @@ def test_styles_of_all_kinds(service, tmp_path):
         with pytest.raises(ValueError, match=expected):
             service._style(style)
     for motion, expected in (
-        ({"npz": "%"}, "not base64"),
+        ({"npz": "%"}, "not an npz file as base64"),
+        ({"npz": "AAAA"}, "not an npz file as base64"),
+        ({"npz": bomb}, "are allowed, cut the motion"),
         ({"npz": npz}, "^style: "),
         ({"exp": [[0.0] * 50] * 3, "pose": [[0.0] * 6] * 2}, "as many of both"),
         ({"exp": [[0.0]], "pose": [[0.0] * 6]}, "every row of exp must have 50"),
