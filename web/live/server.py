@@ -139,8 +139,8 @@ class _Door:
         assert socket.request is not None
         asked = parse_qs(urlsplit(socket.request.path).query).get("token", [""])[0]
         bearer = socket.request.headers.get("Authorization", "").removeprefix("Bearer ")
-        given = start.token or asked or bearer
-        if self.limits.token is not None and not hmac.compare_digest(given.encode(), self.limits.token.encode()):
+        given, token = start.token or asked or bearer, self.limits.token
+        if token is not None and not hmac.compare_digest(given.encode(errors="replace"), token.encode()):
             raise Refused(NO_TOKEN, "token: wrong or missing; ask who started the server")
 
 
@@ -159,9 +159,11 @@ class _Client:
 
     @classmethod
     async def join(cls, socket: ServerConnection, service: Service, start: Start) -> _Client:
-        """Raises:
-        UserError: a style, an identity or a mix that cannot be used.
-        Refused: all sessions are taken.
+        """A client with a session.
+
+        Raises:
+            UserError: a style, an identity or a mix that cannot be used.
+            Refused: all sessions are taken.
         """
         wish = Wish(start.style, start.identity, start.guidance, start.seed, start.hop)
         try:
@@ -288,5 +290,5 @@ async def _close(socket: ServerConnection, code: int, message: str) -> None:
     with contextlib.suppress(ConnectionClosed, TimeoutError):
         async with asyncio.timeout(2):
             await socket.send(json_text("error", code=code, message=message))
-            await socket.close(code, message.encode()[:120].decode(errors="ignore"))
+            await socket.close(code, message.encode(errors="replace")[:120].decode(errors="ignore"))
     socket.transport.abort()
