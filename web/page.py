@@ -30,8 +30,20 @@ from web.scene import scene
 from web.service import WELCOME, Studio
 from web.visitor_files import MAX_SECONDS, MAX_VIDEO_SECONDS, style_files
 from web.wardrobe import OF_THE_HEAD
-from web.wish import EXAMPLES, MAX_BUILD, MAX_GUIDANCE, MAX_SEED, MAX_STEPS, NO_EMOTION, Wish, wish_of
-from web.words import DOWNLOADS, kind_of, word, words
+from web.wish import (
+    DOWNLOADS,
+    EXAMPLES,
+    MAX_BUILD,
+    MAX_GUIDANCE,
+    MAX_SEED,
+    MAX_STEPS,
+    NO_EMOTION,
+    Wish,
+    kind_of,
+    wish_of,
+    word,
+    words,
+)
 
 STATIC = Path(__file__).parent / "static"
 KEEP_SECONDS, SWEEP_SECONDS = 3600, 300

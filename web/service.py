@@ -43,8 +43,7 @@ from utils.timebase import FPS, SAMPLE_RATE
 from web.folders import KEPT, new_token
 from web.visitor_files import speech_of_file, style_of_file
 from web.wardrobe import Costume, Wardrobe
-from web.wish import Wish, listed
-from web.words import word
+from web.wish import Wish, listed, word
 
 log = logging.getLogger(__name__)
 WELCOME, WELCOME_MOTION = "welcome", Path(__file__).with_name("welcome.npz")  # the take that every visitor sees first

@@ -15,8 +15,7 @@ from web.folders import Uploads
 from web.page import STATIC, Page
 from web.phone import address
 from web.service import Draft, Take
-from web.wish import EXAMPLES, Wish
-from web.words import word
+from web.wish import EXAMPLES, Wish, word
 
 STYLES = ["normal", "large_head_movements", "my_style"]
 
