@@ -172,7 +172,7 @@ def check_network(wanted: TalkerConfig, found: TalkerConfig, source: Path) -> No
 
 def train(configs: Configs) -> None:
     config, distilled = configs.run, configs.model.distilled_steps
-    accelerator = start_processes(config.device, config.matmul_precision)
+    accelerator = start_processes(config.device, config.matmul_precision, config.cuda_graph)
 
     def make_plan(run: OpenedRun, problems: Problems) -> Plan | None:
         check = problems.check

@@ -118,7 +118,7 @@ def retrieval_top1(a: Tensor, b: Tensor) -> float:
 
 
 def train(config: StyleRunConfig, options: StyleEncoderConfig) -> None:
-    accelerator = start_processes(config.device, config.matmul_precision)
+    accelerator = start_processes(config.device, config.matmul_precision, config.cuda_graph)
     resolved = {"run": to_plain(config), "style_encoder": to_plain(options)}
 
     def make_plan(run: OpenedRun, problems: Problems) -> Plan | None:

@@ -9,6 +9,7 @@ them in the same memory.
 from __future__ import annotations
 
 import gc
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +35,16 @@ def recording(graph: torch.cuda.CUDAGraph, pool: Any = None, stream: torch.cuda.
         yield
 
 
+@contextmanager
+def side_stream(stream: torch.cuda.Stream | None = None) -> Iterator[None]:
+    """Work on another stream (or a new one), after what was asked for before, and before what is asked for next."""
+    stream = stream or torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        yield
+    torch.cuda.current_stream().wait_stream(stream)
+
+
 @dataclass
 class _Captured:
     graph: torch.cuda.CUDAGraph
@@ -49,15 +60,22 @@ class GraphedStep:
     weights and optimiser state, or drawn from `generators`.
     """
 
-    def __init__(self, step: Step, parameters: Iterable[Tensor], generators: Iterable[torch.Generator] = ()) -> None:
+    def __init__(
+        self,
+        step: Step,
+        parameters: Iterable[Tensor],
+        generators: Iterable[torch.Generator] = (),
+        eager_first: int = 0,
+    ) -> None:
         """
         Args:
             step: forward, backward and optimiser; starts by clearing the gradients.
             parameters: those that get gradients.
             generators: CUDA generators that `step` draws from, besides the default one.
+            eager_first: eager steps, of any kind, before the first capture, if more than a kind's own.
         """
         self._step, self._parameters, self._generators = step, list(parameters), list(generators)
-        self._seen: dict[Any, int] = {}
+        self._eager_first, self._seen = eager_first, Counter[Any]()
         self._graphs: dict[Any, _Captured] = {}
         self._stream = torch.cuda.Stream()
 
@@ -66,8 +84,8 @@ class GraphedStep:
         tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         kind = (str(structure), tuple(None if leaf is None else tuple(leaf.shape) for leaf in leaves))
         if kind not in self._graphs:
-            if self._seen.get(kind, 0) < _WARM_UP:
-                self._seen[kind] = self._seen.get(kind, 0) + 1
+            if self._seen[kind] < _WARM_UP or self._seen.total() < self._eager_first:
+                self._seen[kind] += 1
                 return self._eager(inputs)
             self._graphs[kind] = self._capture(leaves, structure)
         captured = self._graphs[kind]
@@ -78,11 +96,8 @@ class GraphedStep:
 
     def _eager(self, inputs: Any) -> dict[str, Tensor]:
         """Run a step on a side stream, as capturing will: its memory must not belong to the default stream."""
-        self._stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self._stream):
-            outputs = self._step(inputs)
-        torch.cuda.current_stream().wait_stream(self._stream)
-        return outputs
+        with side_stream(self._stream):
+            return self._step(inputs)
 
     def _capture(self, leaves: list[Any], structure: Any) -> _Captured:
         device = next(leaf.device for leaf in leaves if isinstance(leaf, Tensor))

@@ -25,22 +25,26 @@ _OTHER_WAYS = {
     "ACCELERATE_USE_PARALLELISM_CONFIG": "a parallelism config",
 }  # fmt: skip
 _ON_CPU = "ACCELERATE_USE_CPU"
+# Of DistributedDataParallel: the sums are the gradients, without a copy; 32 MB are sent at once, enough for the link's
+# full speed and little to wait for at the end.
+_GRADIENTS = {"static_graph": True, "gradient_as_bucket_view": True, "bucket_cap_mb": 32}
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 
-def start_processes(device: str = "auto", precision: str = "fp32") -> Accelerator:
+def start_processes(device: str = "auto", precision: str = "fp32", captured: bool = False) -> Accelerator:
     """The processes of this run, each with its device.
 
     Args:
         device: 'auto' (GPU if there is one), 'cuda', 'cuda:N' (one process only) or 'cpu'.
         precision: one of PRECISIONS. 'tf32' rounds products to about three digits; 'bf16' and 'fp16' are autocast,
             with weights, optimiser and losses in single precision.
+        captured: sums over the processes will be captured in CUDA graphs.
 
     Raises:
         UserError: the device is absent, or cannot do fp16; a setting of `accelerate launch` that cannot be followed.
     """
-    from accelerate import Accelerator, InitProcessGroupKwargs
+    from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
     from accelerate.state import AcceleratorState
 
     precision = PRECISION_SPELLINGS.get(precision, precision)
@@ -51,10 +55,14 @@ def start_processes(device: str = "auto", precision: str = "fp32") -> Accelerato
         raise UserError("--precision fp16: needs a GPU; use bf16 or fp32")
     torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
     AcceleratorState._reset_state(reset_partial_state=True)  # another run in this Python process had its own
+    if captured:  # NCCL's watchdog would ask for the state of what is only recorded
+        os.environ["TORCH_NCCL_ASYNC_ERROR_HANDLING"] = "0"  # torchrun sets 1
+    waiting = InitProcessGroupKwargs(timeout=timedelta(hours=2))  # others wait while one validates
     return Accelerator(
         cpu=chosen.type == "cpu",
         mixed_precision=precision if precision in ("bf16", "fp16") else "no",
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=2))],  # others wait while one validates
+        dynamo_backend="no",
+        kwargs_handlers=[waiting, DistributedDataParallelKwargs(**_GRADIENTS)],
     )
 
 

@@ -1,40 +1,33 @@
-"""Training on several processes: our buckets against PyTorch's DistributedDataParallel, and one process against many.
+"""Training on several processes against one.
 
-    python -m benchmarks.speed.gradient_sharing [--batch_sizes 16 64] [--steps 60] [--size tiny] [--device cpu]
-    python -m benchmarks.speed.gradient_sharing --processes 1 2 [--batch_sizes 16] [--steps 200]
+    python -m benchmarks.speed.gradient_sharing [--processes 1 2] [--batch_sizes 16 64] [--steps 200]
+        [--mode "fast bf16"] [--size tiny] [--device cpu]
 
-It starts the processes by itself (two GPUs, about 5 minutes) and times the training step of the published size in bf16;
-rows appear as they are measured. Every process has the whole batch size in a step, as with `torchrun --nproc_per_node N
-main_dpt.py --batch_size 16`.
+It starts the processes by itself and times the training step of the published size in bf16 (captured, on a GPU), in
+each number of processes; rows appear as they are measured. Every process has the whole batch size in a step, as with
+`torchrun --nproc_per_node N main_dpt.py --batch_size 16`. Then one process accumulates the batches of N, so that it
+takes the same items in a step and should learn like them. Noise and dropout are other random numbers, so the losses
+agree statistically.
 
-- Without --processes: one process, then two with each way of averaging gradients, captured and eager. DDP is what
-  `accelerate.prepare()` makes, once with a static graph, gradients as views of its buckets, and buckets of our size,
-  and once with its defaults. As PyTorch's notes on CUDA graphs ask, for a capture it is made on a side stream, NCCL's
-  asynchronous error handling is off, and at least 11 eager steps come first.
-- With --processes: our buckets in each number of processes, captured on a GPU; then one process that accumulates the
-  batches of N, so that it takes the same items in a step and should learn like them. Noise and dropout are other random
-  numbers, so the losses agree statistically.
-
-Columns: milliseconds per step in the fastest of three blocks; items per second; times the first row's; time over that
-of our buckets; mean loss of the last quarter of the steps, and its standard error.
+Columns: milliseconds per step in the fastest of three blocks; items per second; times the first row's; mean
+loss of the last quarter of the steps, and its standard error.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import math
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.report import DeviceFlags, column, machine, publish, read_flags, seconds, table, write_json
@@ -43,15 +36,9 @@ from utils.config import check_least, flag
 from utils.devices import end_processes, pick_device
 from utils.errors import cli
 from utils.training.data_order import Share
-from utils.training.shared_gradients import BUCKET_BYTES
-from utils.training.train_step import Learner, Loss, StepConfig
 
 log = logging.getLogger(__name__)
 
-OURS, PLAIN_DDP, TUNED_DDP = "buckets", "ddp", "ddp tuned"
-_TUNED = {"static_graph": True, "gradient_as_bucket_view": True, "bucket_cap_mb": BUCKET_BYTES >> 20}
-# Our encoder's buffers are constants.
-DDP = {PLAIN_DDP: {"broadcast_buffers": False}, TUNED_DDP: {"broadcast_buffers": False, **_TUNED}}
 _POOL, _BLOCKS, _LIMIT = 512, 3, 150.0  # items; timed blocks; seconds for one row of 60 steps
 _LOSS_BLOCKS = 8  # of the last quarter, for the standard error
 
@@ -61,11 +48,7 @@ class Way:
     """How a batch is shared out."""
 
     processes: int
-    gradients: str = OURS
     accumulate: int = 1
-
-
-WAYS = (Way(1), Way(2), Way(2, TUNED_DDP), Way(2, PLAIN_DDP))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,12 +63,10 @@ class GradientFlags(DeviceFlags):
     """Steps before, of each of four kinds: three eager ones, the captured one, and one replayed."""
     size: str = flag("full", choices=SIZES)
     """Of the networks: {choices}."""
-    mode: str = flag("fast bf16", choices=tuple(MODES))
-    """Form of the eager step."""
-    processes: Sequence[int] = ()
-    """Compare these numbers of processes, all with our buckets."""
-    gradients: str = flag(OURS, choices=(OURS, *DDP))
-    """What averages them (used by the benchmark itself)."""
+    mode: str = flag("fast bf16 graph", choices=tuple(name for name, mode in MODES.items() if mode.fast))
+    """Form of the step; a CPU computes it without a graph."""
+    processes: Sequence[int] = (1, 2)
+    """Numbers of processes to compare."""
     accumulate: int = 1
     """Batches per step (used by the benchmark itself)."""
     result: Path | None = None
@@ -97,95 +78,27 @@ class GradientFlags(DeviceFlags):
 
     def ways(self) -> Sequence[Way]:
         """What is compared."""
-        if not self.processes:
-            return WAYS
-        return [Way(n) for n in self.processes] + [Way(1, OURS, n) for n in self.processes if n > 1]
-
-    def forms(self, on_gpu: bool) -> dict[str, str]:
-        """The step, captured (on a GPU, where the mode can be) and eager; one of them for numbers of processes."""
-        eager = self.mode.removesuffix(" graph")
-        forms = {"graph": f"{eager} graph"} if on_gpu and f"{eager} graph" in MODES else {}
-        return forms if forms and self.processes else {**forms, "eager": eager}
+        return [Way(n) for n in self.processes] + [Way(1, n) for n in self.processes if n > 1]
 
 
 @dataclass(frozen=True)
 class GradientRow:
-    """One way to average, at one batch size."""
+    """One way, at one batch size."""
 
-    form: str = column("form")
     batch_size: int = column("batch")
     processes: int = column("processes")
     accumulate: int = column("batches each")
-    gradients: str = column("gradients")
     step_ms: float = column("ms/step", "{:.2f}")
     items_per_second: float = column("items/s", "{:.0f}")
     speedup: float = column("x one", "{:.2f}")
-    against_ours: float = column("time / buckets'", "{:.3f}")
     last_loss: float = column("last loss", "{:.5g}")
     standard_error: float = column("+-", "{:.2g}")
-
-
-class _Pass(nn.Module):
-    """A loss as a module, which DistributedDataParallel wants."""
-
-    def __init__(self, network: nn.Module, loss: Loss) -> None:
-        super().__init__()
-        self.network, self._loss = network, loss
-
-    def forward(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        return self._loss(batch)
-
-
-class DdpLearner(Learner):
-    """The same learner with gradients averaged by what `accelerate.prepare()` makes."""
-
-    def __init__(self, workload: DdpWorkload, config: StepConfig) -> None:
-        from accelerate import DistributedDataParallelKwargs
-
-        super().__init__(workload.model, config, workload.accelerator)
-        handler: Any = DistributedDataParallelKwargs(
-            **DDP[workload.flags.gradients]
-        )  # accelerate declares only its default, None
-        self.accelerator.ddp_handler = handler
-        captured = MODES[workload.flags.mode].graph
-        with _side_stream() if captured else contextlib.nullcontext():
-            self.parallel = self.accelerator.prepare(_Pass(workload.model, workload.loss))
-
-    def share_gradients(self) -> None:
-        return None
-
-    def add_gradients(self, loss: Loss, batch: Any, share: float, last: bool) -> dict[str, Tensor]:
-        with contextlib.nullcontext() if last else self.accelerator.no_sync(self.parallel):
-            total, terms = self.parallel(batch)
-            self.accelerator.backward(total * share)
-        return {name: value.detach() for name, value in {"total": total, **terms}.items()}
-
-
-class DdpWorkload(Workload):
-    """The benchmarks' training step with a `DdpLearner`."""
-
-    def __init__(self, flags: GradientFlags) -> None:
-        self.flags = flags
-        super().__init__(flags.size, MODES[flags.mode], flags.device)
-
-    def make_learner(self, config: StepConfig) -> Learner:
-        return DdpLearner(self, config)
-
-
-@contextlib.contextmanager
-def _side_stream() -> Iterator[None]:
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        yield
-    torch.cuda.current_stream().wait_stream(side)
 
 
 def work(flags: GradientFlags) -> None:
     """One process's part: {batch size: figures} into --result, or {"error": text}."""
     assert flags.result is not None  # `main` gave it
-    ours = flags.gradients == OURS
-    workload = Workload(flags.size, MODES[flags.mode], flags.device) if ours else DdpWorkload(flags)
+    workload = Workload(flags.size, MODES[flags.mode], flags.device)
     first = workload.accelerator.is_main_process
     try:
         found = {str(size): timed(workload, size, flags) for size in flags.batch_sizes}
@@ -230,28 +143,25 @@ def launch(flags: GradientFlags, way: Way, mode: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
         command = [sys.executable, "-m", "benchmarks.speed.gradient_sharing", f"--result={result}", f"--mode={mode}"]
-        command += [f"--gradients={way.gradients}", f"--accumulate={way.accumulate}"]
+        command += [f"--accumulate={way.accumulate}"]
         command += [f"--{name}={getattr(flags, name)}" for name in ("steps", "warm_up", "size", "device")]
         command += ["--batch_sizes", *map(str, flags.batch_sizes)]
-        environment = {} if way.gradients == OURS else {"TORCH_NCCL_ASYNC_ERROR_HANDLING": "0"}
         try:
-            code = run_together(command, way.processes, _LIMIT * max(1, flags.steps / 60), **environment)
+            code = run_together(command, way.processes, _LIMIT * max(1, flags.steps / 60))
         except TimeoutError as error:
             return {"error": str(error)}
         return json.loads(result.read_text()) if result.is_file() else {"error": f"exit code {code}"}
 
 
-def make_row(form: str, batch_size: int, way: Way, found: dict[Way, dict[str, Any]]) -> GradientRow:
-    """The row of one launch, against the first one and our buckets; NaN where a run failed."""
+def make_row(batch_size: int, way: Way, found: dict[Way, dict[str, Any]]) -> GradientRow:
+    """The row of one launch, against the first one; NaN where a run failed."""
     figures = {each: result.get(str(batch_size), {}) for each, result in found.items()}
     times = {each: figure.get("seconds", math.nan) for each, figure in figures.items()}
     rates = {each: each.processes * each.accumulate * batch_size / time for each, time in times.items()}
     losses = figures[way].get("losses", [])
     last = losses[-max(1, len(losses) // 4) :]
     return GradientRow(
-        form, batch_size, way.processes, way.accumulate, way.gradients, 1000 * times[way], rates[way],
-        rates[way] / rates[next(iter(found))],
-        times[way] / times[Way(way.processes)] if way.processes > 1 else math.nan,
+        batch_size, way.processes, way.accumulate, 1000 * times[way], rates[way], rates[way] / rates[next(iter(found))],
         float(np.mean(last)) if last else math.nan, standard_error(last),
     )  # fmt: skip
 
@@ -269,23 +179,23 @@ def main(argv: list[str] | None = None) -> None:
         work(flags)
         return
     device = pick_device(flags.device)
-    title = f"{machine(device)}: {flags.mode}"
+    mode = flags.mode if device.type == "cuda" else flags.mode.removesuffix(" graph")
+    title = f"{machine(device)}: {mode}"
     rows: list[GradientRow] = []
     more: dict[str, dict[str, Any]] = {"errors": {}, "losses": {}}
-    for form, mode in flags.forms(device.type == "cuda").items():
-        found: dict[Way, dict[str, Any]] = {}
-        for way in flags.ways():
-            found[way] = launch(flags, way, mode)
-            name = f"{form}, {way.processes} x {way.accumulate}, {way.gradients}"
-            if "error" in found[way]:
-                more["errors"][name] = found[way]["error"]
-            latest = [make_row(form, size, way, found) for size in flags.batch_sizes]
-            rows += latest
-            more["losses"][name] = {size: figures["losses"] for size, figures in found[way].items() if size != "error"}
-            # At once, so that a run that is cut off keeps what it has measured.
-            print(table(latest), flush=True)
-            write_json(flags.json, {"machine": title, "rows": rows, **more})
-    rows.sort(key=lambda row: (row.form, row.batch_size))
+    found: dict[Way, dict[str, Any]] = {}
+    for way in flags.ways():
+        found[way] = launch(flags, way, mode)
+        name = f"{way.processes} x {way.accumulate}"
+        if "error" in found[way]:
+            more["errors"][name] = found[way]["error"]
+        latest = [make_row(size, way, found) for size in flags.batch_sizes]
+        rows += latest
+        more["losses"][name] = {size: figures["losses"] for size, figures in found[way].items() if size != "error"}
+        # At once, so that a run that is cut off keeps what it has measured.
+        print(table(latest), flush=True)
+        write_json(flags.json, {"machine": title, "rows": rows, **more})
+    rows.sort(key=lambda row: row.batch_size)
     publish(title, rows, flags.json, **more)
     for where, text in more["errors"].items():
         print(f"{where}: {text}")

@@ -73,7 +73,7 @@ class Workload:
     """A network in training, its loss, and random items to train on."""
 
     def __init__(self, size: str, mode: Mode, device: str, config: StepConfig | None = None, seed: int = 0) -> None:
-        self.accelerator = start_processes(device, mode.precision)
+        self.accelerator = start_processes(device, mode.precision, mode.graph)
         self.device = self.accelerator.device
         torch.manual_seed(seed)
         options = TalkerConfig(style_enc_ckpt="random", use_indicator=True, **_SIZES[size])
@@ -86,14 +86,11 @@ class Workload:
         loss = MotionLoss(LossConfig(), "sample", codec, flame, compressed=mode.vertex_space)
         schedule = Schedule.make(options.diff_schedule, options.n_diff_steps).to(self.device)
         self.objective = TalkerObjective(ObjectiveConfig(), schedule, loss, style_encoder)
-        self.random = Randomness(seed, self.device, self.accelerator.process_index)
-        self.learner = self.make_learner(config or StepConfig())
+        self.random = Randomness(seed, self.device, self.accelerator.process_index, self.accelerator.num_processes)
+        self.learner = Learner(self.model, config or StepConfig(), self.accelerator)
         if mode.compile:
             self._compile()
         self.update = step_maker(mode.graph, self.accelerator, [self.random.device])(self.learner, self.loss)
-
-    def make_learner(self, config: StepConfig) -> Learner:
-        return Learner(self.model, config, self.accelerator)
 
     def _compile(self) -> None:
         self.model.denoising_net.compile()

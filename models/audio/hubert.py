@@ -57,8 +57,7 @@ class AudioEncoder(nn.Module):
         if isinstance(hidden, tuple):  # wav2vec 2.0 also returns the normalised features
             hidden = hidden[0]
         hidden = mask_hidden(net, hidden) if self.fast else net._mask_hidden_states(hidden)
-        post_norm = not net.config.do_stable_layer_norm
-        if self.fast and post_norm:
+        if self.fast:
             return resample(encode(net.encoder, hidden, self._run_layer), n_frames)
         return resample(net.encoder(hidden).last_hidden_state, n_frames)
 

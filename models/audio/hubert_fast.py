@@ -117,23 +117,26 @@ def _strided_product(conv: nn.Conv1d, x: Tensor) -> Tensor:
 
 
 def encode(encoder: Part, hidden: Tensor, run_layer: Callable[[Part, Tensor], Tensor]) -> Tensor:
-    """`encoder(hidden).last_hidden_state` for encoders that normalise after each block (the base models).
+    """`encoder(hidden).last_hidden_state`.
 
-    `run_layer` is `encoder_layer`, compiled or not.
+    `run_layer` is `encoder_layer`, compiled or not, for encoders that normalise after each block (the base models);
+    those that normalise before (the large ones) have the library's layers.
     """
+    post_norm = not encoder.config.do_stable_layer_norm
     position = encoder.pos_conv_embed
     if convolves(hidden):
         placed = position.activation(spectral_convolution(hidden, position.conv))
     else:  # in 16 bit, oneDNN's grouped convolutions are wrong for some sizes on processors with AMX
         with torch.autocast(hidden.device.type, enabled=False):
             placed = position(hidden.to(torch.promote_types(hidden.dtype, torch.float32)))
-    hidden = encoder.dropout(encoder.layer_norm(hidden + placed))
+    hidden = encoder.dropout(encoder.layer_norm(hidden + placed) if post_norm else hidden + placed)
     drop = encoder.config.layerdrop if encoder.training else 0.0
     for layer in encoder.layers:
-        result = run_layer(layer, hidden)
-        # A dropped layer is computed as well: a captured graph must do the same work at every step.
+        result = run_layer(layer, hidden) if post_norm else layer(hidden)
+        # A dropped layer is computed as well: a captured graph must do the same work at every step, and every process
+        # must send the same gradients.
         hidden = torch.where(torch.rand((), device=hidden.device) < drop, hidden, result) if drop > 0 else result
-    return hidden
+    return hidden if post_norm else encoder.layer_norm(hidden)
 
 
 def encoder_layer(layer: Part, x: Tensor) -> Tensor:

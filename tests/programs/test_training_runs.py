@@ -114,7 +114,7 @@ def test_a_killed_run_continues_as_if_nothing_had_happened(data, tmp_path, train
 
 def test_two_processes_make_the_step_of_one():
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command = [sys.executable, *launcher, str(ROOT / "tests" / "support" / "shared_gradients.py")]
+    command = [sys.executable, *launcher, str(ROOT / "tests" / "support" / "shared_training.py")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

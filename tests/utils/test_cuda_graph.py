@@ -92,7 +92,8 @@ def pinning():
     thread.join()
 
 
-def test_recorded_steps_are_the_steps(monkeypatch, pinning):
+@pytest.mark.parametrize("eager_first", [0, 9])
+def test_recorded_steps_are_the_steps(monkeypatch, pinning, eager_first):
     """Gradient descent, eagerly and from graphs of two kinds."""
     expected = losses(descent()[0])
     step, weight = descent()
@@ -104,9 +105,10 @@ def test_recorded_steps_are_the_steps(monkeypatch, pinning):
         monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
         monkeypatch.setattr(torch.cuda, "graph", imitation.graph)
         monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: Imitation(step, weight))
-        graphed = GraphedStep(imitation, [weight])
+        graphed = GraphedStep(imitation, [weight], (), eager_first)
     else:
-        graphed = GraphedStep(step, [weight])
+        graphed = GraphedStep(step, [weight], (), eager_first)
     assert losses(graphed) == pytest.approx(expected, rel=1e-5)
     assert len(graphed._graphs) == 2
+    assert graphed._seen.total() == max(6, eager_first)
     assert len(set(expected)) == 12

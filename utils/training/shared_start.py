@@ -1,4 +1,4 @@
-"""All processes of a run begin with the same network: the first one's."""
+"""All processes of a run begin with the same network and the same state of its training."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from utils.errors import UserError
 from utils.training.train_step import Learner
 
 
-@torch.no_grad()
-def share_start(learner: Learner) -> None:
-    """Give every process the weights of the first one (and their average), and compare all that training starts from.
+def check_start(learner: Learner) -> None:
+    """Compare all that training starts from; the first process's weights reach the others later (`Learner.shared`).
 
     Raises:
         UserError: processes loaded different networks, steps or optimiser states; all of them raise it.
@@ -25,10 +24,7 @@ def share_start(learner: Learner) -> None:
         weights |= {f"average.{name}": value for name, value in learner.average.state_dict().items()}
     optimizer = _optimizer_state(learner)
     _agree("sizes", _differing_sizes(learner.step, {**weights, **optimizer}))
-    for value in weights.values():
-        value.copy_(_of_first(value))
-    _agree("values", [name for name, value in {**weights, **optimizer}.items()
-                      if not torch.equal(_of_first(value), value)])  # fmt: skip
+    _agree("values", [name for name, value in optimizer.items() if not torch.equal(_of_first(value), value)])
 
 
 def _optimizer_state(learner: Learner) -> dict[str, Tensor]:

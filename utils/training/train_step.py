@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 from collections.abc import Callable, Iterable
@@ -12,16 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from utils.config import flag
-from utils.cuda_graph import GraphedStep
+from utils.cuda_graph import GraphedStep, side_stream
 from utils.errors import UserError
-from utils.training.shared_gradients import SharedGradients
+from utils.training.shared_loss import STEPS_BEFORE_CAPTURE, Loss, SharedLoss
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 SCHEDULERS = ("None", "Warmup", "WarmupThenDecay")
 
-Loss = Callable[[Any], tuple[Tensor, dict[str, Tensor]]]  # prepared batch -> (total, terms)
 Step = Callable[[list[Any]], dict[str, Tensor]]  # prepared batches -> mean 'total' and terms, detached
 
 
@@ -74,12 +74,14 @@ class Learner:
         self.optimizer._warned_capturable_if_run_uncaptured = True  # running it eagerly as well is intended
         self.average = copy.deepcopy(network).requires_grad_(False) if config.ema_decay > 0 else None
         self.averaged = [] if self.average is None else [self.average.get_parameter(name) for name in trained]
-        self.shared = self.share_gradients()
         self.step = 0
 
-    def share_gradients(self) -> SharedGradients | None:
-        """What averages the gradients over several processes."""
-        return SharedGradients(self.parameters) if self.accelerator.num_processes > 1 else None
+    def shared(self, loss: Loss) -> Loss:
+        """The loss itself; of several processes, one that averages gradients, and they get the first one's weights."""
+        if self.accelerator.num_processes == 1:
+            return loss
+        modules = [self.network] if self.average is None else [self.network, self.average]
+        return SharedLoss(loss, modules, self.accelerator)
 
     @property
     def lr(self) -> float:
@@ -96,17 +98,14 @@ class Learner:
 
     def add_gradients(self, loss: Loss, batch: Any, share: float, last: bool) -> dict[str, Tensor]:
         """Backward pass of `share` of a batch's loss, the `last` one of this step or not; the loss and its terms."""
-        with self.accelerator.autocast():
-            total, terms = loss(batch)
-        if last and self.shared is not None:
-            self.shared.begin()
-        self.accelerator.backward(total * (share / self.accelerator.num_processes))
+        with contextlib.nullcontext() if last else self.accelerator.no_sync(loss):
+            with self.accelerator.autocast():
+                total, terms = loss(batch)
+            self.accelerator.backward(total * share)
         return {name: value.detach() for name, value in {"total": total, **terms}.items()}
 
     def apply_gradients(self) -> dict[str, Tensor]:
-        """Average them over processes, clip them, update the weights and their average; {'grad_norm'} if clipped."""
-        if self.shared is not None:
-            self.shared.finish()
+        """Clip them, update the weights and their average; {'grad_norm'} if clipped."""
         scaler, measured = self.accelerator.scaler, {}  # fp16 scales the loss up, so that small gradients do not vanish
         if scaler is not None:
             scaler.unscale_(self.optimizer)
@@ -163,6 +162,7 @@ class Learner:
 
 def make_update(learner: Learner, loss: Loss) -> Step:
     """The part of a step that runs on the device. The host's decisions must already be in the prepared batches."""
+    loss = learner.shared(loss)
 
     def update(batches: list[Any]) -> dict[str, Tensor]:
         learner.optimizer.zero_grad(set_to_none=True)
@@ -207,4 +207,8 @@ def step_maker(
 
 def graphed_step(learner: Learner, loss: Loss, generators: Iterable[torch.Generator] = ()) -> Step:
     """The same step replayed from CUDA graphs; `generators`: CUDA generators that `loss` draws from."""
-    return _with_rates(learner, GraphedStep(make_update(learner, loss), learner.parameters, generators))
+    several = learner.accelerator.num_processes > 1
+    with side_stream() if several else contextlib.nullcontext():  # where DistributedDataParallel is to be made
+        update = make_update(learner, loss)
+    least = STEPS_BEFORE_CAPTURE if several else 0
+    return _with_rates(learner, GraphedStep(update, learner.parameters, generators, least))

@@ -18,7 +18,7 @@ from utils.runs.checkpoint import Checkpoint
 from utils.runs.run_log import check_logger
 from utils.training.preflight import Problems, check_disk, check_numbers, checkpoint_bytes
 from utils.training.run_config import OpenedRun, RunConfig, open_run
-from utils.training.shared_start import share_start
+from utils.training.shared_start import check_start
 from utils.training.train_step import Learner, Loss, Step, eager_step
 from utils.training.trainer import Task, Trainer
 
@@ -74,7 +74,7 @@ def train(
             plan.compile()
         if plan.resumed is not None:
             trainer.restore(plan.resumed.model, plan.resumed.training, plan.resumed.step)
-        share_start(trainer.learner)
+        check_start(trainer.learner)
         check_disk(trainer.learner, config, run.folder)
         if config.dry_run:
             facts = describe(trainer, plan, config, resolved)

@@ -176,9 +176,10 @@ def test_compiled_layers():
     assert compiled.backbone.encoder.layers[2].attention.k_proj.weight.grad is not None
 
 
-def test_layer_drop(monkeypatch):
+@pytest.mark.parametrize("before", [False, True])
+def test_layer_drop(monkeypatch, before):
     """Each layer is left out with the configured probability, for the whole batch, in training only."""
-    encoder = make(**(NO_DROPOUT | {"layerdrop": 0.3})).train()
+    encoder = make(**(NO_DROPOUT | {"layerdrop": 0.3, "do_stable_layer_norm": before})).train()
     calls = iter([0.29, 0.31, 0.1])
     monkeypatch.setattr(torch, "rand", lambda *_, **__: torch.tensor(next(calls)))
     audio = audio_of(2, 6400)

@@ -324,6 +324,7 @@ def test_settings_of_accelerate_launch_that_our_flags_override(monkeypatch, capl
     monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "INDUCTOR")
     accelerator = start_processes("cpu")
     assert accelerator.mixed_precision == "no"
+    assert accelerator.state.dynamo_plugin.backend == "NO"  # `prepare` would compile
     assert [record.getMessage() for record in caplog.records] == [
         "accelerate launch: mixed precision bf16 is not used; --precision fp32 decides",
         "accelerate launch: dynamo backend INDUCTOR is not used; give --compile to this program",
