@@ -97,7 +97,8 @@ class ClipSources:
         tables = self._tables(split)
         if len(tables) > 1:
             self._check_splits()
-        repeats = [np.full(len(t.names), s.repeats if split == "train" else 1) for t, s in zip(tables, self.sources)]
+        times = [source.repeats if split == "train" else 1 for source in self.sources]
+        repeats = [np.full(len(table), count, np.uint16) for table, count in zip(tables, times)]
         names, lengths = (np.concatenate([getattr(t, name) for t in tables]) for name in ("names", "lengths"))
         if not len(names):
             raise UserError(f"{self.path}: its lists {split}.txt are empty; put one <person>/<video> on each line")

@@ -40,7 +40,7 @@ class ClipTable:
 
     def items(self, times: int) -> np.ndarray:
         """Row of each item, if every clip occurs `times` as often as its `repeats`; first all clips once."""
-        repeats = np.full(len(self), times) if self.repeats is None else self.repeats * times
+        repeats = np.full(len(self), times) if self.repeats is None else self.repeats.astype(np.int32) * times
         rounds = range(int(repeats.max(initial=0)))
         return np.concatenate([np.flatnonzero(repeats > k).astype(np.int32) for k in rounds])
 
