@@ -6,7 +6,7 @@
   opens them, in a process of its own: lists joined and checked, statistics merged, items, an epoch's order, the first
   batch. Memory is what a process holds alone (USS), after --draws random items have been located. The rates of what is
   done once per data set, by Python, are measured on --listed clips: writing the index, and the split by speaker.
-- sharing: --files clips of a minute prepared by one process, and by two parts at once, each with one worker, and merged.
+- sharing: --files clips of a minute prepared by one process, and by two parts at once, with one worker each; merging.
 - kills: two parts of a preparation, killed --kills times in all at random moments and continued by the same command.
 """
 
