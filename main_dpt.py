@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from datasets.batches import batches_from
-from datasets.clip_sources import ClipSources, statistics_of
+from datasets.clip_sources import ClipSources, sources_of, statistics_of
 from datasets.motion_pairs import MotionPairs
 from datasets.spoken_clips import validation_clips
 from models.app.bundled import style_encoder_file
@@ -98,6 +98,9 @@ class Setup:
         """Load everything; None if something is missing, which is then noted in `problems`."""
         run, options, check, before = configs.run, configs.model, problems.check, len(problems.found)
         stats = stats or check(statistics_of, run.data_root, run.stats_file)
+        if configs.objective.style_swap and len(check(sources_of, run.data_root) or ()) == 1:
+            problems.found.append(f"--style_swap {configs.objective.style_swap:g}: takes styles from another folder of "
+                                  "--data_root; name two folders there, separated by commas")  # fmt: skip
         flame = check(load_flame, run.head)
         style_encoder = check(frozen_style_encoder, options, stats or CoefStats.identity(), device)
         if stats is None or flame is None or len(problems.found) > before:

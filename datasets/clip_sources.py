@@ -147,9 +147,13 @@ class ClipSources:
         return {clip: phones for one in found for clip, phones in one.items()} if found else None
 
     def _owner(self, clip: str) -> ClipStore:
+        return self.stores[self.source_of(clip)]
+
+    def source_of(self, clip: str) -> int:
+        """Number of the folder that has the clip, in the order of `--data_root`; 0 if none has it."""
         if len(self.stores) == 1:
-            return self.stores[0]
-        return next((store for store in self.stores if clip in store), self.stores[0])
+            return 0
+        return next((k for k, store in enumerate(self.stores) if clip in store), 0)
 
     def n_frames(self, clip: str) -> int:
         """See `ClipStore.n_frames`."""

@@ -50,6 +50,8 @@ class ClipReader(Protocol):
 
     def n_frames(self, clip: str) -> int: ...
 
+    def source_of(self, clip: str) -> int: ...
+
     def read_frames(self, clip: str, start: int, stop: int, dtype: SampleType = "float32") -> Frames: ...
 
     def read_coefs(self, clip: str, start: int = 0, stop: int | None = None) -> Coefs: ...
@@ -114,6 +116,10 @@ class ClipStore:
             return self._get(f"{clip}/metadata") is not None
         except UserError:
             return False
+
+    def source_of(self, clip: str) -> int:
+        """Number of the clip's folder among several: there is one."""
+        return 0
 
     def n_frames(self, clip: str) -> int:
         """Length of a clip in frames; UserError if it is unknown."""

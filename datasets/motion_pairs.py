@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from datasets.clip_store import ClipReader
+from datasets.clip_store import ClipReader, Frames
 from datasets.crops import ClipTable, crop_random, crop_start, usable_table
 from utils.coefs import MotionCodec
 from utils.media.audio import standardise, standardise_pcm
@@ -50,7 +50,8 @@ class MotionPairs(Dataset):
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Tensor]:
         """Key: index, or (epoch, index).
 
-        'audio' (2, 640 n) standardised over the pair; 'motion' (2, n, D) and 'shape' (2, n, 100) normalised.
+        'audio' (2, 640 n) standardised over the pair; 'motion' (2, n, D) and 'shape' (2, n, 100) normalised; 'source'
+        (2, n), the number of the clip's folder.
         """
         return self.pair(*self.locate(key))
 
@@ -68,9 +69,8 @@ class MotionPairs(Dataset):
     def pair(self, clip: str, start: int) -> dict[str, Tensor]:
         """The item for frames start .. start + 2 n - 1 of a clip."""
         frames = self.store.read_frames(clip, start, start + 2 * self.n_motions)
-        coefs = {name: torch.from_numpy(values) for name, values in frames.coefs.items()}
-        audio = torch.from_numpy(standardise(frames.audio))
-        return _halves(_normalised({"audio": audio, **coefs}, self.codec), 0)
+        raw = self._raw(clip, frames) | {"audio": torch.from_numpy(standardise(frames.audio))}
+        return _halves(_normalised(raw, self.codec), 0)
 
     def stored(self, clip: str, start: int) -> dict[str, Tensor]:
         """The same as it is stored: audio int16 (1280 n,), raw exp, pose, shape (2 n, ...)."""
@@ -89,11 +89,17 @@ class MotionPairs(Dataset):
             "audio": audio.unflatten(1, (2, -1)),
             "motion": cut("motion", halves, n),
             "shape": cut("shape", halves, n),
+            "source": cut("source", halves, n),
         }
 
     def _stored(self, clip: str, start: int, stop: int) -> dict[str, Tensor]:
         frames = self.store.read_frames(clip, start, stop, "int16")
-        return {"audio": torch.from_numpy(frames.audio)} | {k: torch.from_numpy(v) for k, v in frames.coefs.items()}
+        return self._raw(clip, frames) | {"audio": torch.from_numpy(frames.audio)}
+
+    def _raw(self, clip: str, frames: Frames) -> dict[str, Tensor]:
+        """The coefficients as they are stored, and the clip's source for each frame."""
+        coefs = {name: torch.from_numpy(values) for name, values in frames.coefs.items()}
+        return coefs | {"source": torch.full((len(coefs["exp"]),), self.store.source_of(clip), dtype=torch.uint8)}
 
 
 class StoredPairs(Dataset):
@@ -120,6 +126,7 @@ def _normalised(raw: dict[str, Tensor], codec: MotionCodec) -> dict[str, Tensor]
         "audio": raw["audio"],
         "motion": codec.encode(raw["exp"], raw["pose"]),
         "shape": codec.stats.normalise("shape", raw["shape"]),
+        "source": raw["source"],
     }
 
 

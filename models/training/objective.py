@@ -31,8 +31,8 @@ class ObjectiveConfig:
     person_noise: float = 0.0
     """Relative noise on head shape and style in training, so that the network does not memorise speakers."""
     style_swap: float = 0.0
-    """Share of the training samples that are given the style of the clip of the batch whose mouth and head move as
-    much, so that a style says how a person moves rather than which of several sources a clip comes from."""
+    """Share of the training samples that are given a style from another folder of --data_root: that of the clip of the
+    batch whose face and head move as much. Styles then say how a person moves, not which folder a clip comes from."""
     audio_noise: float = 0.0
     """Share of the training pairs whose sound is given another tone and noise (0 to 25 dB), anew at every step."""
     teacher_steps: int = 4
@@ -77,7 +77,8 @@ class TalkerObjective:
 
         Args:
             model: in training or eval mode, possibly under autocast; the losses themselves are in single precision.
-            batch: audio (B, 2, n_samples), motion (B, 2, L, D), shape (B, 2, L, 100), standardised and normalised.
+            batch: audio (B, 2, n_samples), motion (B, 2, L, D), shape (B, 2, L, 100), standardised and normalised;
+                for style_swap also source (B, 2, L), the number of the folder.
             random: source of steps, noise, dropped conditions, and `ends` if they are not given.
             ends: where the clips end, from `draw_ends`, on the batch's device.
         """
@@ -153,7 +154,8 @@ class TalkerObjective:
             with torch.no_grad():
                 style = blurred(self.style_encoder(torch.cat([motion[:, 1], motion[:, 0]])), blur, random)
             if model.training and self.config.style_swap:
-                style = swapped(style, nearest(motion), self.config.style_swap, random)
+                partner = nearest(motion, batch["source"][:, 0, 0])
+                style = swapped(style, partner, self.config.style_swap, random)
         return Person(shape, style).only(model.config.available)
 
     @staticmethod
@@ -180,14 +182,17 @@ def blurred(x: Tensor, amount: float, random: Randomness) -> Tensor:
     return x + amount * x.square().mean(dim=1, keepdim=True).sqrt() * noise
 
 
-def nearest(motion: Tensor) -> Tensor:
-    """Normalised motion (B, 2, L, D) -> (B,) for each pair the other pair of the batch whose face, jaw and head move as
-    much (standard deviations, compared by their logarithms)."""
+def nearest(motion: Tensor, source: Tensor) -> Tensor:
+    """The pair of another source whose face, jaw and head move as much (standard deviations, by their logarithms).
+
+    Normalised motion (B, 2, L, D), number of the source (B,) -> index for each pair (B,); its own without other sources.
+    """
     spread = motion.flatten(1, 2).std(dim=1).clamp(min=1e-3).log()
     parts = [spread[:, :N_EXP], spread[:, N_EXP:-1], spread[:, -1:]]
     size = torch.stack([part.mean(1) for part in parts if part.shape[1]], dim=1)
     distance = torch.cdist(size, size, compute_mode="donot_use_mm_for_euclid_dist")
-    return (distance + torch.diag(torch.full_like(distance[0], torch.inf))).argmin(1)
+    distance = distance.masked_fill(source[:, None] == source, torch.inf)
+    return torch.where(distance.isinf().all(1), torch.arange(len(source), device=source.device), distance.argmin(1))
 
 
 def swapped(style: Tensor, partner: Tensor, share: float, random: Randomness) -> Tensor:

@@ -358,12 +358,14 @@ def test_dropout_reaches_every_part_of_the_denoiser(flame):
 # Styles of clips that move alike
 
 
-def test_the_nearest_pair_moves_as_much():
+def test_the_nearest_pair_of_another_source_moves_as_much():
     generator = torch.Generator().manual_seed(0)
-    sizes = torch.tensor([1.0, 3.0, 0.9, 3.3])[:, None, None, None]
-    motion = sizes * torch.randn(4, 2, 50, D, generator=generator)
-    assert nearest(motion).tolist() == [2, 3, 0, 1]
-    assert nearest(motion[..., :51]).tolist() == [2, 3, 0, 1]  # without head motion
+    sizes = torch.tensor([1.0, 3.0, 1.3, 0.9, 3.3])[:, None, None, None]
+    motion = sizes * torch.randn(5, 2, 50, D, generator=generator)
+    source = torch.tensor([0, 0, 0, 1, 1])
+    assert nearest(motion, source).tolist() == [3, 4, 3, 0, 1]
+    assert nearest(motion[..., :51], source).tolist() == [3, 4, 3, 0, 1]  # without head motion
+    assert nearest(motion, torch.zeros(5)).tolist() == [0, 1, 2, 3, 4]
 
 
 def test_a_share_of_the_styles_is_the_partners():
@@ -381,6 +383,7 @@ def test_styles_are_swapped_in_training_only(flame, style_encoder, training):
     seen = []
     for share in (0.0, 1.0):
         objective, watch = make_objective(model, flame, style_encoder, style_swap=share, **NEVER), Watch(model)
-        objective(model, batch(), Randomness(0, "cpu"))
+        source = torch.tensor([0, 1, 1])[:, None, None].expand(B, 2, N)
+        objective(model, batch() | {"source": source}, Randomness(0, "cpu"))
         seen.append(watch["person"])
     assert torch.equal(*seen) != training
