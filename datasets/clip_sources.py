@@ -11,6 +11,7 @@ import logging
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,8 @@ class ClipSources:
         """The listed clips of a split, source after source, with their lengths and, for training, weights.
 
         Raises:
-            UserError: a list is missing or does not match, a clip is in two sources, or a person in two splits.
+            UserError: a list is missing or does not match, a clip is in two sources, or a person in other
+                splits of another source.
         """
         tables = self._tables(split)
         if len(tables) > 1:
@@ -112,16 +114,24 @@ class ClipSources:
         return [_table(store, split, ordered, len(self.stores) > 1) for store in self.stores]
 
     def _check_splits(self) -> None:
-        """UserError if a clip is listed twice, or a person in two splits, whichever sources they are in."""
+        """UserError if a clip is listed twice, or a person is in another split of another source."""
         parts = {split: [table.names for table in self._tables(split, ordered=False)] for split in SPLITS}
         names = {split: np.sort(np.concatenate(part), kind="stable") for split, part in parts.items()}
         every = np.sort(np.concatenate(list(names.values())), kind="stable")  # fast on what is mostly sorted
         same = np.flatnonzero(every[1:] == every[:-1])
         if same.size:
             raise UserError(f"{self.path}: {bytes(every[same[0]]).decode()} is listed twice; name each clip once")
-        held = {split: {person_of(name.decode()) for name in names[split].tolist()} for split in ("val", "test")}
-        found = [(person, "val", "test") for person in sorted(held["val"] & held["test"])]
-        found += [(p, split, "train") for split in held for p in sorted(held[split]) if _has(names["train"], p)]
+        held = [{split: {person_of(name.decode()) for name in parts[split][i].tolist()} for split in ("val", "test")}
+                for i in range(len(self.stores))]  # fmt: skip
+        trained = [np.sort(part, kind="stable") for part in parts["train"]]
+        found = [
+            (person, split, other)
+            for i, j in permutations(range(len(self.stores)), 2)
+            for split in ("val", "test")
+            for other in SPLITS
+            for person in sorted(held[i][split])
+            if other != split and (_has(trained[j], person) if other == "train" else person in held[j][other])
+        ]
         if found:
             person, one, other = found[0]
             raise UserError(f"{self.path}: {person} is in {one}.txt of one source and in {other}.txt of another; "

@@ -185,7 +185,7 @@ def blurred(x: Tensor, amount: float, random: Randomness) -> Tensor:
 def nearest(motion: Tensor, source: Tensor) -> Tensor:
     """The pair of another source whose face, jaw and head move as much (standard deviations, by their logarithms).
 
-    Normalised motion (B, 2, L, D), number of the source (B,) -> index for each pair (B,); its own without other sources.
+    Normalised motion (B, 2, L, D), number of the source (B,) -> index for each pair (B,); its own without others.
     """
     spread = motion.flatten(1, 2).std(dim=1).clamp(min=1e-3).log()
     parts = [spread[:, :N_EXP], spread[:, N_EXP:-1], spread[:, -1:]]

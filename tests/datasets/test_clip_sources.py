@@ -122,6 +122,14 @@ def test_splits_are_by_speaker_over_all(tmp_path, train, test, message):
         ClipSources(joined(tmp_path)).table("train")
 
 
+def test_one_source_may_split_a_speakers_clips(tmp_path):
+    source(tmp_path / "a", ["s1/1", "s1/2"], ["s1/3"])
+    source(tmp_path / "b", ["w/1"], ["v/1"])
+    sources = ClipSources(joined(tmp_path))
+    assert (sources.clips("train"), sources.clips("val")) == (["s1/1", "s1/2", "w/1"], ["s1/3", "v/1"])
+    assert [sources.source_of(clip) for clip in ("s1/3", "v/1")] == [0, 1]
+
+
 def test_other_settings_are_refused(two):
     for name, smooth in (("a", True), ("b", False)):
         (two / name / "treatment.json").write_text(json.dumps({"smooth": smooth}))
