@@ -1,8 +1,8 @@
-"""benchmarks.speed.scale on small numbers."""
+"""benchmarks.corpus.scale on small numbers."""
 
 import json
 
-from benchmarks.speed import scale
+from benchmarks.corpus import scale
 
 
 def rows_of(tmp_path, *flags):

@@ -1,6 +1,6 @@
 """Very large data sets and shared work: what starts in seconds, what it takes in memory, what a second process brings.
 
-    python -m benchmarks.speed.scale [--parts reader sharing kills] [--clips 10000000] [--sources 10] [--json out.json]
+    python -m benchmarks.corpus.scale [--parts reader sharing kills] [--clips 10000000] [--sources 10] [--json out.json]
 
 - reader: fake sources (an index of --clips clips, 10 of each person; the data itself is missing) are opened as training
   opens them, in a process of its own: lists joined and checked, statistics merged, items, an epoch's order, the first
@@ -102,7 +102,7 @@ def reader(flags: ScaleFlags, folder: Path) -> list[Measured]:
     folders = [folder / f"source{k}" for k in range(flags.sources)]
     for k, one in enumerate(folders):
         fake_source(one, k, flags.clips // flags.sources)
-    words = [sys.executable, "-m", "benchmarks.speed.scale_reader", ",".join(map(str, folders)), str(flags.draws)]
+    words = [sys.executable, "-m", "benchmarks.corpus.scale_reader", ",".join(map(str, folders)), str(flags.draws)]
     rows = [Measured(*row) for row in json.loads(subprocess.run(words, cwd=ROOT, check=True, stdout=-1).stdout)]
     listed = names_of(0, flags.listed)
     start = time.perf_counter()

@@ -1,6 +1,6 @@
-"""The process that benchmarks.speed.scale measures: it opens sources as training does and prints rows.
+"""The process that benchmarks.corpus.scale measures: it opens sources as training does and prints rows.
 
-python -m benchmarks.speed.scale_reader FOLDER,FOLDER,... DRAWS
+python -m benchmarks.corpus.scale_reader FOLDER,FOLDER,... DRAWS
 """
 
 from __future__ import annotations
