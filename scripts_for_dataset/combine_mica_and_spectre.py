@@ -22,9 +22,9 @@ from scripts_for_dataset.preparing.batch import (
     check_writable,
     find_clips,
     is_current,
-    of_person,
     share_out,
     summarise,
+    with_persons,
 )
 from scripts_for_dataset.preparing.preparation import Sources, Treatment, prepare_motion
 from utils.atomic import check_apart
@@ -92,9 +92,9 @@ class CombineFlags(BatchFlags):
 def main(argv: list[str] | None = None) -> None:
     flags = read_flags(CombineFlags, argv, __doc__ or "")
     motions = find_clips(flags.spectre, COEFS, tracked=True, without=flags.out)
-    shapes = find_clips(flags.mica, ARRAYS)
+    shape_of = with_persons(find_clips(flags.mica, ARRAYS))
     treatment = Treatment(flags.files.options(), smooth=False)
-    found = {clip: of_person(clip, shapes) for clip in motions}
+    found = {clip: shape_of(clip) for clip in motions}
     jobs = [
         Job(Sources(clip, path, shape=found[clip]), flags.out / f"{clip}.npz", treatment)
         for clip, path in motions.items()

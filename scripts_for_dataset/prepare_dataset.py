@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from datasets.splits import write_list
-from scripts_for_dataset.preparing.batch import ARRAYS, AUDIO, COEFS, SKIPPED, Outcome, find_clips, of_person
+from scripts_for_dataset.preparing.batch import ARRAYS, AUDIO, COEFS, SKIPPED, Outcome, find_clips, with_persons
 from scripts_for_dataset.preparing.building import (
     STATS_FRAMES,
     TRAINED_FRAMES,
@@ -70,10 +70,11 @@ def find_sources(flags: PrepareFlags) -> tuple[list[Sources], list[Outcome]]:
     coefs = find_clips(flags.coefs, COEFS, tracked=True, without=flags.out)
     clips, alone = pair_up(coefs, find_clips(flags.audio, AUDIO))
     shapes = find_clips(flags.preparation.shapes, ARRAYS) if flags.preparation.shapes else {}
+    shape_of = with_persons(shapes)
     rotations = find_clips(flags.preparation.rotations, ARRAYS) if flags.preparation.rotations else {}
     complete = []
     for sources in clips:
-        shape, rotation = of_person(sources.clip, shapes), rotations.get(sources.clip)
+        shape, rotation = shape_of(sources.clip), rotations.get(sources.clip)
         wanted = (("head shape", shapes, shape), ("head rotations", rotations, rotation))
         lacking = [name for name, folder, found in wanted if folder and found is None]
         if lacking:

@@ -118,10 +118,12 @@ def _walk(folder: Path, suffixes: Sequence[str], tracked: bool) -> Iterator[Path
             yield path
 
 
-def of_person(clip: str, found: dict[str, Path]) -> Path | None:
-    """The file of this clip, or else the first one of its person (one shape is enough for a person)."""
-    person = clip.rpartition("/")[0]
-    return found.get(clip) or next((path for other, path in found.items() if other.rpartition("/")[0] == person), None)
+def with_persons(found: dict[str, Path]) -> Callable[[str], Path | None]:
+    """Clip -> its file, or else the first one of its person (one shape is enough for a person)."""
+    firsts: dict[str, Path] = {}
+    for clip, path in found.items():
+        firsts.setdefault(clip.rpartition("/")[0], path)
+    return lambda clip: found.get(clip) or firsts.get(clip.rpartition("/")[0])
 
 
 def is_current(output: Path, inputs: Iterable[Path]) -> bool:
