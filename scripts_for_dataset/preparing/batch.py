@@ -36,6 +36,7 @@ _SHOWN = 5  # skipped clips and notes of a kind that the summary names; the repo
 _START = 3.0  # seconds that processes take to start
 _AHEAD = 8  # jobs and results in memory for each worker
 _PATIENCE = 2.0  # seconds between looks for workers that were killed
+_GRACE = 5  # seconds that a worker has to end
 _NUMBER = re.compile(r"\d+(\.\d+)?")  # remarks that differ in numbers only are counted together
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -168,11 +169,13 @@ def _results(task: Callable[[Job], Result], jobs: Sequence[Job], workers: int | 
         try:
             children = {child.pid for child in multiprocessing.active_children()}
             results = pool.imap(task, (job for job in rest if slots.acquire()))
-            for _ in rest:
-                yield _next(results, children)
+            for left in reversed(range(len(rest))):
+                result = _next(results, children)
                 slots.release()
-            pool.close()
-            pool.join()  # or a worker that ends by itself would be told to end meanwhile
+                if not left:  # before the last result: who reads it need not ask for more
+                    pool.close()
+                    pool.join()  # or a worker that ends by itself would be told to end meanwhile
+                yield result
         finally:
             slots.release(len(rest))  # the pool's thread must not wait for ever when the pool ends
 
@@ -200,7 +203,14 @@ def worker_pool(workers: int) -> Pool:
 def _leave_to_parent() -> None:
     """In a worker: Ctrl-C is the parent's affair; when that ends, temporary files are removed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a worker that replaces a lost one has not inherited it
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGTERM, _end)
+
+
+def _end(*_: object) -> None:
+    """End by an exception, which removes temporary files; at the latest after some seconds, for where Python swallows
+    exceptions (in a finaliser), the parent would wait for ever."""
+    signal.alarm(_GRACE)
+    sys.exit(1)
 
 
 def share_out(
