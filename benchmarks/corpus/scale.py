@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -171,18 +170,18 @@ def kills(flags: ScaleFlags, folder: Path) -> list[Measured]:
     """Parts killed at random moments, continued, merged, and compared with one process."""
     write_random_files(folder, flags.files)
     subprocess.run(preparing(folder, folder / "one"), cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
-    start = time.perf_counter()
-    subprocess.run(preparing(folder, folder / "whole", "--shard", "0/2"), cwd=ROOT, check=True, stderr=-3)
-    whole, draw, done = time.perf_counter() - start, random.Random(0), 0
+    draw, done = random.Random(0), 0
     for number in range(flags.kills):
+        record = folder / "two" / "shards" / f"{number % 2}-of-2" / "shard.json"  # written when the work begins
+        before = record.stat().st_mtime_ns if record.is_file() else 0
         words = preparing(folder, folder / "two", "--shard", f"{number % 2}/2")
         process = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL)
-        try:
-            process.wait(timeout=whole * draw.uniform(0.3, 1))
-        except subprocess.TimeoutExpired:
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
-            done += 1
+        while process.poll() is None and not (record.is_file() and record.stat().st_mtime_ns > before):
+            time.sleep(0.01)
+        time.sleep(draw.uniform(0, 0.5))
+        done += process.poll() is None
+        process.kill()
+        process.wait()
     for more in (["--shard", "0/2"], ["--shard", "1/2"], []):
         subprocess.run(preparing(folder, folder / "two", *more), cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
     same = content(folder / "one") == content(folder / "two")
