@@ -8,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 import torch
 
@@ -156,21 +155,6 @@ def test_two_processes_train_as_one_with_the_items_of_both(data, tmp_path, train
     assert len(one) == len(two) == 6 and len({row["train/total"] for row in one if "train/total" in row}) == 4
     for a, b in zip(one, two):
         assert b == pytest.approx(a, rel=1e-4)
-
-
-def test_a_lost_process_is_started_again(data, tmp_path):
-    """torch elastic starts both anew; they go on from the last checkpoint, in the same run."""
-    flags = [*SIZES, "--exp_name", "lost", "--data_root", str(data), "--save_iter", "100", "--val_iter", "0"]
-    flags += ["--batch_size", "4", "--max_iter", "600"]
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "--max_restarts", "1"]
-    process = start(tmp_path, "main_se", flags, launcher)
-    wait_for_log(process, tmp_path, "SE", 150)
-    workers = [c for c in psutil.Process(process.pid).children() if "run_training.py" in " ".join(c.cmdline())]
-    assert len(workers) == 2
-    workers[1].kill()
-    assert "continuing lost-" in finish(process)
-    steps = [row["step"] for row in entries(only_run(tmp_path, "SE")) if "train/total" in row]
-    assert steps == list(range(1, 601))
 
 
 def test_two_processes_end_together_when_asked_to(data, tmp_path, train_here):
