@@ -18,7 +18,7 @@ import utils.startup  # noqa: F401  # isort: skip
 import numpy as np
 
 from models.app import bundled
-from models.app.bundled import default_style, find_input, person_like
+from models.app.bundled import DEFAULT_STYLE, find_input, person_like
 from models.app.demo_flags import DESCRIPTION, DemoFlags, ModelFlags
 from models.app.demo_outputs import all_files, check_distinct, output_paths, results
 from models.app.export_flags import exporter_from
@@ -113,7 +113,7 @@ def style_file(name: str | None, model: Model) -> Path | None:
     styles = bundled.input_folder("style")
     folder = styles / model.styles
     if name is None:
-        default = folder / default_style(model.folder.parent.name)
+        default = folder / DEFAULT_STYLE
         return default if default.is_file() else None
     path = find_input(name, [folder, styles])
     made_by = path.resolve().parent

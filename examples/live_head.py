@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 class LiveHead:
     """One session:
 
-    async with LiveHead.connect("ws://127.0.0.1:8765", rate=24000, style="natural") as head:
+    async with LiveHead.connect("ws://127.0.0.1:8765", rate=24000, style="normal") as head:
         await head.say(pcm)                   # any number of samples, at any time
         async for message in head.messages(): ...
     """

@@ -19,7 +19,6 @@ from models.app.bundled import (
     DEFAULT_AUDIO,
     DEFAULT_STYLE,
     bundled_shapes,
-    default_style,
     input_folder,
     style_files_of,
 )
@@ -120,7 +119,7 @@ class Studio:
         results.mkdir(parents=True, exist_ok=True)
         flame = load_flame(None)
         animator.know_head(flame.head)
-        usual, wardrobe = Path(default_style(exp_name)).stem, Wardrobe(flame.head)
+        usual, wardrobe = Path(DEFAULT_STYLE).stem, Wardrobe(flame.head)
         return cls(animator, flame, style_files_of(recorded), extractor, results, wardrobe, usual)
 
     def style_names(self) -> list[str]:

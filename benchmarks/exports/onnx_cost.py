@@ -22,7 +22,7 @@ from benchmarks.report import Spread, text_table, write_json
 from benchmarks.speech.real_speech import measure_table, read_clips, score_motions
 from benchmarks.speech.speech_scores import Clip, ClipScore, summary
 from benchmarks.subject import INPUT, ModelFlags, Session, Subject
-from models.app.bundled import default_style
+from models.app.bundled import DEFAULT_STYLE
 from setup.onnx_export.player import OnnxTalker
 from utils.config import required
 from utils.errors import UserError, cli
@@ -93,7 +93,7 @@ def scored(subject: Subject, clips: list[Clip], made: list[list[Motion]]) -> dic
 @cli
 def main(argv: list[str] | None = None) -> None:
     session = Session.start(CostFlags, __doc__ or "", argv)
-    flags, subject, style = session.flags, session.subject, Path(default_style(session.flags.exp_name)).stem
+    flags, subject, style = session.flags, session.subject, Path(DEFAULT_STYLE).stem
     clips = read_clips(INPUT / "audio", flags.recordings)
     about = json.loads((flags.folder / "talker.json").read_text())
     if "window" not in about["graphs"]:

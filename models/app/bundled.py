@@ -13,12 +13,6 @@ from utils.runs.run_dir import ROOT, find_checkpoint, style_folder
 
 INPUT, OUTPUT = ROOT / "demo" / "input", ROOT / "demo" / "output"
 DEFAULT_AUDIO, DEFAULT_SHAPE, DEFAULT_STYLE = "librivox_austen_0890.flac", "average.npy", "normal.npy"
-OTHER_DEFAULT_STYLES = {"embedded-fast": "natural.npy"}  # in the style normal it opens the mouth in silence
-
-
-def default_style(experiment: str) -> str:
-    """Name of the style file that a model speaks in when none is named."""
-    return OTHER_DEFAULT_STYLES.get(experiment, DEFAULT_STYLE)
 
 
 def input_folder(kind: str) -> Path:

@@ -51,7 +51,7 @@ class InputFlags:
     coef: str = flag(DEFAULT_SHAPE, "-c")
     """Head shape: npy, or npz with 'shape'."""
     style: str | None = flag(None, "-s", known=(DEFAULT_STYLE,))
-    """Style npy (default: {known}, for embedded-fast natural.npy; the null style if the model has no such file)."""
+    """Style npy (default: {known}; the null style if the model has no such file)."""
     output: str | None = flag(None, "-o")
     """mp4; a folder for many inputs (default: named like the audio, in demo/output/<exp>/<iter>/)."""
     n_repetitions: int = flag(1, "-n")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.app.bundled import default_style, style_files_of
+from models.app.bundled import DEFAULT_STYLE, style_files_of
 from models.audio.log_mel import LEVEL, LEVEL_BLOCK
 from models.audio.whisper import SURROUNDINGS
 from models.diffusion.schedule import Schedule
@@ -51,7 +51,7 @@ def describe(animator: Animator, config: GenerationConfig, experiment: str) -> d
         },
         "solver": [vars(step) for step in solver_steps(config.sampler, schedule, options.target)],
         "styles": {name: numbers(style) for name, style in styles_of(options).items()},
-        "default_style": Path(default_style(experiment)).stem,
+        "default_style": Path(DEFAULT_STYLE).stem,
     }
 
 

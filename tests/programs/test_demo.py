@@ -149,7 +149,7 @@ def test_a_style_that_has_lost_its_folder_is_warned_of(space, calls, tmp_path, c
 def test_without_style_the_default_or_the_null_style(space, calls):
     demo.main([*ARGS, "--no_video"])
     assert calls[-1]["style"] is None
-    np.save(space.styles / demo.default_style("style"), np.ones(128, np.float32))
+    np.save(space.styles / demo.DEFAULT_STYLE, np.ones(128, np.float32))
     demo.main([*ARGS, "--no_video"])
     assert (calls[-1]["style"] == 1).all()
     demo.main([*ARGS, "--no_video", "--exp_name", "nostyle"])
@@ -160,7 +160,7 @@ def test_the_caption_names_the_style_that_is_used(space):
     flags = demo.parse_args([*ARGS, "--caption", "{style}"])
     model = demo.Model.load(flags.model)
     assert demo.titles(flags, model).caption == "none"
-    np.save(space.styles / demo.default_style("style"), np.ones(128, np.float32))
+    np.save(space.styles / demo.DEFAULT_STYLE, np.ones(128, np.float32))
     assert demo.titles(flags, model).caption == "normal"
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from models.app.bundled import bundled_shapes, default_style, style_files_of
+from models.app.bundled import DEFAULT_STYLE, bundled_shapes, style_files_of
 from models.app.sampling_flags import own_sampling
 from models.app.style_files import encoder_of, style_from_file, style_of
 from models.diffusion.guidance import OWN_SCALES
@@ -86,7 +86,7 @@ class Service:
         if animator.published or not recorded or not has_arkit_expressions(flame.head):
             raise UserError(f"--exp_name {exp_name}: the server needs a model of the open head with styles")
         animator.know_head(flame.head)
-        usual = Path(default_style(exp_name)).stem
+        usual = Path(DEFAULT_STYLE).stem
         service = cls(animator, flame, style_files_of(recorded), usual, live, max_sessions)
         service.warm_up()
         return service

@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.speech.speech_scores import pool_mouths, score_mouth
 from benchmarks.styles.bundled import head_std_deg
-from models.app.bundled import default_style
+from models.app.bundled import DEFAULT_STYLE
 from models.diffusion.solvers import SamplerConfig
 from models.generation.animator import Animator
 from models.generation.style_extractor import StyleExtractor
@@ -92,8 +92,7 @@ def test_mouth_follows_real_speech(animator, flame):
 
 def test_the_mouth_is_shut_in_silence(animator, flame):
     """In the model's default style: on average within 2 mm, as people's are."""
-    own = "embedded-fast" if animator.model.config.distilled_steps else "embedded"
-    given = Person(np.zeros(100, np.float32), style(animator, Path(default_style(own)).stem))
+    given = Person(np.zeros(100, np.float32), style(animator, Path(DEFAULT_STYLE).stem))
     motions = animator(np.zeros(16000 * 6, np.float32), given, QUICK, [0, 1])
     assert np.mean([opening_mm(flame, motion) for motion in motions]) < 2
 
