@@ -42,7 +42,7 @@ def own_memory() -> float:
     return psutil.Process().memory_full_info().uss / 1e6
 
 
-def main() -> None:
+def measure() -> None:
     rows: list[tuple[str, float, str]] = []
     base = own_memory()
 
@@ -68,4 +68,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    measure()
