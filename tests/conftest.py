@@ -1,5 +1,9 @@
-"""Fixtures of several tests; without a GPU, Triton's interpreter for our CUDA kernels, asked for before its import."""
+"""Fixtures of several tests; without a GPU, Triton's interpreter for our CUDA kernels, asked for before its import.
 
+Triton is imported before any test draws: with the LLVM of Mesa's software renderer in the process its import crashes.
+"""
+
+import contextlib
 import os
 
 import pytest
@@ -7,6 +11,8 @@ import torch
 
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+with contextlib.suppress(ImportError):
+    import triton  # noqa: F401
 
 
 @pytest.fixture(autouse=True)
