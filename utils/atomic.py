@@ -2,8 +2,8 @@
 
 import contextlib
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,24 +21,24 @@ def atomic_path(final: str | Path) -> Iterator[Path]:
         UserError: the folder cannot be created or written, or the disk is full.
     """
     final = Path(final)
-    try:
-        check_output(final)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{final.stem[:40]}.", suffix=f".tmp{final.suffix}", dir=final.parent)
-    except OSError as error:  # no permission, a file where a folder should be, a read-only disk, a full one ...
-        raise UserError(f"cannot write {final}: {error.strerror}; choose another output path") from error
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    temporary = final.with_name(f".{final.stem[:40]}.{secrets.token_hex(4)}.tmp{final.suffix}")
+    try:  # a signal may end the program anywhere from here on
+        try:
+            check_output(final)
+            final.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        except OSError as error:  # no permission, a file where a folder should be, a read-only disk, a full one ...
+            raise UserError(f"cannot write {final}: {error.strerror}; choose another output path") from error
         yield temporary
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files private; outputs are ordinary files
+        temporary.chmod(0o666 & ~_umask())  # until it is whole the file is private
         temporary.replace(final)
     except Exception as error:
         if disk_full(error):
             raise UserError(f"{final}: no disk space left; free some or choose another output folder") from error
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where nothing could be written there is nothing to remove
+            temporary.unlink()
 
 
 def write_text(final: str | Path, text: str, encoding: str = "utf-8") -> None:

@@ -204,11 +204,15 @@ def _leave_to_parent() -> None:
     """In a worker: Ctrl-C is the parent's affair; when that ends, temporary files are removed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a worker that replaces a lost one has not inherited it
     signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGALRM, _end)
 
 
-def _end(*_: object) -> None:
-    """End by an exception, which removes temporary files; at the latest after some seconds, for where Python swallows
-    exceptions (in a finaliser), the parent would wait for ever."""
+def _end(number: int, frame: object) -> None:
+    """End by an exception, which removes temporary files. Python swallows one in a finaliser, and the parent would wait
+    for ever: after some seconds it is raised again, and then the process is killed."""
+    if number == signal.SIGALRM:
+        signal.signal(number, signal.SIG_DFL)
+    sys.unraisablehook = lambda _: None  # would show a traceback of it
     signal.alarm(_GRACE)
     sys.exit(1)
 
