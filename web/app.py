@@ -16,9 +16,9 @@ from pathlib import Path
 from utils.config import read_flags
 from utils.errors import UserError, cli
 from utils.runs.run_dir import DEFAULT_EXPERIMENT
+from web.addresses import address, url
 from web.desk import Desk
 from web.folders import Uploads
-from web.phone import ANYWHERE, address
 from web.service import Studio
 
 
@@ -53,10 +53,10 @@ def main(argv: list[str] | None = None) -> None:
         desk = Desk(studio.draft, studio.finish, studio.warm_up)
         page = Page(studio, desk, Uploads(Path(folder) / "uploads"), elsewhere)
         threading.Thread(target=page.sweeping, args=(stop,), daemon=True).start()
-        here = "127.0.0.1" if flags.host in ANYWHERE else flags.host
-        print(f"open http://{here}:{flags.port}" + (f", on other devices {elsewhere}" if elsewhere else ""),
-              flush=True)  # fmt: skip
-        config = uvicorn.Config(page.app(), flags.host, flags.port, log_level="warning", timeout_graceful_shutdown=2)
+        here = url("http", flags.host, flags.port)
+        print(f"open {here}" + (f", on other devices {elsewhere}" if elsewhere else ""), flush=True)
+        config = uvicorn.Config(page.app(flags.host), flags.host, flags.port, log_level="warning",
+                                timeout_graceful_shutdown=2)  # fmt: skip
         server = uvicorn.Server(config)
         page.ending = lambda: server.should_exit  # visitors who listen would hold it up
         try:

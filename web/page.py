@@ -22,10 +22,10 @@ from starlette.staticfiles import StaticFiles
 from models.mixing.recipes import EMOTIONS
 from utils.errors import UserError
 from utils.rendering.looks import HAIR, LOOKS, SKINS
+from web.addresses import qr_code
 from web.desk import Desk, Job
 from web.folders import Uploads, sweep
-from web.phone import qr_code
-from web.requests import POLICY, told, values_of
+from web.requests import POLICY, application, values_of
 from web.scene import scene
 from web.service import WELCOME, Studio
 from web.visitor_files import MAX_SECONDS, MAX_VIDEO_SECONDS, style_files
@@ -60,7 +60,8 @@ class Page:
         self.stage = scene(studio.flame)
         self.ending: Callable[[], bool] = lambda: False  # whether the server is about to stop
 
-    def app(self) -> Starlette:
+    def app(self, host: str) -> Starlette:
+        """`host`: the address that it will listen to."""
         routes = [
             Route("/", self.index),
             Route("/stage.json", lambda _: JSONResponse(self.stage)),
@@ -74,7 +75,7 @@ class Page:
             Route("/take/{token}/{name}", self.file),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
-        return Starlette(routes=routes, exception_handlers={UserError: told})
+        return application(routes, host)
 
     @cached_property
     def html(self) -> str:

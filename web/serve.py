@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from models.generation.live import LiveConfig
 from utils.config import check_least, read_flags
 from utils.errors import UserError, cli
+from web.addresses import is_loopback, url
 
 if TYPE_CHECKING:
     from web.live.senders import FrameSink
@@ -61,7 +62,7 @@ class ServeFlags:
             raise UserError(f"--max_seconds {self.max_seconds:g}: must be above 0")
         if not 0 <= self.port <= 65535:
             raise UserError(f"--port {self.port}: must lie between 0 and 65535")
-        if self.host not in ("127.0.0.1", "::1", "localhost") and not self.secret:
+        if not is_loopback(self.host) and not self.secret:
             raise UserError(f"--host {self.host}: lets other machines in; give a --token, or set {TOKEN_VARIABLE}")
         if self.hop > 1:
             raise UserError(f"--hop {self.hop:g}: must lie between 0.2 and 1")
@@ -102,8 +103,8 @@ async def run(flags: ServeFlags) -> None:
     try:
         async with running(service, flags.host, flags.port, limits) as server:
             port = server.sockets[0].getsockname()[1]
-            print(f"ready: ws://{flags.host}:{port}, {flags.max_sessions} sessions; health: "
-                  f"http://{flags.host}:{port}/health", file=sys.stderr, flush=True)  # fmt: skip
+            print(f"ready: {url('ws', flags.host, port)}, {flags.max_sessions} sessions; health: "
+                  f"{url('http', flags.host, port)}/health", file=sys.stderr, flush=True)  # fmt: skip
             await stop.wait()
     except OSError as error:
         raise UserError(

@@ -3,17 +3,21 @@
 import json
 import re
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
+from starlette.responses import Response
+from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from models.heads.flame import load_flame
 from utils.errors import UserError
+from web import addresses, requests
 from web import page as page_module
+from web.addresses import address, is_loopback, url
 from web.desk import Desk
 from web.folders import Uploads
 from web.page import STATIC, Page
-from web.phone import address
 from web.service import Draft, Take
 from web.wish import EXAMPLES, Wish, word
 
@@ -59,7 +63,7 @@ def client(tmp_path):
     studio.results.mkdir()
     desk = Desk(studio.draft, studio.finish)
     page = Page(studio, desk, Uploads(tmp_path / "uploads"), "http://192.0.2.7:7860")
-    with TestClient(page.app()) as client:
+    with TestClient(page.app("192.0.2.7")) as client:
         yield client
     desk.close()
 
@@ -158,4 +162,43 @@ def test_phones_find_the_page(client):
     assert "http://192.0.2.7:7860" in client.get("/").text and "<svg" in client.get("/phone.svg").text
     assert address("127.0.0.1", 7860) is None and address("localhost", 1) is None
     assert address("192.0.2.7", 80) == "http://192.0.2.7:80" and address("2001:db8::1", 8) == "http://[2001:db8::1]:8"
-    assert (address("0.0.0.0", 7860) or "http://:7860").endswith(":7860")
+
+
+def test_a_page_for_the_whole_network_knows_its_address(monkeypatch):
+    probe = MagicMock()
+    probe.__enter__.return_value = probe
+    monkeypatch.setattr(addresses.socket, "socket", lambda *_: probe)
+    probe.getsockname.return_value = ("192.0.2.9", 5)
+    assert address("0.0.0.0", 7860) == "http://192.0.2.9:7860"
+    probe.connect.side_effect = OSError  # no network
+    assert address("0.0.0.0", 7860) is None
+
+
+def test_addresses():
+    assert all(map(is_loopback, ("127.0.0.1", "127.0.0.9", "::1", "localhost", "LOCALHOST")))
+    assert not any(map(is_loopback, (None, "", "0.0.0.0", "::", "192.0.2.1", "127.0.0.1.example.org", "null")))
+    assert [url("ws", host, 1) for host in ("::1", "::", "0.0.0.0", "localhost")] == [
+        "ws://[::1]:1", "ws://[::1]:1", "ws://127.0.0.1:1", "ws://localhost:1"]  # fmt: skip
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.0.0.9"])
+def test_a_page_for_this_machine_only_has_no_foreign_name(host):
+    client = TestClient(requests.application([Route("/", lambda _: Response("page"))], host))
+    named = {
+        name: client.get("/", headers={"Host": name}).status_code
+        for name in (
+            url("", host, 7860)[3:],
+            "localhost:7860",
+            "127.0.0.1",
+            "[::1]:7860",
+            "evil.example:7860",
+            "evil.localhost",
+        )
+    }
+    assert named.pop("evil.example:7860") == named.pop("evil.localhost") == 400
+    assert set(named.values()) == {200}
+
+
+def test_a_page_for_the_network_has_any_name():
+    client = TestClient(requests.application([Route("/", lambda _: Response("page"))], "0.0.0.0"))
+    assert client.get("/", headers={"Host": "my-machine:7860"}).text == "page"

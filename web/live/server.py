@@ -21,13 +21,13 @@ from models.mixing.config import MixerConfig
 from models.mixing.mixer import Mixer
 from utils.errors import UserError
 from utils.timebase import FPS, SAMPLE_RATE
+from web.addresses import is_loopback
 from web.live.protocol import SILENT_SECONDS, VERSION, AudioInput, Start, json_text, read_message, read_start
 from web.live.rig import Output, mixed
 from web.live.service import Service, Wish
 from web.live.session import Frame, Session
 
 log = logging.getLogger(__name__)
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 BAD, NO_TOKEN, FOREIGN, TOO_LATE, FULL, TOO_SLOW = 4400, 4401, 4403, 4408, 4429, 4430  # close codes
 GOING_AWAY, BROKEN = 1001, 1011
 START_SECONDS = 10  # within which `start` must come
@@ -131,7 +131,7 @@ class _Door:
         """A page of another site must not use this machine's server behind its visitor's back."""
         assert socket.request is not None
         host = urlsplit(socket.request.headers.get("Origin", "")).hostname
-        if host is not None and host not in LOOPBACK and self.limits.token is None:
+        if host is not None and not is_loopback(host) and self.limits.token is None:
             raise Refused(FOREIGN, f"origin: pages of {host} need a token; start the server with --token")
 
     def _check_token(self, socket: ServerConnection, start: Start) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from utils.atomic import make_folder
 from utils.config import flag, positional, read_flags
 from utils.errors import UserError, cli
-from web.phone import ANYWHERE, address
+from web.addresses import address, url
 from web.study.plan import read_plan
 from web.study.raters import Raters
 from web.study.swapping import swap_sound
@@ -51,10 +51,11 @@ def main(argv: list[str] | None = None) -> None:
             first, second = list(plan.clips.values())[:2]
             swap_sound(next(iter(first.videos.values())), next(iter(second.videos.values())), Path(work) / "try.mp4")
         page = StudyPage(plan, Raters(plan, results), Path(work))
-        elsewhere, here = address(flags.host, flags.port), "127.0.0.1" if flags.host in ANYWHERE else flags.host
-        print(f"open http://{here}:{flags.port}" + (f", on other devices {elsewhere}" if elsewhere else ""))
+        elsewhere, here = address(flags.host, flags.port), url("http", flags.host, flags.port)
+        print(f"open {here}" + (f", on other devices {elsewhere}" if elsewhere else ""))
         print(f"answers: {results} (python -m web.study.analyse {shlex.quote(str(results))})", flush=True)
-        uvicorn.run(page.app(), host=flags.host, port=flags.port, log_level="warning", timeout_graceful_shutdown=2)
+        uvicorn.run(page.app(flags.host), host=flags.host, port=flags.port, log_level="warning",
+                    timeout_graceful_shutdown=2)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from utils.errors import UserError
 from web import page as demo
-from web.requests import POLICY, told, values_of
+from web.requests import POLICY, application, values_of
 from web.study.plan import QUESTIONS, Plan
 from web.study.raters import SIDES, Rater, Raters
 from web.study.swapping import swap_sound
@@ -34,7 +34,8 @@ class StudyPage:
         template = Environment(loader=FileSystemLoader(STATIC), autoescape=True).get_template("index.html")
         self.html = template.render(title=plan.title, sides=SIDES)
 
-    def app(self) -> Starlette:
+    def app(self, host: str) -> Starlette:
+        """`host`: the address that it will listen to."""
         routes = [
             Route("/", self.index),
             Route("/api/raters", self.begin, methods=["POST"]),
@@ -44,7 +45,7 @@ class StudyPage:
             Mount("/static", StaticFiles(directory=demo.STATIC)),
             Mount("/study", StaticFiles(directory=STATIC)),
         ]
-        return Starlette(routes=routes, exception_handlers={UserError: told})
+        return application(routes, host)
 
     async def index(self, request: Request) -> Response:
         return HTMLResponse(self.html, headers={"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"})

@@ -45,7 +45,7 @@ def raters(study, tmp_path):
 
 @pytest.fixture
 def client(raters, tmp_path_factory):
-    return TestClient(StudyPage(raters.plan, raters, tmp_path_factory.mktemp("work")).app())
+    return TestClient(StudyPage(raters.plan, raters, tmp_path_factory.mktemp("work")).app("192.0.2.7"))
 
 
 def picture_and_tone(content: bytes, tmp_path) -> tuple[float, float]:

@@ -1,0 +1,50 @@
+"""Addresses of the servers: whether they are this machine's only, how they are printed, and the QR code for phones."""
+
+from __future__ import annotations
+
+import io
+import ipaddress
+import socket
+
+ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # all of this machine's addresses -> one that it can open
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether a host name or address is this machine's only."""
+    try:
+        return host is not None and (host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback)
+    except ValueError:
+        return False
+
+
+def bracketed(host: str) -> str:
+    """As it stands in URLs and Host headers."""
+    return f"[{host}]" if ":" in host else host
+
+
+def url(scheme: str, host: str, port: int) -> str:
+    """At which this machine opens a server that listens to `host`."""
+    return f"{scheme}://{bracketed(ANYWHERE.get(host, host))}:{port}"
+
+
+def address(host: str, port: int) -> str | None:
+    """http address at which other machines reach the page; None if it listens to this machine only."""
+    if is_loopback(host):
+        return None
+    if host in ANYWHERE:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect(("192.0.2.1", 9))  # sends nothing; the system says which of its addresses it would use
+                host = probe.getsockname()[0]
+            except OSError:
+                return None
+    return url("http", host, port)
+
+
+def qr_code(text: str) -> str:
+    """An svg of the text's QR code, dark on white."""
+    import segno
+
+    data = io.BytesIO()
+    segno.make(text, micro=False).save(data, kind="svg", scale=4, border=3, light="white", xmldecl=False)
+    return data.getvalue().decode()
