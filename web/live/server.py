@@ -130,9 +130,9 @@ class _Door:
     def _check_origin(self, socket: ServerConnection) -> None:
         """A page of another site must not use this machine's server behind its visitor's back."""
         assert socket.request is not None
-        host = urlsplit(socket.request.headers.get("Origin", "")).hostname
-        if host is not None and not is_loopback(host) and self.limits.token is None:
-            raise Refused(FOREIGN, f"origin: pages of {host} need a token; start the server with --token")
+        foreign = [origin for origin in socket.request.headers.get_all("Origin") if not _is_local(origin)]
+        if foreign and self.limits.token is None:
+            raise Refused(FOREIGN, f"origin: pages of {foreign[0][:80]} need a token; start the server with --token")
 
     def _check_token(self, socket: ServerConnection, start: Start) -> None:
         """The token may come in start, as ?token= or as `Authorization: Bearer`."""
@@ -281,6 +281,14 @@ class _Client:
         else:
             wish = Wish(message["style"], self.start.identity)
             self.session.talker.change_person(await self.service.apart(self.service.person, wish))
+
+
+def _is_local(origin: str) -> bool:
+    """Whether a page comes from a server of this machine; `null` (a file, a sandboxed frame) may be anyone's."""
+    try:
+        return is_loopback(urlsplit(origin).hostname)
+    except ValueError:
+        return False
 
 
 async def _close(socket: ServerConnection, code: int, message: str) -> None:

@@ -218,6 +218,28 @@ def test_who_may_come_in(service):
     assert "at most 0.2 s" in found[3][1] and "example.org" in found[-1][1]
 
 
+@pytest.mark.parametrize(
+    "origin", ["null", "http://[::1", "", "file://", "http://127.0.0.1.example.org", "http://[::2]"]
+)
+def test_pages_that_are_not_of_this_machine_need_a_token(service, origin):
+    async def talk():
+        async with served(service) as address:
+            async with connect(address, additional_headers={"Origin": origin}) as socket:
+                return await refusal(socket)
+
+    assert asyncio.run(talk())[0] == 4403
+
+
+@pytest.mark.parametrize("origin", ["http://127.0.0.1:8000", "http://localhost", "https://[::1]:8000"])
+def test_pages_of_this_machine_need_no_token(service, origin):
+    async def talk():
+        async with served(service) as address, connect(address, origin=origin) as socket:
+            await socket.send('{"type": "start", "version": 1}')
+            return json.loads(await socket.recv())["type"]
+
+    assert asyncio.run(talk()) == "ready"
+
+
 def test_limits(service, monkeypatch):
     monkeypatch.setattr(web.live.server, "START_SECONDS", 0.1)
     service.max_sessions = 1
