@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,7 @@ VERSION = 1
 SCHEMA = Path(__file__).with_suffix(".schema.json")
 STATES = ("idle", "listening", "thinking", "speaking")  # a packed frame has the number
 HEADER = struct.Struct("<BBHIdd")  # version, state, 0, number, time, audio (NaN: none); float32 values follow
+MOST_NUMBERS, MOST_ROWS = 1024, 2000  # of a style, as in the schema
 SILENT_SECONDS, SILENT_PEAK = 10, 1e-4
 _FROM_CLIENT = ("start", "flush", "interrupt", "set_style", "set_gain", "set_state", "end")
 _BYTES = {"s16": "<i2", "f32": "<f4"}
@@ -63,6 +65,29 @@ def read_message(text: str) -> dict[str, Any]:
     Raises:
         UserError: not JSON, or not a message of this protocol.
     """
+    return _checked(_parsed(text))
+
+
+def read_start(text: str, admit: Callable[[object], None] = lambda token: None) -> Start:
+    """The first message.
+
+    Args:
+        admit: called with its token before the schema is applied, which can take long; may raise.
+
+    Raises:
+        UserError: another one.
+    """
+    message = _parsed(text)
+    if message["type"] != "start":
+        raise UserError("message: the first one must be start")
+    admit(message.get("token"))
+    fields = _checked(message)
+    del fields["type"]
+    return Start(**fields)
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """A message of a known type."""
     try:
         message = json.loads(text, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
@@ -70,24 +95,24 @@ def read_message(text: str) -> dict[str, Any]:
     kind = message.get("type") if isinstance(message, dict) else None
     if not isinstance(kind, str) or kind not in _FROM_CLIENT:
         raise UserError(f"message: its type must be one of {', '.join(_FROM_CLIENT)}")
+    return message
+
+
+def _checked(message: dict[str, Any]) -> dict[str, Any]:
+    """The message, if it is one of the schema."""
+    kind, style = message["type"], message.get("style")
+    parts = [("style", style, MOST_NUMBERS)]
+    if isinstance(style, dict):
+        parts = [(f"style.{name}", style.get(name), MOST_ROWS) for name in ("exp", "pose")]
+    for where, value, most in parts:  # jsonschema would look at all of it first, which takes seconds
+        if isinstance(value, list) and len(value) > most:
+            raise UserError(f"{kind}.{where}: has {len(value)} entries; at most {most} are allowed")
     error = next(_checks()[kind].iter_errors(message), None)
     if error is not None:
         where = ".".join([kind, *map(str, error.absolute_path)])
         wrong = f"must be {error.schema['description']}" if error.validator == "anyOf" else error.message[:200]
         raise UserError(f"{where}: {wrong}")
     return message
-
-
-def read_start(text: str) -> Start:
-    """The first message.
-
-    Raises:
-        UserError: another one.
-    """
-    message = read_message(text)
-    if message.pop("type") != "start":
-        raise UserError("message: the first one must be start")
-    return Start(**message)
 
 
 def _no_number(text: str) -> float:

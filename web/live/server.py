@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hmac
 import http
 import json
@@ -115,8 +116,7 @@ class _Door:
         if isinstance(first, bytes):
             raise Refused(BAD, "message: the first one must be start, as JSON")
         try:
-            start = read_start(first)
-            self._check_token(socket, start)
+            start = read_start(first, functools.partial(self._check_token, socket))
             client = await _Client.join(socket, self.service, start)
         except UserError as error:
             raise Refused(BAD, str(error)) from error
@@ -134,12 +134,12 @@ class _Door:
         if foreign and self.limits.token is None:
             raise Refused(FOREIGN, f"origin: pages of {foreign[0][:80]} need a token; start the server with --token")
 
-    def _check_token(self, socket: ServerConnection, start: Start) -> None:
-        """The token may come in start, as ?token= or as `Authorization: Bearer`."""
+    def _check_token(self, socket: ServerConnection, told: object) -> None:
+        """The token may come in start (`told`), as ?token= or as `Authorization: Bearer`."""
         assert socket.request is not None
         asked = parse_qs(urlsplit(socket.request.path).query).get("token", [""])[0]
         bearer = socket.request.headers.get("Authorization", "").removeprefix("Bearer ")
-        given, token = start.token or asked or bearer, self.limits.token
+        given, token = (told if isinstance(told, str) else "") or asked or bearer, self.limits.token
         if token is not None and not hmac.compare_digest(given.encode(errors="replace"), token.encode()):
             raise Refused(NO_TOKEN, "token: wrong or missing; ask who started the server")
 

@@ -15,6 +15,7 @@ from utils.coefs import N_EXP
 from utils.errors import UserError
 from utils.exports.arkit import BLEND_SHAPES, arkit_of_open_head
 from utils.motion_file import Motion
+from web.live import protocol
 from web.live.protocol import HEADER, SCHEMA, STATES, AudioInput, Start, json_text, read_message, read_start
 from web.live.rig import ArkitRig, Output, mixed
 from web.live.session import Frame
@@ -68,6 +69,36 @@ def test_wrong_messages(text, expected):
 def test_the_first_message_is_start():
     with pytest.raises(UserError, match="the first one must be start"):
         read_start('{"type": "flush"}')
+
+
+def test_large_styles_are_refused_before_the_schema_is_applied(monkeypatch):
+    """jsonschema takes seconds for a megabyte of list."""
+    rows = {"exp": [[0] * 50], "pose": [[0] * 6]}
+    for style in ([0] * 1024, rows | {"exp": [[0]] * 2000}, rows | {"pose": [[0]] * 2000}):
+        assert read_message(start(style=style))["style"] == style
+    monkeypatch.setattr(protocol, "_checks", lambda: pytest.fail("the schema was applied"))
+    for style, where in (
+        (["x"] * 1025, "style: has 1025"),
+        (rows | {"exp": ["x"] * 2001}, "style.exp: has 2001"),
+        ({"npz": "", "pose": [[0]] * 2001}, "style.pose: has 2001"),
+    ):
+        for kind in ("start", "set_style"):
+            with pytest.raises(UserError, match=f"^{kind}.{where}"):
+                read_message(json.dumps({"type": kind, "version": 1, "style": style}))
+
+
+def test_the_token_comes_before_the_schema(monkeypatch):
+    monkeypatch.setattr(protocol, "_checks", lambda: pytest.fail("the schema was applied"))
+    seen = []
+
+    def admit(token):
+        seen.append(token)
+        raise PermissionError
+
+    for fields in ({"token": "x", "style": ["x"] * 10}, {"token": 5}, {"rate": "x"}):
+        with pytest.raises(PermissionError):
+            read_start(start(**fields), admit)
+    assert seen == ["x", 5, None]
 
 
 def test_audio_of_all_formats():

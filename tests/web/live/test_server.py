@@ -197,7 +197,7 @@ def test_who_may_come_in(service):
     async def talk():
         async with served(service, token="secret", seconds=0.2) as address:
             found = []
-            for start in ({}, {"token": "wrong"}, {"token": "\ud800"}):
+            for start in ({}, {"token": "wrong"}, {"token": "\ud800"}, {"token": 5, "style": 5}):
                 async with client(address, **start) as socket:
                     found.append(await refusal(socket))
             for where, start, headers in (
@@ -214,8 +214,8 @@ def test_who_may_come_in(service):
         return found
 
     found = asyncio.run(talk())
-    assert [code for code, _ in found] == [4401, 4401, 4401, 4408, 4408, 4408, 4403]
-    assert "at most 0.2 s" in found[3][1] and "example.org" in found[-1][1]
+    assert [code for code, _ in found] == [4401, 4401, 4401, 4401, 4408, 4408, 4408, 4403]
+    assert "at most 0.2 s" in found[4][1] and "example.org" in found[-1][1]
 
 
 @pytest.mark.parametrize(
