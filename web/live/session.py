@@ -110,7 +110,9 @@ class Session:
 
     def interrupt(self) -> float:
         """Drop what is not yet spoken, and shut the mouth -> seconds of audio that were spoken or dropped before."""
-        spoken = (self._first or 0.0) + self._count / FPS if self._speaking else self.heard / SAMPLE_RATE
+        spoken = (self.heard - self._waiting_samples) / SAMPLE_RATE
+        if self._speaking:
+            spoken = (self._first or 0.0) + self._count / FPS
         self._waiting.clear()
         self._waiting_samples, self._stale = 0, self.busy
         self._stop()

@@ -153,6 +153,14 @@ def test_an_interrupt_drops_what_is_being_computed():
     assert len(player.spoken()) == 0 and not any(frame.audio is not None for frame in player.play(0.5))
 
 
+def test_an_interrupt_before_anything_was_spoken_says_so():
+    player = Player()
+    player.session.hear(speech(1.0))
+    assert player.session.interrupt() == 0
+    player.session.hear(speech(1.0))
+    assert player.session.interrupt() == 1  # the first second was dropped before
+
+
 def test_a_flush_separates_utterances():
     player = Player()
     for _ in range(2):
