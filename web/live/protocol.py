@@ -12,12 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from utils.errors import UserError
 from utils.timebase import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    import soxr
 
 VERSION = 1
 SCHEMA = Path(__file__).with_suffix(".schema.json")
@@ -123,12 +126,8 @@ class AudioInput:
     """Bytes of one voice -> float32 (n,) at 16 kHz."""
 
     def __init__(self, start: Start) -> None:
-        self._start, self._stream = start, None
+        self._start, self._stream = start, _resampler(start.rate)
         self.silent = 0.0  # seconds since the last sound
-        if start.rate != SAMPLE_RATE:
-            import soxr
-
-            self._stream = soxr.ResampleStream(start.rate, SAMPLE_RATE, 1, quality="HQ")
 
     def read(self, data: bytes | memoryview) -> np.ndarray:
         """The samples of a message, which holds whole ones of all channels.
@@ -152,6 +151,23 @@ class AudioInput:
         loud = len(samples) > 0 and float(np.abs(samples).max()) > SILENT_PEAK
         self.silent = 0.0 if loud else self.silent + len(samples) / self._start.rate
         return samples if self._stream is None else self._stream.resample_chunk(samples)
+
+    def finish(self) -> np.ndarray:
+        """The last samples, which the resampler holds back; what is read next begins anew."""
+        rest = np.zeros(0, np.float32)
+        if self._stream is not None:
+            rest = self._stream.resample_chunk(rest, last=True)
+            self._stream = _resampler(self._start.rate)
+        return rest
+
+
+def _resampler(rate: int) -> soxr.ResampleStream | None:
+    """To 16 kHz; None if nothing is to be done."""
+    if rate == SAMPLE_RATE:
+        return None
+    import soxr
+
+    return soxr.ResampleStream(rate, SAMPLE_RATE, 1, quality="HQ")
 
 
 def json_text(kind: str, **values: Any) -> str:

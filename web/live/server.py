@@ -256,16 +256,16 @@ class _Client:
     async def _obey(self, message: dict[str, Any]) -> None:
         """A message after start."""
         session, kind = self.session, message["type"]
-        if kind == "flush":
+        if kind in ("flush", "end"):
+            session.hear(self.inputs[0].finish())
             session.flush()
+            session.ended = session.ended or kind == "end"
         elif kind == "interrupt":
             spoken = session.interrupt()
+            session.heard += len(self.inputs[0].finish())  # dropped as well
             self._say("interrupted", spoken=round(spoken, 3), sent=round(session.heard / SAMPLE_RATE, 3))
         elif kind == "set_state":
             session.mood = None if message["state"] == "auto" else message["state"]
-        elif kind == "end":
-            session.flush()
-            session.ended = True
         elif kind in ("set_style", "set_gain"):
             try:
                 await self._change(message)

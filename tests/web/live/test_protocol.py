@@ -109,8 +109,12 @@ def test_audio_of_all_formats():
         AudioInput(Start(format="f32")).read(memoryview(b"\0" + tone.astype("<f4").tobytes())[1:]), tone.astype("f4")
     )
     stereo = AudioInput(Start(rate=48_000, channels=2))
-    blocks = [stereo.read(np.repeat(pcm, 2)[i : i + 960].tobytes()) for i in range(0, 9600, 960)] * 1
-    assert 1400 < sum(map(len, blocks)) <= 1600
+    for _ in range(2):  # finish() begins anew
+        blocks = [stereo.read(np.repeat(pcm, 2)[i : i + 960].tobytes()) for i in range(0, 9600, 960)]
+        heard = np.concatenate([*blocks, stereo.finish()])
+        assert len(heard) == 1600
+        np.testing.assert_allclose(heard[50:-50], tone[150:-150:3], atol=1e-3)
+    assert stereo.finish().shape == AudioInput(Start()).finish().shape == (0,)
     assert AudioInput(Start()).read(b"").shape == (0,)
 
 

@@ -108,6 +108,21 @@ def test_commands(service):
     assert last["browInnerUp"] > 0.9 and last["headW"] == pytest.approx(1, abs=1e-6)
 
 
+def test_resampled_audio_is_heard_to_its_end(service):
+    """The resampler holds samples back until an utterance ends; those of an interrupted one are dropped."""
+
+    async def talk():
+        async with served(service) as address, client(address, rate=32_000) as socket:
+            for command in ("flush", "interrupt", "interrupt"):
+                await socket.send(PCM)  # 0.5 s
+                await socket.send(json.dumps({"type": command}))
+            await socket.send('{"type": "end"}')
+            return await messages(socket)
+
+    found = [one for one in asyncio.run(talk()) if one["type"] == "interrupted"]
+    assert [(one["spoken"], one["sent"]) for one in found] == [(0, 1), (1, 1.5)]
+
+
 def test_all_sessions_are_shown_to_other_programs(service):
     seen = []
 
