@@ -195,14 +195,16 @@ class Service:
         config = own_sampling(options, options.distilled_steps or LIVE_STEPS, OWN_SCALES | scales)
         if not options.distilled_steps:
             config = replace(config, sampler=replace(config.sampler, name="ddim"))
-        key = tuple(sorted((OWN_SCALES | scales).items()))
+        usual, key = (tuple(sorted((OWN_SCALES | given).items())) for given in ({}, scales))
         if key not in self._generators:
-            used = {one.talker.sample.generator for one in self.sessions}
-            kept = {old: made for old, made in self._generators.items() if made in used}
-            if len(kept) >= MAX_GUIDANCES:
-                raise UserError(f"guidance: {MAX_GUIDANCES} other settings are in use; leave it out, or try later")
+            if len(self._generators) >= MAX_GUIDANCES:
+                used = {one.talker.sample.generator for one in self.sessions}
+                spare = [old for old, made in self._generators.items() if made not in used and old != usual]
+                if not spare:
+                    raise UserError(f"guidance: {MAX_GUIDANCES} other settings are in use; leave it out, or try later")
+                del self._generators[spare[0]]
             engine = Engine(self.animator.model, config.guidance, config.engine)
-            self._generators = kept | {key: WindowGenerator(self.animator.model, config, engine)}
+            self._generators[key] = WindowGenerator(self.animator.model, config, engine)
         return self._generators[key]
 
     def _style(self, style: Any) -> np.ndarray:

@@ -174,8 +174,12 @@ def test_styles_of_all_kinds(service, tmp_path):
 
 
 def test_guidance_settings_are_limited(service):
+    usual = service._generator({})
     generators = [service._generator({"audio": 1 + i / 10}) for i in range(MAX_GUIDANCES + 3)]
     assert len(service._generators) <= MAX_GUIDANCES
+    assert service._generator({}) is usual  # warmed up, and what most clients want
+    assert service._generator({"audio": 1 + (MAX_GUIDANCES + 1) / 10}) is generators[-2]  # unused, but there is room
+    assert len(service._generators) == MAX_GUIDANCES
     assert service._generator({"audio": 1 + (MAX_GUIDANCES + 2) / 10}) is generators[-1]
 
 
