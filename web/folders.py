@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 import shutil
@@ -20,14 +21,13 @@ def new_token() -> str:
 
 def sweep(parent: Path, max_age: float) -> int:
     """Remove the folders in `parent` that are older than `max_age` seconds -> how many."""
-    old = [
-        folder
-        for folder in parent.iterdir()
-        if KEPT.fullmatch(folder.name) and time.time() - folder.stat().st_mtime > max_age
-    ]
-    for folder in old:
-        shutil.rmtree(folder, ignore_errors=True)
-    return len(old)
+    removed = 0
+    for folder in parent.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # a failed take's folder goes at any time
+            if KEPT.fullmatch(folder.name) and time.time() - folder.stat().st_mtime > max_age:
+                shutil.rmtree(folder, ignore_errors=True)
+                removed += 1
+    return removed
 
 
 class Uploads:

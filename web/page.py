@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import threading
 from collections.abc import AsyncIterator, Callable
 from functools import cached_property, partial
@@ -45,6 +46,7 @@ from web.wish import (
     words,
 )
 
+log = logging.getLogger(__name__)
 STATIC = Path(__file__).parent / "static"
 KEEP_SECONDS, SWEEP_SECONDS = 3600, 300
 MAX_UPLOAD = 30_000_000  # bytes
@@ -184,9 +186,12 @@ class Page:
     def sweeping(self, stop: threading.Event) -> None:
         """Remove old results, uploads and jobs until `stop`."""
         while not stop.wait(SWEEP_SECONDS):
-            for folder in (self.studio.results, self.uploads.parent):
-                sweep(folder, KEEP_SECONDS)
-            self.desk.forget(KEEP_SECONDS)
+            try:
+                for folder in (self.studio.results, self.uploads.parent):
+                    sweep(folder, KEEP_SECONDS)
+                self.desk.forget(KEEP_SECONDS)
+            except Exception:
+                log.exception("sweeping failed; it is tried again in %d s", SWEEP_SECONDS)
 
 
 def _described(paths: list[Path]) -> list[dict[str, Any]]:

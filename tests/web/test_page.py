@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 from types import SimpleNamespace
 from unittest.mock import MagicMock
 
@@ -58,14 +59,18 @@ class Studio(SimpleNamespace):
 
 
 @pytest.fixture
-def client(tmp_path):
+def page(tmp_path):
     studio = Studio(results=tmp_path / "takes", flame=load_flame(None))
     studio.results.mkdir()
     desk = Desk(studio.draft, studio.finish)
-    page = Page(studio, desk, Uploads(tmp_path / "uploads"), "http://192.0.2.7:7860")
+    yield Page(studio, desk, Uploads(tmp_path / "uploads"), "http://192.0.2.7:7860")
+    desk.close()
+
+
+@pytest.fixture
+def client(page):
     with TestClient(page.app("192.0.2.7")) as client:
         yield client
-    desk.close()
 
 
 def finished(client, **wish) -> dict:
@@ -140,6 +145,21 @@ def test_uploads(client, monkeypatch):
     monkeypatch.setattr(page_module, "MAX_UPLOAD", 3)
     answer = client.post("/api/uploads?name=big.wav", content=b"RIFF", headers=kind)
     assert answer.status_code == 400 and answer.json()["error"].startswith("big.wav: larger than")
+
+
+def test_a_failed_sweep_is_tried_again(page, monkeypatch):
+    stop, seen = threading.Event(), []
+
+    def sweep(folder, age):
+        seen.append(folder)
+        if len(seen) == 1:
+            raise OSError("no")
+        stop.set()
+
+    monkeypatch.setattr(page_module, "SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr(page_module, "sweep", sweep)
+    page.sweeping(stop)
+    assert seen == [page.studio.results, page.studio.results, page.uploads.parent]
 
 
 def test_what_is_not_there(client):

@@ -259,7 +259,9 @@ def test_old_takes_are_swept(tmp_path):
     (old / "take.glb").write_bytes(b"x")
     for folder in (old, foreign):
         os.utime(folder, (time.time() - 7200,) * 2)
+    (tmp_path / ("c" * 32)).symlink_to("nothing")  # as one that is removed meanwhile
     assert sweep(tmp_path, 3600) == 1
+    (tmp_path / ("c" * 32)).unlink()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["b" * 32, "notes"]
 
 

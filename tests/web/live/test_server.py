@@ -242,9 +242,9 @@ def test_who_may_come_in(service):
 )
 def test_pages_that_are_not_of_this_machine_need_a_token(service, origin):
     async def talk():
-        async with served(service) as address:
-            async with connect(address, additional_headers={"Origin": origin}) as socket:
-                return await refusal(socket)
+        headers = {"Origin": origin}
+        async with served(service) as address, connect(address, additional_headers=headers) as socket:
+            return await refusal(socket)
 
     assert asyncio.run(talk())[0] == 4403
 
