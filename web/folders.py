@@ -7,12 +7,14 @@ import re
 import secrets
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from utils.errors import UserError
 
 KEPT = re.compile(r"[0-9a-f]{32}")
 LONGEST_NAME = 80  # letters of an uploaded file's name that are kept
+MAX_TOTAL, LEAST = 2_000_000_000, 500_000  # bytes of all uploads; that a small one counts as, so that they stay few
 
 
 def new_token() -> str:
@@ -30,12 +32,40 @@ def sweep(parent: Path, max_age: float) -> int:
     return removed
 
 
+@contextlib.contextmanager
+def whole(folder: Path) -> Iterator[None]:
+    """A folder whose making fails, or is ended, does not stay."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
 class Uploads:
     """Visitors' files, each in a folder of its own. The page names them by tokens, never by paths."""
 
     def __init__(self, parent: Path) -> None:
-        self.parent = parent
+        self.parent, self._arriving = parent, 0
         parent.mkdir(parents=True, exist_ok=True)
+
+    @contextlib.contextmanager
+    def receive(self, name: str, most: int) -> Iterator[Path]:
+        """Where to write an upload of at most `most` bytes; it stays only if it comes to its end.
+
+        Raises:
+            UserError: all uploads together might become larger than `MAX_TOTAL`.
+        """
+        held = sum(map(_size, self.parent.glob("*/*")))
+        if held + (self._arriving + 1) * most > MAX_TOTAL:
+            raise UserError("upload: the server holds as many files as it may; try again in an hour")
+        self._arriving += 1
+        try:
+            path = self.place(name)
+            with whole(path.parent):
+                yield path
+        finally:
+            self._arriving -= 1
 
     def place(self, name: str) -> Path:
         """Where to write a file that the visitor calls `name`; its token is the folder's name."""
@@ -54,3 +84,11 @@ class Uploads:
             for path in (self.parent / token).iterdir():
                 return path
         raise UserError("upload: this file is no longer here; choose it again")
+
+
+def _size(path: Path) -> int:
+    """Bytes, at least `LEAST`; 0 if it has just been swept."""
+    try:
+        return max(LEAST, path.stat().st_size)
+    except FileNotFoundError:
+        return 0

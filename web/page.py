@@ -107,12 +107,11 @@ class Page:
         """The body is the file; other sites' pages cannot send this type without being asked first."""
         if request.headers.get("content-type") != "application/octet-stream":
             raise HTTPException(415)
-        path, size = self.uploads.place(request.query_params.get("name", "")), 0
-        with path.open("wb") as file:
+        size, name = 0, request.query_params.get("name", "")
+        with self.uploads.receive(name, MAX_UPLOAD) as path, path.open("wb") as file:
             async for piece in request.stream():
                 size += len(piece)
                 if size > MAX_UPLOAD:
-                    path.unlink()
                     raise UserError(f"{path.name}: larger than {MAX_UPLOAD / 1e6:g} MB; cut it or save it as mp3")
                 file.write(piece)
         return JSONResponse({"upload": path.parent.name})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-import shutil
 import tempfile
 import threading
 import zipfile
@@ -39,7 +38,7 @@ from utils.media.panels import Panel, side_by_side
 from utils.motion_file import Motion, joined, load_motion, load_style
 from utils.runs.run_dir import find_checkpoint
 from utils.timebase import FPS, SAMPLE_RATE
-from web.folders import KEPT, new_token
+from web.folders import KEPT, new_token, whole
 from web.visitor_files import speech_of_file, style_of_file
 from web.wardrobe import Costume, Wardrobe
 from web.wish import Wish, listed, word
@@ -144,7 +143,7 @@ class Studio:
         assert wish.audio is not None
         audio, styles, shape = speech_of_file(wish.audio), self._styles(wish), self.shape(wish)
         folder = self.results / (token or new_token())
-        with _whole(folder):
+        with whole(folder):
             folder.mkdir(mode=0o700)
             motions = self._motions(audio, wish, [Person(shape, style) for style in styles.values()], report)
             report(MODELLING, "building the 3-D head")
@@ -155,7 +154,7 @@ class Studio:
     def finish(self, draft: Draft, report: Report = silent) -> Take:
         """Draw the video and write the downloads; a different thread may draft the next take meanwhile."""
         folder = draft.folder
-        with _whole(folder):
+        with whole(folder):
             self._film(draft, report)
             report(EXPORTING, "writing the downloads")
             self._export(LATER, folder, list(draft.motions.values()), self._costume(draft.wish), None)
@@ -260,16 +259,6 @@ class Studio:
             return None
         path = self.results / token / name
         return path if path.is_file() else None
-
-
-@contextlib.contextmanager
-def _whole(folder: Path) -> Iterator[None]:
-    """A folder whose making fails, or is ended, does not stay."""
-    try:
-        yield
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
 
 
 def _reported(motion: Motion, report: Report) -> Iterator[Motion]:

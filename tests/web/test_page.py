@@ -1,5 +1,6 @@
 """web/page.py: what the page holds, uploads, takes, and what is refused."""
 
+import asyncio
 import json
 import re
 import threading
@@ -7,13 +8,14 @@ from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 import pytest
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from models.heads.flame import load_flame
 from utils.errors import UserError
-from web import addresses, requests
+from web import addresses, folders, requests
 from web import page as page_module
 from web.addresses import address, is_loopback, url
 from web.desk import Desk
@@ -137,7 +139,7 @@ def test_mistakes_get_one_line(client):
     assert client.post("/api/takes", json={"style": "x" * 20_000}).status_code == 413
 
 
-def test_uploads(client, monkeypatch):
+def test_uploads(client, page, monkeypatch):
     kind = {"Content-Type": "application/octet-stream"}
     token = client.post("/api/uploads?name=../a b.wav", content=b"RIFF", headers=kind).json()["upload"]
     assert finished(client, audio=token)["state"] == "done"
@@ -145,6 +147,41 @@ def test_uploads(client, monkeypatch):
     monkeypatch.setattr(page_module, "MAX_UPLOAD", 3)
     answer = client.post("/api/uploads?name=big.wav", content=b"RIFF", headers=kind)
     assert answer.status_code == 400 and answer.json()["error"].startswith("big.wav: larger than")
+    assert [path.name for path in page.uploads.parent.iterdir()] == [token]
+    monkeypatch.setattr(folders, "MAX_TOTAL", 6)
+    monkeypatch.setattr(folders, "LEAST", 2)
+    for status in (400, 200):  # 4 bytes are there, and 3 might come
+        answer = client.post("/api/uploads?name=b.wav", content=b"x", headers=kind)
+        assert answer.status_code == status
+        if status == 400:
+            assert "as many files as it may" in answer.json()["error"]
+            monkeypatch.setattr(folders, "MAX_TOTAL", 7)
+    monkeypatch.setattr(folders, "MAX_TOTAL", 8)  # 4 bytes, and a byte that counts as 2
+    assert client.post("/api/uploads?name=c.wav", content=b"x", headers=kind).status_code == 400
+
+
+def test_an_upload_that_is_cut_leaves_nothing(page):
+    said = iter([{"type": "http.request", "body": b"RI", "more_body": True}, {"type": "http.disconnect"}])
+    places = []
+
+    async def receive():
+        places.append(len(list(page.uploads.parent.iterdir())))
+        return next(said)
+
+    headers = [(b"content-type", b"application/octet-stream")]
+    scope = {"type": "http", "method": "POST", "headers": headers, "query_string": b"name=a.wav"}
+    with pytest.raises(ClientDisconnect):
+        asyncio.run(page.upload(Request(scope, receive)))
+    assert places == [1, 1] and not list(page.uploads.parent.iterdir())
+
+
+def test_uploads_that_arrive_count_as_large_as_they_may_become(page, monkeypatch):
+    monkeypatch.setattr(folders, "MAX_TOTAL", 10)
+    with page.uploads.receive("a.wav", 5), page.uploads.receive("b.wav", 5):
+        with pytest.raises(UserError, match="as many files as it may"), page.uploads.receive("c.wav", 5):
+            pass
+    with page.uploads.receive("c.wav", 10):
+        pass
 
 
 def test_a_failed_sweep_is_tried_again(page, monkeypatch):
