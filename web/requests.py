@@ -47,7 +47,7 @@ async def values_of(request: Request) -> dict[str, Any]:
             raise HTTPException(413)
     try:
         values = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError("request: is not JSON; reload the page") from error
     if request.headers.get("content-type") != "application/json" or not isinstance(values, dict):
         raise UserError("request: is not a JSON object; reload the page")

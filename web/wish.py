@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -120,8 +119,8 @@ def listed(what: str, name: object, names: Sequence[str]) -> str:
 
 
 def _within(name: str, value: object, low: float, high: float) -> None:
-    if not (isinstance(value, int | float) and math.isfinite(value) and low <= value <= high):
-        raise UserError(f"{name}: must lie between {low:g} and {high:g}, got {value}")
+    if not (isinstance(value, int | float) and low <= value <= high):
+        raise UserError(f"{name}: must lie between {low:g} and {high:g}, got {str(value)[:40]}")
 
 
 # Words of people for the names of files.

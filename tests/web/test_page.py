@@ -129,10 +129,11 @@ def test_compared_styles_have_their_names(client):
 def test_mistakes_get_one_line(client):
     assert finished(client, seed=666)["error"] == "speech: no"
     for wish, message in (({}, "record something"), ({"audio": "x"}, "no longer here"),
+                          ({"audio": "English, 3 s", "large": 10**400}, "large"),
                           ({"audio": "English, 3 s", "steps": "many"}, "steps")):  # fmt: skip
         answer = client.post("/api/takes", json=wish)
         assert answer.status_code == 400 and message in answer.json()["error"]
-    for content in (b"{", b"[1]"):
+    for content in (b"{", b"[1]", b"[" * 9999):
         answer = client.post("/api/takes", content=content, headers={"Content-Type": "application/json"})
         assert answer.status_code == 400
     assert client.post("/api/takes", content=b"{}").status_code == 400  # as forms of other sites would send it

@@ -78,7 +78,7 @@ class StudyPage:
         number, choices, seconds = (values.get(name) for name in ("number", "choices", "seconds"))
         if not isinstance(number, int) or not isinstance(choices, dict) or not isinstance(seconds, int | float):
             raise UserError("answer: is not one to this question; reload the page")
-        self.raters.answer(rater, number, choices, min(max(float(seconds), 0.0), LONGEST))
+        self.raters.answer(rater, number, choices, float(min(LONGEST, max(0.0, seconds))))  # NaN: 0
         return self._shown(rater)
 
     async def video(self, request: Request) -> Response:

@@ -128,8 +128,22 @@ def test_answers_that_were_not_asked_for(client):
                    {"number": 0, "choices": {"colour": "left"}, "seconds": 1}):  # fmt: skip
         said = client.post(f"/api/raters/{token}", json=answer)
         assert said.status_code == 400 and "reload the page" in said.json()["error"]
-    for path in ("/api/raters/" + "0" * 32, f"/video/{token}/99/left", f"/video/{token}/0/middle", "/study/../plan.py"):
+    for path in (
+        "/api/raters/" + "0" * 32,
+        f"/video/{token}/99/left",
+        f"/video/{token}/0/middle",
+        "/study/..%2fplan.py",
+    ):
         assert client.get(path).status_code == 404
+
+
+@pytest.mark.parametrize("seconds,kept", [("1e99", 3600), ("9" * 400, 3600), ("NaN", 0), ("-1", 0), ("1.26", 1.3)])
+def test_seconds_that_cannot_be(client, raters, seconds, kept):
+    token = client.post("/api/raters", json={}).json()["token"]
+    choices = dict.fromkeys(raters.plan.asked(raters.find(token).trials[0]), "left")
+    body = f'{{"number": 0, "choices": {json.dumps(choices)}, "seconds": {seconds}}}'
+    said = client.post(f"/api/raters/{token}", content=body, headers={"Content-Type": "application/json"})
+    assert said.status_code == 200 and raters.find(token).answers[0]["seconds"] == kept
 
 
 @pytest.mark.parametrize(
