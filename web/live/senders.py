@@ -5,13 +5,14 @@ To add one, write a class with `show` and its flag in web/serve.py.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
-import json
+import logging
+import queue
 import socket
 import struct
-import sys
+import threading
 import uuid
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -22,12 +23,14 @@ from utils.exports.arkit import BLEND_SHAPES, yaw_pitch_roll
 from utils.timebase import FPS
 from web.live.protocol import Shown
 
+log = logging.getLogger(__name__)
 LIVELINK_PORT, VMC_PORT = 11111, 39539
 SUBJECT = "DiffPoseTalk"
 # Unreal's order, in which the packets are, has the left of these pairs first; the app's csv files have the right first.
 _SWAPPED = {"jawRight": "jawLeft", "mouthRight": "mouthLeft"}
 _SWAPPED |= {left: right for right, left in _SWAPPED.items()}
 _UNREAL = [BLEND_SHAPES.index(_SWAPPED.get(name, name)) for name in BLEND_SHAPES]
+_LINES = 1000  # that wait to be written
 _DATAGRAM = 1400  # bytes: larger ones may be cut into several on their way
 
 
@@ -148,7 +151,10 @@ def _bundled(messages: list[bytes]) -> list[bytes]:
 
 
 class LineSender:
-    """A line of JSON for each frame, as the protocol has it, with `session` in front."""
+    """A line of JSON for each frame, as the protocol has it, with `session` in front.
+
+    A thread writes them. A reader that is slow misses lines, and one that has gone ends the writing, not the server.
+    """
 
     def __init__(self, path: str) -> None:
         """path: a file, or - for standard output.
@@ -156,11 +162,30 @@ class LineSender:
         Raises:
             UserError: the file cannot be written.
         """
-        try:
-            self._file = sys.stdout if path == "-" else Path(path).open("w", encoding="utf-8")  # noqa: SIM115
+        try:  # unbuffered: Python's buffers have locks, at which a blocked thread would hold up the program's end
+            self._file = open(1 if path == "-" else path, "wb", buffering=0, closefd=path != "-")  # noqa: SIM115
         except OSError as error:
             raise UserError(f"--ndjson {path}: cannot be written ({error.strerror}); choose another path") from error
+        self._path, self._lines = path, queue.Queue[bytes | None](_LINES)
+        self._thread = threading.Thread(target=self._write, daemon=True)
+        self._thread.start()
+        atexit.register(self.close)
 
     def show(self, slot: int, frame: Shown) -> None:
-        text = frame.json(list(BLEND_SHAPES))
-        print(json.dumps({"session": slot})[:-1] + ", " + text[1:], file=self._file, flush=True)
+        text = f'{{"session": {slot}, {frame.json(list(BLEND_SHAPES))[1:]}\n'
+        with contextlib.suppress(queue.Full):
+            self._lines.put_nowait(text.encode())
+
+    def close(self, seconds: float = 1.0) -> None:
+        """Write what waits, for at most as long as this."""
+        with contextlib.suppress(queue.Full):
+            self._lines.put_nowait(None)
+            self._thread.join(seconds)
+
+    def _write(self) -> None:
+        try:
+            while line := self._lines.get():
+                while line:
+                    line = line[self._file.write(line) :]
+        except OSError as error:
+            log.warning("--ndjson %s: cannot be written any more (%s); the server goes on without", self._path, error)

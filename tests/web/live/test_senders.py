@@ -1,7 +1,10 @@
 """Live Link Face, VMC and lines of JSON, read by other people's decoders."""
 
 import json
+import os
 import socket
+import time
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from utils.coefs import N_EXP
 from utils.errors import UserError
 from utils.exports.arkit import BLEND_SHAPES, arkit_of_open_head
 from utils.motion_file import Motion
+from web.live import senders
 from web.live.rig import ArkitRig, Output
 from web.live.senders import LineSender, LiveLinkSender, VmcSender, osc
 from web.live.session import Frame
@@ -83,12 +87,36 @@ def test_osc_padding():
     assert len(osc("/abcd", "abc", 0.5)) % 4 == 0
 
 
-def test_lines(tmp_path, capsys):
+def test_lines(tmp_path, capfd):
     for path in (str(tmp_path / "f.ndjson"), "-"):
-        LineSender(path).show(3, shown())
-    for text in ((tmp_path / "f.ndjson").read_text(), capsys.readouterr().out):
+        sender = LineSender(path)
+        sender.show(3, shown())
+        sender.close()
+    for text in ((tmp_path / "f.ndjson").read_text(), capfd.readouterr().out):
         line = json.loads(text)
         assert (line["session"], line["frame"], line["time"], len(line["arkit"])) == (3, 50, 2.0, 52)
+
+
+def test_a_slow_reader_misses_lines_and_one_that_goes_ends_nothing(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(senders, "_LINES", 5)
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    sender, one, began = LineSender(str(tmp_path / "pipe")), shown(), time.monotonic()
+    for _ in range(200):  # the pipe takes 64 kB
+        sender.show(1, one)
+        time.sleep(0.001)
+    assert time.monotonic() - began < 2
+    assert json.loads(os.read(reader, 1 << 16).splitlines()[0])["frame"] == 50
+    os.close(reader)
+    while sender._thread.is_alive():
+        sender.show(1, one)
+        time.sleep(0.001)
+        assert time.monotonic() - began < 10
+    for _ in range(20):  # more than may wait
+        sender.show(1, one)
+    sender.close()
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "cannot be written any more" in said
 
 
 def test_wrong_addresses(tmp_path):
@@ -101,11 +129,12 @@ def test_wrong_addresses(tmp_path):
 
 
 def test_nobody_listens(receiver):
+    """The system may say so at the next datagram, or that its buffer is full."""
     sender = LiveLinkSender(address(receiver))
-    receiver.close()
+    sender._udp._socket = Mock(sendto=Mock(side_effect=[ConnectionRefusedError, BlockingIOError, None]))
     for _ in range(3):
         sender.show(1, shown())
-    assert sender.packet("x", shown())[0] == 6
+    assert sender._udp._socket.sendto.call_count == 3
 
 
 def test_the_blender_client_decodes_the_packets():
