@@ -20,6 +20,7 @@ from web.study.plan import QUESTIONS
 from web.study.ranking import Preference, Strength, preferences, strengths
 from web.study.raters import SIDES, Rater, read_rater
 
+ROUNDING = 5e-4  # of shares: two of three checks are .667
 FEW = 10  # raters, below whom a bootstrap of raters is too narrow
 
 
@@ -31,7 +32,7 @@ class AnalysisFlags:
     """Folder of the raters' files."""
     json: Path | None = None
     """File for the findings."""
-    least_checks: float = 0.67
+    least_checks: float = 0.667
     """Share of the attention checks that a rater must have passed to count."""
     unfinished: bool = False
     """Count raters who did not come to the end as well."""
@@ -77,7 +78,7 @@ def analyse(raters: Sequence[Rater], least_checks: float, unfinished: bool) -> F
     Raises:
         UserError: none of them does.
     """
-    attentive = [rater for rater in raters if passed(rater) >= least_checks]
+    attentive = [rater for rater in raters if passed(rater) >= least_checks - ROUNDING]
     counted = [rater for rater in attentive if rater.done or unfinished]
     if not counted:
         raise UserError("none of the raters counts; see --least_checks and --unfinished")

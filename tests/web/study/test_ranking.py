@@ -1,6 +1,7 @@
 """web/study/ranking.py and analyse.py: simulated raters whose truth is known."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -89,6 +90,17 @@ def test_who_does_not_look_is_not_counted():
     assert everyone.strengths[0].strength < found.strengths[0].strength  # they would have blurred the answer
     with pytest.raises(UserError, match="none of the raters counts"):
         analyse(careless, 0.67, False)
+
+
+def test_one_missed_check_of_three_is_forgiven():
+    raters = simulated(2, np.random.default_rng(4))
+    for rater, missed in zip(raters, (1, 2)):
+        checks = [k for k, trial in enumerate(rater.trials) if trial.swapped]
+        for k in checks[:missed]:
+            rater.answers[k]["choices"]["lips"] = rater.trials[k].swapped
+    least = analysis.AnalysisFlags(Path()).least_checks
+    found = analyse(raters, least, False)
+    assert (len(checks), found.counted, found.failed_checks) == (3, 1, 1)
 
 
 def test_unfinished_visits_count_only_if_asked_for():
