@@ -47,9 +47,9 @@ def main(argv: list[str] | None = None) -> None:
     plan, results = read_plan(flags.study), flags.results or flags.study.with_name(f"{flags.study.stem}-results")
     make_folder(results)
     with tempfile.TemporaryDirectory(prefix="study-", ignore_cleanup_errors=True) as work:
-        if plan.checks:  # what cannot be made is said now, not to a rater
-            first, second = list(plan.clips.values())[:2]
-            swap_sound(next(iter(first.videos.values())), next(iter(second.videos.values())), Path(work) / "try.mp4")
+        for clip in plan.clips.values() if plan.checks else ():  # what cannot be made is said now, not to a rater
+            for video in clip.videos.values():
+                swap_sound(video, plan.wrong_sound(clip.name), Path(work) / "try.mp4")
         page = StudyPage(plan, Raters(plan, results), Path(work))
         elsewhere, here = address(flags.host, flags.port), url("http", flags.host, flags.port)
         print(f"open {here}" + (f", on other devices {elsewhere}" if elsewhere else ""))

@@ -98,9 +98,8 @@ class StudyPage:
 
     def _swapped(self, clip: str, method: str) -> Path:
         """The video of a check, made when it is first asked for."""
-        other = self.plan.clips[self.plan.others[clip]]
         names = list(self.plan.clips[clip].videos)
         out = self.work / f"{list(self.plan.clips).index(clip)}-{names.index(method)}.mp4"
         if not out.is_file():
-            swap_sound(self.plan.clips[clip].videos[method], next(iter(other.videos.values())), out)
+            swap_sound(self.plan.clips[clip].videos[method], self.plan.wrong_sound(clip), out)
         return out

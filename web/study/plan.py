@@ -65,6 +65,10 @@ class Plan:
         return [(clip.name, *pair) for clip in self.clips.values()
                 for pair in itertools.combinations(sorted(clip.videos), 2)]  # fmt: skip
 
+    def wrong_sound(self, clip: str) -> Path:
+        """A video whose sound does not belong to this clip."""
+        return next(iter(self.clips[self.others[clip]].videos.values()))
+
     def asked(self, trial: Trial) -> tuple[str, ...]:
         """The questions of a trial: a check asks for the lips, and only a clip with a reference for the style."""
         if trial.swapped:

@@ -7,11 +7,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import uvicorn
 from starlette.testclient import TestClient
 
 from utils.errors import UserError
 from utils.media.audio import load_audio
 from utils.media.video import write_video
+from web.study import __main__ as program
 from web.study.analyse import analyse
 from web.study.page import STATIC, StudyPage
 from web.study.plan import read_plan
@@ -163,6 +165,20 @@ def test_a_study_that_cannot_be_held(study, change, message):
     path.write_text(json.dumps(json.loads(study.read_text()) | change))
     with pytest.raises(UserError, match=message):
         read_plan(path)
+
+
+def test_a_check_that_cannot_be_made_is_said_at_the_start(study, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(uvicorn, "run", lambda *_, **__: print("served"))
+    program.main([str(study), "--results", str(tmp_path / "results")])
+    assert "served" in capsys.readouterr().out
+    (study.parent / "broken.mp4").write_bytes(b"no video")
+    for method in METHODS:
+        content = json.loads(study.read_text())
+        content["clips"][2]["videos"][method] = "broken.mp4"
+        (study.parent / "D.json").write_text(json.dumps(content))
+        with pytest.raises(SystemExit) as ended:
+            program.main([str(study.parent / "D.json"), "--results", str(tmp_path / "more")])
+        assert ended.value.code == 2 and "broken.mp4" in capsys.readouterr().err
 
 
 def test_another_study_does_not_mix(study, raters, tmp_path):
