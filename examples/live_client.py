@@ -1,7 +1,7 @@
 """Send a sound file to the live server as it would be spoken, and print its frames in time with it.
 
 python -m web.serve
-python -m examples.live_client speech.wav [--address ws://127.0.0.1:8765] [--style lively]
+python -m examples.live_client speech.wav [--address ws://127.0.0.1:8765] [--style smile]
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ class ClientFlags:
 
 async def speak(head: LiveHead, audio, rate: int) -> None:
     """The samples (n, channels) int16 in real time."""
-    step = round(BLOCK * rate)
+    step, clock = round(BLOCK * rate), asyncio.get_running_loop().time
+    began = clock()
     for i in range(0, len(audio), step):
         await head.say(audio[i : i + step].tobytes())
-        await asyncio.sleep(BLOCK)
+        await asyncio.sleep(began + (i + step) / rate - clock())  # to a time, so that delays do not add up
     await head.tell("end")
 
 

@@ -1,12 +1,13 @@
 """examples/live_client.py against a live server with a tiny talker."""
 
 import asyncio
+import time
 
 import numpy as np
 import pytest
 import soundfile
 
-from examples.live_client import ClientFlags, main, run
+from examples.live_client import ClientFlags, main, run, speak
 from tests.support.demo_workspace import speech
 from tests.support.live_server import served, tiny_service
 from utils.errors import UserError
@@ -33,6 +34,19 @@ def test_it_prints_frames_in_time(tmp_path, wav, capsys):
     times = [float(line.split("audio ")[1].split()[0]) for line in lines if "audio" in line]
     np.testing.assert_allclose(times, np.arange(len(times)) / 25, atol=1e-6)
     assert len(times) in (5, 6) and "idle" in lines[-1] and "jaw 0.00" in lines[-1]
+
+
+def test_delays_do_not_add_up():
+    class Slow:
+        async def say(self, audio):
+            time.sleep(0.03)
+
+        async def tell(self, kind):
+            pass
+
+    began = time.monotonic()
+    asyncio.run(speak(Slow(), np.zeros((16_000, 1), np.int16), 16_000))
+    assert 1 <= time.monotonic() - began < 1.3  # 20 blocks
 
 
 @pytest.mark.parametrize(
