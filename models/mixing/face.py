@@ -32,7 +32,7 @@ JAW = slice(3, 6)  # of a pose
 
 
 @dataclass(frozen=True)
-class Face:
+class FaceUnits:
     """The open head's units, by name, and what they move."""
 
     names: list[str]
@@ -42,7 +42,7 @@ class Face:
     gaze: np.ndarray  # (E, 2) yaw and pitch, radians, by which a unit turns its eye
 
     @classmethod
-    def of(cls, head: HeadFile) -> Face:
+    def of(cls, head: HeadFile) -> FaceUnits:
         """Of a head whose expressions are ARKit's."""
         names = list(head.exp_names or ())
         lips = head.expdirs[head.landmark(UPPER), 1] - head.expdirs[head.landmark(LOWER), 1]

@@ -17,7 +17,7 @@ from scipy.signal import lfilter
 from scipy.spatial.transform import Rotation
 
 from models.mixing.config import MixerConfig, rest_value
-from models.mixing.face import JAW, Face, Values
+from models.mixing.face import JAW, FaceUnits, Values
 from models.mixing.recipes import HEAD_OFFSETS
 from utils.errors import UserError
 from utils.exports.arkit import has_arkit_expressions
@@ -40,7 +40,7 @@ class Mixer:
         """
         head = head or _open_head()
         self.head, self.frame = head, 0  # number of the next frame
-        self._face = Face.of(head) if has_arkit_expressions(head) else None
+        self._face = FaceUnits.of(head) if has_arkit_expressions(head) else None
         self._before: dict[str, float] = {}  # values at the last change
         self._changed: int | None = None  # frame of the last change
         self._states: dict[str, np.ndarray] = {}  # of the groups' filters

@@ -25,7 +25,7 @@ from utils.timebase import FPS, SAMPLE_RATE
 from web.addresses import is_loopback
 from web.live.protocol import SILENT_SECONDS, VERSION, AudioInput, Start, json_text, read_message, read_start
 from web.live.rig import Output, mixed
-from web.live.service import Service, Wish
+from web.live.service import Service, SessionConfig
 from web.live.session import Frame, Session
 
 log = logging.getLogger(__name__)
@@ -165,15 +165,15 @@ class _Client:
             UserError: a style, an identity or a mix that cannot be used.
             Refused: all sessions are taken.
         """
-        wish = Wish(start.style, start.identity, start.guidance, start.seed, start.hop)
+        config = SessionConfig(start.style, start.identity, start.guidance, start.seed, start.hop)
         try:
             service.check_free()
         except UserError as error:
             raise Refused(FULL, str(error)) from error
         if isinstance(start.style, dict):  # the encoder's work must not delay other sessions' frames
-            wish = replace(wish, style=(await service.apart(service.person, wish)).style)
+            config = replace(config, style=(await service.in_background(service.person, config)).style)
         MixerConfig.of(start.mix)
-        return cls(socket, service, service.join(wish), start)
+        return cls(socket, service, service.join(config), start)
 
     async def serve(self) -> None:
         """Until the client ends, leaves, or is refused."""
@@ -279,8 +279,8 @@ class _Client:
         if message["type"] == "set_gain":
             self.mixer.change(MixerConfig.of(message["values"]))
         else:
-            wish = Wish(message["style"], self.start.identity)
-            self.session.talker.change_person(await self.service.apart(self.service.person, wish))
+            config = SessionConfig(message["style"], self.start.identity)
+            self.session.talker.change_person(await self.service.in_background(self.service.person, config))
 
 
 def _is_local(origin: str) -> bool:

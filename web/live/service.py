@@ -47,7 +47,7 @@ SHORT = {"cpu": 25, "cuda": None}  # frames that the network sees of a hop: fewe
 
 
 @dataclass(frozen=True)
-class Wish:
+class SessionConfig:
     """How a session speaks; see protocol.schema.json."""
 
     style: Any = None
@@ -110,21 +110,21 @@ class Service:
 
     def warm_up(self) -> None:
         """Prepare weights, and graphs of the usual batches, before the first visitor comes."""
-        talkers = [self._talker(Wish()) for _ in range(2)]
+        talkers = [self._talker(SessionConfig()) for _ in range(2)]
         for talker in talkers:
             talker.hear(np.zeros(16_000, np.float32))
         next_pieces(talkers)
         next_pieces(talkers[:1])
         _ = self.animator.spans.silence, self.rig
 
-    def join(self, wish: Wish) -> Session:
+    def join(self, config: SessionConfig) -> Session:
         """A new session; `leave` ends it.
 
         Raises:
-            UserError: there are as many as there may be, or the wish names what does not exist.
+            UserError: there are as many as there may be, or the configuration names what does not exist.
         """
         self.check_free()
-        session = Session(self._talker(wish), self.names, wish.seed)
+        session = Session(self._talker(config), self.names, config.seed)
         session.slot = min(set(range(1, self.max_sessions + 1)) - {one.slot for one in self.sessions})
         self.sessions.add(session)
         return session
@@ -137,16 +137,16 @@ class Service:
     def leave(self, session: Session) -> None:
         self.sessions.discard(session)
 
-    def person(self, wish: Wish) -> Person[np.ndarray]:
-        """The identity and the style of a wish.
+    def person(self, config: SessionConfig) -> Person[np.ndarray]:
+        """The identity and the style of a session.
 
         Raises:
             UserError: an unknown name, or a style that cannot be used.
         """
         shapes = bundled_shapes()
-        if wish.identity not in shapes:
-            raise UserError(f"identity: {wish.identity!r} is not a choice; use one of {', '.join(shapes)}")
-        return Person(shapes[wish.identity], self._style(wish.style))
+        if config.identity not in shapes:
+            raise UserError(f"identity: {config.identity!r} is not a choice; use one of {', '.join(shapes)}")
+        return Person(shapes[config.identity], self._style(config.style))
 
     async def compute(self) -> None:
         """Generate what the sessions need, the most urgent first, until this task is cancelled."""
@@ -168,7 +168,7 @@ class Service:
             for session, motion in zip(batch, motions):
                 session.take(motion)
 
-    async def apart(self, work, *args):
+    async def in_background(self, work, *args):
         """Run slow work on a thread of its own, so that frames stay in time."""
         return await asyncio.get_running_loop().run_in_executor(self._side, work, *args)
 
@@ -181,13 +181,13 @@ class Service:
             session.busy = True
         return batch
 
-    def _talker(self, wish: Wish) -> LiveTalker:
-        hop = min(wish.hop or self.live.hop, MAX_HOP)
+    def _talker(self, config: SessionConfig) -> LiveTalker:
+        hop = min(config.hop or self.live.hop, MAX_HOP)
         narrow = self.animator.model.config.align_mask_width == 1  # only then a window may be cut
         short = SHORT[self.animator.model.device.type] if narrow else None
         live = replace(self.live, hop=hop, first_hop=hop, short=short, catch_up=True)
-        generator = self._generator(wish.guidance)
-        return LiveTalker(self.animator, self.person(wish), generator.config, live, wish.seed, generator)
+        generator = self._generator(config.guidance)
+        return LiveTalker(self.animator, self.person(config), generator.config, live, config.seed, generator)
 
     def _generator(self, scales: dict[str, float]) -> WindowGenerator:
         """The generator of these guidance scales; sessions of equal scales share it, and so their batches."""
