@@ -22,30 +22,16 @@ from utils.heads.joints import JAW
 _N_D = 9  # entries of D
 
 
-class VertexSpace(nn.Module):
-    """Isometric coordinates of vertex motion, in non-persistent buffers; nothing is trained.
-
-    The mean square of `project(features(a) - features(b), shape)` over its components equals that of the difference of
-    the vertices over vertices and xyz.
-    """
+class VertexFunctions(nn.Module):
+    """K linear functions of vertex motion, in non-persistent buffers; nothing is trained."""
 
     projection: Tensor  # (F', K)
     by_shape: Tensor  # (100, 9, K)
 
-    def __init__(self, flame: Flame, tolerance: float = 1e-12) -> None:
-        """
-        Args:
-            tolerance: eigenvalues below this fraction of the largest are dropped (float32 carries 1e-7 of a distance,
-                1e-14 of its square).
-        """
+    def __init__(self, rows: Tensor) -> None:
+        """rows (F, K): what each row of `vertex_basis` contributes to the functions."""
         super().__init__()
-        basis = vertex_basis(flame)  # (F, 3V) float64
-        eigenvalues, eigenvectors = torch.linalg.eigh(_products(basis))
-        keep = eigenvalues > tolerance * eigenvalues[-1]
-        projection = eigenvectors[:, keep] * eigenvalues[keep].sqrt()
-        n_kept = int(keep.sum())
-        projection = projection * (n_kept / basis.shape[1]) ** 0.5  # so that means over n_kept equal means over 3V
-        linear, products = projection.float().split([N_EXP + _N_D, _N_D * (N_SHAPE + N_EXP + _N_D)])
+        linear, products = rows.float().split([N_EXP + _N_D, _N_D * (N_SHAPE + N_EXP + _N_D)])
         by_shape, others = products.unflatten(0, (_N_D, -1)).split([N_SHAPE, N_EXP + _N_D], dim=1)
         self.register_buffer("projection", torch.cat([linear, others.flatten(0, 1)]), persistent=False)
         self.register_buffer("by_shape", by_shape.transpose(0, 1).contiguous(), persistent=False)
@@ -59,9 +45,30 @@ class VertexSpace(nn.Module):
         return torch.cat([linear, (d[..., :, None] * linear[..., None, :]).flatten(-2)], dim=-1)
 
     def project(self, features: Tensor, shape: Tensor) -> Tensor:
-        """Differences of features (B, L, F') of clips with raw shape (B, 100) -> coordinates (B, L, K)."""
+        """Features (B, L, F'), or their differences, of clips with raw shape (B, 100) -> values (B, L, K)."""
         of_clip = (shape @ self.by_shape.flatten(1)).unflatten(1, (_N_D, -1))  # (B, 9, K)
         return torch.baddbmm(features @ self.projection, features[..., N_EXP : N_EXP + _N_D], of_clip)
+
+
+class VertexSpace(VertexFunctions):
+    """Isometric coordinates of vertex motion.
+
+    The mean square of `project(features(a) - features(b), shape)` over its components equals that of the difference of
+    the vertices over vertices and xyz.
+    """
+
+    def __init__(self, flame: Flame, tolerance: float = 1e-12) -> None:
+        """
+        Args:
+            tolerance: eigenvalues below this fraction of the largest are dropped (float32 carries 1e-7 of a distance,
+                1e-14 of its square).
+        """
+        basis = vertex_basis(flame)  # (F, 3V) float64
+        eigenvalues, eigenvectors = torch.linalg.eigh(_products(basis))
+        keep = eigenvalues > tolerance * eigenvalues[-1]
+        projection = eigenvectors[:, keep] * eigenvalues[keep].sqrt()
+        # so that means over the kept ones equal means over 3V
+        super().__init__(projection * (int(keep.sum()) / basis.shape[1]) ** 0.5)
 
 
 @torch.no_grad()
