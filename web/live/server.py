@@ -208,9 +208,7 @@ class _Client:
         while not session.over:
             for frame in session.frames():
                 self._show_one(frame)
-                await asyncio.sleep(
-                    0
-                )  # after a stall many frames are due, and must be written before they fill the queue
+                await asyncio.sleep(0)  # after a stall many frames are due: they must be written, or the queue is full
             await asyncio.sleep(max(WAIT, session.due - session.clock()))
         self._say("ended", time=session.number / FPS, frames=self.output.sent)
 
