@@ -9,6 +9,7 @@ python demo.py --exp_name NAME --iter 110000 -a speech.wav -c shape.npy -s style
 
 import logging
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -240,24 +241,40 @@ def run_many(flags: DemoFlags, model: Model, flame: Flame) -> None:
     pairs = [(one.path, paths) for one, paths in zip(inputs, outputs)]
     shard, work = flags.work.part(), SharedWork(folder, [one.name for one in inputs], settings_of(flags))
     failed: list[str] = []
+
+    def speak(overwrite: Callable[[Path], bool]) -> list[str]:
+        failed.extend(speak_unfinished(flags, model, flame, pairs, overwrite))
+        return failed
+
     if shard is not None:
         pairs = shard.of(pairs)
-        work.do_part(shard, lambda _: failed.extend(speak_unfinished(flags, model, flame, pairs)))
+        work.do_part(shard, lambda _: speak(lambda _: io.overwrite))
     else:
-        parts = work.finished()
-        overwrite = io.overwrite and not parts  # which have replaced what there was
-        failed += speak_unfinished(replace(flags, io=replace(io, overwrite=overwrite)), model, flame, pairs)
-        work.remove()
+        parts = work.finished()  # they have replaced what there was, but for what failed
+        again = {name for part in parts for name in part.results}
+        speak(lambda path: path.name in again or (io.overwrite and not parts))
+        if not failed:
+            work.remove()
     if failed:
         raise UserError(f"--audio {io.audio}: {len(failed)} of {len(pairs)} recordings failed: {', '.join(failed)}")
 
 
-def speak_unfinished(flags: DemoFlags, model: Model, flame: Flame, pairs: list[tuple[Path, list[Path]]]) -> list[str]:
-    """Process the recordings (each with its outputs) whose outputs do not exist yet; names of those that failed."""
+def speak_unfinished(
+    flags: DemoFlags,
+    model: Model,
+    flame: Flame,
+    pairs: list[tuple[Path, list[Path]]],
+    overwrite: Callable[[Path], bool],
+) -> list[str]:
+    """Process the recordings (each with its outputs) whose outputs do not exist yet, or that are to be made again.
+
+    Returns:
+        Names of those that failed.
+    """
     wanted = [
         (path, paths)
         for path, paths in pairs
-        if flags.io.overwrite or not all(made.exists() for path in paths for made in results(flags, path))
+        if overwrite(path) or not all(made.exists() for path in paths for made in results(flags, path))
     ]
     if len(wanted) < len(pairs):
         done = len(pairs) - len(wanted)

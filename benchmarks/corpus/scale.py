@@ -172,7 +172,7 @@ def kills(flags: ScaleFlags, folder: Path) -> list[Measured]:
     subprocess.run(preparing(folder, folder / "one"), cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
     draw, done = random.Random(0), 0
     for number in range(flags.kills):
-        record = folder / "two" / "shards" / f"{number % 2}-of-2" / "shard.json"  # written when the work begins
+        record = folder / "two" / ".shards" / f"{number % 2}-of-2" / "shard.json"  # written when the work begins
         before = record.stat().st_mtime_ns if record.is_file() else 0
         words = preparing(folder, folder / "two", "--shard", f"{number % 2}/2")
         process = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL)

@@ -96,7 +96,7 @@ def test_parts_of_a_data_set_are_merged_to_the_same(sources, alone, tmp_path, mo
     monkeypatch.undo()
     assert not (out / "data.mdb").exists()
     prepare(sources, out)
-    assert content(out) == alone and not (out / "shards").exists()
+    assert content(out) == alone and not (out / ".shards").exists()
     prepare(sources, out)  # again: nothing changes but the report's "there already"
     values, texts = content(out)
     assert values == alone[0] and texts["train.txt"] == alone[1]["train.txt"]
@@ -122,7 +122,6 @@ def test_nothing_is_merged_of_what_does_not_belong_together(sources, tmp_path, c
     assert "1-of-2: this part is missing; give the same command with --shard 1/2" in line
     line = error_of(capsys, prepare_dataset.main, preparing(sources, out, "--shard", "1/3"))
     assert "parts of 2 and of 3" in line
-    shutil.rmtree(out / "shards" / "1-of-3")
     line = error_of(capsys, prepare_dataset.main, preparing(sources, out, "--max_mismatch", "2", "--shard", "0/2"))
     assert "made of other --max_mismatch" in line
     assert not (out / "data.mdb").exists()
@@ -154,7 +153,7 @@ def test_killed_parts_lose_nothing(sources, alone, tmp_path):
             "scripts_for_dataset.prepare_dataset",
             *preparing(sources, out, "--shard", shard),
         ]
-        folder = out / "shards" / shard.replace("/", "-of-")
+        folder = out / ".shards" / shard.replace("/", "-of-")
         for seconds in (0.0, 0.03, 0.08):
             process = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL)
             end = time.monotonic() + 60
@@ -185,7 +184,7 @@ def test_parts_of_files(sources, tmp_path, caplog):
         for more in shards:
             caplog.clear()
             fix_pose_prediction.main(["--coefs", str(sources / "coefs"), "--out", str(out), "--workers", "1", *more])
-        assert f"{out}: {N} done" in caplog.text and not (out / "shards").exists()
+        assert f"{out}: {N} done" in caplog.text and not (out / ".shards").exists()
     for path in (tmp_path / "one").rglob("*.npz"):
         other = np.load(tmp_path / "two" / path.relative_to(tmp_path / "one"))
         with np.load(path) as file:
@@ -196,7 +195,7 @@ def test_other_commands_leave_the_parts_alone(sources, tmp_path, capsys):
     """The folder of parts belongs to the command that began it."""
     out = tmp_path / "lmdb"
     prepare(sources, out, "--shard", "0/2")
-    record = json.loads((out / "shards" / "0-of-2" / "shard.json").read_text())
+    record = json.loads((out / ".shards" / "0-of-2" / "shard.json").read_text())
     assert record["done"] and record["items"].startswith(f"{N} ")
     words = [word for word in preparing(sources, out) if word not in ("--n_eval", "1")]
     capsys.readouterr()
@@ -210,7 +209,7 @@ def test_a_conversion_in_parts(tmp_path):
         for more in shards:
             run(convert_dataset.main, [str(source), str(tmp_path / out), "--workers", "1", *more])
     assert content(tmp_path / "one") == content(tmp_path / "two")
-    assert not (tmp_path / "two" / "shards").exists()
+    assert not (tmp_path / "two" / ".shards").exists()
 
 
 def test_an_inspection_in_parts(tmp_path):

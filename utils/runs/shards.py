@@ -1,6 +1,6 @@
 """Work that several processes or machines share: which part this process does, and what the parts leave behind.
 
-Part i of n does every n-th item, from number i on. It writes what has to be merged into OUT/shards/i-of-n/, whose
+Part i of n does every n-th item, from number i on. It writes what has to be merged into OUT/.shards/i-of-n/, whose
 shard.json says what the work is, and whether it is done. The same command without a part merges all of them. Starting
 processes, and starting lost ones again, is left to torchrun, srun and Kubernetes.
 """
@@ -26,7 +26,7 @@ from utils.reading.json_file import read_json
 from utils.runs.file_lock import hold
 
 log = logging.getLogger(__name__)
-FOLDER, RECORD = "shards", "shard.json"
+FOLDER, RECORD = ".shards", "shard.json"  # hidden, because it is removed: no folder of a user has that name
 _PRACTICAL = ("workers", "shard", "dry_run", "overwrite", "device")  # flags that do not change results
 Item = TypeVar("Item")
 
@@ -60,7 +60,8 @@ class ShardFlags:
 
     def check(self) -> None:
         """Raises UserError for a number out of range."""
-        self.part()
+        if self.shard is not None:  # a launcher's variables matter only where work is shared
+            self.part()
 
     def part(self) -> Shard | None:
         """This process's part; None: all of the work, or the merging of the parts.
@@ -105,7 +106,7 @@ def launched(environment: Mapping[str, str]) -> Shard:
     WORLD_SIZE. The tasks of a SLURM array are parts themselves, in each of which the processes share the work.
 
     Raises:
-        UserError: a number is missing or is none.
+        UserError: a variable is missing, or is not a number.
     """
 
     def number(name: str) -> int:
@@ -167,12 +168,13 @@ class SharedWork:
             UserError: another process does it, or the folder holds parts of other work.
         """
         folder = self._folder(shard)
+        self._check_counts(shard.count)
         make_folder(folder)
         lock = hold(folder / "lock")
         if lock is None:
             raise UserError(f"--shard {shard}: another process is working on it ({folder}); wait for it, or end it")
         try:
-            self._check_counts()
+            self._check_counts(shard.count)
             known = self._record(folder)
             if known is not None and known["done"]:
                 log.info("part %s is done already; the same command without --shard merges all parts", shard)
@@ -210,15 +212,15 @@ class SharedWork:
 
     @property
     def _merged(self) -> Path:
-        return self.out / f".{FOLDER}.merged"
+        return self.out / f"{FOLDER}.merged"
 
     def _folder(self, shard: Shard) -> Path:
         return self.out / FOLDER / f"{shard.index}-of-{shard.count}"
 
-    def _check_counts(self) -> tuple[int, list[Path]]:
-        """Number of parts, and the folders that there are; UserError if they are of different numbers of parts."""
+    def _check_counts(self, coming: int | None = None) -> tuple[int, list[Path]]:
+        """Number of parts, and the folders that there are; UserError if they or a coming one differ in that number."""
         folders = sorted((self.out / FOLDER).glob("*-of-*"))
-        counts = sorted({folder.name.partition("-of-")[2] for folder in folders})
+        counts = sorted({folder.name.partition("-of-")[2] for folder in folders} | ({str(coming)} if coming else set()))
         if len(counts) > 1:
             raise UserError(f"{self.out / FOLDER}: holds parts of {' and of '.join(counts)}, which overlap; remove the "
                             "folders of one number")  # fmt: skip

@@ -66,6 +66,11 @@ def test_parts_of_a_folder(space, capsys):
     assert "1 of 2 recordings failed: bad.wav" in refused(capsys, [*words, "-o", "two", "--shard", "0/2"])[-1]
     assert "1 of 4 recordings failed: bad.wav" in refused(capsys, [*words, "-o", "two"])[-1]
     assert sorted(p.name for p in Path("two").iterdir() if p.is_file()) == [f"clip{i}.npz" for i in range(3)]
+    assert Path("two/.shards").is_dir()  # until all recordings are done
+    Path("two/bad.npz").write_bytes(b"old")  # what failed is not taken for finished
+    assert "1 of 4 recordings failed: bad.wav" in refused(capsys, [*words, "-o", "two"])[-1]
+    Path("clips/bad.wav").unlink()
+    Path("two/bad.npz").unlink()
     for i in range(3):
         one, two = (load_motion(f"{folder}/clip{i}.npz") for folder in ("one", "two"))
         np.testing.assert_allclose(two.exp, one.exp, atol=1e-4 * np.abs(one.exp).max())  # other batches

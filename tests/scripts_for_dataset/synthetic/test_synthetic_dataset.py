@@ -108,7 +108,7 @@ def test_parts_make_the_same(corpus, dataset, tmp_path):
     for more in (["--shard", "1/2"], ["--shard", "0/2"], []):
         words = ["--speech", str(corpus), "--output", str(tmp_path), "--hours", "0.025", "--workers", "1", *more]
         make_synthetic_dataset.build(read_flags(make_synthetic_dataset.DatasetFlags, words, ""))
-        assert (tmp_path / "shards").exists() == bool(more)
+        assert (tmp_path / ".shards").exists() == bool(more)
     assert [store.values(clip) for clip in store.clips()] == [ClipStore(tmp_path).values(c) for c in store.clips()]
     for name in ("train.txt", "val.txt", "test.txt", "speakers.json", "phones.jsonl", "stats_train.npz", "plan.json"):
         assert (folder / name).read_bytes() == (tmp_path / name).read_bytes()

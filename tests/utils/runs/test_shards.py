@@ -3,7 +3,7 @@
 import pytest
 
 from utils.errors import UserError
-from utils.runs.shards import FOLDER, Shard, SharedWork, WorkFlags, launched
+from utils.runs.shards import Shard, ShardFlags, SharedWork, WorkFlags, launched
 
 
 @pytest.mark.parametrize(
@@ -76,6 +76,25 @@ def test_parts_are_done_once_and_merged(tmp_path):
     assert work.finished() == [] and list(tmp_path.iterdir()) == []
 
 
+def test_a_users_folder_of_that_name_stays(tmp_path):
+    theirs = tmp_path / "shards" / "a.mp4"
+    theirs.parent.mkdir()
+    theirs.write_bytes(b"theirs")
+    work = make(tmp_path)
+    assert work.finished() == []
+    work.remove()
+    work.do_part(Shard(0, 2), lambda _: 0)
+    work.remove()
+    assert theirs.read_bytes() == b"theirs"
+
+
+def test_a_launchers_variables_matter_only_where_work_is_shared(monkeypatch):
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", "1")  # without WORLD_SIZE
+    ShardFlags().check()
+    with pytest.raises(UserError, match="WORLD_SIZE="):
+        ShardFlags().part()
+
+
 def test_what_does_not_belong_together_is_refused(tmp_path):
     def fail(_):
         raise UserError("the disk is full")
@@ -94,7 +113,6 @@ def test_what_does_not_belong_together_is_refused(tmp_path):
         make(tmp_path, "abc", smooth=True).do_part(Shard(0, 2), lambda _: 0)
     with pytest.raises(UserError, match=r"parts of 2 and of 3, which overlap"):
         work.do_part(Shard(0, 3), lambda _: 0)
-    (tmp_path / FOLDER / "0-of-3").rename(tmp_path / "kept")
     work.do_part(Shard(1, 2), lambda _: 1)
     assert [part.results for part in work.finished()] == [0, 1]
 
