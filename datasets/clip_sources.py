@@ -52,7 +52,8 @@ def sources_of(data_root: Path) -> list[Source]:
     if data_root.is_dir():
         return [Source(data_root)]
     if data_root.suffix == ".json" and data_root.is_file():
-        weights = {str(data_root.parent / name): weight for name, weight in read_json(data_root).items()}
+        given = read_json(data_root)
+        weights = dict(zip(_once([str(data_root.parent / name) for name in given]), given.values()))
     elif data_root.is_file():
         weights = _once([str(data_root.parent / line.strip()) for line in read_lines(data_root) if line.strip()])
     else:
@@ -87,6 +88,7 @@ class ClipSources:
         """
         self.path, self.sources = data_root, sources_of(data_root)
         self.stores = [ClipStore(source.folder) for source in self.sources]
+        self._lists: dict[int, frozenset[bytes]] = {}
         _check_alike(self.sources)
 
     def table(self, split: str) -> ClipTable:
@@ -160,10 +162,20 @@ class ClipSources:
         return self.stores[self.source_of(clip)]
 
     def source_of(self, clip: str) -> int:
-        """Number of the folder that has the clip, in the order of `--data_root`; 0 if none has it."""
+        """Number of the folder that has the clip and, where several have it, lists it; 0 if none has it."""
         if len(self.stores) == 1:
             return 0
-        return next((k for k, store in enumerate(self.stores) if clip in store), 0)
+        found = [k for k, store in enumerate(self.stores) if clip in store]
+        if len(found) > 1:
+            found = [k for k in found if clip.encode() in self._listed(k)] or found
+        return found[0] if found else 0
+
+    def _listed(self, k: int) -> frozenset[bytes]:
+        """Names of all clips that folder k lists."""
+        if k not in self._lists:
+            tables = [_table(self.stores[k], split, ordered=False, may_lack=True) for split in SPLITS]
+            self._lists[k] = frozenset(name for table in tables for name in table.names.tolist())
+        return self._lists[k]
 
     def n_frames(self, clip: str) -> int:
         """See `ClipStore.n_frames`."""

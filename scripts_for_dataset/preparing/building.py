@@ -13,6 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from datasets.clip_encoding import encode_clip
+from datasets.clip_sources import TREATMENT
 from datasets.clip_store import ClipStore
 from datasets.clip_writer import ClipWriter
 from datasets.splits import SPLITS, generate_split, group_by_person, read_list
@@ -37,7 +38,7 @@ from utils.reading.json_file import read_json
 from utils.runs.shards import Part, SharedWork, settings_of
 
 log = logging.getLogger(__name__)
-REPORT, TREATMENT = "preparation.json", "treatment.json"
+REPORT = "preparation.json"
 STATS_FRAMES = 100  # a crop of the statistics
 TRAINED_FRAMES = 210  # shorter clips are used by neither network (SPEC: style encoder 210 frames, denoiser 200)
 SEG_LEN = 100

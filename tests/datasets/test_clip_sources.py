@@ -130,6 +130,15 @@ def test_one_source_may_split_a_speakers_clips(tmp_path):
     assert [sources.source_of(clip) for clip in ("s1/3", "v/1")] == [0, 1]
 
 
+def test_a_clip_is_read_where_it_is_listed(tmp_path):
+    source(tmp_path / "a", ["x/1", "é/2"], length=150)
+    write_list(tmp_path / "a" / "train.txt", ["é/2"])
+    source(tmp_path / "b", ["x/1"], length=210)
+    sources = ClipSources(joined(tmp_path))
+    assert dict(sources.table("train")) == {"é/2": 151, "x/1": 210}
+    assert (sources.source_of("x/1"), sources.n_frames("x/1"), len(sources.read_coefs("x/1")["exp"])) == (1, 210, 210)
+
+
 def test_other_settings_are_refused(two):
     for name, smooth in (("a", True), ("b", False)):
         (two / name / "treatment.json").write_text(json.dumps({"smooth": smooth}))
@@ -144,6 +153,7 @@ def test_other_settings_are_refused(two):
         ('{"a": "much"}', "give a positive number"),
         ('{"a": 1, "b": 9000}', "more than 250 times"),
         ("{}", "names no folder"),
+        ('{"a": 1, "a/": 2}', "a is named twice"),
         ('{"a": 1, "none": 1}', "none: no data.mdb"),
     ],
 )
