@@ -98,9 +98,6 @@ class Setup:
         """Load everything; None if something is missing, which is then noted in `problems`."""
         run, options, check, before = configs.run, configs.model, problems.check, len(problems.found)
         stats = stats or check(statistics_of, run.data_root, run.stats_file)
-        if configs.objective.style_swap and len(check(sources_of, run.data_root) or ()) == 1:
-            problems.found.append(f"--style_swap {configs.objective.style_swap:g}: takes styles from another folder of "
-                                  "--data_root; name two folders there, separated by commas")  # fmt: skip
         flame = check(load_flame, run.head)
         style_encoder = check(frozen_style_encoder, options, stats or CoefStats.identity(), device)
         if stats is None or flame is None or len(problems.found) > before:
@@ -191,6 +188,9 @@ def train(configs: Configs) -> None:
             check(EndlessBatches, len(train_set), config.batch_size, config.seed, 0, share)
         if model is not None:
             check(freeze, model, config.freeze)
+        if configs.objective.style_swap and len(check(sources_of, config.data_root) or ()) == 1:
+            problems.found.append(f"--style_swap {configs.objective.style_swap:g}: takes styles from another folder of "
+                                  "--data_root; name two folders there, separated by commas")  # fmt: skip
         if distilled and config.init_from is None:
             problems.found.append(f"--distilled_steps {distilled}: needs --init_from, the model to distil")
         random = Randomness(config.seed, accelerator.device, share.process, share.processes)

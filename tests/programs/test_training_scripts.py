@@ -154,6 +154,14 @@ def test_validation_generates_clips(workspace, style_encoder, talker):
     assert events.Tags()["images"] == ["val/mouth_opening"]
 
 
+def test_style_swap_needs_several_folders_to_train_only(workspace, style_encoder, talker, capsys):
+    with pytest.raises(SystemExit):
+        main_dpt.main([*dpt_flags(workspace, style_encoder), "--style_swap", "0.3", "--fresh"])
+    assert "--style_swap 0.3: takes styles from another folder" in capsys.readouterr().err
+    main_dpt.main(["--exp_name", "dpt", "--mode", "test", *COMMON, "--batch_size", "2", "--style_swap", "0.3"])
+    assert "head_trans" in capsys.readouterr().out
+
+
 def test_denoiser_resumes_without_the_pretrained_folder(workspace, style_encoder, talker, capsys):
     flags = dpt_flags(workspace, style_encoder, "--audio_model_path", str(workspace / "gone"))
     main_dpt.main([*flags, "--max_iter", "3", "--resume"])
