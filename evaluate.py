@@ -30,7 +30,7 @@ from models.app.contenders import (
     make_predictor,
 )
 from models.app.evaluate_flags import EvaluateFlags
-from models.metrics.contest import Contest, FromFiles, Generated, Task
+from models.metrics.contest import Contest, FromFiles, Generated, Task, kept_folder
 from models.metrics.lips import ClosureRule
 from models.metrics.measure import HeadMeasure
 from models.metrics.output import compared, results_text, write_results
@@ -85,7 +85,7 @@ class Evaluation:
         methods = {}
         for name in (one.name for one in sources):
             if name in animators:
-                requested = styles.requested(animators[name], judging, judge)
+                requested = styles.requested(animators[name], judging, judge, flags.scored.style_enc_ckpt)
                 methods[name] = Generated(make_predictor(flags, animators[name]), requested)
             else:
                 methods[name] = FromFiles(results[name])
@@ -183,8 +183,8 @@ def score(flags: EvaluateFlags) -> None:
     keep = output / "coef" if flags.out.save_coef else None
     check_output(output / "metrics.json")
     check_apart([output / "protocol.json"], [flags.data.protocol])
+    check_apart([kept_folder(keep, one.name) for one in sources if keep], [one.folder for one in sources])
     run = Evaluation.prepare(flags, sources, pick_device(flags.run.device))
-    check_apart([keep], [source.folder for source in sources])
     run.contest.run(run.data.clips, run.task, keep)
     run.data.protocol.write(output / "protocol.json")
     comparison = compared(run.suite.results)

@@ -160,18 +160,29 @@ class Styles:
         extractor, windows = self._open(checkpoint)
         return StyleJudge.build(extractor.encoder, extractor.codec, windows, speaker, alike)
 
-    def requested(self, animator: Animator, judging: Path | None, judge: StyleJudge | None) -> dict[str, np.ndarray]:
-        """Clip -> the style (d,) that a model is given: from its own style encoder or, if that is missing, the judge's.
+    def requested(
+        self, animator: Animator, judging: Path | None, judge: StyleJudge | None, instead: Path | None
+    ) -> dict[str, np.ndarray]:
+        """Clip -> the style (d,) that a model is given, from its own style encoder; empty without style input.
 
-        Empty for a model without style input, and without a judge.
+        Args:
+            judging: the judge's style encoder.
+            instead: a style encoder for models whose own is missing.
+
+        Raises:
+            UserError: the model's style encoder is missing, and there is none instead.
         """
-        if judge is None or judging is None or not animator.model.config.has_style:
+        recorded = animator.model.config.style_enc_ckpt
+        if not animator.model.config.has_style:
             return {}
         try:
-            own = style_encoder_file(animator.model.config.style_enc_ckpt)
-        except UserError:
-            own = judging
-        if own.samefile(judging):
+            own = style_encoder_file(recorded)
+        except UserError as error:
+            if instead is None:
+                raise UserError(f"--style_enc_ckpt: {error}, or give its file") from error
+            log.warning("%s: is not here; the model is given styles of --style_enc_ckpt %s", recorded, instead)
+            own = instead
+        if judge is not None and judging is not None and own.samefile(judging):
             return dict(judge.requested)
         extractor, windows = self._open(own)
         return encoded(extractor.encoder, extractor.codec, windows)[1]

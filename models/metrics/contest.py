@@ -72,7 +72,7 @@ class Contest:
 
         Args:
             read: a clip's name -> what is to be scored.
-            keep: a folder for the motions of `model`; those of other methods go into <keep>-<method> beside it.
+            keep: a folder for the motions of `model`; for those of other methods see `kept_folder`.
         """
         size = self._group_size()
         with tqdm(total=len(clips), desc="scoring", unit="clip") as shown:
@@ -91,8 +91,7 @@ class Contest:
         self.suite.score(task.clip, {**motions, **self._baselines(task)})
         if keep is not None:
             for name, motion in motions.items():
-                folder = keep if name == MODEL else keep.with_name(f"{keep.name}-{name}")
-                save_samples(folder, task.clip, motion, head_model_of(self.suite.measure.flame.head))
+                save_samples(kept_folder(keep, name), task.clip, motion, head_model_of(self.suite.measure.flame.head))
 
     def _baselines(self, task: Task) -> dict[str, Sampled]:
         device, n = self.suite.measure.device, task.clip.n_frames
@@ -105,3 +104,8 @@ class Contest:
             stats = self.stats.to(device)
             found[MEAN_POSE] = mean_pose(stats.exp_mean, stats.pose_mean, n)
         return found
+
+
+def kept_folder(keep: Path, method: str) -> Path:
+    """Where a method's motions are saved: `keep`, for all but `model` with the method's name."""
+    return keep if method == MODEL else keep.with_name(f"{keep.name}-{method}")

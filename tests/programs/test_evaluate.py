@@ -4,21 +4,25 @@ import csv
 import json
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import evaluate
 from datasets.clip_store import ClipStore, ClipWriter
+from datasets.evaluation.data import StyleWindows
 from datasets.spoken_clips import read_clip, references, second_take, spread, validation_clips
-from models.app.contenders import Source
+from models.app.contenders import Source, Styles
+from models.generation.animator import Animator
 from models.metrics.catalogue import METRICS
 from models.metrics.result_files import find_results, match_results
 from models.metrics.sets import SETS
 from utils.errors import UserError
 from utils.motion_file import Motion, load_motion
-from utils.runs.run_dir import ROOT
+from utils.runs.run_dir import ROOT, find_checkpoint
 from utils.speech import Phone, write_phones
 
 # Those need more clips than these: tests/models/metrics/test_set_metrics.py, test_metrics.py
@@ -309,6 +313,29 @@ def test_mistakes_are_told_in_one_line(data, flags, message, capsys):
         evaluate.main(["--data_root", str(data), "--device", "cpu", *flags])
     text = capsys.readouterr().err.strip().splitlines()
     assert error.value.code == 2 and text[-1].startswith("error: ") and message in text[-1]
+
+
+def test_kept_motions_of_a_method_are_no_source(data, tmp_path, capsys):
+    """Told before anything is loaded."""
+    folder = tmp_path / "out" / "coef-again"
+    moving(0, 9).save(folder / "ann_000.npz")
+    with pytest.raises(SystemExit) as error:
+        evaluate.main(["--data_root", str(tmp_path / "none"), "--coef_dir", str(tmp_path), "--methods",
+                       f"again={folder}", "--save_coef", "-o", str(tmp_path / "out"), "--device", "cpu"])  # fmt: skip
+    assert error.value.code == 2 and "coef-again" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_model_has_its_own_style_without_a_judge():
+    """Its style encoder, not the judge's, makes the styles; without it there is an error instead of the null style."""
+    animator = Animator.load(find_checkpoint("DPT", "embedded", None), None, torch.device("cpu"))
+    motion = moving(0, 100)
+    windows = StyleWindows({"ann/000": motion}, {"ann/000": "ann/000"}, {})
+    styles = Styles(lambda _: windows, None, torch.device("cpu"))
+    assert styles.requested(animator, None, None, None)["ann/000"].shape == (128,)
+    lost = replace(animator.model.config, style_enc_ckpt="experiments/SE/none/checkpoints/iter_0000001.pt")
+    animator.model.config = lost
+    with pytest.raises(UserError, match="--style_enc_ckpt: .*none"):
+        styles.requested(animator, None, None, None)
 
 
 # Clips and results
