@@ -59,7 +59,7 @@ class StyleRunConfig(RunConfig):
     """Temperature of the contrastive loss."""
 
     def check(self) -> None:
-        """Raises UserError for a batch in which no pair has another person's to be told from."""
+        """Raises UserError: a batch of one person has no negatives."""
         if self.batch_size < 2:
             raise UserError(
                 f"--batch_size {self.batch_size}: the loss contrasts the people of a batch; give at least 2"
@@ -92,7 +92,7 @@ def evaluate(encoder: nn.Module, dataset: StylePairs, config: StyleRunConfig, de
     batches = [to_device(batch, device) for batch in evaluation_batches(dataset, MEASURED, 0)]
     first, second = (torch.cat([encoder(batch[:, i]) for batch in batches]) for i in (0, 1))
     persons = {"persons": float(len(dataset))}
-    if len(dataset) < 2:  # no other person to be told from
+    if len(dataset) < 2:  # one person has no negatives
         return persons
     return {
         "nt_xent": grouped_nt_xent(first, second, config.temperature).item(),

@@ -1,6 +1,5 @@
 """Which items a training step sees: a pure function of (seed, step, process), whatever the number of workers."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from utils.errors import UserError
+from utils.runs.shards import cores
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,7 @@ def evaluation_batches(dataset: Any, batch_size: int, num_workers: int) -> DataL
 
 def readers(asked: int) -> int:
     """Processes that read data: `asked`, but not more than the cores of this process, of which torch would warn."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(asked, cores)
+    return min(asked, cores())
 
 
 def _loader(dataset: Any, num_workers: int, **options: Any) -> DataLoader:
