@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from benchmarks.figures.sheet import save_sheet
 from benchmarks.report import read_flags
 from benchmarks.subject import INPUT
 from models.heads.decode import decode
@@ -21,7 +21,6 @@ from models.heads.flame import Flame, load_flame
 from models.mixing.config import MixerConfig
 from models.mixing.mixer import Mixer
 from models.mixing.recipes import EMOTIONS
-from utils.atomic import atomic_path
 from utils.config import flag
 from utils.errors import cli
 from utils.heads.joints import JAW_OPEN_RADIANS
@@ -41,7 +40,7 @@ FACES: tuple[tuple[float, dict[str, float]], ...] = (
 
 
 @dataclass(frozen=True)
-class EmotionFlags:
+class SheetFlags:
     """All flags."""
 
     output: Path = flag(ROOT / "docs/images/emotions.webp", "-o")
@@ -74,11 +73,8 @@ def sheet(flame: Flame, person: str) -> np.ndarray:
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    flags = read_flags(EmotionFlags, __doc__, argv)
-    picture = Image.fromarray(sheet(load_flame(), flags.person))
-    with atomic_path(flags.output) as path:
-        picture.save(path, flags.output.suffix[1:], quality=85)
-    print(f"{flags.output}: {flags.output.stat().st_size / 1e3:.0f} kB")
+    flags = read_flags(SheetFlags, __doc__, argv)
+    save_sheet(sheet(load_flame(), flags.person), flags.output)
 
 
 if __name__ == "__main__":

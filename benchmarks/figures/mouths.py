@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from benchmarks.figures.sheet import save_sheet
 from benchmarks.report import read_flags
 from benchmarks.subject import INPUT
 from models.heads.decode import decode
 from models.heads.flame import Flame, load_flame
-from utils.atomic import atomic_path
 from utils.config import flag
 from utils.errors import cli
 from utils.heads.joints import JAW_OPEN_RADIANS
@@ -96,10 +95,7 @@ class MouthFlags:
 @cli
 def main(argv: list[str] | None = None) -> None:
     flags, flame = read_flags(MouthFlags, __doc__, argv), load_flame()
-    picture = Image.fromarray(np.concatenate([mouths(flame, person) for person in PEOPLE]))
-    with atomic_path(flags.output) as path:
-        picture.resize((picture.width // 2, picture.height // 2)).save(path, flags.output.suffix[1:], quality=85)
-    print(f"{flags.output}: {flags.output.stat().st_size / 1e3:.0f} kB")
+    save_sheet(np.concatenate([mouths(flame, person) for person in PEOPLE]), flags.output, half=True)
 
 
 if __name__ == "__main__":

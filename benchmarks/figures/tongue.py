@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from benchmarks.figures.mouths import CloseUp
+from benchmarks.figures.sheet import save_sheet
+from benchmarks.report import write_json
 from benchmarks.speech.real_speech import read_clips
 from benchmarks.subject import INPUT, ModelFlags, Session
 from models.generation.tongue import SOUND_OF
-from utils.atomic import atomic_path
 from utils.config import flag
 from utils.errors import cli
 from utils.media.panels import captioned
@@ -53,16 +53,15 @@ def main(argv: list[str] | None = None) -> None:
     session = Session.start(TongueFlags, __doc__, argv)
     flags, subject = session.flags, session.subject
     subject.animator.know_head(subject.flame.head, carried=False)
-    draw, columns = CloseUp(subject.flame, flags.person), []
+    draw, columns, found = CloseUp(subject.flame, flags.person), [], []
     for clip in read_clips(INPUT / "audio", RECORDINGS):
         (motion,) = subject.motions(clip.audio, subject.style("normal"), session.config, 1)
         for name, frame in shown(motion, clip.phones):
             pair = [np.ascontiguousarray(draw(one)) for one in (replace(frame, tongue=None), frame)]
             columns.append(np.concatenate(list(captioned(iter(pair), name, False))))
-    picture = Image.fromarray(np.concatenate(columns, axis=1))
-    with atomic_path(flags.output) as path:
-        picture.resize((picture.width // 2, picture.height // 2)).save(path, flags.output.suffix[1:], quality=85)
-    print(f"{flags.output}: {flags.output.stat().st_size / 1e3:.0f} kB")
+            found.append({"clip": clip.name, "phone": name, "tongue": [float(x) for x in frame.tongue[0]]})
+    save_sheet(np.concatenate(columns, axis=1), flags.output, half=True)
+    write_json(flags.json, found)
 
 
 if __name__ == "__main__":

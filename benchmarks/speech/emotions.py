@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from tqdm import tqdm
 
+from benchmarks.report import write_json
 from benchmarks.speech.real_speech import measure_table, read_clips, score_motions
 from benchmarks.speech.speech_scores import ClipScore, summary
 from benchmarks.subject import INPUT, ModelFlags, Session
@@ -44,6 +45,7 @@ def main(argv: list[str] | None = None) -> None:
             found.append(score_motions(subject, clip, [Mixer(config).push(motion) for motion in made]))
     rows = {name: summary(list(map(list, zip(*found)))) for name, found in scores.items()}
     print(f"{subject.name}, {flags.samples} samples\n{measure_table(rows, COLUMNS)}")
+    write_json(flags.json, {name: {key: vars(one) for key, one in row.items()} for name, row in rows.items()})
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 from collections.abc import Awaitable, Callable
@@ -62,16 +63,17 @@ async def _cut(socket: ClientConnection, chance: random.Random) -> None:
     socket.transport.abort()
 
 
-async def attack(address: str, count: int, chance: random.Random, at_once: int = 8) -> None:
-    """`count` hostile connections, some at once."""
+async def attack(address: str, count: int, chance: random.Random, at_once: int = 8) -> int:
+    """`count` hostile connections, some at once -> how many of them opened."""
     gate = asyncio.Semaphore(at_once)
 
-    async def one(work: Callable[[ClientConnection, random.Random], Awaitable[None]]) -> None:
+    async def one(work: Callable[[ClientConnection, random.Random], Awaitable[None]]) -> bool:
+        opened = False
         async with gate:
-            try:
+            with contextlib.suppress(ConnectionClosed, InvalidHandshake, TimeoutError, OSError):
                 async with connect(address, close_timeout=0.1, open_timeout=20) as socket:
+                    opened = True
                     await work(socket, chance)
-            except (ConnectionClosed, InvalidHandshake, TimeoutError, OSError):
-                pass
+        return opened
 
-    await asyncio.gather(*(one(chance.choice((_shout, _start_and_shout, _cut))) for _ in range(count)))
+    return sum(await asyncio.gather(*(one(chance.choice((_shout, _start_and_shout, _cut))) for _ in range(count))))

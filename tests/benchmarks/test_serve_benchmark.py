@@ -3,12 +3,14 @@
 import asyncio
 import math
 import os
+import random
 from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
 
 from benchmarks.speed import serve
+from benchmarks.speed.hostile_clients import attack
 from tests.support.demo_workspace import speech
 from tests.support.live_server import served, tiny_service
 
@@ -45,6 +47,14 @@ def test_hostile_clients(tmp_path):
 
     found = asyncio.run(measure())
     assert found["connections"] == 30 and found["lost"] == 0 and found["seconds"] > 1
+
+
+def test_refused_connections_do_not_count():
+    assert asyncio.run(attack("ws://127.0.0.1:9", 5, random.Random(0))) == 0
+
+
+def test_a_mouth_that_never_shuts_is_seen():
+    assert math.isnan(serve.greatest([0.3, math.nan])) and serve.greatest([0.1, 0.3]) == 0.3
 
 
 def test_lost_and_later_frames():
