@@ -1,4 +1,4 @@
-"""Build the page that needs no server: plain files for any file server, with the talker as ONNX (docs/web.md).
+"""Build the page that needs no server: plain files for any file server, with the talker as ONNX (docs/onnx.md).
 
 python -m setup.build_static_demo [-o build/static_demo]      # or: make static
 python3 -m http.server -d build/static_demo                    # then open http://127.0.0.1:8000
@@ -40,7 +40,7 @@ from web.scene import scene
 
 log = logging.getLogger(__name__)
 PAGE, VIEWER = ROOT / "web" / "static_demo", ROOT / "web" / "static"
-VIEWER_FILES = ("head.js", "viewer.js", "head.vert", "head.frag")
+VIEWER_FILES = ("head.js", "viewer.js", "recorder.js", "head.vert", "head.frag")
 CACHE = ROOT / ".cache" / "npm"
 PACKED = (".wasm", ".onnx", ".glb")
 MARK = "static_demo.json"  # a folder with this file was built here and may be replaced
@@ -91,7 +91,7 @@ def node(*arguments: str) -> list[str]:
     """A command line for Node.js: that of the machine, or of the wheel that pyright brings; "npm" is npm.
 
     Raises:
-        UserError: there is none.
+        UserError: Node.js is missing.
     """
     program = "npm" if arguments[0] == "npm" else "node"
     given = list(arguments[1:] if program == "npm" else arguments)

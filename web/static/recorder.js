@@ -1,6 +1,8 @@
 // A button that records from the microphone, which is asked for only when the button is pressed.
 
-const REFUSED = {
+export const NO_MICROPHONE = 'Browsers record only at this computer\'s own address (127.0.0.1) or over https; '
+  + 'upload a file instead.';
+export const REFUSED = {
   NotAllowedError: 'The browser does not let this page use the microphone; allow it, or upload a file.',
   NotFoundError: 'No microphone was found; upload a file instead.',
 };
@@ -10,7 +12,7 @@ export function recorder(button, seconds, { said, done }) {
   let running = null;
   const begin = async () => {
     if (!navigator.mediaDevices || !window.MediaRecorder) {
-      said('Browsers record only at this computer\'s own address (127.0.0.1) or over https; upload a file instead.');
+      said(NO_MICROPHONE);
       return;
     }
     const stream = await navigator.mediaDevices.getUserMedia({ audio: true }), pieces = [];

@@ -3,6 +3,7 @@
 import { download } from './files.js';
 import { readGlb } from './head.js';
 import { LiveHead } from './live_head.js';
+import { NO_MICROPHONE, REFUSED, recorder } from './recorder.js';
 import { decode } from './sound.js';
 import { View, backdrop, load, loadStage } from './viewer.js';
 
@@ -10,36 +11,33 @@ const LONGEST = 120; // seconds of a recording
 const at = (id) => document.getElementById(id), canvas = at('view'), sound = at('sound');
 const webgpu = new URLSearchParams(location.search).has('webgpu');
 const worker = new Worker(new URL('worker.js', import.meta.url), { type: 'module' });
-let chosen = null, id = 0, pressed = 0, ready = false, head = null, live = null;
+let chosen = null, id = 0, pressed = 0, ready = false, seen = false, failed = false, head = null, live = null;
 const measured = window.measured = {}; // seconds, for tests
 
 function say(text, wrong = false) { at('said').textContent = text; at('said').className = wrong ? 'wrong' : ''; }
+
+function fail(text) { failed = true; say(text, true); } // for good: what was said stays
+
+// The buttons work when the talker is ready and the head is there.
+function begin() {
+  if (!ready || !seen || failed) return;
+  at('make').disabled = !chosen; at('live').disabled = false;
+  say(chosen ? 'Press the button.' : 'Choose a file, record something, take the example, or speak live.');
+}
 
 function choose(blob, name) {
   sound.pause();
   return decode(blob).then((found) => {
     chosen = found; at('chosen').textContent = `${name}, ${(found.samples.length / 16000).toFixed(1)} s`;
-    at('make').disabled = !ready; say(ready ? 'Press the button.' : 'Loading …');
+    if (ready && seen) begin(); else if (!failed) say('Loading …');
   }).catch((error) => say(error.message, true));
 }
 
-async function record() {
-  const button = at('record');
-  if (!navigator.mediaDevices || !window.MediaRecorder) {
-    say('Browsers record only over https or from this computer itself; choose a file instead.', true);
-    return;
-  }
-  const stream = await navigator.mediaDevices.getUserMedia({ audio: true }), machine = new MediaRecorder(stream), parts = [];
-  const stop = () => { if (machine.state === 'recording') machine.stop(); }, limit = setTimeout(stop, 1000 * LONGEST);
-  machine.ondataavailable = (e) => parts.push(e.data);
-  machine.onstop = () => {
-    clearTimeout(limit); button.textContent = 'Record'; button.onclick = recording;
-    stream.getTracks().forEach((track) => track.stop());
-    choose(new Blob(parts), 'your recording');
-  };
-  machine.start(); button.textContent = 'Stop'; button.onclick = stop; say('Recording …');
+// The microphone as a stream; it is asked for only when a button is pressed.
+async function microphone() {
+  if (!navigator.mediaDevices) throw new Error(NO_MICROPHONE);
+  return navigator.mediaDevices.getUserMedia({ audio: true });
 }
-const recording = () => record().catch((error) => say(`The microphone cannot be used: ${error.message}`, true));
 
 function wish() {
   return { style: at('style').value, seed: Number(at('take').value), scales: { style: Number(at('strength').value) } };
@@ -47,8 +45,9 @@ function wish() {
 
 // The head follows the microphone until the button is pressed again.
 async function follow() {
-  const stream = await navigator.mediaDevices.getUserMedia({ audio: true }), context = new AudioContext();
-  await context.audioWorklet.addModule('ear.js');
+  const stream = await microphone(), context = new AudioContext();
+  const silence = () => { stream.getTracks().forEach((track) => track.stop()); context.close(); };
+  await context.audioWorklet.addModule('ear.js').catch((error) => { silence(); throw error; });
   const ear = new AudioWorkletNode(context, 'ear'), mine = ++id;
   sound.pause(); head.clear(); live = { shown: 0, last: performance.now(), heard: 0 };
   worker.postMessage({ kind: 'live', id: mine, rate: context.sampleRate, ...wish() });
@@ -58,14 +57,14 @@ async function follow() {
     worker.postMessage({ kind: 'hear', id: mine, audio: data }, [data.buffer]);
   };
   const stop = () => {
-    ear.port.onmessage = null; stream.getTracks().forEach((track) => track.stop()); context.close();
+    ear.port.onmessage = null; silence();
     if (mine === id) { worker.postMessage({ kind: 'end', id: mine }); say('Press a button.'); }
     at('live').textContent = 'Live'; at('live').onclick = following;
   };
   context.createMediaStreamSource(stream).connect(ear);
   at('live').textContent = 'Stop'; at('live').onclick = stop; say('Speak …');
 }
-const following = () => follow().catch((error) => say(`The microphone cannot be used: ${error.message}`, true));
+const following = () => follow().catch((error) => say(REFUSED[error.name] || error.message, true));
 
 function liveTime() { // goes on with the time of day, up to the last frame; faster if it has fallen behind
   const now = performance.now(), made = head.frames.length / 25, behind = made - live.shown;
@@ -95,14 +94,12 @@ function finished(seconds) {
   say(`${length.toFixed(1)} s of speech in ${seconds.toFixed(1)} s; the first motion came after ${measured.first.toFixed(1)} s.`);
 }
 
-worker.onerror = () => say('This browser cannot run the talker: it needs module workers and WebAssembly SIMD.', true);
+worker.onerror = () => fail('This browser cannot run the talker: it needs module workers and WebAssembly SIMD.');
 worker.onmessage = ({ data }) => {
   if (data.error) say(data.error, true);
   else if (data.total) at('progress').value = 0.9 * data.loaded / data.total;
   else if (data.ready) {
-    ready = true; measured.ready = data.ready; at('progress').hidden = true; at('make').disabled = !chosen;
-    at('live').disabled = false;
-    say(chosen ? 'Press the button.' : 'Choose a file, record something, take the example, or speak live.');
+    ready = true; measured.ready = data.ready; at('progress').hidden = true; begin();
   } else if (data.id === id && data.frames) made(data.frames);
   else if (data.id === id && data.done) finished(data.done);
 };
@@ -126,11 +123,13 @@ async function main() {
   Object.assign(window, { view, head });
   const step = () => { view.draw(live ? liveTime() : sound.currentTime); requestAnimationFrame(step); };
   step();
+  seen = true; begin();
 }
 
 at('file').onchange = () => { if (at('file').files[0]) choose(at('file').files[0], at('file').files[0].name); };
-at('record').onclick = recording; at('live').onclick = following;
+at('live').onclick = following;
+recorder(at('record'), LONGEST, { said: say, done: (blob) => choose(blob, 'your recording') });
 at('example').onclick = () => fetch('example.flac').then((a) => a.blob()).then((blob) => choose(blob, 'the example'));
 at('nods').onchange = () => { head.headMotion = at('nods').checked; view.drawn = ''; };
 at('form').onsubmit = (e) => { e.preventDefault(); make(); };
-main().catch((error) => say(error.message, true));
+main().catch((error) => fail(error.message));
