@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _SLOW_BF16 = torch.backends.cpu.get_cpu_capability() == "AVX2"  # where it is six times slower than float32
-_MAX_GRAPHS = 8  # kept at once; the least recently used one is dropped
+_MAX_GRAPHS = 8  # kept at once, or for each of `batches`; the least recently used one is dropped
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class EngineConfig:
     precision: str = "fp32"  # one of PRECISIONS, in any spelling
     cached: bool = True  # use `CachedDenoiser`; False: the plain twin, for reference
     graph: bool = True  # replay steps as a CUDA graph; no effect on a CPU
+    batches: tuple[int, ...] = ()  # sizes that batches are filled up to on a GPU, rising; others: `graph_size`
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "precision", PRECISION_SPELLINGS.get(self.precision, self.precision))
@@ -55,8 +56,8 @@ class EngineConfig:
         if self.precision in ("tf32", "fp16") or (self.precision == "bf16" and _SLOW_BF16):
             made_for = "processors with AVX-512" if self.precision == "bf16" else "GPUs"
             log.warning("%s is for %s; computing in float32", self.precision, made_for)
-            return replace(self, precision="fp32", graph=False)
-        return replace(self, graph=False)
+            return replace(self, precision="fp32", graph=False, batches=())
+        return replace(self, graph=False, batches=())
 
 
 @contextlib.contextmanager
@@ -86,6 +87,10 @@ class Engine:
         """Guided prediction (N, L, D) for x (N, L, D) and a row (d,) of the step table."""
         return self.guidance.combine(list(self.net(x, step, cache).chunk(len(self.guidance.branches()))))
 
+    def batch_size(self, n: int) -> int:
+        """The number of windows that n windows are computed as: on a GPU that of a graph."""
+        return next((size for size in self.config.batches if size >= n), graph_size(n)) if self.config.graph else n
+
     @torch.no_grad()
     def run(self, given: Conditions, steps: list[Step], x_T: Tensor, noise: Noise) -> Tensor:
         """One window: x_T (B, L, D) -> normalised motion (B, L, D)."""
@@ -100,12 +105,12 @@ class Engine:
     def _run_graph(self, given: Conditions, steps: list[Step], x_T: Tensor, noise: Noise) -> Tensor:
         """One window by CUDA graphs of a few batch sizes; a batch in between is filled up with its last window."""
         n = len(x_T)
-        index = torch.arange(graph_size(n), device=x_T.device).clamp(max=n - 1)
+        index = torch.arange(self.batch_size(n), device=x_T.device).clamp(max=n - 1)
         cache = self.net.window(branch_inputs(self.model, given[index], self.guidance))
         key = (len(index), x_T.shape[1], tuple(steps))
         graph = self._graphs.pop(key, None) or _StepGraph(self, cache, steps, x_T[index])
         self._graphs[key] = graph  # now the most recent in the dictionary
-        while len(self._graphs) > _MAX_GRAPHS:
+        while len(self._graphs) > _MAX_GRAPHS * max(1, len(self.config.batches)):
             del self._graphs[next(iter(self._graphs))]
         return graph.run(cache, x_T[index], noise, n)
 

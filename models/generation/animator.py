@@ -25,7 +25,7 @@ from models.networks.person import Person
 from models.networks.talker import Talker
 from models.tracking.carry import carry
 from models.tracking.embedding import LandmarkHead
-from utils.coefs import MotionCodec
+from utils.coefs import N_EXP, N_POSE, MotionCodec
 from utils.errors import UserError
 from utils.exports.arkit import head_model_of
 from utils.heads.head_file import HeadFile
@@ -159,11 +159,28 @@ class Animator:
 
     def decode(self, motion: Tensor, shape: np.ndarray, tongue: Tensor | None = None) -> Motion:
         """Normalised motion (n, D), and the tongue (n or more, 2) -> raw coefficients."""
-        exp, pose = (x[0].cpu().numpy() for x in self.codec.decode(motion[None]))
-        units = None if tongue is None else tongue[: len(motion)].cpu().numpy()
-        if self._mouth is None or not shape.any():
-            return Motion(exp, pose, shape, head_model=self.head_model, tongue=units)
-        return carry(self._mouth, Motion(exp, pose, head_model=self.head_model, tongue=units), shape)
+        n = len(motion)
+        return self.decode_batch(motion[None], [n], [shape], None if tongue is None else tongue[None, :n])[0]
+
+    def decode_batch(
+        self, motion: Tensor, lengths: list[int], shapes: list[np.ndarray], tongue: Tensor | None = None
+    ) -> list[Motion]:
+        """Normalised motion (B, L, D), and the tongue (B, L, 2) -> raw coefficients of the first frames of each row.
+
+        All of them leave the device at once.
+        """
+        most = max(lengths)
+        parts = [*self.codec.decode(motion[:, :most]), *([] if tongue is None else [tongue[:, :most]])]
+        values = torch.cat(parts, dim=-1).cpu().numpy()
+        made = []
+        for row, n, shape in zip(values, lengths, shapes):
+            exp, pose, units = np.split(row[:n], (N_EXP, N_EXP + N_POSE), axis=1)
+            raw = Motion(exp, pose, head_model=self.head_model, tongue=None if tongue is None else units)
+            if self._mouth is None or not shape.any():
+                made.append(replace(raw, shape=shape))
+            else:
+                made.append(carry(self._mouth, raw, shape))
+        return made
 
     def generator(self, config: GenerationConfig) -> WindowGenerator:
         """A generator with this configuration; it reuses the weights and graphs prepared for the last guidance."""

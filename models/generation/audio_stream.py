@@ -8,7 +8,7 @@ that overlap by `_CONTEXT` frames on either side.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -81,6 +81,20 @@ class AudioScale:
 
 
 @dataclass(frozen=True)
+class Level:
+    """Mean of a recording, and the factor that gives it the level that an encoder expects."""
+
+    mean: float
+    factor: float
+
+    def scaled(self, audio: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Float32 samples (n,) scaled, into `out` if given."""
+        out = np.subtract(audio, self.mean, out=out, dtype=np.float32)
+        out *= np.float32(self.factor)
+        return out
+
+
+@dataclass(frozen=True)
 class Span:
     """A stretch of scaled audio, and what lies around it."""
 
@@ -110,27 +124,30 @@ class SpanEncoder:
         step = math.lcm(window, self.windows.frames) if self.windows else window
         self.chunk = -(-_CHUNK // step) * step if whole else window  # frames
 
-    def scaled(self, audio: np.ndarray, scale: AudioScale, least_rms: float = 0.0) -> np.ndarray:
-        """Samples (n,) scaled for the encoder by the recording's level, which counts as `least_rms` or more."""
+    def level(self, scale: AudioScale, least_rms: float = 0.0) -> Level:
+        """How a recording is scaled for the encoder; its level counts as `least_rms` or more."""
         if self.windows:
             factor = self.windows.level / max(scale.speech_rms, least_rms, 1e-8)
         else:
             factor = 1 / (max(scale.std, least_rms) + STD_FLOOR)
-        return ((audio - scale.mean) * factor).astype(np.float32)
+        return Level(scale.mean, factor)
+
+    def scaled(self, audio: np.ndarray, scale: AudioScale, least_rms: float = 0.0) -> np.ndarray:
+        """Samples (n,) scaled for the encoder by the recording's level, which counts as `least_rms` or more."""
+        return self.level(scale, least_rms).scaled(audio)
 
     def __call__(self, span: Span) -> Heard:
         """What is heard in a span."""
-        return self.batch([span])[0]
+        return Heard.of(self.model, self.encoded(span), self.reader)
 
     @torch.no_grad()
-    def batch(self, spans: Sequence[Span]) -> list[Heard]:
-        """What is heard in spans of one length; an encoder with windows sees them in one batch."""
+    def encoded(self, span: Span) -> Tensor:
+        """The audio encoder's output (n, hidden_size) of a span."""
+        n_frames = len(span.core) // self.unit
         if self.windows is None:
-            return [self._alone(span) for span in spans]
-        n_frames = len(spans[0].core) // self.unit
+            return self._alone(span, n_frames)
         n_windows = -(-n_frames // self.windows.frames)
-        encoded = self.windows.encode(torch.stack([self._surrounded(span, n_windows) for span in spans]), n_windows)
-        return [Heard.of(self.model, one[:n_frames], self.reader) for one in encoded]
+        return self.windows.encode(self._surrounded(span, n_windows)[None], n_windows)[0, :n_frames]
 
     @cached_property
     def silence(self) -> Tensor:
@@ -138,11 +155,10 @@ class SpanEncoder:
         quiet, nothing = np.zeros(self.model.config.n_motions * self.unit, np.float32), np.zeros(0, np.float32)
         return self(Span(nothing, quiet, nothing)).features
 
-    def _alone(self, span: Span) -> Heard:
+    def _alone(self, span: Span, n_frames: int) -> Tensor:
         audio = torch.from_numpy(np.concatenate([span.before, span.core, span.after])).to(self.model.device)
-        first, n_frames = len(span.before) // self.unit, len(span.core) // self.unit
-        encoded = self.model.audio_encoder(audio[None], len(audio) // self.unit)[0]
-        return Heard.of(self.model, encoded, self.reader).part(first, first + n_frames)
+        first = len(span.before) // self.unit
+        return self.model.audio_encoder(audio[None], len(audio) // self.unit)[0, first : first + n_frames]
 
     def _surrounded(self, span: Span, n_windows: int) -> Tensor:
         """The samples (surroundings + n_windows windows + surroundings,) that a span's features depend on."""

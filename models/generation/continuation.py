@@ -17,7 +17,7 @@ class Continuation:
 
     def __init__(self, generator: WindowGenerator, sample: Sample) -> None:
         self.generator, self.sample = generator, sample
-        self._expected = sample.motion[:0]  # (k, D) frames of the next window that the last one has already generated
+        self.expected = sample.motion[:0]  # (k, D) frames of the next window that the last one has already generated
 
     def window(self, audio: Tensor, n: int, ahead: int = 0) -> Tensor:
         """Motion (n, D) of the next n frames from audio features (m, F), n + ahead <= m <= L.
@@ -25,20 +25,13 @@ class Continuation:
         Frames beyond n + ahead are padding, as at the end of a recording. The `ahead` frames are not returned but
         faded into the next window, which begins with the same frames.
         """
-        (motion,) = next_windows([NextWindow(self, audio, n, ahead)])
-        return motion
+        length = self.generator.model.config.n_motions
+        return next_windows([self], whole(audio, length)[None], [Piece(n, ahead)])[0, :n]
 
     def restart(self, motion: Tensor, audio: Tensor) -> None:
         """Continue normalised motion (P, D) of audio features (P, F) instead of the sample's own last frames."""
         self.sample.motion, self.sample.audio = motion, audio
-        self._expected = motion[:0]
-
-    def accept(self, made: Tensor, audio: Tensor, n: int) -> Tensor:
-        """Advance by n of the frames (n + ahead, D) that were generated from the audio -> motion (n, D)."""
-        motion = faded(self._expected, made)
-        motion, self._expected = motion[:n], motion[n:]
-        self.sample.advance(motion, audio[:n])
-        return motion
+        self.expected = motion[:0]
 
 
 def whole(audio: Tensor, n: int) -> Tensor:
@@ -48,41 +41,58 @@ def whole(audio: Tensor, n: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class NextWindow:
-    """What a sample's next window is made from; see `Continuation.window`."""
+class Piece:
+    """The frames of a window that are wanted, and those behind them that the next window fades in."""
 
-    sample: Continuation
-    audio: Tensor
     n: int
     ahead: int = 0
 
 
 @torch.no_grad()
-def next_windows(windows: Sequence[NextWindow], least: int | None = None) -> list[Tensor]:
-    """The next motion (n, D) of several samples of one generator, as one batch.
+def next_windows(samples: Sequence[Continuation], audio: Tensor, pieces: Sequence[Piece]) -> Tensor:
+    """The next window (B, L, D) of B samples of one generator, of whose frames each sample takes its piece's first n.
 
-    least: frames that the network sees, doubled until all windows fit; None: whole windows, as in training.
+    The samples advance by their pieces. Those with equal pieces advance together, so that the work does not grow with
+    the number of samples.
+
+    Args:
+        audio: features (B, L, F) of the windows; frames beyond n + ahead are padding.
     """
-    generator = windows[0].sample.generator
-    most = generator.model.config.n_motions
-    length = least or most
-    while length < max(one.n + one.ahead for one in windows):
-        length *= 2
-    made = generator(
-        [one.sample.sample for one in windows],
-        [whole(one.audio, min(length, most)) for one in windows],
-        [one.n + one.ahead for one in windows],
-    )
-    return [one.sample.accept(motion[: one.n + one.ahead], one.audio, one.n) for one, motion in zip(windows, made)]
+    generator = samples[0].generator
+    made = generator([one.sample for one in samples], audio, [piece.n + piece.ahead for piece in pieces])
+    kinds: dict[tuple[Piece, int], list[int]] = {}
+    for row, (one, piece) in enumerate(zip(samples, pieces)):
+        kinds.setdefault((piece, min(len(one.expected), piece.n + piece.ahead)), []).append(row)
+    for (piece, known), rows in kinds.items():
+        which = slice(None) if len(rows) == len(samples) else torch.tensor(rows, device=made.device)
+        end = piece.n + piece.ahead
+        made[which, :end] = _advance([samples[row] for row in rows], made[which, :end], audio[which], piece.n, known)
+    return made
+
+
+def _advance(samples: Sequence[Continuation], made: Tensor, audio: Tensor, n: int, known: int) -> Tensor:
+    """Advance by n of the frames (b, n + ahead, D) that were generated from the audio (b, L, F) -> motion like `made`.
+
+    known: frames that the last windows have generated already.
+    """
+    if known:
+        made = faded(torch.stack([one.expected[:known] for one in samples]), made)
+    before = [torch.stack([getattr(one.sample, name) for one in samples]) for name in ("motion", "audio")]
+    kept = before[0].shape[1]
+    states = [torch.cat([old, new[:, :n]], dim=1)[:, -kept:] for old, new in zip(before, (made, audio))]
+    for one, motion, heard, expected in zip(samples, *(s.unbind() for s in states), made[:, n:].unbind()):
+        one.sample.motion, one.sample.audio, one.expected = motion, heard, expected
+    return made
 
 
 def faded(old: Tensor, new: Tensor) -> Tensor:
-    """Motion (n, D) that fades from `old` (k, D) to `new` (n, D) over k frames."""
-    k = min(len(old), len(new))
+    """Motion (..., n, D) that fades from `old` (..., k, D) to `new` (..., n, D) over k frames."""
+    k = min(old.shape[-2], new.shape[-2])
     if not k:
         return new
     share = (torch.arange(1, k + 1, device=new.device, dtype=new.dtype) / (k + 1))[:, None]
-    return torch.cat([torch.lerp(old[:k], new[:k], share * share * (3 - 2 * share)), new[k:]])
+    start = torch.lerp(old[..., :k, :], new[..., :k, :], share * share * (3 - 2 * share))
+    return torch.cat([start, new[..., k:, :]], dim=-2)
 
 
 def continued_motion(windows: Iterable[Tensor], n_frames: int, sample: Continuation) -> Iterator[Tensor]:

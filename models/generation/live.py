@@ -16,8 +16,9 @@ import numpy as np
 import torch
 
 from models.generation.animator import Animator
-from models.generation.audio_stream import AudioScale, Span
-from models.generation.continuation import NextWindow, next_windows
+from models.generation.audio_stream import AudioScale, Level, Span
+from models.generation.continuation import Piece, next_windows, whole
+from models.generation.speech import Heard
 from models.generation.windows import GenerationConfig, WindowGenerator
 from models.networks.person import Person
 from utils.errors import UserError
@@ -51,16 +52,6 @@ class LiveConfig:
             raise UserError(f"--short {self.short}: must be at least 1 frame")
         if not 0 <= self.look_ahead <= 1:
             raise UserError(f"--look_ahead {self.look_ahead:g}: must lie between 0 and 1 second")
-
-
-@dataclass(frozen=True)
-class _Hop:
-    """What a talker's next piece is generated from."""
-
-    span: Span
-    first: int  # the piece's first frame in the span's core
-    n: int
-    ahead: int
 
 
 class LiveTalker:
@@ -187,41 +178,83 @@ class LiveTalker:
         """Whole frames of this utterance's audio that have arrived."""
         return self._samples // self._encoder.unit
 
-    def hop(self) -> _Hop:
-        """The next piece, for `next_pieces`: the audio of its frames, and of those around them."""
+    @property
+    def piece(self) -> Piece:
+        """The next piece, if the talker is `waiting`."""
         n = self.waiting
-        ahead = min(self._ahead, self._received - self.done - n, self._window - n)
-        audio = self._encoder.scaled(self._audio, self.scale, QUIET)
-        unit, now = self._encoder.unit, self.done - self._begin
-        if self._encoder.windows is None:
-            first, end = max(0, now - self._encoder.margin), now + n
-            after = audio[end * unit :][: (len(audio) // unit - end) * unit]
-            return _Hop(Span(audio[first * unit : now * unit], audio[now * unit : end * unit], after), 0, n, ahead)
-        # The new frames lie in the middle of the encoder's window, where features depend least on their place.
-        first = max(0, now - (self._window - n) // 2)
-        heard = audio[first * unit : (first + self._window) * unit]
-        core = np.zeros(self._window * unit, np.float32)
-        core[: len(heard)] = heard
-        after = audio[(first + self._window) * unit :]
-        return _Hop(Span(audio[: first * unit], core, after), now - first, n, ahead)
+        return Piece(n, min(self._ahead, self._received - self.done - n, self._window - n))
 
-    def accept(self, motion: Motion) -> Motion:
-        """Advance behind a piece, and forget audio that no later piece needs."""
-        self.done += len(motion)
+    @property
+    def level(self) -> Level:
+        """Of the voice so far."""
+        return self._encoder.level(self.scale, QUIET)
+
+    def span(self) -> Span:
+        """The audio of the next piece, for encoders that attend to everything."""
+        audio, unit = self.level.scaled(self._audio), self._encoder.unit
+        now = self.done - self._begin
+        first, end = max(0, now - self._encoder.margin), now + self.waiting
+        return Span(audio[first * unit : now * unit], audio[now * unit : end * unit],
+                    audio[end * unit : len(audio) // unit * unit])  # fmt: skip
+
+    def fill(self, row: np.ndarray, around: int) -> int:
+        """Put the audio of the next piece into a window of zeros with `around` samples on either side.
+
+        The new frames lie in the middle, where features depend least on their place, once enough has been heard.
+
+        Returns:
+            the piece's first frame in the window.
+        """
+        now = self.done - self._begin
+        first = max(0, now - (self._window - self.waiting) // 2)
+        begin = first * self._encoder.unit - around
+        heard = self._audio[max(0, begin) : begin + len(row)]
+        self.level.scaled(heard, out=row[max(0, -begin) :][: len(heard)])
+        return now - first
+
+    def advance(self, n: int) -> None:
+        """Go on behind the next n frames, and forget audio that no later piece needs."""
+        self.done += n
         keep = max(self._begin, self.done - self._window - self._encoder.margin)
-        self._audio = self._audio[(keep - self._begin) * self._encoder.unit :].copy()
+        self._audio = self._audio[(keep - self._begin) * self._encoder.unit :]
         self._begin = keep
-        return motion
 
 
+@torch.no_grad()
 def next_pieces(talkers: Sequence[LiveTalker]) -> list[Motion]:
-    """The next piece of several talkers of one generator as one batch; all of them must be `waiting`."""
-    hops = [talker.hop() for talker in talkers]
-    heard = talkers[0].animator.spans.batch([hop.span for hop in hops])
-    heard = [one.part(hop.first, len(one.features)) for one, hop in zip(heard, hops)]
-    windows = [NextWindow(t.sample, one.features, hop.n, hop.ahead) for t, one, hop in zip(talkers, heard, hops)]
-    made = zip(talkers, next_windows(windows, talkers[0].live.short), heard)
-    return [t.accept(t.animator.decode(motion, t.shape, one.tongue)) for t, motion, one in made]
+    """The next piece of several talkers of one generator as one batch; all of them must be `waiting`.
+
+    What is done for each talker by itself is little, and never waits for the device.
+    """
+    animator, pieces = talkers[0].animator, [talker.piece for talker in talkers]
+    most = animator.model.config.n_motions
+    length = talkers[0].live.short or most
+    while length < max(piece.n + piece.ahead for piece in pieces):
+        length *= 2
+    heard = _heard(talkers, min(length, most))
+    made = next_windows([talker.sample for talker in talkers], heard.features, pieces)
+    for talker, piece in zip(talkers, pieces):
+        talker.advance(piece.n)
+    return animator.decode_batch(
+        made, [piece.n for piece in pieces], [talker.shape for talker in talkers], heard.tongue
+    )
+
+
+def _heard(talkers: Sequence[LiveTalker], length: int) -> Heard:
+    """What is heard from each talker's next frame on: (B, length, .), filled up with the window's last frame."""
+    encoder = talkers[0].animator.spans
+    if encoder.windows is None:
+        encoded = torch.stack([whole(encoder.encoded(talker.span()), length) for talker in talkers])
+        return Heard.of(encoder.model, encoded, encoder.reader)
+    around, device = encoder.windows.surroundings, encoder.model.device
+    size = 2 * around + encoder.windows.frames * encoder.unit
+    batch = talkers[0].sample.generator.engine.batch_size(len(talkers))
+    audio = torch.zeros(batch, size, pin_memory=device.type == "cuda")
+    firsts = [talker.fill(row, around) for talker, row in zip(talkers, audio.numpy())]
+    encoded = encoder.windows.encode(audio.to(device, non_blocking=True), 1)
+    frames = (torch.tensor(firsts)[:, None] + torch.arange(length)).clamp(max=encoder.windows.frames - 1)
+    rows = torch.arange(len(talkers), device=device)[:, None]
+    return Heard.of(encoder.model, encoded[rows, frames.to(device, non_blocking=True)], encoder.reader)
 
 
 def _frames(seconds: float) -> int:

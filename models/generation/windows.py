@@ -81,7 +81,7 @@ class WindowGenerator:
         self._motion_dim = options.layout.motion_dim
 
     @torch.no_grad()
-    def __call__(self, samples: Sequence[Sample], audio: Sequence[Tensor], valid: Sequence[int]) -> Tensor:
+    def __call__(self, samples: Sequence[Sample], audio: Sequence[Tensor] | Tensor, valid: Sequence[int]) -> Tensor:
         """Normalised motion (B, L, D) of every sample's next window. The samples do not advance.
 
         Args:
@@ -94,9 +94,11 @@ class WindowGenerator:
         noise = gaussian_noise([sample.generator for sample in samples], self.model.device)
         return self.engine.run(self._conditions(samples, audio, valid), self.steps, x_T, noise)
 
-    def _conditions(self, samples: Sequence[Sample], audio: Sequence[Tensor], valid: Sequence[int]) -> Conditions:
+    def _conditions(
+        self, samples: Sequence[Sample], audio: Sequence[Tensor] | Tensor, valid: Sequence[int]
+    ) -> Conditions:
         return Conditions(
-            audio=torch.stack(list(audio)),
+            audio=audio if isinstance(audio, Tensor) else torch.stack(list(audio)),
             prev_audio=torch.stack([sample.audio for sample in samples]),
             prev_motion=torch.stack([sample.motion for sample in samples]),
             person=self._persons([sample.person for sample in samples]),
@@ -185,5 +187,5 @@ def indicator(model: Talker, valid: Sequence[int], length: int | None = None) ->
     """(B, length): 1 for the first `valid` frames of each window; None for a model without indicator."""
     if not model.config.use_indicator:
         return None
-    frames = torch.arange(length or model.config.n_motions, device=model.device)
-    return (frames < torch.tensor(valid, device=model.device)[:, None]).float()
+    frames = torch.arange(length or model.config.n_motions)
+    return (frames < torch.tensor(valid)[:, None]).float().to(model.device, non_blocking=True)

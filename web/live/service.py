@@ -21,7 +21,7 @@ from models.app.bundled import DEFAULT_STYLE, bundled_shapes, style_files_of
 from models.app.sampling_flags import own_sampling
 from models.app.style_files import encoder_of, style_from_file, style_of
 from models.diffusion.guidance import OWN_SCALES
-from models.fast.engine import Engine
+from models.fast.engine import Engine, EngineConfig
 from models.generation.animator import Animator
 from models.generation.live import LIVE_STEPS, LiveConfig, LiveTalker, next_pieces
 from models.generation.style_extractor import StyleExtractor
@@ -33,15 +33,18 @@ from utils.errors import UserError
 from utils.exports.arkit import has_arkit_expressions
 from utils.motion_file import OPEN_HEAD, Motion, load_style
 from utils.runs.run_dir import find_checkpoint
+from utils.timebase import SAMPLE_RATE
 from web.live.rig import ArkitRig
 from web.live.senders import FrameSink
 from web.live.session import Session
 
 log = logging.getLogger(__name__)
 POLL = 0.004  # seconds between two looks for something to compute
-BATCH = {"cpu": 2, "cuda": 64}  # windows at once: a processor takes as long for two as for one and one
+# Windows at once. A processor takes as long for two as for one and one; a GPU has graphs of these sizes ready.
+BATCHES = {"cpu": (2,), "cuda": (1, 2, 4, 8, 16, 32, 64, 96, 128)}
 MAX_GUIDANCES = 4  # kept ready; each is a copy of the network's prepared weights
 MAX_HOP = 1.0
+PIECE_SECONDS = 1.9  # of audio that is given to a talker at most: see `PIECE` in session.py
 MAX_UNPACKED = 20_000_000  # bytes of a motion that gives a style
 SHORT = {"cpu": 25, "cuda": None}  # frames that the network sees of a hop: fewer cost less time on a processor
 
@@ -67,6 +70,7 @@ class Service:
     usual_style: str
     live: LiveConfig
     max_sessions: int = 16
+    precision: str = "fp32"
     sessions: set[Session] = field(default_factory=set)
     sinks: list[FrameSink] = field(default_factory=list)
     windows: int = 0  # computed so far
@@ -75,8 +79,8 @@ class Service:
     _side: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
 
     @classmethod
-    def open(cls, exp_name: str, device: str, live: LiveConfig, max_sessions: int) -> Service:
-        """Load a model.
+    def open(cls, exp_name: str, device: str, live: LiveConfig, max_sessions: int, precision: str = "fp32") -> Service:
+        """Load a model; live.short: None for what suits the device.
 
         Raises:
             UserError: no such experiment, or a model without style input or for FLAME's head.
@@ -87,7 +91,7 @@ class Service:
             raise UserError(f"--exp_name {exp_name}: the server needs a model of the open head with styles")
         animator.know_head(flame.head)
         usual = Path(DEFAULT_STYLE).stem
-        service = cls(animator, flame, style_files_of(recorded), usual, live, max_sessions)
+        service = cls(animator, flame, style_files_of(recorded), usual, live, max_sessions, precision)
         service.warm_up()
         return service
 
@@ -109,13 +113,18 @@ class Service:
         return sorted(path.stem for path in self.styles.glob("*.npy"))
 
     def warm_up(self) -> None:
-        """Prepare weights, and graphs of the usual batches, before the first visitor comes."""
-        talkers = [self._talker(SessionConfig()) for _ in range(2)]
-        for talker in talkers:
-            talker.hear(np.zeros(16_000, np.float32))
-        next_pieces(talkers)
-        next_pieces(talkers[:1])
+        """Prepare weights, and graphs of all batches, before the first visitor comes."""
+        for seconds in (PIECE_SECONDS, 0.5):
+            for size in sorted({1, *self.batches}, reverse=True):
+                talkers = [self._talker(SessionConfig()) for _ in range(size)]
+                for talker in talkers:
+                    talker.hear(np.zeros(round(seconds * SAMPLE_RATE), np.float32))
+                next_pieces(talkers)
         _ = self.animator.spans.silence, self.rig
+
+    @property
+    def batches(self) -> tuple[int, ...]:
+        return BATCHES[self.animator.model.device.type]
 
     def join(self, config: SessionConfig) -> Session:
         """A new session; `leave` ends it.
@@ -176,7 +185,7 @@ class Service:
         """Sessions of one generator whose next pieces are computed now."""
         ready = sorted((one for one in self.sessions if one.prepare()), key=lambda one: one.deadline)
         ready = [one for one in ready if one.talker.sample.generator is ready[0].talker.sample.generator]
-        batch = ready[: BATCH[self.animator.model.device.type]]
+        batch = ready[: self.batches[-1]]
         for session in batch:
             session.busy = True
         return batch
@@ -184,7 +193,7 @@ class Service:
     def _talker(self, config: SessionConfig) -> LiveTalker:
         hop = min(config.hop or self.live.hop, MAX_HOP)
         narrow = self.animator.model.config.align_mask_width == 1  # only then a window may be cut
-        short = SHORT[self.animator.model.device.type] if narrow else None
+        short = (self.live.short or SHORT[self.animator.model.device.type]) if narrow else None
         live = replace(self.live, hop=hop, first_hop=hop, short=short, catch_up=True)
         generator = self._generator(config.guidance)
         return LiveTalker(self.animator, self.person(config), generator.config, live, config.seed, generator)
@@ -193,6 +202,7 @@ class Service:
         """The generator of these guidance scales; sessions of equal scales share it, and so their batches."""
         options = self.animator.model.config
         config = own_sampling(options, options.distilled_steps or LIVE_STEPS, OWN_SCALES | scales)
+        config = replace(config, engine=EngineConfig(self.precision, batches=self.batches))
         if not options.distilled_steps:
             config = replace(config, sampler=replace(config.sampler, name="ddim"))
         usual, key = (tuple(sorted((OWN_SCALES | given).items())) for given in ({}, scales))

@@ -91,3 +91,14 @@ def test_graph_lengths():
 
 def test_graph_sizes():
     assert [graph_size(n) for n in (1, 2, 3, 4, 5, 8, 9, 16, 17, 32)] == [1, 2, 4, 4, 8, 8, 16, 16, 24, 32]
+
+
+def test_fixed_batch_sizes(without_recording):
+    model = talker(n_layers=1)
+    engine = Engine(model, Guidance(), EngineConfig(batches=(2, 6)))
+    steps = solver_steps(SamplerConfig("ddim", 2), Schedule.make("cosine", 6), "sample")
+    for n in (1, 2, 3, 5, 6):
+        given, x_T = conditions(model, n), draw("x", n, 100, 54)
+        twin = run_steps(steps, guided_denoiser(model, given, Guidance()), x_T, gaussian_noise([0] * n, CPU))
+        assert relative(engine.run(given, steps, x_T, gaussian_noise([0] * n, CPU)), twin) < 2e-5
+    assert without_recording == [2, 6] and engine.batch_size(7) == graph_size(7)

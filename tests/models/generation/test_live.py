@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 import demo
 import utils.media.live_audio
@@ -17,7 +18,7 @@ from models.app.live_session import FileAtTheEnd, open_output, run_live
 from models.diffusion.solvers import SamplerConfig
 from models.generation.animator import Animator
 from models.generation.continuation import faded
-from models.generation.live import LiveConfig, LiveTalker
+from models.generation.live import LiveConfig, LiveTalker, next_pieces
 from models.generation.windows import GenerationConfig
 from models.networks.person import Person
 from tests.models.generation.test_audio_stream import tiny_hubert, whisper_talker
@@ -121,6 +122,27 @@ def test_short_windows(model, monkeypatch):
     whole = joined(talk(model, audio, 640))
     assert not np.array_equal(whole.exp, made.exp)
     np.testing.assert_array_equal(joined(talk(model, audio, 640, short=100)).exp, whole.exp)
+
+
+def test_pieces_of_many_talkers_cost_few_calls_each(model):
+    """Talkers in different places share a batch, and get what they get alone; each costs a dozen operators at most."""
+    calls = {}
+    for n in (3, 9):
+        alone, together = ([LiveTalker(animator(model), PERSON, CONFIG, LiveConfig(hop=0.2, catch_up=True), i)
+                            for i in range(n)] for _ in range(2))  # fmt: skip
+        for shared in together:
+            shared.animator, shared.sample.generator = together[0].animator, together[0].sample.generator
+        for k in range(3):
+            for i, pair in enumerate(zip(alone, together)):
+                for talker in pair:
+                    talker.hear(speech(1.0)[: 640 * (20 + 5 * (i % 3) * k)])
+            expected = [next_pieces([talker])[0] for talker in alone]
+            with profile(activities=[ProfilerActivity.CPU]) as seen:
+                found = next_pieces(together)
+            for a, b in zip(expected, found, strict=True):
+                np.testing.assert_allclose(a.exp, b.exp, atol=2e-5)
+        calls[n] = sum(event.count for event in seen.key_averages())
+    assert calls[9] - calls[3] < 6 * 15
 
 
 def test_fading():
