@@ -7,10 +7,13 @@ python -m examples.live_client speech.wav [--address ws://127.0.0.1:8765] [--sty
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import soundfile
-from websockets.exceptions import ConnectionClosedError, InvalidURI
+from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from examples.live_head import LiveHead
 from utils.config import flag, positional, read_flags
@@ -31,6 +34,57 @@ class ClientFlags:
     """Name of a bundled style (default: the model's)."""
 
 
+@asynccontextmanager
+async def joined(address: str, **start: Any) -> AsyncIterator[LiveHead]:
+    """`LiveHead.connect` for programs.
+
+    Raises:
+        UserError: no server at the address, or one that goes away.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            head = await stack.enter_async_context(LiveHead.connect(address, **start))
+        except (OSError, WebSocketException, ValueError, OverflowError) as error:
+            raise UserError(f"--address {address}: no server there ({error}); start python -m web.serve") from error
+        try:
+            yield head
+        except ConnectionClosed as error:
+            raise UserError(f"--address {address}: the server has gone ({error}); start it again") from error
+
+
+async def converse(head: LiveHead, speaking: Coroutine[Any, Any, None], show: Callable[[dict[str, Any]], None]) -> None:
+    """Show the session's frames while `speaking` sends its sound, until both have ended. Ctrl-C interrupts the head.
+
+    Raises:
+        UserError: what the server objects to.
+        ConnectionClosed: it has gone.
+    """
+
+    async def watch() -> None:
+        async for message in head.messages():
+            if message["type"] == "frame":
+                show(message)
+            elif message["type"] == "error":
+                raise UserError(message["message"])
+
+    task = asyncio.create_task(speaking)
+    try:
+        await watch()
+    except asyncio.CancelledError:
+        task.cancel()
+        await head.tell("interrupt")
+        await head.tell("end")
+        await watch()  # until the mouth is shut
+        raise
+    finally:
+        task.cancel()
+        (failure,) = await asyncio.gather(task, return_exceptions=True)
+    if head.socket.close_code != 1000 and head.socket.protocol.close_exc is not None:  # 1001: the server stops
+        raise head.socket.protocol.close_exc
+    if isinstance(failure, Exception):
+        raise failure
+
+
 async def speak(head: LiveHead, audio, rate: int) -> None:
     """The samples (n, channels) int16 in real time."""
     step, clock = round(BLOCK * rate), asyncio.get_running_loop().time
@@ -41,27 +95,22 @@ async def speak(head: LiveHead, audio, rate: int) -> None:
     await head.tell("end")
 
 
+def print_line(frame: dict[str, Any]) -> None:
+    """A frame's time, state, and two of its values."""
+    jaw, blink = (frame["arkit"][name] for name in ("jawOpen", "eyeBlinkLeft"))
+    at = "" if frame["audio"] is None else f"audio {frame['audio']:.2f} s"
+    print(f"{frame['time']:7.2f} s  {frame['state']:9} jaw {jaw:.2f}  blink {blink:.2f}  {at}", flush=True)
+
+
 async def run(flags: ClientFlags) -> None:
+    """Raises UserError: a file, style, token or address that cannot be used."""
     try:
         audio, rate = soundfile.read(flags.audio, dtype="int16", always_2d=True)
     except soundfile.SoundFileError as error:
         raise UserError(f"{flags.audio}: not readable as audio ({error}); give a wav, flac, ogg or mp3") from error
     start = {"rate": rate, "channels": audio.shape[1]} | ({"style": flags.style} if flags.style else {})
-    try:
-        async with LiveHead.connect(flags.address, **start) as head:
-            speaking = asyncio.create_task(speak(head, audio, rate))
-            async for message in head.messages():
-                if message["type"] == "frame":
-                    jaw, blink = (message["arkit"][name] for name in ("jawOpen", "eyeBlinkLeft"))
-                    at = "" if message["audio"] is None else f"audio {message['audio']:.2f} s"
-                    print(f"{message['time']:7.2f} s  {message['state']:9} jaw {jaw:.2f}  blink {blink:.2f}  {at}")
-                elif message["type"] == "error":
-                    raise UserError(message["message"])
-            await speaking
-    except ConnectionClosedError as error:
-        raise UserError(f"--address {flags.address}: the connection was closed ({error})") from error
-    except (OSError, InvalidURI) as error:
-        raise UserError(f"--address {flags.address}: no server there; start python -m web.serve") from error
+    async with joined(flags.address, **start) as head:
+        await converse(head, speak(head, audio, rate), print_line)
 
 
 @cli

@@ -11,6 +11,7 @@ from examples.live_client import ClientFlags, main, run, speak
 from tests.support.demo_workspace import speech
 from tests.support.live_server import served, tiny_service
 from utils.errors import UserError
+from web.live.server import _Client
 
 
 @pytest.fixture
@@ -34,6 +35,27 @@ def test_it_prints_frames_in_time(tmp_path, wav, capsys):
     times = [float(line.split("audio ")[1].split()[0]) for line in lines if "audio" in line]
     np.testing.assert_allclose(times, np.arange(len(times)) / 25, atol=1e-6)
     assert len(times) in (5, 6) and "idle" in lines[-1] and "jaw 0.00" in lines[-1]
+
+
+@pytest.mark.parametrize("how", ["stops", "is cut off"])
+def test_a_server_that_goes_away(tmp_path, wav, monkeypatch, how):
+    serve = _Client.serve
+
+    async def cut(self):
+        asyncio.get_running_loop().call_later(0.2, self.socket.transport.abort)
+        await serve(self)
+
+    if how == "is cut off":
+        monkeypatch.setattr(_Client, "serve", cut)
+
+    async def talk():
+        async with served(tiny_service(tmp_path)) as address:
+            client = asyncio.create_task(run(ClientFlags(wav, address)))
+            await asyncio.sleep(0.5)
+        with pytest.raises(UserError, match="--address ws.*: the server has gone"):
+            await client
+
+    asyncio.run(talk())
 
 
 def test_delays_do_not_add_up():
