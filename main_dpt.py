@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from datasets.batches import batches_from
-from datasets.clip_sources import ClipSources, sources_of, statistics_of
 from datasets.motion_pairs import MotionPairs
+from datasets.sources.clip_sources import ClipSources, statistics_of
+from datasets.sources.folders import sources_of
 from datasets.spoken_clips import validation_clips
 from models.app.bundled import style_encoder_file
 from models.diffusion.schedule import Schedule

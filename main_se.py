@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from datasets.batches import batches_from
-from datasets.clip_sources import ClipSources, statistics_of
+from datasets.sources.clip_sources import ClipSources, statistics_of
 from datasets.style_pairs import StylePairs
 from models.networks.loading import checkpoint_of, load_style_encoder
 from models.networks.style_encoder import StyleEncoder, StyleEncoderConfig

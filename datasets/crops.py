@@ -3,46 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 import numpy as np
 
 from datasets.clip_store import ClipReader
+from datasets.sources.clip_table import ClipTable
 from utils.errors import UserError
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ClipTable:
-    """Clips and their lengths as arrays, which processes share and which stay small for millions of clips."""
-
-    names: np.ndarray  # (N,) UTF-8 bytes
-    lengths: np.ndarray  # (N,) frames
-    repeats: np.ndarray | None = None  # (N,) items of each clip in an epoch
-
-    @classmethod
-    def of(cls, store: ClipReader, clips: Iterable[str]) -> ClipTable:
-        """The clips with the lengths that the store gives."""
-        names = list(clips)
-        lengths = np.array([store.n_frames(name) for name in names], np.int32)
-        return cls(np.array([name.encode() for name in names], np.bytes_), lengths)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, row: int) -> tuple[str, int]:
-        return self.names[row].decode(), int(self.lengths[row])
-
-    def __iter__(self) -> Iterator[tuple[str, int]]:
-        return (self[row] for row in range(len(self)))
-
-    def items(self, times: int) -> np.ndarray:
-        """Row of each item, if every clip occurs `times` as often as its `repeats`; first all clips once."""
-        repeats = np.full(len(self), times) if self.repeats is None else self.repeats.astype(np.int32) * times
-        rounds = range(int(repeats.max(initial=0)))
-        return np.concatenate([np.flatnonzero(repeats > k).astype(np.int32) for k in rounds])
 
 
 def usable_table(store: ClipReader, clips: Iterable[str] | ClipTable, n_frames: int) -> ClipTable:
@@ -52,16 +21,16 @@ def usable_table(store: ClipReader, clips: Iterable[str] | ClipTable, n_frames: 
         UserError: none is long enough.
     """
     table = clips if isinstance(clips, ClipTable) else ClipTable.of(store, clips)
-    rows = np.flatnonzero(table.lengths >= n_frames)
-    if not len(rows):
+    enough = table.lengths >= n_frames
+    short = len(table) - int(enough.sum())
+    if short == len(table):
         raise UserError(
             f"{store.path}: none of {len(table)} clips has the {n_frames} frames of a crop; add longer clips"
         )
-    short = len(table) - len(rows)
     if not short:
         return table
     log.warning("%s: %d of %d clips skipped: shorter than %d frames", store.path, short, len(table), n_frames)
-    return ClipTable(table.names[rows], table.lengths[rows], None if table.repeats is None else table.repeats[rows])
+    return table.at(np.flatnonzero(enough))
 
 
 def usable_clips(store: ClipReader, clips: Iterable[str] | ClipTable, n_frames: int) -> dict[str, int]:

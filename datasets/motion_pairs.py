@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from datasets.clip_store import ClipReader, Frames
-from datasets.crops import ClipTable, crop_random, crop_start, usable_table
+from datasets.crops import crop_random, crop_start, usable_table
+from datasets.sources.clip_table import ClipTable
 from utils.coefs import MotionCodec
 from utils.media.audio import standardise, standardise_pcm
 from utils.timebase import samples_per_frame

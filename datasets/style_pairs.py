@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from datasets.clip_store import ClipReader
-from datasets.crops import ClipTable, crop_random, crop_start, usable_clips
+from datasets.crops import crop_random, crop_start, usable_clips
 from datasets.motion_pairs import Cut
+from datasets.sources.clip_table import ClipTable
 from datasets.splits import group_by_person
 from utils.coefs import MotionCodec
 

@@ -12,7 +12,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets.clip_sources import INDEX, write_index
+from datasets.sources.clip_index import INDEX, write_index
 from utils.config import positional, read_flags
 from utils.errors import cli
 

@@ -29,9 +29,9 @@ import numpy as np
 from benchmarks.report import Flags, column, read_flags, table, write_json
 from benchmarks.speed.data import write_random_files
 from datasets.clip_encoding import encode_metadata
-from datasets.clip_sources import write_index
 from datasets.clip_store import ClipStore
 from datasets.clip_writer import ClipWriter
+from datasets.sources.clip_index import write_index
 from datasets.splits import generate_split, write_list
 from utils.coefs import CoefStats
 from utils.config import check_least, flag
@@ -77,21 +77,23 @@ class Measured:
     unit: str = column("unit")
 
 
-def names_of(source: int, n_clips: int) -> list[bytes]:
-    """Names of a source's clips in key order."""
-    return [f"s{source:03d}-{i // VIDEOS:07d}/{i % VIDEOS:02d}".encode() for i in range(n_clips)]
+def names_of(n_clips: int, source: int = 0, sources: int = 1) -> list[bytes]:
+    """Names of a source's clips in key order; its persons are those that shared work gives to part `source`."""
+    return [f"person_{i // VIDEOS * sources + source:08d}/video_{i % VIDEOS:03d}".encode() for i in range(n_clips)]
 
 
-def fake_source(folder: Path, source: int, n_clips: int) -> None:
+def fake_source(folder: Path, source: int, sources: int, n_clips: int) -> None:
     """A data set whose values are missing: an index, the last persons for validation and test, statistics."""
     with ClipWriter(folder, may_be_empty=True):
         pass
-    names = np.array(names_of(source, n_clips))
+    names = np.array(names_of(n_clips, source, sources))
     rows = np.zeros(n_clips, [("clip", names.dtype), ("n_frames", "<i4"), ("split", "u1"), ("place", "<i4")])
     held = min(64, max(1, n_clips // VIDEOS // 20)) * VIDEOS
     rows["clip"], rows["n_frames"] = names, FRAMES
     rows["split"][-2 * held : -held], rows["split"][-held:] = 1, 2
-    rows["place"] = np.random.default_rng(source).permutation(n_clips)  # lists are in no order
+    for split in range(3):
+        of_split = np.flatnonzero(rows["split"] == split)
+        rows["place"][of_split] = np.random.default_rng(source).permutation(len(of_split))  # lists are in no order
     CoefStats.identity().save(folder / "stats_train.npz")
     np.save(folder / "index.npy", rows)
 
@@ -100,10 +102,10 @@ def reader(flags: ScaleFlags, folder: Path) -> list[Measured]:
     """What opening the fake sources takes in a fresh process, and the work of Python on fewer clips."""
     folders = [folder / f"source{k}" for k in range(flags.sources)]
     for k, one in enumerate(folders):
-        fake_source(one, k, flags.clips // flags.sources)
+        fake_source(one, k, flags.sources, flags.clips // flags.sources)
     words = [sys.executable, "-m", "benchmarks.corpus.scale_reader", ",".join(map(str, folders)), str(flags.draws)]
     rows = [Measured(*row) for row in json.loads(subprocess.run(words, cwd=ROOT, check=True, stdout=-1).stdout)]
-    listed = names_of(0, flags.listed)
+    listed = names_of(flags.listed)
     start = time.perf_counter()
     parts = generate_split([name.decode() for name in listed], 0)
     rows.append(Measured("split by speaker", flags.listed / (time.perf_counter() - start) / 1000, "1000 clips/s"))

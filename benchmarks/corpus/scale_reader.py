@@ -16,8 +16,8 @@ import psutil
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from datasets.clip_sources import ClipSources
 from datasets.motion_pairs import MotionPairs
+from datasets.sources.clip_sources import ClipSources
 from utils.coefs import CoefLayout, MotionCodec
 from utils.training.data_order import EndlessBatches
 

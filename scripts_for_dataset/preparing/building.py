@@ -13,9 +13,9 @@ from typing import Any
 from tqdm import tqdm
 
 from datasets.clip_encoding import encode_clip
-from datasets.clip_sources import TREATMENT
 from datasets.clip_store import ClipStore
 from datasets.clip_writer import ClipWriter
+from datasets.sources.folders import TREATMENT
 from datasets.splits import SPLITS, generate_split, group_by_person, read_list
 from datasets.statistics import random_crop_stats
 from scripts_for_dataset.preparing.batch import (

@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from datasets.clip_sources import ClipSources, sources_of, statistics_of, write_index
 from datasets.clip_store import ClipStore
 from datasets.motion_pairs import MotionPairs
+from datasets.sources import split_check
+from datasets.sources.clip_index import write_index
+from datasets.sources.clip_sources import ClipSources, statistics_of
+from datasets.sources.folders import sources_of
+from datasets.sources.split_check import check_splits
 from datasets.splits import write_list
 from datasets.statistics import random_crop_stats
 from datasets.style_pairs import StylePairs
@@ -173,6 +177,8 @@ def test_the_index_changes_nothing_but_the_time(two, caplog):
     sources = ClipSources(joined(two))
     sources.stores[0].clips = None  # lists are not read
     assert {split: list(sources.table(split)) for split in plain} == plain
+    sent = pickle.dumps(sources.table("train"))
+    assert b"b/1" not in sent and list(pickle.loads(sent)) == plain["train"]  # workers map the names again
     os.utime(two / "a" / "train.txt", (2e9, 2e9))
     assert list(ClipSources(joined(two)).table("train")) == plain["train"]
     assert "older than train.txt and is not used" in caplog.text
@@ -181,3 +187,34 @@ def test_the_index_changes_nothing_but_the_time(two, caplog):
     with pytest.raises(UserError, match="index.npy: cannot be read"):
         ClipSources(joined(two)).table("train")
     assert write_index(two / "a") == 4
+
+
+def test_bad_indices(two):
+    (two / "a" / "test.txt").write_text("é/1\n")
+    with pytest.raises(UserError, match=r"a: é/1 is in train.txt and in test.txt; list each clip once"):
+        write_index(two / "a")
+    write_index(two / "b")
+    rows = np.load(two / "b" / "index.npy")
+    rows["place"] = 7
+    np.save(two / "b" / "index.npy", rows)
+    with pytest.raises(UserError, match=r"index.npy: two clips have one place in train.txt; make it again"):
+        ClipSources(two / "b").table("train")
+
+
+def rows_of(clips):
+    """Lists in key order: clip -> number of its split."""
+    rows = sorted((clip.encode(), split) for clip, split in clips.items())
+    return np.array(rows, [("clip", "S9" if "long" in str(clips) else "S4"), ("split", "u1")])
+
+
+def test_lists_are_compared_block_by_block(monkeypatch):
+    monkeypatch.setattr(split_check, "_BLOCK", 2)
+    one, two = ({f"p{2 * i + k}/0": 0 for i in range(12)} for k in (0, 1))
+    check_splits("d", [rows_of(one), rows_of(two | {"long12/0": 2})])
+    check_splits("d", [rows_of(one), rows_of(two | {"p8/0": 3})])  # the folder has it, and does not list it
+    for clip in ("p0/0", "p8/0", "p9/0"):
+        with pytest.raises(UserError, match=f"{clip} is listed twice"):
+            check_splits("d", [rows_of(one | {clip: 0}), rows_of(two | {clip: 1})])
+    with pytest.raises(UserError, match=r"p4 is in test.txt of one source and in train.txt"):
+        check_splits("d", [rows_of(one), rows_of(two | {"p4/1": 2})])
+    check_splits("d", [rows_of(one), rows_of(two | {"p/1": 2})])  # p is not p4

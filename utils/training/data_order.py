@@ -44,7 +44,7 @@ class EndlessBatches(Sampler):
         epoch, first = divmod(self.start, per_epoch)
         while True:
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-            order = torch.randperm(self.n_items, generator=generator)
+            order = torch.randperm(self.n_items, generator=generator, dtype=torch.int32)
             for batch in range(first, per_epoch):
                 ours = batch * together + self.share.process * self.batch_size
                 yield [(epoch, i) for i in order[ours : ours + self.batch_size].tolist()]
