@@ -189,9 +189,14 @@ def train(configs: Configs) -> None:
             check(EndlessBatches, len(train_set), config.batch_size, config.seed, 0, share)
         if model is not None:
             check(freeze, model, config.freeze)
-        if configs.objective.style_swap and len(check(sources_of, config.data_root) or ()) == 1:
-            problems.found.append(f"--style_swap {configs.objective.style_swap:g}: takes styles from another folder of "
-                                  "--data_root; name two folders there, separated by commas")  # fmt: skip
+        if any(swap := configs.objective.style_swap) and (sources := check(sources_of, config.data_root)):
+            given = f"--style_swap {' '.join(f'{share:g}' for share in swap)}: "
+            if len(sources) == 1:
+                problems.found.append(f"{given}takes styles from another folder of --data_root; name two folders "
+                                      "there, separated by commas")  # fmt: skip
+            elif len(swap) not in (1, len(sources)):
+                problems.found.append(f"{given}--data_root has {len(sources)} folders; give one share, or one for "
+                                      "each folder")  # fmt: skip
         if distilled and config.init_from is None:
             problems.found.append(f"--distilled_steps {distilled}: needs --init_from, the model to distil")
         random = Randomness(config.seed, accelerator.device, share.process, share.processes)

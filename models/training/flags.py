@@ -68,8 +68,9 @@ class Configs:
     def check(self) -> None:
         """Raises UserError for an unknown schedule, a share beyond 0 to 1, or weights for a frozen audio encoder."""
         check_choice("--diff_schedule", self.model.diff_schedule, SCHEDULES)
-        for name in ("audio_noise", "style_swap"):
-            if not 0 <= (share := getattr(self.objective, name)) <= 1:
+        for name, share in [("audio_noise", self.objective.audio_noise),
+                            *(("style_swap", share) for share in self.objective.style_swap)]:  # fmt: skip
+            if not 0 <= share <= 1:
                 raise UserError(f"--{name} {share:g}: is a share; give a number from 0 to 1")
         name, path = self.model.audio_model, self.run.audio_model_path
         if path is not None and FRONT_ENDS[name].trained is None:

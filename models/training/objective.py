@@ -1,6 +1,6 @@
 """One training pass of the denoising network over a pair of consecutive clips (paper section 3.3)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -30,9 +30,10 @@ class ObjectiveConfig:
     """Probability that a batch's second clips are cut short."""
     person_noise: float = 0.0
     """Relative noise on head shape and style in training, so that the network does not memorise speakers."""
-    style_swap: float = 0.0
+    style_swap: Sequence[float] = ()
     """Share of the training samples that are given a style from another folder of --data_root: that of the clip of the
-    batch whose face and head move as much. Styles then say how a person moves, not which folder a clip comes from."""
+    batch that is most alike. One number, or one for each folder. Styles then say how a person moves, not which folder
+    a clip comes from."""
     audio_noise: float = 0.0
     """Share of the training pairs whose sound is given another tone and noise (0 to 25 dB), anew at every step."""
     teacher_steps: int = 4
@@ -154,8 +155,8 @@ class TalkerObjective:
             with torch.no_grad():
                 style = blurred(self.style_encoder(torch.cat([motion[:, 1], motion[:, 0]])), blur, random)
             if model.training and self.config.style_swap:
-                partner = nearest(motion, batch["source"][:, 0, 0])
-                style = swapped(style, partner, self.config.style_swap, random)
+                source = batch["source"][:, 0, 0]
+                style = swapped(style, nearest(motion, source), shares_of(source, self.config.style_swap), random)
         return Person(shape, style).only(model.config.available)
 
     @staticmethod
@@ -183,22 +184,33 @@ def blurred(x: Tensor, amount: float, random: Randomness) -> Tensor:
 
 
 def nearest(motion: Tensor, source: Tensor) -> Tensor:
-    """The pair of another source whose face, jaw and head move as much (standard deviations, by their logarithms).
+    """The pair of another source that is most alike: its face, jaw and head move as much (standard deviations, by their
+    logarithms), about the same lasting expression and mean opening of the jaw.
 
     Normalised motion (B, 2, L, D), number of the source (B,) -> index for each pair (B,); its own without others.
     """
-    spread = motion.flatten(1, 2).std(dim=1).clamp(min=1e-3).log()
-    parts = [spread[:, :N_EXP], spread[:, N_EXP:-1], spread[:, -1:]]
-    size = torch.stack([part.mean(1) for part in parts if part.shape[1]], dim=1)
-    distance = torch.cdist(size, size, compute_mode="donot_use_mm_for_euclid_dist")
+    frames = motion.flatten(1, 2)
+    spread, lasting = frames.std(dim=1).clamp(min=1e-3).log(), frames.mean(dim=1)
+    parts = [spread[:, :N_EXP], spread[:, N_EXP:-1], spread[:, -1:], lasting[:, -1:]]
+    marks = [part.mean(1, keepdim=True) for part in parts if part.shape[1]] + [lasting[:, :N_EXP] / N_EXP**0.5]
+    mark = torch.cat(marks, dim=1)
+    distance = torch.cdist(mark, mark, compute_mode="donot_use_mm_for_euclid_dist")
     distance = distance.masked_fill(source[:, None] == source, torch.inf)
     return torch.where(distance.isinf().all(1), torch.arange(len(source), device=source.device), distance.argmin(1))
 
 
-def swapped(style: Tensor, partner: Tensor, share: float, random: Randomness) -> Tensor:
-    """Styles (2B, d) of first and second clips, a random `share` of them that of the pair's partner (B,)."""
+def shares_of(source: Tensor, shares: Sequence[float]) -> Tensor:
+    """Number of the source (B,) -> its share (B,); one share is that of all sources."""
+    share = torch.full(source.shape, shares[0], device=source.device)
+    for number, other in enumerate(shares[1:], start=1):
+        share = torch.where(source == number, other, share)
+    return share
+
+
+def swapped(style: Tensor, partner: Tensor, share: Tensor, random: Randomness) -> Tensor:
+    """Styles (2B, d) of first and second clips; with probability `share` (B,) that of the pair's partner (B,)."""
     other = style.unflatten(0, (2, -1))[:, partner].flatten(0, 1)
-    return torch.where(random.uniform(len(partner), 1, clips=2) < share, other, style)
+    return torch.where(random.uniform(len(partner), 1, clips=2) < share.repeat(2)[:, None], other, style)
 
 
 def average_clips(first: dict[str, Tensor], second: dict[str, Tensor]) -> dict[str, Tensor]:

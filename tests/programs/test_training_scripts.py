@@ -158,6 +158,9 @@ def test_style_swap_needs_several_folders_to_train_only(workspace, style_encoder
     with pytest.raises(SystemExit):
         main_dpt.main([*dpt_flags(workspace, style_encoder), "--style_swap", "0.3", "--fresh"])
     assert "--style_swap 0.3: takes styles from another folder" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main_dpt.main([*dpt_flags(workspace, style_encoder), "--style_swap", "0.3", "1.2", "--fresh"])
+    assert "--style_swap 1.2: is a share" in capsys.readouterr().err
     main_dpt.main(["--exp_name", "dpt", "--mode", "test", *COMMON, "--batch_size", "2", "--style_swap", "0.3"])
     assert "head_trans" in capsys.readouterr().out
 

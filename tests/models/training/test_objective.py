@@ -14,6 +14,7 @@ from models.training.objective import (
     TalkerObjective,
     average_clips,
     nearest,
+    shares_of,
     swapped,
     truncate,
 )
@@ -358,7 +359,7 @@ def test_dropout_reaches_every_part_of_the_denoiser(flame):
 # Styles of clips that move alike
 
 
-def test_the_nearest_pair_of_another_source_moves_as_much():
+def test_the_nearest_pair_of_another_source_moves_alike():
     generator = torch.Generator().manual_seed(0)
     sizes = torch.tensor([1.0, 3.0, 1.3, 0.9, 3.3])[:, None, None, None]
     motion = sizes * torch.randn(5, 2, 50, D, generator=generator)
@@ -366,15 +367,20 @@ def test_the_nearest_pair_of_another_source_moves_as_much():
     assert nearest(motion, source).tolist() == [3, 4, 3, 0, 1]
     assert nearest(motion[..., :51], source).tolist() == [3, 4, 3, 0, 1]  # without head motion
     assert nearest(motion, torch.zeros(5)).tolist() == [0, 1, 2, 3, 4]
+    smile = torch.zeros(5, 1, 1, D)
+    smile[2:4, ..., :10] = 3  # the fourth now smiles as the third does, which moves more
+    assert nearest(motion + smile, source).tolist() == [3, 4, 3, 2, 1]
 
 
 def test_a_share_of_the_styles_is_the_partners():
     style, partner = torch.arange(2000.0)[:, None], torch.arange(1000).roll(1)
-    assert torch.equal(swapped(style, partner, 0.0, Randomness(0, "cpu")), style)
-    other = swapped(style, partner, 1.0, Randomness(0, "cpu")).view(2, 1000)
+    assert torch.equal(swapped(style, partner, torch.zeros(1000), Randomness(0, "cpu")), style)
+    other = swapped(style, partner, torch.ones(1000), Randomness(0, "cpu")).view(2, 1000)
     assert torch.equal(other, style.view(2, 1000)[:, partner])
-    some = swapped(style, partner, 0.3, Randomness(0, "cpu"))
-    assert 0.25 < (some != style).float().mean() < 0.35
+    source = torch.arange(1000) % 2
+    for shares, even, odd in (((0.3,), 0.3, 0.3), ((0.1, 0.6), 0.1, 0.6)):
+        some = (swapped(style, partner, shares_of(source, shares), Randomness(0, "cpu")) != style).view(2, 1000).float()
+        assert abs(some[:, ::2].mean() - even) < 0.05 and abs(some[:, 1::2].mean() - odd) < 0.05
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -382,7 +388,7 @@ def test_styles_are_swapped_in_training_only(flame, style_encoder, training):
     model = make_talker(style_enc_ckpt="x").train(training)
     seen = []
     for share in (0.0, 1.0):
-        objective, watch = make_objective(model, flame, style_encoder, style_swap=share, **NEVER), Watch(model)
+        objective, watch = make_objective(model, flame, style_encoder, style_swap=(share,), **NEVER), Watch(model)
         source = torch.tensor([0, 1, 1])[:, None, None].expand(B, 2, N)
         objective(model, batch() | {"source": source}, Randomness(0, "cpu"))
         seen.append(watch["person"])
