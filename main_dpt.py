@@ -35,13 +35,14 @@ from models.training.losses import MotionLoss
 from models.training.objective import Ends, TalkerObjective
 from models.training.validation_clips import ValidationClips, check_video
 from utils.coefs import CoefStats, MotionCodec
-from utils.devices import end_processes, pick_device, start_processes
+from utils.devices import pick_device
 from utils.errors import UserError, cli
 from utils.runs.checkpoint import Checkpoint
 from utils.runs.run_dir import find_checkpoint, iter_name
 from utils.training import training_run
 from utils.training.data_order import EndlessBatches, Share, evaluation_batches, to_device
 from utils.training.preflight import Problems, freeze
+from utils.training.process_group import end_processes, start_processes
 from utils.training.randomness import Randomness
 from utils.training.run_config import OpenedRun
 from utils.training.train_step import step_maker

@@ -24,12 +24,13 @@ from models.networks.style_encoder import StyleEncoder, StyleEncoderConfig
 from models.training.losses import nt_xent
 from utils.coefs import CoefStats, MotionCodec
 from utils.config import flag, to_plain
-from utils.devices import end_processes, pick_device, start_processes
+from utils.devices import pick_device
 from utils.errors import UserError, cli
 from utils.runs.run_dir import find_checkpoint
 from utils.training import training_run
 from utils.training.data_order import EndlessBatches, Share, evaluation_batches, to_device
 from utils.training.preflight import Problems, freeze
+from utils.training.process_group import end_processes, start_processes
 from utils.training.randomness import Randomness
 from utils.training.run_config import OpenedRun, RunConfig, read_run_flags
 from utils.training.train_step import step_maker

@@ -1,98 +1,16 @@
-"""One process or many (`accelerate launch`, torchrun): device, precision, and what only the first process does."""
+"""Where computations run, and how precisely."""
 
 from __future__ import annotations
 
-import gc
-import logging
 import os
-from collections.abc import Callable
-from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
 from utils.errors import UserError
 
-if TYPE_CHECKING:
-    from accelerate import Accelerator
-
 # Of matrix products. tf32: numbers in single precision, products rounded to 10 bits; fp16 has as many, bf16 has 7.
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 PRECISION_SPELLINGS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
-# Settings of `accelerate launch` under which a process would not train the whole network on its own items.
-_OTHER_WAYS = {
-    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed", "ACCELERATE_USE_FSDP": "FSDP", "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
-    "ACCELERATE_USE_PARALLELISM_CONFIG": "a parallelism config",
-}  # fmt: skip
-_ON_CPU = "ACCELERATE_USE_CPU"
-# Of DistributedDataParallel: the sums are the gradients, without a copy; 32 MB are sent at once, enough for the link's
-# full speed and little to wait for at the end.
-_GRADIENTS = {"static_graph": True, "gradient_as_bucket_view": True, "bucket_cap_mb": 32}
-Result = TypeVar("Result")
-log = logging.getLogger(__name__)
-
-
-def start_processes(device: str = "auto", precision: str = "fp32", captured: bool = False) -> Accelerator:
-    """The processes of this run, each with its device.
-
-    Args:
-        device: 'auto' (GPU if there is one), 'cuda', 'cuda:N' (one process only) or 'cpu'.
-        precision: one of PRECISIONS. 'tf32' rounds products to about three digits; 'bf16' and 'fp16' are autocast,
-            with weights, optimiser and losses in single precision.
-        captured: sums over the processes will be captured in CUDA graphs.
-
-    Raises:
-        UserError: the device is absent, or cannot do fp16; a setting of `accelerate launch` that cannot be followed.
-    """
-    from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
-    from accelerate.state import AcceleratorState
-
-    precision = PRECISION_SPELLINGS.get(precision, precision)
-    check_launch_settings(device, precision)
-    device = "cpu" if device == "auto" and _is_on(_ON_CPU) else device
-    chosen = pick_device(device)
-    if precision == "fp16" and chosen.type == "cpu":
-        raise UserError("--precision fp16: needs a GPU; use bf16 or fp32")
-    torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
-    AcceleratorState._reset_state(reset_partial_state=True)  # another run in this Python process had its own
-    if captured:  # NCCL's watchdog would ask for the state of what is only recorded
-        os.environ["TORCH_NCCL_ASYNC_ERROR_HANDLING"] = "0"  # torchrun sets 1
-    waiting = InitProcessGroupKwargs(timeout=timedelta(hours=2))  # others wait while one validates
-    return Accelerator(
-        cpu=chosen.type == "cpu",
-        mixed_precision=precision if precision in ("bf16", "fp16") else "no",
-        dynamo_backend="no",
-        kwargs_handlers=[waiting, DistributedDataParallelKwargs(**_GRADIENTS)],
-    )
-
-
-def check_launch_settings(device: str, precision: str) -> None:
-    """Warn of what `accelerate launch` (or `accelerate config`) says and our flags override.
-
-    Raises:
-        UserError: it asks for another way of training, or for something that would change the gradient.
-    """
-    for name, what in _OTHER_WAYS.items():
-        if _is_on(name):
-            raise UserError(f"accelerate launch: {what} is not used here; every process trains the whole network. "
-                            "Turn it off with `accelerate config`, or start with torchrun")  # fmt: skip
-    batches = os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")
-    if batches != "1":
-        raise UserError(f"accelerate launch: gradient accumulation of {batches}; set it back to 1, and give "
-                        f"--gradient_accumulation_steps {batches} to this program")  # fmt: skip
-    if _is_on(_ON_CPU) and device.startswith("cuda"):
-        raise UserError(f"--device {device}: accelerate launch says --cpu; leave one of them out")
-    if os.environ.get("RANK", "0") != "0":
-        return
-    mixed, compiler = (os.environ.get(f"ACCELERATE_{name}", "no") for name in ("MIXED_PRECISION", "DYNAMO_BACKEND"))
-    if mixed not in ("no", precision):
-        log.warning("accelerate launch: mixed precision %s is not used; --precision %s decides", mixed, precision)
-    if compiler.lower() != "no":
-        log.warning("accelerate launch: dynamo backend %s is not used; give --compile to this program", compiler)
-
-
-def _is_on(name: str) -> bool:
-    return os.environ.get(name, "").lower() in ("1", "true", "yes", "on", "y", "t")
 
 
 def _begin_on_own_gpu(device: str) -> None:
@@ -100,13 +18,6 @@ def _begin_on_own_gpu(device: str) -> None:
     local = int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", 0)))
     if device in ("auto", "cuda") and local < torch.cuda.device_count():
         torch.cuda.set_device(local)
-
-
-def end_processes() -> None:
-    """Leave the process group at the end of training."""
-    gc.collect()  # NCCL would wait for ever for captured graphs that use it
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
 
 
 def pick_device(name: str) -> torch.device:
@@ -126,20 +37,3 @@ def pick_device(name: str) -> torch.device:
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)  # graphs and our kernels run on the current one
     return device
-
-
-def on_first(accelerator: Accelerator, work: Callable[[], Result]) -> Result:
-    """The first process does `work`; all return its result, or raise its UserError."""
-    from accelerate.utils import broadcast_object_list
-
-    message: list = [None, None]
-    if accelerator.is_main_process:
-        try:
-            message[0] = work()
-        except UserError as error:
-            message[1] = str(error)
-    if accelerator.num_processes > 1:
-        broadcast_object_list(message)
-    if message[1] is not None:
-        raise UserError(message[1])
-    return message[0]

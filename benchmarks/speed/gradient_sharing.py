@@ -33,9 +33,10 @@ from tqdm import tqdm
 from benchmarks.report import DeviceFlags, column, machine, publish, read_flags, seconds, table, write_json
 from benchmarks.speed.workload import MODES, SIZES, RandomItems, Workload, run_together
 from utils.config import check_least, flag
-from utils.devices import end_processes, pick_device
+from utils.devices import pick_device
 from utils.errors import cli
 from utils.training.data_order import Share
+from utils.training.process_group import end_processes
 
 log = logging.getLogger(__name__)
 

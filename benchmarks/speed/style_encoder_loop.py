@@ -28,9 +28,10 @@ from datasets.batches import ResidentBatches
 from datasets.style_pairs import StylePairs
 from models.networks.style_encoder import StyleEncoder, StyleEncoderConfig
 from models.training.losses import nt_xent
-from utils.devices import pick_device, start_processes
+from utils.devices import pick_device
 from utils.errors import cli
 from utils.training.data_order import EndlessBatches, to_device, training_batches
+from utils.training.process_group import start_processes
 from utils.training.randomness import Randomness
 from utils.training.train_step import Learner, StepConfig, step_maker
 

@@ -25,9 +25,9 @@ from models.networks.talker import TalkerConfig, build_talker
 from models.training.losses import LossConfig, MotionLoss
 from models.training.objective import Ends, ObjectiveConfig, TalkerObjective
 from utils.coefs import CoefLayout, CoefStats, MotionCodec
-from utils.devices import start_processes
 from utils.timebase import samples_per_frame
 from utils.training.data_order import EndlessBatches, Share, to_device
+from utils.training.process_group import start_processes
 from utils.training.randomness import Randomness
 from utils.training.train_step import Learner, StepConfig, step_maker
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = [str(ROOT / "tests" / "support" / "run_training.py")]
 SIZES = ["--feature_dim", "32", "--n_heads", "2", "--n_layers", "1", "--num_workers", "0", "--device", "cpu"]
 SIZES += ["--log_iter", "1", "--log_smooth_win", "3"]
+TWO = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 
 
 @pytest.fixture(scope="module")
@@ -112,8 +114,7 @@ def test_a_killed_run_continues_as_if_nothing_had_happened(data, tmp_path, train
 
 
 def test_two_processes_make_the_step_of_one():
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command = [sys.executable, *launcher, str(ROOT / "tests" / "support" / "shared_training.py")]
+    command = [sys.executable, *TWO, str(ROOT / "tests" / "support" / "shared_training.py")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -121,16 +122,37 @@ def test_two_processes_make_the_step_of_one():
     assert "process 1 of 2: as one" in done.stdout
 
 
-def test_two_processes_share_a_run(data, tmp_path, train_here):
-    """One of them writes; one process alone can go on with it."""
+@pytest.fixture(scope="module")
+def shared(data, tmp_path_factory):
+    """Two processes' run of six steps: its experiments folder, and its flags."""
     flags = [*SIZES, "--exp_name", "two", "--data_root", str(data), "--save_iter", "2", "--val_iter", "2"]
-    flags += ["--batch_size", "4", "--precision", "bf16"]
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    finish(start(tmp_path, "main_se", [*flags, "--max_iter", "2"], launcher))
+    flags += ["--batch_size", "4", "--precision", "bf16", "--ema_decay", "0.9"]
+    folder = tmp_path_factory.mktemp("shared")
+    finish(start(folder, "main_se", [*flags, "--max_iter", "6"], TWO))
+    return folder, flags
+
+
+def test_two_processes_share_a_run(shared, tmp_path, train_here):
+    """One of them writes; one process alone can go on with it."""
+    folder, flags = shared
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     run = only_run(tmp_path, "SE")
-    assert [row["step"] for row in entries(run)] == [1, 2, 2]
-    train_here(tmp_path, main_se, [*flags, "--max_iter", "4", "--resume"])
-    assert [row["step"] for row in entries(run) if "train/total" in row] == [1, 2, 3, 4]
+    assert [row["step"] for row in entries(run)] == [1, 2, 2, 3, 4, 4, 5, 6, 6]
+    train_here(tmp_path, main_se, [*flags, "--max_iter", "8", "--resume"])
+    assert [row["step"] for row in entries(run) if "train/total" in row] == list(range(1, 9))
+
+
+def test_lost_processes_are_started_again(shared, tmp_path):
+    """The first process, which writes, is killed after step 5: both go on after step 4, to the same end."""
+    folder, flags = shared
+    flags = [*flags, "--num_workers", "1", "--fresh", "--max_iter", "6"]
+    process = start(tmp_path, "main_se", flags, [*TWO, "--max_restarts", "1"], {"LOST": "0:5"})
+    assert "from step 4" in finish(process)
+    runs = [only_run(experiments, "SE") for experiments in (folder, tmp_path)]
+    assert entries(runs[1]) == entries(runs[0])
+    last = [load_checkpoint(run / "checkpoints" / "iter_0000006.pt", "style_encoder") for run in runs]
+    for found, expected in zip(*([one.model, one.training["optimizer"]["state"]] for one in last)):
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
 def test_two_processes_train_as_one_with_the_items_of_both(data, tmp_path, train_here):
@@ -148,8 +170,7 @@ def test_two_processes_train_as_one_with_the_items_of_both(data, tmp_path, train
     flags += ["--dropout", "0", "--person_noise", "0.1", "--trunc_prob1", "0", "--trunc_prob2", "0", "--lr", "1e-3"]
     flags += ["--max_iter", "4", "--val_iter", "2", "--val_clips", "0", "--n_diff_steps", "8", "--n_motions", "20"]
     flags += ["--n_prev_motions", "5", "--l_vert", "0", "--l_vel", "0", "--l_smooth", "0", "--log_smooth_win", "1"]
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    finish(start(tmp_path / "two", "main_dpt", [*flags, "--batch_size", "2"], launcher))
+    finish(start(tmp_path / "two", "main_dpt", [*flags, "--batch_size", "2"], TWO))
     train_here(tmp_path / "one", main_dpt, [*flags, "--batch_size", "4"])
     one, two = (entries(only_run(tmp_path / name, "DPT")) for name in ("one", "two"))
     assert len(one) == len(two) == 6 and len({row["train/total"] for row in one if "train/total" in row}) == 4

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from benchmarks.speed.workload import Mode, RandomItems, Workload
-from utils.devices import end_processes, start_processes
 from utils.errors import UserError
 from utils.training.data_order import Share
+from utils.training.process_group import end_processes, start_processes
 from utils.training.shared_start import check_start
 from utils.training.train_step import Learner, StepConfig, make_update
 

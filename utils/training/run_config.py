@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from utils.atomic import write_text
 from utils.config import all_flags, flag, read_flags, read_values
@@ -21,6 +21,9 @@ from utils.runs.file_lock import hold
 from utils.runs.run_dir import find_run, find_runs, iter_name, new_run, saved_steps
 from utils.training.trainer import TrainerConfig
 
+if TYPE_CHECKING:
+    from torch.distributed import Store  # pyright: ignore[reportPrivateImportUsage]
+
 log = logging.getLogger(__name__)
 # Flags that may differ between a run and its continuation by the same command.
 _PRACTICAL = (
@@ -28,6 +31,8 @@ _PRACTICAL = (
     "log_with",
 )
 _KINDS = {"SE": "style_encoder", "DPT": "talker"}
+_NOTE = "run"
+_PATIENCE = 120  # seconds; file servers keep the locks of a machine that is gone for a while
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,20 +118,26 @@ class OpenedRun:
 
 
 @contextlib.contextmanager
-def open_run(kind: str, config: RunConfig, resolved: dict[str, Any]) -> Iterator[OpenedRun]:
+def open_run(
+    kind: str, config: RunConfig, resolved: dict[str, Any], launch: Store | None = None
+) -> Iterator[OpenedRun]:
     """The run to continue, or a new one, locked until the end, so that no other process trains in its folder.
 
     The newest unfinished run of this name with the same configuration is continued; with `--resume` the newest of this
-    name, with whatever configuration. `config.json` says what a run was started with.
+    name, with whatever configuration. `config.json` says what a run was started with. If torchrun starts its processes
+    again, they continue the run that is noted in its store (`launch`), also a finished one and with `--fresh`.
 
     Raises:
         UserError: `--resume` without a run or a checkpoint of that name, or while it is running.
     """
-    folder = _run_to_continue(kind, config, resolved)
+    begun = _begun(launch)
+    folder = begun or _run_to_continue(kind, config, resolved)
     if folder is None:
         folder = new_run(kind, config.exp_name)
         log.info("writing to %s", folder)
-    lock = hold(folder / "lock")
+    if launch is not None:
+        launch.set(_NOTE, str(folder))
+    lock = hold(folder / "lock", _PATIENCE if begun else 0)
     if lock is None:
         raise UserError(f"{folder.name}: another process is training it; end that one, or use another --exp_name")
     try:
@@ -146,6 +157,14 @@ def open_run(kind: str, config: RunConfig, resolved: dict[str, Any]) -> Iterator
 def _has_results(run: Path) -> bool:
     """Whether a run has results; one that failed the checks before its first step has none."""
     return any(p.is_file() and p.name not in ("config.json", "lock") for p in run.rglob("*"))
+
+
+def _begun(launch: Store | None) -> Path | None:
+    """The folder of the run that this launch of torchrun has begun, unless it was removed with nothing in it."""
+    if launch is None or not launch.check([_NOTE]):
+        return None
+    folder = Path(launch.get(_NOTE).decode())
+    return folder if folder.is_dir() else None
 
 
 def _run_to_continue(kind: str, config: RunConfig, resolved: dict[str, Any]) -> Path | None:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from utils.devices import on_first
 from utils.runs.checkpoint import Checkpoint
 from utils.runs.run_log import check_logger
+from utils.training.elastic import launch_store
 from utils.training.preflight import Problems, check_disk, check_numbers, checkpoint_bytes
+from utils.training.process_group import on_first
 from utils.training.run_config import OpenedRun, RunConfig, open_run
 from utils.training.shared_start import check_start
 from utils.training.train_step import Learner, Loss, Step, eager_step
@@ -62,7 +63,7 @@ def train(
     with contextlib.ExitStack() as stack:
         run = OpenedRun(Path("dry-run"), None)
         if not config.dry_run:
-            run = on_first(accelerator, lambda: stack.enter_context(open_run(kind, config, resolved)))
+            run = on_first(accelerator, lambda: stack.enter_context(open_run(kind, config, resolved, launch_store())))
         problems = Problems()
         problems.check(check_numbers, config)
         problems.check(check_logger, config.log_with)

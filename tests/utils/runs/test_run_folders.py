@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 import torch
+from torch.distributed import HashStore
 
 import utils.runs.run_dir
 from utils.config import to_plain
@@ -89,10 +91,10 @@ def saved(folder, step, damaged=False):
     return path
 
 
-def opened(config, **changes):
+def opened(config, launch=None, **changes):
     """What a command with these flags would train: (folder, checkpoint)."""
     config = dataclasses.replace(config, **changes)
-    with open_run("SE", config, {"run": to_plain(config)}) as run:
+    with open_run("SE", config, {"run": to_plain(config)}, launch) as run:
         (run.folder / "logs").mkdir(exist_ok=True)
         (run.folder / "logs" / "metrics.jsonl").touch()
         return run.folder, run.resumed
@@ -116,6 +118,20 @@ def test_the_same_command_continues_an_unfinished_run(root):
     assert [p.name for p in (folder / "checkpoints").glob(".*")] == []
     saved(folder, 100)
     assert opened(RUN)[0] != folder  # finished
+
+
+@pytest.mark.parametrize("changes", [{}, {"fresh": True}])
+def test_a_launch_stays_with_its_run(root, changes):
+    """torchrun starts its processes again: never with an older run, nor with a new one, even after the last step."""
+    saved(opened(RUN)[0], 100)
+    launch = HashStore()
+    folder, _ = opened(RUN, launch, **changes)
+    for step in (40, 100):
+        last = saved(folder, step)
+        assert opened(RUN, launch, **changes) == (folder, last)
+    shutil.rmtree(folder)
+    assert opened(RUN, launch, **changes)[1] is None
+    assert opened(RUN, HashStore(), fresh=True)[0] != folder
 
 
 def test_a_run_that_got_nowhere_leaves_nothing(root):

@@ -9,12 +9,12 @@ from torch import nn
 import main_dpt
 import main_se
 from tests.support.training_data import make_data
-from utils.devices import start_processes
 from utils.errors import UserError
 from utils.runs import run_dir
 from utils.runs.checkpoint import load_checkpoint
 from utils.training import preflight
 from utils.training.preflight import Problems, check_disk, check_numbers, freeze
+from utils.training.process_group import start_processes
 from utils.training.run_config import RunConfig
 from utils.training.train_step import Learner
 from utils.training.trainer import TrainerConfig

@@ -15,11 +15,12 @@ from torch import nn
 
 from utils import devices as processes
 from utils.coefs import CoefStats
-from utils.devices import pick_device, start_processes
+from utils.devices import pick_device
 from utils.errors import UserError
 from utils.runs.checkpoint import Checkpoint, load_checkpoint
 from utils.runs.run_dir import saved_steps
 from utils.runs.run_log import RunLog
+from utils.training.process_group import start_processes
 from utils.training.randomness import Randomness
 from utils.training.train_step import Learner, lr_factor, make_update
 from utils.training.trainer import Task, Trainer, TrainerConfig
