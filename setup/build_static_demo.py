@@ -26,6 +26,7 @@ import numpy as np
 
 from models.app.bundled import DEFAULT_AUDIO, input_folder
 from models.heads.flame import load_flame
+from models.mixing.table import mixer_table
 from setup import export_onnx
 from utils.atomic import make_folder
 from utils.config import ROOT, flag, read_flags
@@ -33,14 +34,15 @@ from utils.errors import UserError, cli
 from utils.exports.glb import write_glb
 from utils.exports.rig import make_rig
 from utils.exports.surface import make_surface
-from utils.heads.joints import N_JOINTS
+from utils.heads.joints import JAW_OPEN_RADIANS, N_JOINTS
+from utils.heads.tongue import FREE, LIFTS_FIRST, SHUT
 from utils.motion_file import Motion
 from utils.rendering.looks import dress
 from web.scene import scene
 
 log = logging.getLogger(__name__)
 PAGE, VIEWER = ROOT / "web" / "static_demo", ROOT / "web" / "static"
-VIEWER_FILES = ("head.js", "viewer.js", "recorder.js", "head.vert", "head.frag")
+VIEWER_FILES = ("page.css", "head.js", "viewer.js", "recorder.js", "head.vert", "head.frag")
 CACHE = ROOT / ".cache" / "npm"
 PACKED = (".wasm", ".onnx", ".glb")
 MARK = "static_demo.json"  # a folder with this file was built here and may be replaced
@@ -142,7 +144,7 @@ def unpack(package: Package, folder: Path, left_out: tuple[str, ...] = ()) -> No
 
 
 def write_head(folder: Path) -> None:
-    """head.glb, how coefficients move it (rig.json), and the videos' light and framing (stage.json)."""
+    """head.glb, how coefficients move it (rig.json), the mixer's numbers, and the videos' light and framing."""
     flame = load_flame()
     look = dress(flame.head, "skin", person="average")
     n_exp = len(look.drawn.exp_names or [])
@@ -157,8 +159,10 @@ def write_head(folder: Path) -> None:
         "steps": steps.round(9).tolist(),
         "expressions": look.drawn.exp_names,
         "targets": [target.name for target in rig.targets],
+        "tongue": {"open": JAW_OPEN_RADIANS, "shut": SHUT, "free": FREE, "lifts_first": LIFTS_FIRST},
     }
     (folder / "rig.json").write_text(json.dumps(about, separators=(",", ":")))
+    (folder / "mixer.json").write_text(json.dumps(mixer_table(flame.head), separators=(",", ":")))
     (folder / "stage.json").write_text(json.dumps(scene(flame)))
 
 

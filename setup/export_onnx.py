@@ -53,6 +53,8 @@ class OnnxFlags:
     """Precisions: fp32; w16, float16 weights computed with in float32; fp16; int8."""
     opset: int = 17
     """ONNX operator set."""
+    any_length: bool = False
+    """Let the graphs audio and window also take fewer than 100 frames, for live speech."""
 
     def check(self) -> None:
         """Raises UserError for a flag out of range."""
@@ -86,12 +88,11 @@ def traced(graph: Graph, opset: int, folder: Path) -> ModelProto:
     import onnxruntime
 
     first, second = folder / "traced.onnx", folder / "simple.onnx"
-    axes = {name: {0: "batch"} for name in (*graph.inputs, graph.output)} if graph.any_batch else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own deprecation, and constants that are meant
         torch.onnx.export(graph.module.eval(), tuple(graph.inputs.values()), str(first), dynamo=False,
-                          opset_version=opset, input_names=list(graph.inputs), output_names=[graph.output],
-                          dynamic_axes=axes)  # fmt: skip
+                          opset_version=opset, input_names=list(graph.inputs), output_names=list(graph.outputs),
+                          dynamic_axes=graph.free)  # fmt: skip
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(second)
@@ -109,11 +110,11 @@ def error_of(model: ModelProto, graph: Graph) -> float:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    made = np.asarray(session.run(None, {name: value.numpy() for name, value in graph.inputs.items()})[0])
+    made = session.run(None, {name: value.numpy() for name, value in graph.inputs.items()})
     with torch.no_grad():
-        expected = graph.expected().numpy()
-    assert made.shape == expected.shape
-    return float(np.abs(made - expected).max() / np.abs(expected).max())
+        pairs = [(np.asarray(one), wanted.numpy()) for one, wanted in zip(made, graph.expected(), strict=True)]
+    assert all(one.shape == wanted.shape for one, wanted in pairs)
+    return max(float(np.abs(one - wanted).max() / np.abs(wanted).max()) for one, wanted in pairs)
 
 
 def export(graph: Graph, variants: tuple[str, ...], opset: int, folder: Path) -> dict[str, dict[str, Any]]:
@@ -146,12 +147,16 @@ def export(graph: Graph, variants: tuple[str, ...], opset: int, folder: Path) ->
 
 
 def shapes(graph: Graph) -> dict[str, Any]:
-    """Names and shapes of the inputs; "batch" is any number."""
-    first = "batch" if graph.any_batch else 1
+    """Names and shapes of the inputs; an axis with a name has any size."""
+
+    def shape(name: str) -> list[int | str]:
+        return [graph.free.get(name, {}).get(axis, size) for axis, size in enumerate(graph.inputs[name].shape)]
+
     return {
-        "inputs": {name: [first, *value.shape[1:]] for name, value in graph.inputs.items()},
+        "inputs": {name: shape(name) for name in graph.inputs},
         "types": {name: str(value.dtype).removeprefix("torch.") for name, value in graph.inputs.items()},
-        "output": graph.output,
+        "output": graph.outputs[0],
+        "outputs": graph.outputs,
     }
 
 
@@ -169,7 +174,8 @@ def write(flags: OnnxFlags, wanted: Collection[str] = GRAPHS) -> None:
     description = describe(animator, config, flags.exp_name) | {"opset": flags.opset, "graphs": {}}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for graph in (one for one in graphs_of(animator.model, config, sample) if one.name in wanted):
+        graphs = graphs_of(animator.model, config, sample, flags.any_length)
+        for graph in (one for one in graphs if one.name in wanted):
             files = export(graph, flags.variants, flags.opset, folder)
             description["graphs"][graph.name] = shapes(graph) | {"variants": files}
         for graph in description["graphs"].values():

@@ -27,6 +27,7 @@ import torch
 from benchmarks.figures.web_page import chromium
 from models.app.sampling_flags import own_sampling
 from models.generation.animator import Animator
+from models.heads.flame import load_flame
 from models.networks.person import Person
 from setup.build_static_demo import MARK
 from setup.onnx_export.description import styles_of
@@ -102,20 +103,22 @@ class Visitor:
         return self.page.evaluate("() => window.measured")
 
     def frames(self) -> np.ndarray:
-        """Coefficients (n, 56) of the head."""
+        """Coefficients (n, 58) of the head, the tongue's last."""
         return np.array(self.page.evaluate(FRAMES), np.float32)
 
 
 def in_python(folder: Path, audio: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The noise (windows, L, D) of a seed, and the coefficients (n, 56) that Python makes of it."""
+    """The noise (windows, L, D) of a seed, and the coefficients (n, 58) that Python makes of it."""
     about = json.loads((folder / "talker.json").read_text())
     animator = Animator.load(find_checkpoint("DPT", about["experiment"], None), None, torch.device("cpu"))
+    animator.know_head(load_flame().head)
     options, generator = animator.model.config, torch.Generator().manual_seed(seed)
     windows = -(-len(audio) // (640 * options.n_motions))
     noise = [torch.randn(options.n_motions, options.layout.motion_dim, generator=generator) for _ in range(windows)]
     person = Person(np.zeros(100, np.float32), styles_of(options)[about["default_style"]])
     (motion,) = animator(audio, person, own_sampling(options), [seed])
-    return torch.stack(noise).numpy(), np.hstack([motion.exp, motion.pose])
+    assert motion.tongue is not None  # the model hears with Whisper
+    return torch.stack(noise).numpy(), np.hstack([motion.exp, motion.pose, motion.tongue])
 
 
 def check_speech(visitor: Visitor, flags: VisitFlags) -> dict[str, bool]:
@@ -132,6 +135,30 @@ def check_speech(visitor: Visitor, flags: VisitFlags) -> dict[str, bool]:
         f"{measured['speed']:.1f} times real time": measured["speed"] >= SPEED,
         f"differs from Python by {difference:.1g} of the largest coefficient": difference <= DIFFERENCE,
     }
+
+
+def check_mixer(visitor: Visitor, folder: Path | None) -> dict[str, bool]:
+    """An emotion, an offset and a wrong schedule, on the motion that is there; then all as it was."""
+    page, before = visitor.page, visitor.frames()
+    page.evaluate("() => document.querySelectorAll('details').forEach((one) => { one.open = true })")
+    page.select_option("#emotion", "happy")
+    page.locator("input[aria-label='Head yaw']").fill("10")
+    page.wait_for_timeout(1000)
+    change = visitor.frames() - before
+    if folder is not None:
+        page.screenshot(path=str(folder / f"static-mixer-{page.viewport_size['width']}.png"), full_page=True)
+    page.set_input_files("#schedule", {"name": "a.csv", "mimeType": "text/csv", "buffer": b"seconds,hapy\n0,1\n"})
+    page.wait_for_selector("#said.wrong")
+    said = page.inner_text("#said")
+    page.click("#reset")
+    page.evaluate("() => document.querySelectorAll('details').forEach((one) => { one.open = false })")
+    page.wait_for_timeout(1000)
+    return {
+        f"mixer: {abs(change[:, :50]).max():.2f} more of a unit, yaw {np.rad2deg(change[:, 51].mean()):.0f} degrees":
+            change[:, :50].max() > 0.3 and change[:, 51].min() > 0.1,
+        f"a wrong schedule: {said[:60]} …": said.startswith("a.csv: 'hapy' is not a choice"),
+        "the mixer's reset": np.array_equal(visitor.frames(), before),
+    }  # fmt: skip
 
 
 def check_microphone(visitor: Visitor) -> dict[str, bool]:
@@ -180,7 +207,7 @@ def visit(browser, url: str, size: tuple[int, int], flags: VisitFlags) -> dict[s
     visitor = Visitor(browser, url, *size)
     checks = {f"ready after {visitor.page.evaluate('() => measured.ready'):.1f} s": True}
     checks |= check_speech(visitor, flags)
-    checks |= photograph(visitor, flags.output)
+    checks |= photograph(visitor, flags.output) | check_mixer(visitor, flags.output)
     if size == WIDTHS[0]:
         checks |= check_microphone(visitor) | check_live(visitor) | check_bad_file(visitor, ROOT / "LICENSE")
     hosts = ", ".join(sorted(visitor.hosts - {""}))

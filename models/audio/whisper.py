@@ -169,7 +169,7 @@ class WhisperEncoder(nn.Module):
         """Input mel (B, n_mels, 2 L) -> the last block's output (B, L, width)."""
         x = F.gelu(F.conv1d(mel, self.conv1_weight, self.conv1_bias, padding=1))
         x = F.gelu(F.conv1d(x, self.conv2_weight, self.conv2_bias, stride=2, padding=1)).transpose(1, 2)
-        x = x + _positions(x.shape[1], x.shape[2], x.device).to(x.dtype)
+        x = x + _positions(x.shape[1], self.size.width, x.device).to(x.dtype)
         for i in range(self.size.n_blocks):
             x = x + self._attention(f"block{i}_", self._norm(f"block{i}_norm1", x))
             hidden = F.gelu(self._linear(f"block{i}_up", self._norm(f"block{i}_norm2", x)))
@@ -185,7 +185,7 @@ class WhisperEncoder(nn.Module):
         return F.linear(x, getattr(self, name + "_weight"), getattr(self, name + "_bias"))
 
     def _norm(self, name: str, x: Tensor) -> Tensor:
-        return F.layer_norm(x, x.shape[-1:], getattr(self, name + "_weight"), getattr(self, name + "_bias"))
+        return F.layer_norm(x, (self.size.width,), getattr(self, name + "_weight"), getattr(self, name + "_bias"))
 
 
 def _with_margins(audio: Tensor, n_frames: int, n_windows: int) -> Tensor:

@@ -18,7 +18,7 @@ UNITS = tuple(name for name in BLEND_SHAPES if name not in ("jawOpen", "tongueOu
 MIRRORED = tuple(group for group in GROUPS if group != "tongue")
 MOST_GAIN, MOST_SECONDS, MOST_DEGREES = 3.0, 2.0, 45.0
 # Names of a kind of value, and its least and greatest.
-_KINDS = {
+KINDS = {
     "emotion": (tuple(EMOTIONS), (0.0, 1.0)),
     "gain": (tuple(GROUPS), (0.0, MOST_GAIN)),
     "offset": ((*OFFSETS, JAW_OFFSET, *HEAD_OFFSETS, *UNITS), (-1.0, 1.0)),
@@ -52,11 +52,11 @@ class MixerConfig:
         Raises:
             UserError: an unknown name, or a value out of range.
         """
-        found: dict[str, list[str]] = {kind: [] for kind in _KINDS}
+        found: dict[str, list[str]] = {kind: [] for kind in KINDS}
         for name, value in values.items():
             kind, _, rest = name.rpartition(".")
             if name != EYE_CONTACT:
-                check_choice(name, kind or "emotion", tuple(_KINDS))
+                check_choice(name, kind or "emotion", tuple(KINDS))
                 found[kind or "emotion"].append(f"{rest}={value}")
         pairs = {kind: tuple(texts) for kind, texts in found.items()}
         made = replace(cls(eye_contact=values.get(EYE_CONTACT, 0.0)), **pairs)
@@ -119,7 +119,7 @@ def _pairs(kind: str, texts: tuple[str, ...], alone: float | None = None) -> dic
         except ValueError:
             number = None
         if number is None:
-            raise UserError(f"--{kind} {text}: must be a name and a number, such as {_KINDS[kind][0][0]}=0.5")
+            raise UserError(f"--{kind} {text}: must be a name and a number, such as {KINDS[kind][0][0]}=0.5")
         key = name if kind == "emotion" else f"{kind}.{name}"
         _check_value(key, number, f"--{kind} {text}")
         found[key] = number
@@ -129,11 +129,11 @@ def _pairs(kind: str, texts: tuple[str, ...], alone: float | None = None) -> dic
 def _check_value(key: str, value: float, source: str) -> None:
     """Raises UserError, which begins with `source`, for an unknown name or a value out of range."""
     kind, _, name = key.rpartition(".")
-    names, (low, high) = _KINDS.get(kind or "emotion", ((), (0.0, 1.0)))
+    names, (low, high) = KINDS.get(kind or "emotion", ((), (0.0, 1.0)))
     if key == EYE_CONTACT:
         names = (EYE_CONTACT,)
     if name not in names:
-        shown = [one for one in names if one not in UNITS] or [*EMOTIONS, *(f"{one}.NAME" for one in _KINDS)]
+        shown = [one for one in names if one not in UNITS] or [*EMOTIONS, *(f"{one}.NAME" for one in KINDS)]
         raise UserError(f"{source}: {key!r} is not a choice; use one of {', '.join(shown)}")
     if name in HEAD_OFFSETS:
         low, high = -MOST_DEGREES, MOST_DEGREES

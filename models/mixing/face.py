@@ -28,6 +28,8 @@ from utils.heads.joints import JAW_OPEN_RADIANS
 Values = Mapping[str, np.ndarray]  # a schedule's names -> (T,)
 ROUNDED = 0.6  # the share of an emotion's corners of the mouth that a pursed mouth takes away
 CORNERS = ("mouthSmile", "mouthFrown", "mouthStretch", "mouthDimple")
+PURSED = ("mouthPucker", "mouthFunnel")
+OPENED_LIDS = ("eyeWide", "eyeSquint")  # which a blink takes away
 JAW = slice(3, 6)  # of a pose
 
 
@@ -99,11 +101,11 @@ class FaceUnits:
             if name in values:
                 up, down = np.maximum(values[name], 0)[:, None], np.maximum(-values[name], 0)[:, None]
                 added += up * weights(self.names, more) + down * weights(self.names, less)
-        pursed = np.clip(self.column(exp, "mouthPucker") + self.column(exp, "mouthFunnel"), 0, 1)
+        pursed = np.clip(sum(self.column(exp, name) for name in PURSED), 0, 1)
         added[:, columns(self.names, CORNERS)] *= 1 - ROUNDED * pursed[:, None]
         for side in ("Left", "Right"):
             seeing = 1 - np.clip(self.column(exp, f"eyeBlink{side}"), 0, 1)
-            for name in ("eyeWide", "eyeSquint"):
+            for name in OPENED_LIDS:
                 self.column(added, name + side)[:] *= seeing
         return added
 

@@ -99,7 +99,7 @@ class Denoiser(nn.Module):
             motion = torch.cat([motion, flag[..., None]], dim=-1)
         person_token = self.person_proj(person) + self.diff_step_map(self.step_table[step])
         tokens = torch.cat([person_token[:, None], self.feature_proj(motion)], dim=1)
-        tokens = tokens + self.PE if self.config.learnable_positions else self.positions(tokens)
+        tokens = tokens + self.PE[:, : tokens.shape[1]] if self.config.learnable_positions else self.positions(tokens)
         # Without gradients this stays the plain twin of models.fast.cached_denoiser, which inference uses.
         if self.fast and self.config.align_mask_width == 1 and torch.is_grad_enabled():
             tokens = decode(self.transformer, tokens, memory)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import torch
@@ -12,16 +12,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.audio.log_mel import HOP, N_FFT, compress, mel_filters
-from models.audio.whisper import EXTRA_MEL, SURROUNDINGS, WINDOW, WhisperEncoder
+from models.audio.whisper import EXTRA_MEL, SURROUNDINGS, WhisperEncoder
 from models.diffusion.schedule import Schedule
 from models.diffusion.solvers import Step, solver_steps
 from models.diffusion.window import Conditions
 from models.fast.engine import Engine
+from models.generation.tongue import TongueReader
 from models.generation.windows import GenerationConfig
 from models.networks.person import Person
 from models.networks.talker import Talker
 from setup.onnx_export.sample import WindowSample
-from utils.timebase import samples_per_frame
+
+# Inputs and outputs of the graphs that may have fewer frames, and the names of their lengths.
+_LENGTHS = {
+    "audio": {"audio": "samples", "features": "frames", "tongue": "frames"},
+    "window": {"noise": "frames", "audio": "frames", "indicator": "frames", "motion": "frames"},
+    "step": {},
+}
 
 
 @dataclass(frozen=True)
@@ -31,15 +38,15 @@ class Graph:
     name: str
     module: nn.Module
     inputs: dict[str, Tensor]
-    output: str
-    expected: Callable[[], Tensor]
+    outputs: tuple[str, ...]
+    expected: Callable[[], tuple[Tensor, ...]]
     """What the project itself computes from the inputs, on another way than `module`."""
-    any_batch: bool = False
-    """The first axis has any size; otherwise all shapes are fixed."""
+    free: dict[str, dict[int, str]] = field(default_factory=dict)
+    """Input or output -> axes of any size, and their names; all others are fixed."""
 
 
 class AudioGraph(nn.Module):
-    """Levelled samples (1, SURROUNDINGS + 4 s + SURROUNDINGS) -> features (1, 100, feature_dim).
+    """Levelled samples (1, SURROUNDINGS + 4 s + SURROUNDINGS) -> features (1, 100, feature_dim), tongue (1, 100, 2).
 
     The spectrum is a convolution, which every ONNX runtime has, instead of an STFT.
     """
@@ -49,24 +56,23 @@ class AudioGraph(nn.Module):
 
     def __init__(self, encoder: WhisperEncoder, feature_map: nn.Module) -> None:
         super().__init__()
-        self.encoder, self.feature_map = encoder, feature_map
+        self.encoder, self.feature_map, self.tongue = encoder, feature_map, TongueReader.load()
         window = torch.hann_window(N_FFT, dtype=torch.float64)
         angle = torch.arange(N_FFT // 2 + 1)[:, None] * torch.arange(N_FFT) * (2 * math.pi / N_FFT)
         waves = torch.cat([angle.cos(), angle.sin()]).double() * window
         self.register_buffer("waves", waves.float()[:, None])
         self.register_buffer("filters", mel_filters(encoder.size.n_mels))
         self.first = EXTRA_MEL * HOP - N_FFT // 2  # sample at which the first mel frame that is used begins
-        self.n_mel = (2 * SURROUNDINGS + WINDOW * samples_per_frame()) // HOP - 2 * EXTRA_MEL
 
-    def forward(self, audio: Tensor) -> Tensor:
-        spectrum = F.conv1d(audio[:, None, self.first :], self.waves, stride=HOP)[:, :, : self.n_mel]
+    def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:
+        spectrum = F.conv1d(audio[:, None, self.first :], self.waves, stride=HOP)[:, :, :-1]
         real, imaginary = spectrum.pow(2).split(len(self.waves) // 2, dim=1)
         mel = (self.filters @ (real + imaginary)).clamp(min=1e-10).log10()
         encoded = self.encoder.encode(compress(mel))
-        before = (encoded.shape[1] - 2 * WINDOW) // 2
+        margin = (SURROUNDINGS // HOP - EXTRA_MEL) // 2
         # Frame i has the features 2i, 2i + 1, 2i + 2.
-        parts = [encoded[:, before + k : before + k + 2 * WINDOW : 2] for k in range(3)]
-        return self.feature_map(torch.cat(parts, dim=-1))
+        stacked = torch.cat([encoded[:, margin + k : k - margin : 2] for k in range(3)], dim=-1)
+        return self.feature_map(stacked), self.tongue(stacked)
 
 
 class StepGraph(nn.Module):
@@ -99,21 +105,26 @@ class WindowGraph(nn.Module):
         return x
 
 
-def graphs_of(model: Talker, config: GenerationConfig, sample: WindowSample) -> list[Graph]:
-    """audio, step, and for a distilled talker window."""
+def graphs_of(model: Talker, config: GenerationConfig, sample: WindowSample, any_length: bool = False) -> list[Graph]:
+    """audio, step, and for a distilled talker window; any_length: audio and window also take fewer frames."""
     found = [_audio_graph(model, sample), _step_graph(model, sample)]
     if model.config.distilled_steps:
         found.append(_window_graph(model, config, sample))
+    if any_length:
+        for graph in found:
+            graph.free.update({name: {1: axis} for name, axis in _LENGTHS[graph.name].items()})
     return found
 
 
 def _audio_graph(model: Talker, sample: WindowSample) -> Graph:
     encoder = cast(WhisperEncoder, model.audio_encoder)
+    graph = AudioGraph(encoder, model.audio_feature_map)
 
-    def expected() -> Tensor:
-        return model.audio_feature_map(encoder.surrounded(sample.samples, 1))
+    def expected() -> tuple[Tensor, Tensor]:
+        encoded = encoder.surrounded(sample.samples, 1)
+        return model.audio_feature_map(encoded), graph.tongue(encoded)
 
-    return Graph("audio", AudioGraph(encoder, model.audio_feature_map), {"audio": sample.samples}, "features", expected)
+    return Graph("audio", graph, {"audio": sample.samples}, ("features", "tongue"), expected)
 
 
 def _step_graph(model: Talker, sample: WindowSample) -> Graph:
@@ -124,9 +135,9 @@ def _step_graph(model: Talker, sample: WindowSample) -> Graph:
         "person": sample.person.repeat(2, 1),
         "step": torch.tensor([steps, steps // 2]),
     } | {name: value.repeat(2, 1) for name, value in _indicator(model, sample).items()}
-    return Graph("step", StepGraph(model), inputs, "prediction",
-                 lambda: model.denoising_net(*inputs.values(), *(() if "indicator" in inputs else (None,))),
-                 any_batch=True)  # fmt: skip
+    return Graph("step", StepGraph(model), inputs, ("prediction",),
+                 lambda: (model.denoising_net(*inputs.values(), *(() if "indicator" in inputs else (None,))),),
+                 {name: {0: "batch"} for name in (*inputs, "prediction")})  # fmt: skip
 
 
 def _window_graph(model: Talker, config: GenerationConfig, sample: WindowSample) -> Graph:
@@ -138,10 +149,11 @@ def _window_graph(model: Talker, config: GenerationConfig, sample: WindowSample)
     given = Conditions(sample.audio, sample.prev_audio, sample.prev_motion, Person(sample.shape, style),
                        inputs.get("indicator"))  # fmt: skip
 
-    def expected() -> Tensor:
-        return Engine(model, config.guidance).run(given, steps, sample.noise, lambda t, like: torch.zeros_like(like))
+    def expected() -> tuple[Tensor]:
+        engine = Engine(model, config.guidance)
+        return (engine.run(given, steps, sample.noise, lambda t, like: torch.zeros_like(like)),)
 
-    return Graph("window", WindowGraph(model, steps), inputs, "motion", expected)
+    return Graph("window", WindowGraph(model, steps), inputs, ("motion",), expected)
 
 
 def _indicator(model: Talker, sample: WindowSample) -> dict[str, Tensor]:

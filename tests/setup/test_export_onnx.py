@@ -40,7 +40,9 @@ def tiny_step() -> Graph:
 
     inputs = {"motion": drawn(2, 110, 54), "memory": drawn(2, 110, 64), "person": drawn(2, 228),
               "step": torch.tensor([6, 1]), "indicator": torch.ones(2, 100)}  # fmt: skip
-    return Graph("step", StepGraph(model), inputs, "prediction", lambda: model.denoising_net(*inputs.values()), True)
+    free = {name: {0: "batch"} for name in (*inputs, "prediction")}
+    return Graph("step", StepGraph(model), inputs, ("prediction",), lambda: (model.denoising_net(*inputs.values()),),
+                 free)  # fmt: skip
 
 
 def test_the_exported_talker_speaks_like_the_animator(folder):
@@ -103,7 +105,7 @@ def test_precisions_differ_as_they_should(tmp_path):
 
 def test_a_wrong_graph_is_refused(tmp_path):
     graph = tiny_step()
-    wrong = replace(graph, expected=lambda: 1.002 * graph.expected())
+    wrong = replace(graph, expected=lambda: tuple(1.002 * one for one in graph.expected()))
     with pytest.raises(UserError, match="step, fp32: differs from PyTorch by 0.002 of the largest value"):
         export_onnx.export(wrong, ("fp32",), 17, tmp_path)
     assert not (tmp_path / "step-fp32.onnx").exists()

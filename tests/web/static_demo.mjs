@@ -13,14 +13,12 @@ const floats = (name) => { const b = fs.readFileSync(path.join(work, name)); ret
 const write = (name, values) => fs.writeFileSync(path.join(work, name), new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
 
 async function talker() { // with onnxruntime-web, as the worker makes it
-  const ort = await load('ort/ort.wasm.min.mjs'), { Talker } = await load('talker.js'), about = json('talker.json');
+  const ort = await load('ort/ort.wasm.min.mjs'), { Talker, runner } = await load('talker.js'), about = json('talker.json');
   ort.env.wasm.numThreads = 1; ort.env.wasm.wasmBinary = packed('ort/ort-wasm-simd-threaded.wasm');
   const run = {};
   for (const name of ['audio', 'window']) {
-    const { inputs, output, variants } = about.graphs[name];
-    const session = await ort.InferenceSession.create(packed(variants.w16.file), { executionProviders: ['wasm'] });
-    run[name] = async (given) => (await session.run(Object.fromEntries(Object.entries(given)
-      .map(([key, values]) => [key, new ort.Tensor('float32', values, inputs[key])]))))[output].data;
+    const graph = packed(about.graphs[name].variants.w16.file);
+    run[name] = runner(ort, await ort.InferenceSession.create(graph, { executionProviders: ['wasm'] }), about.graphs[name]);
   }
   return new Talker(about, run);
 }
@@ -48,10 +46,35 @@ async function live() { // in blocks of an odd size; each piece hears only what 
 
 async function pose() {
   const { LiveHead } = await load('live_head.js'), { readGlb } = await load('head.js'), glb = packed('head.glb');
-  const head = new LiveHead(readGlb(glb.buffer.slice(glb.byteOffset, glb.byteOffset + glb.length)), json('rig.json'));
+  const buffer = glb.buffer.slice(glb.byteOffset, glb.byteOffset + glb.length);
+  const head = new LiveHead(readGlb(buffer), json('rig.json'), json('mixer.json'));
   head.push(floats('coefficients'));
   const places = asked.times.map((t) => { head.pose(t); return [...head.moved]; });
   write('made', Float32Array.from(places.flat()));
+}
+
+async function mix() { // asked.stages: configurations, a schedule's text among them, and the frames that each gets
+  const { Mixer } = await load('mixer.js'), { readSchedule } = await load('schedule.js'), table = json('mixer.json');
+  const mixer = new Mixer(table), frames = floats('coefficients'), made = [];
+  let first = 0;
+  for (const { config, schedule, n } of asked.stages) {
+    const whole = { ...config, curves: schedule ? readSchedule('a.csv', schedule, table) : {} };
+    if (first) mixer.change(whole); else mixer.use(whole);
+    for (const end = first + n; first < end; first += 7) {
+      made.push(...mixer.push(frames.slice(mixer.size * first, mixer.size * Math.min(first + 7, end))));
+    }
+    first = made.length / mixer.size;
+  }
+  write('made', Float32Array.from(made));
+}
+
+async function schedules() { // what is said of each file
+  const { readSchedule } = await load('schedule.js'), table = json('mixer.json');
+  const said = asked.files.map(([name, text]) => {
+    try { return readSchedule(name, text, table); } catch (error) { return error.message; }
+  });
+  fs.writeFileSync(path.join(work, 'said.json'), JSON.stringify(said));
+  write('made', new Float32Array(1));
 }
 
 async function sound() {
@@ -64,4 +87,4 @@ async function sound() {
   fs.writeFileSync(path.join(work, 'rates.json'), JSON.stringify(asked.files.map((name) => rateOf(new Uint8Array(fs.readFileSync(name))))));
 }
 
-await { speak, live, pose, sound }[task]();
+await { speak, live, pose, mix, schedules, sound }[task]();

@@ -59,20 +59,20 @@ export class LiveTalker {
     const n = this.waiting, left = Math.floor(this.samples / unit) - this.done - n;
     const valid = n + Math.min(AHEAD, left, window - n), now = this.done - this.begin;
     const first = Math.max(0, now - Math.floor((window - n) / 2)); // new frames lie in the middle of the encoder's window
-    const encoded = await talker.run.audio({ audio: this.around(first) });
-    const features = encoded.slice((now - first) * deep), last = features.slice(-deep), full = new Float32Array(window * deep);
+    const encoded = await talker.run.audio({ audio: this.around(first) }), tongue = encoded.tongue.subarray(2 * (now - first));
+    const features = encoded.features.slice((now - first) * deep), last = features.slice(-deep), full = new Float32Array(window * deep);
     for (let i = features.length; i < full.length; i += deep) full.set(last, i);
     full.set(features);
     const indicator = new Float32Array(window).fill(1, 0, valid);
     const made = (await talker.run.window({ noise: this.noise(this.pieces++), prev_motion: this.motion,
-      prev_audio: this.heard, audio: full, person: this.person, indicator })).slice(0, valid * wide);
+      prev_audio: this.heard, audio: full, person: this.person, indicator })).motion.slice(0, valid * wide);
     fade(this.expected, made, wide);
     const motion = made.slice(0, n * wide);
     this.expected = made.slice(n * wide);
     this.motion = joined(this.motion, motion).slice(-this.motion.length);
     this.heard = joined(this.heard, features.slice(0, n * deep)).slice(-this.heard.length);
     this.forget(n);
-    return talker.coefficients(motion);
+    return talker.coefficients(motion, tongue);
   }
 
   around(first) { // levelled samples of the encoder's window that begins at a kept frame; silence where there are none

@@ -1,35 +1,51 @@
 // The head of a glb, moved by coefficients instead of its own animation: what utils/exports/rig.py does, frame by frame.
 
 import { Head } from './head.js';
+import { Mixer, clip } from './mixer.js';
+import { quaternion, rotated, sum } from './rotation.js';
 import { COEFFICIENTS } from './talker.js';
 
-const ROOT = 0, NECK = 1, JAW = 2, FPS = 25, ROTATION = 50, JAW_ROTATION = 53;
+const ROOT = 0, NECK = 1, JAW = 2, FPS = 25, ROTATION = 50, JAW_ROTATION = 53, TONGUE = 56;
 
 export class LiveHead extends Head {
-  // rig: { joints (5, 3), steps (5, 3, 50), expressions, targets }: names and how joints travel with expressions.
-  constructor(glb, rig) {
+  // rig: rig.json, names and how joints travel with expressions; table: mixer.json.
+  constructor(glb, rig, table) {
     super(glb);
-    this.rig = rig; this.headMotion = true; this.clear();
+    Object.assign(this, { rig, table, config: {} });
+    this.clear();
     this.channels = [{ path: 'weights' }];
     for (const node of [NECK, JAW]) for (const path of ['rotation', 'translation']) this.channels.push({ node, path });
   }
 
-  clear() { this.frames = []; }
+  clear() { this.made = []; this.frames = []; this.mixer = new Mixer(this.table, this.config); this.rest(); }
 
   // Raw coefficients of further frames.
-  push(frames) {
+  push(frames) { this.made.push(frames); this.show(this.mixer.push(frames)); }
+
+  show(frames) {
     for (let i = 0; i < frames.length; i += COEFFICIENTS) this.frames.push(frames.subarray(i, i + COEFFICIENTS));
   }
 
-  // Coefficients at a time in seconds, between two frames; the neutral face before there are any.
+  // Another configuration of the mixer, for all frames, or gliding from the next one on.
+  mix(config, gliding = false) {
+    this.config = config;
+    if (gliding) this.mixer.change(config);
+    else {
+      this.mixer = new Mixer(this.table, config); this.frames = [];
+      for (const frames of this.made) this.show(this.mixer.push(frames));
+    }
+    this.rest();
+  }
+
+  rest() { this.still = new Mixer(this.table, this.config).push(new Float32Array(COEFFICIENTS)); } // before there are frames
+
+  // Coefficients at a time in seconds, between two frames.
   at(t) {
     const { frames } = this, out = new Float32Array(COEFFICIENTS);
-    if (frames.length) {
-      const place = Math.min(Math.max(t * FPS, 0), frames.length - 1), k = Math.floor(place), part = place - k;
-      const next = frames[Math.min(k + 1, frames.length - 1)];
-      for (let i = 0; i < COEFFICIENTS; i++) out[i] = frames[k][i] * (1 - part) + next[i] * part;
-    }
-    if (!this.headMotion) out.fill(0, ROTATION, JAW_ROTATION);
+    if (!frames.length) return this.still;
+    const place = Math.min(Math.max(t * FPS, 0), frames.length - 1), k = Math.floor(place), part = place - k;
+    const next = frames[Math.min(k + 1, frames.length - 1)];
+    for (let i = 0; i < COEFFICIENTS; i++) out[i] = frames[k][i] * (1 - part) + next[i] * part;
     return out;
   }
 
@@ -47,24 +63,17 @@ export class LiveHead extends Head {
   weights(now, jaw) {
     const known = { jawCorrectiveSin: Math.sin(jaw), jawCorrectiveCos: Math.cos(jaw) - 1 };
     this.rig.expressions.forEach((name, i) => { known[name] = now[i]; });
+    [known.tongueOut, known.tongueUp] = this.tongue(now, jaw, known.mouthClose);
     return this.rig.targets.map((name) => known[name] || 0);
+  }
+
+  tongue(now, jaw, close) { // as utils/heads/tongue.py: shut teeth hold it back, and on its way out it rises first
+    const { open, shut, free, lifts_first: lifts } = this.rig.tongue, [out, up] = Array.from(now.subarray(TONGUE), (x) => clip(x));
+    const passed = out * clip((jaw - open * close - shut) / (free - shut));
+    return [passed, Math.max(up, Math.min(lifts * passed, 1))];
   }
 
   travelled(joint) { // where a joint stands in this expression
     return this.rig.joints[joint].map((x, axis) => this.rig.steps[joint][axis].reduce((at, s, i) => at + s * this.now[i], x));
   }
-}
-
-const sum = (a, b, sign = 1) => a.map((x, i) => x + sign * b[i]);
-
-function quaternion([x, y, z]) {
-  const angle = Math.hypot(x, y, z), s = angle ? Math.sin(angle / 2) / angle : 0.5;
-  return [x * s, y * s, z * s, Math.cos(angle / 2)];
-}
-
-function rotated(vector, point) { // v + 2 q x (q x v + w v)
-  const [x, y, z, w] = quaternion(vector), q = [x, y, z];
-  const cross = (a, b) => [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]];
-  const turn = cross(q, sum(cross(q, point), point.map((v) => w * v)));
-  return point.map((v, i) => v + 2 * turn[i]);
 }

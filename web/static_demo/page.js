@@ -1,5 +1,6 @@
 // The page: what the visitor chooses, the worker that computes, and the head that moves with the sound's clock.
 
+import { Desk, word } from './desk.js';
 import { download } from './files.js';
 import { readGlb } from './head.js';
 import { LiveHead } from './live_head.js';
@@ -7,11 +8,11 @@ import { NO_MICROPHONE, REFUSED, recorder } from './recorder.js';
 import { decode } from './sound.js';
 import { View, backdrop, load, loadStage } from './viewer.js';
 
-const LONGEST = 120; // seconds of a recording
+const LONGEST = 120, dark = matchMedia('(prefers-color-scheme: dark)'); // seconds of a recording
 const at = (id) => document.getElementById(id), canvas = at('view'), sound = at('sound');
 const webgpu = new URLSearchParams(location.search).has('webgpu');
 const worker = new Worker(new URL('worker.js', import.meta.url), { type: 'module' });
-let chosen = null, id = 0, pressed = 0, ready = false, seen = false, failed = false, head = null, live = null;
+let chosen = null, id = 0, pressed = 0, ready = false, seen = false, failed = false, head = null, live = null, mixed = true;
 const measured = window.measured = {}; // seconds, for tests
 
 function say(text, wrong = false) { at('said').textContent = text; at('said').className = wrong ? 'wrong' : ''; }
@@ -111,17 +112,22 @@ async function main() {
     if (!navigator.gpu) throw new Error('This browser has no WebGPU; use the processor.');
   }
   worker.postMessage({ kind: 'load', webgpu });
-  const [about, rig, shared, glb] = await Promise.all([load('talker.json', 'json'), load('rig.json', 'json'),
-    loadStage('stage.json', ''), download('head.glb')]);
-  at('style').append(...Object.keys(about.styles).map((name) => new Option(name.replaceAll('_', ' '), name)));
+  const [about, rig, table, shared, glb] = await Promise.all([load('talker.json', 'json'), load('rig.json', 'json'),
+    load('mixer.json', 'json'), loadStage('stage.json', ''), download('head.glb')]);
+  at('style').append(...Object.keys(about.styles).map((name) => new Option(word(name), name)));
   at('style').value = about.default_style; at('strength').value = about.guidance.scales.style;
   at('other').hidden = !('ort/ort.webgpu.min.mjs' in about.sizes);
   const view = new View(canvas, shared);
-  head = new LiveHead(readGlb(glb), rig);
+  head = new LiveHead(readGlb(glb), rig, table);
   await view.show(head);
-  canvas.style.background = backdrop(shared.stage);
+  const paint = () => { canvas.style.background = backdrop(shared.stage, dark.matches ? 0.28 : 1); };
+  paint(); dark.addEventListener('change', paint);
+  const desk = new Desk(table, { changed: () => { mixed = false; }, wrong: (text) => say(text, true) });
   Object.assign(window, { view, head });
-  const step = () => { view.draw(live ? liveTime() : sound.currentTime); requestAnimationFrame(step); };
+  const step = () => {
+    if (!mixed) { head.mix(desk.config, Boolean(live)); mixed = true; view.drawn = ''; }
+    view.draw(live ? liveTime() : sound.currentTime); requestAnimationFrame(step);
+  };
   step();
   seen = true; begin();
 }
@@ -130,6 +136,5 @@ at('file').onchange = () => { if (at('file').files[0]) choose(at('file').files[0
 at('live').onclick = following;
 recorder(at('record'), LONGEST, { said: say, done: (blob) => choose(blob, 'your recording') });
 at('example').onclick = () => fetch('example.flac').then((a) => a.blob()).then((blob) => choose(blob, 'the example'));
-at('nods').onchange = () => { head.headMotion = at('nods').checked; view.drawn = ''; };
 at('form').onsubmit = (e) => { e.preventDefault(); make(); };
 main().catch((error) => fail(error.message));

@@ -1,10 +1,23 @@
 // Speech -> coefficients with the exported graphs, as setup/onnx_export/player.py does it. No DOM: runs in workers and Node.
 
 const JAW = 53, HEAD = 50, EXP = 50; // columns of the motion: expressions, 3 of the head's rotation, 1 of the jaw's
-export const COEFFICIENTS = 56; // of a frame: 50 expressions, rotation vectors of the head and of the jaw
+const TONGUE = 56; // column of a frame's coefficients
+export const COEFFICIENTS = 58; // of a frame: 50 expressions, rotation vectors of head and jaw, tongue out and up
+
+// A graph of talker.json as a function: { name: Float32Array } -> { output: Float32Array }.
+export function runner({ Tensor }, session, { inputs, outputs }) {
+  return async (given) => {
+    const feeds = Object.entries(given).map(([name, values]) => { // an axis of any size takes what the others leave
+      const known = inputs[name].reduce((size, axis) => size * (Number(axis) || 1), 1);
+      return [name, new Tensor('float32', values, inputs[name].map((axis) => Number(axis) || values.length / known))];
+    });
+    const made = await session.run(Object.fromEntries(feeds));
+    return Object.fromEntries(outputs.map((name) => [name, made[name].data]));
+  };
+}
 
 export class Talker {
-  // about: talker.json; run: { audio, window }, which take { name: Float32Array } and promise the output's numbers.
+  // about: talker.json; run: { audio, window }, see `runner`.
   constructor(about, run) {
     this.about = about; this.run = run;
     this.unit = about.sample_rate / about.fps; // samples of a frame
@@ -45,16 +58,16 @@ export class Talker {
     const samples = this.levelled(audio), step = n * this.unit, person = this.person(style, scales);
     let motion = Float32Array.from(about.start.motion.flat()), heard = Float32Array.from(about.start.audio.flat());
     for (let k = 0; k * n < frames; k++) {
-      const features = await run.audio({ audio: samples.slice(k * step, (k + 1) * step + 2 * about.surroundings) });
+      const { features, tongue } = await run.audio({ audio: samples.slice(k * step, (k + 1) * step + 2 * about.surroundings) });
       const valid = Math.min(n, frames - k * n), indicator = new Float32Array(n).fill(1, 0, valid);
-      const made = await run.window({ noise: noise(k), prev_motion: motion, prev_audio: heard, audio: features, person,
-        indicator });
+      const made = (await run.window({ noise: noise(k), prev_motion: motion, prev_audio: heard, audio: features, person,
+        indicator })).motion;
       motion = made.slice(-motion.length); heard = features.slice(-heard.length);
-      yield this.coefficients(made.subarray(0, valid * wide));
+      yield this.coefficients(made.subarray(0, valid * wide), tongue);
     }
   }
 
-  coefficients(motion) {
+  coefficients(motion, tongue) {
     const { statistics, motion_dim: wide } = this.about, n = motion.length / wide, { exp, pose } = statistics;
     const out = new Float32Array(n * COEFFICIENTS);
     for (let i = 0; i < n; i++) {
@@ -63,6 +76,7 @@ export class Talker {
       for (let j = 0; j < 3; j++) to[EXP + j] = pose.mean[j] + pose.scale[j] * from[HEAD + j];
       to[EXP + 3] = pose.mean[3] + pose.scale[3] * from[JAW];
       for (let j = 4; j < 6; j++) to[EXP + j] = pose.mean[j];
+      to.set(tongue.subarray(2 * i, 2 * i + 2), TONGUE);
     }
     return out;
   }

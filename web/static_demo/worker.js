@@ -6,7 +6,7 @@
 import { download, here } from './files.js';
 import { LiveTalker } from './live.js';
 import { Resampler } from './sound.js';
-import { Talker, gaussian } from './talker.js';
+import { Talker, gaussian, runner } from './talker.js';
 
 const RUNTIMES = { // module, its loader and its WebAssembly
   wasm: ['ort.wasm.min.mjs', 'ort-wasm-simd-threaded.mjs', 'ort-wasm-simd-threaded.wasm'],
@@ -26,19 +26,12 @@ async function load({ webgpu }) {
   Object.assign(ort.env.wasm, { numThreads: 1, wasmBinary: binary, wasmPaths: { mjs: here(`ort/${loader}`) } });
   const run = {};
   for (const [i, name] of graphs.entries()) {
-    run[name] = await graph(ort, new Uint8Array(models[i]), about.graphs[name], provider);
+    const session = await ort.InferenceSession.create(new Uint8Array(models[i]), { executionProviders: [provider] });
+    run[name] = runner(ort, session, about.graphs[name]);
   }
   talker = new Talker(about, run);
   await speak({ id: 0, audio: new Float32Array(16000).fill(0.01), style: about.default_style, seed: 0 }); // warms up
   postMessage({ ready: (performance.now() - began) / 1000 });
-}
-
-async function graph(ort, bytes, { inputs, output }, provider) {
-  const session = await ort.InferenceSession.create(bytes, { executionProviders: [provider] });
-  return async (given) => {
-    const feeds = Object.entries(given).map(([name, values]) => [name, new ort.Tensor('float32', values, inputs[name])]);
-    return (await session.run(Object.fromEntries(feeds)))[output].data;
-  };
 }
 
 async function speak({ id, audio, style, scales, seed, noise }) {
