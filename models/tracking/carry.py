@@ -19,6 +19,7 @@ from utils.motion_file import Motion
 
 NEARLY, PRESSED = 2.4, -0.25  # mm: openings below the first are reduced such that closed lips have the second
 CLOSE_MOST, JAW_MOST, LEAST_LEVER = 1.5, 0.6, 1e-3
+REST_MOST = 1.0  # mm, a gap at rest
 STEPS = 4
 
 
@@ -50,8 +51,11 @@ def _scale(head: LandmarkHead, shape: Tensor) -> float:
 def with_opening(head: LandmarkHead, shape: Tensor, exp: Tensor, jaw: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     """Expressions (T, E) and jaw (T,) of a head of this shape for a mouth opening `wanted` (T,) in ruler mm.
 
-    mouthClose changes within 0..1.5; where that does not suffice, the jaw opens or closes.
+    mouthClose changes within 0..1.5; where that does not suffice, the jaw opens or closes. On a head without that
+    expression, like FLAME, all of them change as little as possible (least squares), and the jaw stays.
     """
+    if CLOSE not in (head.head.exp_names or []):
+        return _by_all(head, shape, exp, jaw, wanted), jaw
     close = (head.head.exp_names or []).index(CLOSE)
     exp, jaw = exp.clone(), jaw.clone()
     for _ in range(STEPS):
@@ -59,6 +63,24 @@ def with_opening(head: LandmarkHead, shape: Tensor, exp: Tensor, jaw: Tensor, wa
     for _ in range(STEPS):
         jaw = _solved(head, shape, (exp, jaw), wanted, None).clamp(0, JAW_MOST)
     return exp, jaw
+
+
+def _by_all(head: LandmarkHead, shape: Tensor, exp: Tensor, jaw: Tensor, wanted: Tensor) -> Tensor:
+    """Expressions (T, E) for these openings; the opening is linear in them."""
+    with torch.enable_grad():
+        moved = exp.detach().clone().requires_grad_()
+        opening = opening_on(head, shape, moved, jaw)
+        (slope,) = torch.autograd.grad(opening.sum(), moved)
+    size = slope.square().sum(1).clamp(min=LEAST_LEVER)
+    return exp + ((wanted - opening.detach()) / size)[:, None] * slope
+
+
+def closed_opening(head: LandmarkHead) -> float:
+    """Opening of this head's closed lips in ruler mm: `PRESSED`, on top of the gap that FLAME's lips have at rest."""
+    if head.head.exp_names is not None:
+        return PRESSED
+    none = torch.zeros(1, head.head.expdirs.shape[-1], dtype=torch.float64, device=head.device)
+    return PRESSED + min(float(opening_on(head, none.new_zeros(head.n_shape), none, none[:, 0])), REST_MOST)
 
 
 def _solved(head: LandmarkHead, shape: Tensor, now: tuple[Tensor, Tensor], wanted: Tensor, unit: int | None) -> Tensor:

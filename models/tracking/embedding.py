@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from models.heads.lbs import rotation_matrix
-from utils.errors import UserError
 from utils.heads.head_file import HeadFile
 from utils.heads.joints import JAW, ROOT_JOINT
-from utils.reading.array_file import read_npz
+from utils.heads.landmark_file import read_landmark_places
 from utils.runs.run_dir import ROOT as PROJECT
 from utils.trackers.sightings import BROWS, EYES, IRISES, LIPS, NOSE, OVAL
 
@@ -58,18 +57,20 @@ class Points:
 
 
 class LandmarkHead:
-    """A head model reduced to its landmarks, double precision. The origin is the template's root joint."""
+    """A head model reduced to its landmarks, double precision. The origin is the template's root joint.
+
+    `trust` (P,) is each landmark's weight in a fit, 0 for those without a place on this head.
+    """
 
     def __init__(self, head: HeadFile, embedding: Path = EMBEDDING, device: torch.device | str = "cpu") -> None:
         """Raises:
         UserError: the embedding is missing, or belongs to a head with other vertices.
         """
-        file = read_npz(embedding)
-        corners, weights = file["vertices"][list(LANDMARKS)], file["weights"][list(LANDMARKS)].astype(np.float64)
-        if corners.max() >= head.n_vertices:
-            raise UserError(
-                f"{embedding}: names vertices that {head.name} lacks; run `python -m setup.build_landmarks`"
-            )
+        places = read_landmark_places(embedding, head)
+        corners, weights = places.vertices[list(LANDMARKS)], places.weights[list(LANDMARKS)]
+        self.trust = landmark_weights() * torch.from_numpy(places.known[list(LANDMARKS)])
+        if head.exp_names is None:  # no expression turns FLAME's eyes
+            self.trust[[column(iris) for iris in IRISES]] = 0
         skin = head.weights[corners][..., JAW]
         regressor = head.j_regressor.astype(np.float64)
 

@@ -10,8 +10,8 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from models.tracking.carry import contact, with_opening
-from models.tracking.embedding import CORNERS, EYES_APART, MIDDLE, LandmarkHead, column, landmark_weights
+from models.tracking.carry import closed_opening, contact, with_opening
+from models.tracking.embedding import CORNERS, EYES_APART, MIDDLE, LandmarkHead, column
 from models.tracking.person import choose_keyframes, features, fit_person, ruler, shut_gap
 from models.tracking.priors import fitted_units, usual_prior
 from models.tracking.sequence import fit_sequence
@@ -57,7 +57,7 @@ class Fitted:
     pose: np.ndarray  # (T, 6) float32
     opening: np.ndarray  # (T,) float32, ruler mm, on that head
     residual: np.ndarray  # (T,) float32, mm between detected and fitted landmarks, NaN without a face
-    points: np.ndarray  # (T, P, 2) float32, pixels, of the fitted head
+    points: np.ndarray  # (T, P, 2) float32, pixels, of the fitted head; NaN for landmarks that it lacks
     identity: np.ndarray  # (S,) float32, head shape of the person
 
 
@@ -65,7 +65,7 @@ class Fitted:
 class FitOptions:
     """Options of the fit."""
 
-    shape: np.ndarray | None = None  # (S,) of the head that motion is transferred to; None: the average
+    shape: np.ndarray | None = None  # (S,) of the head that motion is transferred to; None: average, for FLAME the own
     fov: float | None = None  # degrees over the longer side of the picture; None: the most likely of FIELDS_OF_VIEW
     rest: tuple[float, ...] = ()  # the second of each film at which the face is at rest; empty: found automatically
     steadiness: float = 1.0  # factor of the cost of changes from frame to frame
@@ -85,10 +85,9 @@ class FilmFitter:
     """Fits one head model."""
 
     def __init__(self, head: LandmarkHead, options: FitOptions | None = None) -> None:
-        """Raises UserError for a head whose expressions have no names."""
         self.head, self.options = head, options or FitOptions()
         self._units, self._prior = fitted_units(head.head).to(head.device), usual_prior(head.head).to(head.device)
-        self._weights = landmark_weights().to(head.device)
+        self._closed, self._there = closed_opening(head), (head.trust > 0).cpu().numpy()
 
     def __call__(self, films: Sequence[Film]) -> list[Fitted]:
         """Fit films of one person with pictures of one size and a face in at least one frame."""
@@ -148,7 +147,9 @@ class FilmFitter:
         pieces = [slice(k, k + PIECE) for k in range(0, len(film.times), PIECE)]
         carried = [self._piece(film[piece], frames[piece], who) for piece in pieces]
         exp, pose, opening, residual, flat, gaps = (np.concatenate(column) for column in zip(*carried))
-        exp = with_lids(exp, self.head.head.exp_names or [], closing(gaps))
+        if self.head.head.exp_names is not None:
+            exp = with_lids(exp, self.head.head.exp_names, closing(gaps))
+        flat[:, ~self._there] = np.nan
         identity = who.person.shape.cpu().numpy()
         return Fitted(*(x.astype(np.float32) for x in (exp, pose, opening, residual, flat, identity)))
 
@@ -156,22 +157,26 @@ class FilmFitter:
         """exp, pose, opening, residual, landmarks of the fitted head, and gaps of the lids, one row per frame."""
         flat = project(self.head, who.camera, who.person, frames)
         points = self._tensor(np.where(film.found[:, None, None], film.points, np.nan))
-        wanted = contact(self._opening(frames, who.person, points, flat), who.shut)
+        wanted = contact(self._opening(frames, who.person, points, flat), who.shut, self._closed)
         shape = self.options.shape
-        shape = torch.zeros_like(who.person.shape) if shape is None else self._tensor(shape)
+        if shape is None:  # FLAME's motion goes with the person's shape
+            named = self.head.head.exp_names is not None
+            shape = torch.zeros_like(who.person.shape) if named else who.person.shape
+        else:
+            shape = self._tensor(shape)
         exp, jaw = with_opening(self.head, shape, frames.exp, frames.jaw, wanted)
         pose = np.zeros((len(exp), 6))
         pose[:, :3] = Rotation.from_matrix(frames.rotation.cpu().numpy()).as_rotvec()
         pose[:, 3] = jaw.cpu().numpy()
         scale = -frames.place[:, 2:] / MM / who.camera.focal
-        residual = ((points - flat).norm(dim=2) * scale * self._weights).sum(1) / self._weights.sum()
+        residual = ((points - flat).norm(dim=2) * scale * self.head.trust).sum(1) / self.head.trust.sum()
         gaps = features(points)[:, LIDS]
         return exp.cpu().numpy(), pose, *(x.cpu().numpy() for x in (wanted, residual, flat, gaps))
 
     def _problem(self, points: np.ndarray, camera: Camera, shares: np.ndarray) -> Problem:
         """The problem of windows of points (B, T, P, 2) with `Problem.shares` (B, T - 1)."""
         seen = self._tensor(points).flatten(0, 1)
-        trust = self._weights * seen.isfinite().all(2)
+        trust = self.head.trust * seen.isfinite().all(2)
         return Problem(self.head, camera, seen.nan_to_num(), trust, self._tensor(shares),
                        self._units, self._prior)  # fmt: skip
 

@@ -153,21 +153,20 @@ def bounded(
         What `solve` returns for the last set.
     """
     values = solver.unknowns(problem, frames)
-    n = values.shape[1]
-    most = torch.ones_like(values[:1])
-    most[:, -1] = solver.JAW_MOST
+    n, at = values.shape[1], solver.prior_columns(problem)
+    least, most = problem.prior.least[at], problem.prior.most[at]
     push = right[:, :n]
-    stuck = (values <= 0) & (push < 0) | (values >= most) & (push > 0)
+    stuck = (values <= least) & (push < 0) | (values >= most) & (push > 0)
     target = torch.zeros_like(right)
     stiff = torch.zeros_like(right)
     for _ in range(SETS):
         stiff[:, :n] = solver.GONE * stuck
         steps = solve(stiff, stiff * target)
         new = values + steps[0][:, :n]
-        beyond = ~stuck & ((new < -SLACK) | (new > most + SLACK))
+        beyond = ~stuck & ((new < least - SLACK) | (new > most + SLACK))
         if not beyond.any():
             break
-        target[:, :n] = torch.where(beyond, new.clamp(min=0).minimum(most) - values, target[:, :n])
+        target[:, :n] = torch.where(beyond, new.clamp(least, most) - values, target[:, :n])
         stuck = stuck | beyond
     return steps
 

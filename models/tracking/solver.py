@@ -1,8 +1,8 @@
 """The least-squares problem of one window of frames, and its solution: Levenberg-Marquardt with a block-banded system.
 
-A frame's unknowns are M expressions in 0..1, the jaw, and the head's rotation and position. Neighbouring frames are
-coupled by a diagonal only, so that the normal equations are block tridiagonal; they are solved exactly, all windows of
-a batch at once.
+A frame's unknowns are M expressions within bounds, the jaw, and the head's rotation and position. Neighbouring frames
+are coupled by a diagonal only, so that the normal equations are block tridiagonal; they are solved exactly, all windows
+of a batch at once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from models.tracking.embedding import LandmarkHead
 
 RIGID = 6  # rotation and place
 MM, GONE = 1e-3, 1e9  # metres in a millimetre; penalty that holds an unknown where it is
-JAW_MOST = 0.5  # radians
 ROUNDNESS = 0.25  # mm^2 below which the robust error is a square, above which it is a distance
 
 
@@ -73,6 +72,9 @@ class Prior:
     jump: Tensor  # change beyond which its cost grows linearly, so that blinks and closures stay sharp
     steady_rigid: Tensor  # (6,)
     pairs: Tensor  # (E + 1, E + 1) cost of squared differences between left and right
+    least: Tensor  # bounds
+    most: Tensor
+    at_rest: Tensor  # share of the higher linear cost of frames at rest that their squares have as well
 
     def to(self, device: torch.device) -> Prior:
         """These costs on a device."""
@@ -177,23 +179,23 @@ def prior_columns(problem: Problem) -> Tensor:
 
 def moved(problem: Problem, frames: Frames, step: Tensor) -> Frames:
     """Frames after a step (N, M + 7), inside the bounds."""
-    n = len(problem.fitted)
+    n, at = len(problem.fitted), prior_columns(problem)
+    values = (unknowns(problem, frames) + step[:, : n + 1]).clamp(problem.prior.least[at], problem.prior.most[at])
     exp = frames.exp.clone()
-    exp[:, problem.fitted] = (exp[:, problem.fitted] + step[:, :n]).clamp(0, 1)
-    jaw = (frames.jaw + step[:, n]).clamp(0, JAW_MOST)
+    exp[:, problem.fitted] = values[:, :n]
     rotation = rotation_matrix(step[:, n + 1 : n + 4]) @ frames.rotation
-    return Frames(exp, jaw, rotation, frames.place + step[:, n + 4 :])
+    return Frames(exp, values[:, n], rotation, frames.place + step[:, n + 4 :])
 
 
 def prior_terms(problem: Problem, values: Tensor, factor: Tensor | float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
-    """Cost (N,), half gradient (N, M + 1) and half curvature (M + 1, M + 1) of the priors of single frames."""
+    """Cost (N,), half gradient (N, M + 1) and half curvature (N, M + 1, M + 1) of the priors of single frames."""
     at = prior_columns(problem)
     prior = problem.prior
-    curvature = torch.diag(prior.square[at]) + prior.pairs[at][:, at]
+    square = (prior.square[at] * (1 + prior.at_rest[at] * (factor - 1))).expand(len(values), -1)
     away = values - prior.rest[at]
-    half = away @ curvature + 0.5 * prior.linear[at] * factor
-    cost = (away * (away @ curvature)).sum(1) + (values * prior.linear[at] * factor).sum(1)
-    return cost, half, curvature
+    pull = away * square + away @ prior.pairs[at][:, at]
+    cost = (away * pull).sum(1) + (values * prior.linear[at] * factor).sum(1)
+    return cost, pull + 0.5 * prior.linear[at] * factor, torch.diag_embed(square) + prior.pairs[at][:, at]
 
 
 def solve_banded(blocks: Tensor, coupling: Tensor, right: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ SURELY = (0.45, 0.9)  # closing of the landmarks from which a blink is deepened,
 HIDDEN = 0.5  # closing beyond which the iris is hidden
 NOTE = ("set to typical values, because landmarks do not show them: squint, cheeks, sneer, jaw to the side, tongue, "
         "and lips rolled in behind closed lips")  # fmt: skip
+NOTE_FLAME = "FLAME: lids close as far as its expressions do; gaze is left out"
 
 
 def closing(gaps: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A video of a person -> the open head's motion: landmarker, fitted head, 25 fps, confidence."""
+"""A video of a person -> a head's motion: landmarker, fitted head (the open head or FLAME), 25 fps, confidence."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
-from models.tracking.embedding import LANDMARKS, LandmarkHead
+from models.tracking.embedding import EMBEDDING, LANDMARKS, LandmarkHead
 from models.tracking.film import NEAR_REST, PROFILE, Film, FilmFitter, FitOptions
-from models.tracking.unseen import NOTE
+from models.tracking.unseen import NOTE, NOTE_FLAME
 from utils.errors import UserError
-from utils.exports.arkit import BLEND_SHAPES
+from utils.exports.arkit import BLEND_SHAPES, has_arkit_expressions, head_model_of
 from utils.heads.head_file import load_head_file
+from utils.heads.landmark_file import FLAME_EMBEDDING
 from utils.media.timeline import BEGINS_WITH, Clock
 from utils.media.video_frames import VideoFrame, check_there, read_frames
-from utils.motion_file import OPEN_HEAD, Motion
+from utils.motion_file import Motion
 from utils.rotations import axis_angle, resample_rotations, resample_values
 from utils.timebase import FPS
 from utils.trackers.content import Content
@@ -42,6 +43,8 @@ class VideoOptions:
     max_seconds: float | None = None  # longer videos are refused
     rest: float | None = None  # the second at which the face is at rest; None: found automatically
     fov: float | None = None  # degrees that the longer side of the picture spans; None: the most likely
+    head: Path | None = None  # file of the head that is fitted; None: the open head
+    landmarks: Path | None = None  # where landmarks lie on it; None: FLAME's file beside `head`, or the open head's
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class TrackedVideo:
     notes: tuple[str, ...]
     residual: np.ndarray | None = None  # (T,) float32, mm between detected and fitted landmarks; None: no fit
     identity: np.ndarray | None = None  # (100,) float32, shape of the person's head
-    fitted: np.ndarray | None = None  # (frames of the video, P, 2) float32, pixels, NaN without a fit
+    fitted: np.ndarray | None = None  # (frames of the video, P, 2) float32, pixels, NaN where there is none
 
     @property
     def begins_with(self) -> Clock:
@@ -101,6 +104,7 @@ def motion_of(sightings: Sightings, source: str, options: VideoOptions) -> Track
         UserError: over 30 % of the frames show no face, or one turned beyond PROFILE; no face at the second of rest.
     """
     check_any(sightings, source)
+    head = None if options.raw else landmark_head(options.head, options.landmarks)
     usable = sightings.found if options.raw else film_of(sightings).found
     if (lost := 1 - usable.mean()) > MAX_LOST:
         turned = sightings.found.sum() - usable.sum()
@@ -109,7 +113,23 @@ def motion_of(sightings: Sightings, source: str, options: VideoOptions) -> Track
         more = "more than" if not turned else f"{lost:.0%} in all, more than"
         raise UserError(f"{source}: {what} of {len(sightings)} frames, {more} {MAX_LOST:.0%}; "
                         "cut the video to where one person faces the camera")  # fmt: skip
-    return _scores_as_they_are(sightings, source) if options.raw else _fit(sightings, usable, source, options)
+    return _scores_as_they_are(sightings, source) if head is None else _fit(sightings, usable, source, options, head)
+
+
+def landmark_head(path: Path | None = None, landmarks: Path | None = None) -> LandmarkHead:
+    """The head that is fitted; see `VideoOptions.head` and `VideoOptions.landmarks`.
+
+    Raises:
+        UserError: no such head model, no file of its landmarks, or one of another mesh.
+    """
+    head = load_head_file(path)
+    if landmarks is None:
+        landmarks = EMBEDDING if path is None or has_arkit_expressions(head) else path.with_name(FLAME_EMBEDDING)
+    if not landmarks.is_file():
+        raise UserError(
+            f"--landmarks {landmarks}: no such file; give FLAME's {FLAME_EMBEDDING} (its MediaPipe landmark embedding)"
+        )
+    return LandmarkHead(head, landmarks)
 
 
 def film_of(sightings: Sightings) -> Film:
@@ -119,14 +139,16 @@ def film_of(sightings: Sightings) -> Film:
     return Film(sightings.times, points, sightings.matrices, sightings.size)
 
 
-def _fit(sightings: Sightings, usable: np.ndarray, source: str, options: VideoOptions) -> TrackedVideo:
+def _fit(
+    sightings: Sightings, usable: np.ndarray, source: str, options: VideoOptions, head: LandmarkHead
+) -> TrackedVideo:
     rows = np.flatnonzero(usable)
     film = film_of(sightings)[rows]
     if options.rest is not None and not (np.abs(film.times - options.rest) <= NEAR_REST).any():
         raise UserError(f"--rest {options.rest:g}: {source} shows no face at that second; give another, or auto")
     fit = FitOptions(rest=() if options.rest is None else (options.rest,), fov=options.fov,
                      steadiness=1.0 if options.smooth else UNSTEADY)  # fmt: skip
-    (fitted,) = FilmFitter(LandmarkHead(load_head_file(None)), fit)([film])
+    (fitted,) = FilmFitter(head, fit)([film])
     times = output_times(sightings.times)
     rotations = resample_rotations(film.times, Rotation.from_rotvec(fitted.pose[:, :3]), times)
     jaw, residual = resample_values(film.times, np.stack([fitted.pose[:, 3], fitted.residual], axis=1), times).T
@@ -135,8 +157,9 @@ def _fit(sightings: Sightings, usable: np.ndarray, source: str, options: VideoOp
     exp = resample_values(film.times, fitted.exp, times).astype(np.float32)
     points = np.full((len(sightings), len(LANDMARKS), 2), np.nan, np.float32)
     points[rows] = fitted.points
-    notes = (*_gaps(sightings, usable), *_crowd(sightings), NOTE)
-    motion = Motion(exp, pose, None, source, OPEN_HEAD)
+    is_open = has_arkit_expressions(head.head)
+    notes = (*_gaps(sightings, usable), *_crowd(sightings), NOTE if is_open else NOTE_FLAME)
+    motion = Motion(exp, pose, None if is_open else fitted.identity, source, head_model_of(head.head))
     return TrackedVideo(motion, _confidence(sightings, times), sightings, notes, residual.astype(np.float32),
                         fitted.identity, points)  # fmt: skip
 

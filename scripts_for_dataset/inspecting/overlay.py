@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,10 @@ from tqdm import tqdm
 
 from models.app.head_film import HeadFilm
 from models.heads.decode import motion_vertices
-from models.heads.flame import Flame, load_flame
+from models.heads.flame import Flame
 from models.tracking.video import TrackedVideo
 from utils.errors import UserError
+from utils.heads.head_file import load_head_file
 from utils.media.audio import Part, Sound, own_sound
 from utils.media.panels import Panel, side_by_side
 from utils.media.video import write_video
@@ -29,14 +29,15 @@ DOT = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
 FITTED = (80, 140, 255)  # of the fitted head's
 
 
-def write_overlay(path: Path, video: Path, tracked: TrackedVideo) -> None:
-    """Write the mp4, 25 fps, with the video's sound if it has any. The video is decoded a second time.
+def write_overlay(path: Path, video: Path, tracked: TrackedVideo, head: Path | None = None) -> None:
+    """Write the mp4, 25 fps, with the video's sound if it has any, and the head of this file (None: the open head).
+    The video is decoded a second time.
 
     Raises:
         UserError: `path` cannot be written, or there is no OpenGL.
     """
     n_frames = len(tracked.motion)
-    panels = [Panel(_marked(video, tracked), "video"), Panel(_head(tracked), "tracked")]
+    panels = [Panel(_marked(video, tracked), "video"), Panel(_head(tracked, head), "tracked")]
     frames = tqdm(side_by_side(panels), total=n_frames, desc=f"rendering {path.name}", unit="frame")
     write_video(path, frames, n_frames, FPS, _sound(video, Part(clock=tracked.begins_with)))
 
@@ -49,11 +50,10 @@ def _sound(video: Path, part: Part) -> Sound | None:
         return None
 
 
-def _head(tracked: TrackedVideo) -> Iterator[np.ndarray]:
-    flame = load_flame()
-    look = dress(flame.head, "skin")
+def _head(tracked: TrackedVideo, head: Path | None) -> Iterator[np.ndarray]:
+    look = dress(load_head_file(head), None)
     film = HeadFilm(Flame(look.head), RenderStyle(SIZE, texture=look.texture))
-    for chunk in motion_vertices(film.flame, replace(tracked.motion, shape=None)):
+    for chunk in motion_vertices(film.flame, tracked.motion):
         yield from film.renderer.frames(chunk)
 
 
@@ -82,8 +82,9 @@ def _with_points(frame: VideoFrame, marks: list[tuple[np.ndarray, tuple[int, int
     top, left = (SIZE - size[1]) // 2, (SIZE - size[0]) // 2
     canvas[top : top + size[1], left : left + size[0]] = small
     for points, colour in marks:
-        if np.isfinite(points).all():
-            columns, rows = np.clip(np.round(points * size + (left, top)), 1, SIZE - 2).astype(int).T
+        there = points[np.isfinite(points).all(axis=1)]
+        if len(there):
+            columns, rows = np.clip(np.round(there * size + (left, top)), 1, SIZE - 2).astype(int).T
             for dx, dy in DOT:
                 canvas[rows + dy, columns + dx] = colour
     return canvas

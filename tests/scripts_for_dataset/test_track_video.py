@@ -9,17 +9,19 @@ import numpy as np
 import pytest
 
 import extract_style
+from datasets.clip_store import ClipStore
 from models.heads.flame import load_flame
 from models.heads.mouth import opening_mm
 from models.tracking import video
 from models.tracking.video import VideoOptions, motion_of
 from scripts_for_dataset import prepare_dataset, track_video
 from tests.support.films import Film, write_film
+from tests.support.made_up_flame import write_flame
 from tests.support.video_probe import probe
 from utils.errors import UserError
 from utils.exports.arkit import BLEND_SHAPES
 from utils.media.video import write_video
-from utils.motion_file import load_motion
+from utils.motion_file import load_motion, load_shape
 from utils.trackers import landmarker
 from utils.trackers.arkit import unit_names
 from utils.trackers.sightings import OUTLINE, Sighting, Sightings, choose_face
@@ -252,9 +254,27 @@ def test_the_style_of_a_video(tmp_path, landmarks):
     np.testing.assert_allclose(np.load(tmp_path / "a.npy"), np.load(tmp_path / "b.npy"), atol=1e-5)
 
 
+def test_flames_coefficients_of_a_video(tmp_path, landmarks, caplog):
+    """An npz as trackers of FLAME write it: a data set takes it, with the person's shape."""
+    flame, npz = write_flame(tmp_path), tmp_path / "coefs" / "me" / "0.npz"
+    command = [str(film(tmp_path / "videos" / "me" / "0.mp4")), "-o", str(npz), "--head", str(flame.model)]
+    track_video.main([*command, "--fov", "30", "--overlay", str(tmp_path / "check.mp4")])
+    motion = load_motion(npz)
+    assert motion.exp.shape == (110, 50) and motion.pose.shape == (110, 6) and motion.is_flame
+    assert motion.shape.any() and np.ptp(motion.exp[:, 0]) > 0.1 and (motion.pose[:, 4:] == 0).all()
+    np.testing.assert_array_equal(load_shape(npz), motion.shape)
+    assert "gaze is left out" in caplog.text and probe(tmp_path / "check.mp4").n_frames == 110
+    prepare_dataset.main(["--coefs", str(tmp_path / "coefs"), "--audio", str(tmp_path / "videos"), "--out",
+                          str(tmp_path / "lmdb"), "--workers", "1"])  # fmt: skip
+    np.testing.assert_allclose(ClipStore(tmp_path / "lmdb").read_coefs("me/0")["shape"][0], motion.shape)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["me.mp4", "-o", "me.npz", "--landmarks", "x.npz"], "--landmarks: belongs to a head; give --head"),
+        (["me.mp4", "-o", "me.npz", "--raw", "--head", "x.pkl"], "--raw: .* leave out --head, or --raw"),
+        (["me.mp4", "-o", "me.npz", "--head", "x.pkl"], "x.pkl: no such head model"),
         (["me.mp4", "-o", "you.mp4"], "must end in .npz"),
         (["me.mp4", "-o", "me.mp4"], "would be overwritten"),
         (["me.mp4", "-o", "me.npz", "--overlay", "me.avi"], "--overlay .*must end in .mp4"),
