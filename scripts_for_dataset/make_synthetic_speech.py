@@ -13,6 +13,7 @@ twice, and sentences that no voice has said come first.
 The mix: Kokoro 24 voices 35 %, flite 25 %, hibari 20 %, festival 10 %, espeak-ng 12 voices 10 %; the five voices kept
 for testing come on top. Kokoro takes 0.3 to 1.4 s of CPU per second of speech and 0.5 GB per process, the others 0.1 s
 at most. Its model is made by `python -m setup.build_kokoro`. --voices chooses among the engines that are installed.
+Kokoro also has voices for `--voices Mandarin Japanese Hindi`, which are made on request only.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from tqdm import tqdm
 from scripts_for_dataset.preparing.batch import run_all
 from scripts_for_dataset.synthetic.kokoro import DEFAULT_FOLDER as KOKORO_FOLDER
 from scripts_for_dataset.synthetic.speech_plan import Part, plan_parts, tables_of
-from scripts_for_dataset.synthetic.texts import held_out
-from scripts_for_dataset.synthetic.voices import Voice, find_voices, say
+from scripts_for_dataset.synthetic.texts import foreign_sentences, held_out
+from scripts_for_dataset.synthetic.voices import ENGLISH, Voice, find_voices, say
 from utils.atomic import atomic_path, make_folder, write_text
 from utils.config import check_least, flag, read_flags
 from utils.errors import UserError, cli
@@ -52,7 +53,7 @@ class SpeechFlags:
     hours: float = 5.6
     """Approximate hours of speech, over the chosen voices."""
     voices: tuple[str, ...] | None = flag(None, metavar="NAME")
-    """Engines or <engine>-<voice>; default: all."""
+    """Engines, <engine>-<voice>, Mandarin, Japanese or Hindi; default: all English ones."""
     kokoro: Path = KOKORO_FOLDER
     """Folder of Kokoro's files."""
     seed: int = 0
@@ -99,7 +100,8 @@ def _write(path: Path, audio: np.ndarray, rows: list[dict]) -> None:
 def check_voices(voices: list[Voice]) -> None:
     """Let one voice of each engine say a word, so that a missing engine is reported before the work starts."""
     for voice in {voice.engine: voice for voice in voices}.values():
-        say(voice, "Hello there.", np.random.default_rng(0))
+        text = "Hello there." if voice.language == ENGLISH else foreign_sentences(voice.language, 0)[0]
+        say(voice, text, np.random.default_rng(0))
 
 
 @cli

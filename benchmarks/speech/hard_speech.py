@@ -2,9 +2,10 @@
 
     python -m benchmarks.speech.hard_speech [--exp_name embedded] [--iter N] [--samples 4] [--json out.json]
 
-Languages are real recordings (demo/input/audio/languages.tsv) aligned with the closest English phones. Noise (pink, or
-four voices talking), speed (overlap-add, same pitch) and pauses are put on clean English recordings, whose phone times
-are known. Measures: speech_scores.py. Quick look: --samples 2.
+Languages are real recordings (demo/input/audio/languages.tsv) aligned with the closest English phones; Mandarin,
+Japanese and Hindi, in synthetic voices, come on top with --speech FOLDER (docs/real_speech.md makes it). Noise (pink,
+or four voices talking), speed (overlap-add, same pitch) and pauses are put on clean English recordings, whose phones
+are timed. Measures: speech_scores.py. Quick look: --samples 2.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.report import Spread, text_table, write_json
+from benchmarks.speech.corpus_clips import language_clips, phone_table
 from benchmarks.speech.real_speech import measure_table, read_clips, recording, run_clip
 from benchmarks.speech.speech_scores import MEASURES, Clip, summary
 from benchmarks.subject import INPUT, ModelFlags, Session, Subject
@@ -47,7 +49,11 @@ class HardFlags(ModelFlags):
     style: str = "normal"
     """Bundled style."""
     only: str = ""
-    """Only conditions with this in their name, such as noise or fast."""
+    """Only conditions with one of these, comma separated, in their name, such as noise or fast."""
+    speech: Path | None = None
+    """Folder of make_synthetic_speech: adds its voices of other languages that are kept for testing."""
+    sentences: int = 12
+    """With --speech: sentences of each voice."""
 
 
 def pink_noise(n: int, rng: np.random.Generator) -> np.ndarray:
@@ -206,16 +212,22 @@ def main(argv: list[str] | None = None) -> None:
     flags, subject, config = session.flags, session.subject, session.config
     clips, languages = read_clips(INPUT / "audio", flags.recordings), read_languages(INPUT / "audio")
     todo = {**conditions(clips, [c.audio for c in languages.values()]), **{k: [c] for k, c in languages.items()}}
-    todo = {name: group for name, group in todo.items() if flags.only in name}
+    only = flags.only.split(",")
+    spoken = language_clips(flags.speech, flags.sentences) if flags.speech else {}
+    todo = {name: group for name, group in {**todo, **spoken}.items() if any(part in name for part in only)}
     if not todo:
         raise UserError(f"--only {flags.only}: no condition has this in its name; leave it out for all")
-    rows = {}
+    rows, by_phone = {}, {}
     for name, group in tqdm(todo.items(), desc=subject.name, unit="condition"):
         by_clip = [run_clip(subject, clip, flags.style, config, flags.samples) for clip in group]
         rows[name] = summary([list(scores) for scores in zip(*by_clip)])
+        if name in spoken:
+            by_phone[name] = [score for scores in by_clip for score in scores]
     rest = {} if flags.only else controls(subject, clips, flags.style, config, flags.samples)
     print(f"{subject.name}: {len(clips)} English recordings, {flags.samples} samples, {flags.style}")
     print(measure_table(rows, COLUMNS))
+    if by_phone:
+        print(phone_table(by_phone))
     if rest:
         print(control_table(rest))
     content = {"model": subject.name, "samples": flags.samples, "style": flags.style, "definitions": MEASURES}

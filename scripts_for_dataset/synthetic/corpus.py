@@ -15,7 +15,11 @@ from utils.speech import phone_name
 from utils.timebase import SAMPLE_RATE
 
 HELD_VOICES = frozenset(
-    {"kokoro-am_liam", "kokoro-am_onyx", "kokoro-af_sarah", "kokoro-bm_lewis", "festival-kal_diphone"}
+    {
+        "kokoro-am_liam", "kokoro-am_onyx", "kokoro-af_sarah", "kokoro-bm_lewis", "festival-kal_diphone",
+        "kokoro-zf_xiaoni", "kokoro-zm_yunxia", "kokoro-jf_tebukuro", "kokoro-jm_kumo", "kokoro-hf_beta",
+        "kokoro-hm_psi",
+    }
 )  # fmt: skip
 # Seconds to move the labels of an engine by, beyond its own correction (negative: earlier). Measured by
 # benchmarks.speech.label_times: festival's HTS voice hisses 28 ms after its labels and stops on them; 91 % of its

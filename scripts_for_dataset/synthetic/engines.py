@@ -12,11 +12,12 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from scripts_for_dataset.synthetic.ipa import Timed, join_silence, merge_ipa
+from scripts_for_dataset.synthetic.ipa import ENGLISH, Timed, join_silence, merge_ipa
 from utils.errors import UserError
 from utils.timebase import SAMPLE_RATE
 
@@ -145,10 +146,12 @@ def hibari(voice: str, text: str, speed: float = 1.0) -> tuple[np.ndarray, Timed
     return to_16k(audio, NEURAL_RATE), phones
 
 
-def neural_phones(symbols: list[str], durations: np.ndarray, shift: float) -> Timed:
+def neural_phones(
+    symbols: list[str], durations: np.ndarray, shift: float, letters: Mapping[str, str] = ENGLISH
+) -> Timed:
     """Symbols with durations in 25 ms units -> ARPAbet phones, moved by `shift` seconds (negative: earlier)."""
     ends = np.cumsum(durations) * _NEURAL_FRAME
     starts = ends - durations * _NEURAL_FRAME
-    phones = merge_ipa([(s, float(a), float(b)) for s, a, b in zip(symbols, starts, ends)])
+    phones = merge_ipa([(s, float(a), float(b)) for s, a, b in zip(symbols, starts, ends)], letters)
     moved = [(phone, max(start + shift, 0.0), max(end + shift, 0.0)) for phone, start, end in phones]
     return [(phone, start, end) for phone, start, end in moved if end > start]

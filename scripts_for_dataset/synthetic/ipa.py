@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 Timed = list[tuple[str, float, float]]
 
 # Letters of the neural voices' phone alphabet (IPA with capitals for diphthongs) and of IPA itself.
@@ -11,9 +13,13 @@ _IPA_PHONES = """
 ey ay ow aw oy ow jh ch iy uw aa aa ao ae ae ah ax ax ax ih ih ih eh eh er er uh ow b d f g g hh y k l m n ng p r r s sh
 t dx v w z zh dh th t
 """
-_IPA = dict(zip(_IPA_LETTERS, _IPA_PHONES.split(), strict=True))
-_HOLD_PREVIOUS = set("ːʰʲ̩̯̃‍")  # length and voice marks: their time belongs to the phone before
-_STRESS = set("ˈˌ")  # their time belongs to the phone after
+ENGLISH = dict(zip(_IPA_LETTERS, _IPA_PHONES.split(), strict=True))
+_FOREIGN_LETTERS = "aeoyɤɥxçɕʂʐɻʨꭧʦʣʥɴɸɲɯɨʋʈɖɳɽɟc"
+_FOREIGN_PHONES = "aa eh ao uw ah w hh hh sh sh zh r ch ch s z jh n w n uw ih v t d n dx jh ch"
+# Letters of other languages: an open "a", and the first half of a geminate, whose time belongs to the phone after.
+FOREIGN = ENGLISH | dict(zip(_FOREIGN_LETTERS, _FOREIGN_PHONES.split(), strict=True)) | {"ʔ": ""}
+_HOLD_PREVIOUS = set("ːʲ̩̯̃‍→↗↓↘")  # length, voice and tone marks: their time belongs to the phone before
+_STRESS = set("ˈˌʰ")  # their time, and the breath's after a stop, belongs to the phone after
 _WORD_GAP = 0.08  # seconds: a longer space between words is a silence
 
 _ESPEAK_TABLE = """
@@ -25,11 +31,11 @@ aU=aw aU@=aw OI=oy D=dh T=th S=sh Z=zh tS=ch dZ=jh N=ng j=y h=hh r=r r-=r l=l l#
 _ESPEAK = {symbol: phone for symbol, _, phone in (pair.partition("=") for pair in _ESPEAK_TABLE.split())}
 
 
-def merge_ipa(tokens: Timed) -> Timed:
+def merge_ipa(tokens: Timed, letters: Mapping[str, str] = ENGLISH) -> Timed:
     """Timed characters of an IPA string -> timed ARPAbet phones.
 
-    Stress marks give their time to the next phone, length marks to the one before, spaces split theirs between both
-    neighbours (or are a silence from 80 ms on), anything else that is not a phone is silence.
+    Stress marks and letters of "" give their time to the next phone, length marks to the one before, spaces split
+    theirs between both neighbours (or are a silence from 80 ms on), anything else that is not a phone is silence.
     """
     phones: list[list] = []
     pending: float | None = None
@@ -38,7 +44,7 @@ def merge_ipa(tokens: Timed) -> Timed:
         following = tokens[k + 1] if k + 1 < len(tokens) else ("", end, end)
         if skip:
             skip = False
-        elif mark in _STRESS:
+        elif mark in _STRESS or letters.get(mark) == "":
             pending = start if pending is None else pending
         elif mark in _HOLD_PREVIOUS:
             _extend(phones, end)
@@ -47,7 +53,7 @@ def merge_ipa(tokens: Timed) -> Timed:
             _extend(phones, pending)
         else:
             skip = mark + following[0] in _IPA_PAIRS
-            name = _IPA_PAIRS[mark + following[0]] if skip else _IPA.get(mark, "sil")
+            name = _IPA_PAIRS[mark + following[0]] if skip else letters.get(mark, "sil")
             phones.append([name, start if pending is None else pending, following[2] if skip else end])
             pending = None
     return join_silence([(name, start, end) for name, start, end in phones if end > start])

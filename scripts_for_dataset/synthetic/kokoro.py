@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from scripts_for_dataset.synthetic.engines import NEURAL_RATE, neural_phones, plain_text, to_16k
-from scripts_for_dataset.synthetic.ipa import Timed
+from scripts_for_dataset.synthetic.foreign import LANGUAGES, foreign_symbols
+from scripts_for_dataset.synthetic.ipa import ENGLISH, FOREIGN, Timed
 from utils.errors import UserError
 
 DEFAULT_FOLDER = Path(".cache/kokoro")
@@ -105,8 +106,14 @@ def _to_symbols(british: bool):
 
 
 def kokoro(voice: str, text: str, speed: float = 1.0, folder: Path = DEFAULT_FOLDER) -> tuple[np.ndarray, Timed]:
-    """One sentence by a Kokoro voice (af_, am_: American; bf_, bm_: British). Its silences at both ends are kept."""
+    """One sentence by a Kokoro voice (af_, am_: American; bf_, bm_: British; other first letters: foreign.LANGUAGES).
+
+    Its silences at both ends are kept.
+    """
     model = load_model(folder)
-    symbols = _to_symbols(voice.startswith("b"))(plain_text(text))
+    if voice[0] in LANGUAGES:
+        symbols, letters = foreign_symbols(LANGUAGES[voice[0]], text), FOREIGN
+    else:
+        symbols, letters = _to_symbols(voice.startswith("b"))(plain_text(text)), ENGLISH
     audio, spoken, durations = model.say(voice, symbols, speed)
-    return to_16k(audio, NEURAL_RATE), neural_phones(spoken, durations, _SHIFT)
+    return to_16k(audio, NEURAL_RATE), neural_phones(spoken, durations, _SHIFT, letters)

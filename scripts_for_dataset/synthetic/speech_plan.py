@@ -6,8 +6,8 @@ import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scripts_for_dataset.synthetic.texts import held_out, sentences
-from scripts_for_dataset.synthetic.voices import Voice
+from scripts_for_dataset.synthetic.texts import foreign_sentences, held_out, sentences
+from scripts_for_dataset.synthetic.voices import ENGLISH, Voice
 from utils.errors import UserError
 from utils.reading.json_file import parse_json, read_lines
 from utils.timebase import SAMPLE_RATE
@@ -45,6 +45,29 @@ class Spoken:
     def free_numbers(self, count: int) -> list[int]:
         """The first `count` free part numbers."""
         return [k for k in range(count + len(self.numbers)) if k not in self.numbers][:count]
+
+
+@dataclass
+class Pool:
+    """The sentences of a language: those that no voice has said, and those that are in one split for all voices."""
+
+    fresh: list[str]
+    shared: list[str]
+    position: int = 0  # in `fresh`
+
+    @classmethod
+    def of(cls, language: str, seed: int, held: dict[str, bool]) -> Pool:
+        """`held`: whether a text that was said before is kept for testing."""
+        texts = sentences(seed) if language == ENGLISH else foreign_sentences(language, seed)
+        fresh = [text for text in texts if text not in held]
+        return cls(fresh, [text for text in texts if text in held and held[text] == held_out(text)])
+
+    def take(self, count: int, said: set[str]) -> list[str]:
+        """Up to `count` texts that are not among `said`."""
+        old = [text for text in self.shared + self.fresh[: self.position] if text not in said]
+        chosen = (self.fresh[self.position :] + old)[:count]
+        self.position += min(count, len(self.fresh) - self.position)
+        return chosen
 
 
 def tables_of(output: Path) -> list[Path]:
@@ -87,18 +110,12 @@ def plan_parts(
     `before`: the tables that count as existing (default: all).
     """
     spoken, held = read_spoken(output, before)
-    texts = sentences(seed)
-    fresh = [text for text in texts if text not in held]
-    shared = [text for text in texts if text in held and held[text] == held_out(text)]
+    pools = {language: Pool.of(language, seed, held) for language in {voice.language for voice in voices}}
     shares = sum(voice.share for voice in voices)
     parts: list[tuple[int, Part]] = []
-    position = 0
     for voice in voices:
         own = spoken.get(voice.label, Spoken())
-        count = own.missing(hours * 3600 * voice.share / shares)
-        pool = fresh[position:] + [text for text in shared + fresh[:position] if text not in own.texts]
-        chosen = pool[:count]
-        position += min(count, len(fresh) - position)
+        chosen = pools[voice.language].take(own.missing(hours * 3600 * voice.share / shares), own.texts)
         starts = range(0, len(chosen), SENTENCES_PER_PART)
         for first, number in zip(starts, own.free_numbers(len(starts))):
             path = output / voice.label / f"part_{number:03d}"

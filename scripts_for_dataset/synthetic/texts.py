@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from utils.reading.json_file import read_json
+
 WORDNET = Path("/usr/share/wordnet")
+FOREIGN_TEXTS = Path(__file__).with_name("foreign_texts.json")  # templates and fillers by language
 _WORDS = (4, 16)
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z' ,]*[A-Za-z][.?!]?")
 # Examples on subjects that do not belong in a demonstration.
@@ -41,15 +45,22 @@ _FILLERS = {
 }
 
 
-def template_sentences() -> list[str]:
+def template_sentences(templates: Sequence[str] = _TEMPLATES, fillers: Mapping[str, str] = _FILLERS) -> list[str]:
     """All sentences of the templates, in a fixed order."""
     sentences = []
-    for template in _TEMPLATES:
+    for template in templates:
         fields = re.findall(r"{(\w+)}", template)
-        for words in itertools.product(*(_FILLERS[field].split(", ") for field in fields)):
+        for words in itertools.product(*(fillers[field].split(", ") for field in fields)):
             text = template.format(**dict(zip(fields, words)))
             sentences.append(text[0].upper() + text[1:])
     return sentences
+
+
+def foreign_sentences(language: str, seed: int) -> list[str]:
+    """Shuffled sentences of Mandarin, Japanese or Hindi, in the spelling of foreign.py."""
+    fillers = read_json(FOREIGN_TEXTS)[language]
+    own = [text[0].lower() + text[1:] for text in template_sentences(fillers.pop("templates"), fillers)]
+    return [own[k] for k in np.random.default_rng(seed).permutation(len(own))]
 
 
 def wordnet_sentences(folder: Path = WORDNET) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from scripts_for_dataset.synthetic.engines import festival, flite, hibari
 from scripts_for_dataset.synthetic.espeak import espeak
+from scripts_for_dataset.synthetic.foreign import LANGUAGES
 from scripts_for_dataset.synthetic.ipa import Timed, join_silence
 from scripts_for_dataset.synthetic.kokoro import DEFAULT_FOLDER as KOKORO_FOLDER
 from scripts_for_dataset.synthetic.kokoro import kokoro
@@ -17,6 +18,7 @@ from utils.errors import UserError
 from utils.timebase import SAMPLE_RATE
 
 _ENGINES = {"flite": flite, "festival": festival, "hibari": hibari, "espeak": espeak, "kokoro": kokoro}
+ENGLISH = "English"
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,16 @@ class Voice:
     @property
     def label(self) -> str:
         return f"{self.engine}-{self.name.replace('/', '_')}"
+
+    @property
+    def language(self) -> str:
+        """English, or a value of `foreign.LANGUAGES`."""
+        return LANGUAGES.get(self.name[0], ENGLISH) if self.engine == "kokoro" else ENGLISH
+
+    @property
+    def names(self) -> set[str]:
+        """What --voices can call it; English is not one of them, and an engine's name means its English voices."""
+        return {self.label, self.engine if self.language == ENGLISH else self.language}
 
 
 _ESPEAK_NAMES = (
@@ -55,21 +67,31 @@ VOICES: tuple[Voice, ...] = (
     Voice("festival", "kal_diphone", 2 * _HELD_SHARE, (0.9, 1.15)),
     *(Voice("espeak", name, 0.10 / len(_ESPEAK_NAMES), (0.85, 1.15)) for name in _ESPEAK_NAMES),
 )
+_FOREIGN_NAMES = (
+    "zf_xiaobei", "zf_xiaoni", "zf_xiaoxiao", "zf_xiaoyi", "zm_yunjian", "zm_yunxi", "zm_yunxia", "zm_yunyang",
+    "jf_alpha", "jf_gongitsune", "jf_nezumi", "jf_tebukuro", "jm_kumo", "hf_alpha", "hf_beta", "hm_omega", "hm_psi",
+)  # fmt: skip
+# Mandarin, Japanese and Hindi: only on request, by name or by language.
+FOREIGN_VOICES = tuple(Voice("kokoro", name, 0.01, (0.85, 1.2)) for name in _FOREIGN_NAMES)
 
 
 def find_voices(labels: Sequence[str] | None, kokoro_folder: Path = KOKORO_FOLDER) -> list[Voice]:
-    """Voices by label or by engine; all of them for None. `kokoro_folder` holds the model of the Kokoro voices.
+    """Voices by label, engine or language; all English ones for None. `kokoro_folder` holds Kokoro's model.
 
     Raises:
         UserError: an unknown label.
     """
-    voices = [replace(voice, folder=kokoro_folder) if voice.engine == "kokoro" else voice for voice in VOICES]
+    known = VOICES if not labels else (*VOICES, *FOREIGN_VOICES)
+    voices = [replace(voice, folder=kokoro_folder) if voice.engine == "kokoro" else voice for voice in known]
     if not labels:
         return voices
-    chosen = [voice for voice in voices if voice.label in labels or voice.engine in labels]
-    unknown = set(labels) - {v.label for v in chosen} - {v.engine for v in chosen}
+    chosen = [voice for voice in voices if voice.names & set(labels)]
+    unknown = set(labels).difference(*(voice.names for voice in chosen))
     if unknown:
-        raise UserError(f"--voices {', '.join(sorted(unknown))}: unknown; engines: {', '.join(_ENGINES)}")
+        raise UserError(
+            f"--voices {', '.join(sorted(unknown))}: unknown; engines: {', '.join(_ENGINES)}; "
+            f"languages: {', '.join(LANGUAGES.values())}"
+        )
     return chosen
 
 

