@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,8 +22,12 @@ from web.addresses import is_loopback, url
 
 if TYPE_CHECKING:
     from web.live.senders import FrameSink
+    from web.live.server import Limits
+    from web.live.service import Service
 
 TOKEN_VARIABLE = "DIFFPOSETALK_TOKEN"
+OTHERS = 48  # connections that have not started a session
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class ServeFlags:
     device: str = "auto"
     """cuda, cpu or auto."""
     hop: float = 0.2
-    """Seconds of motion generated at once, 0.2 to 1: longer hops are cheaper and later."""
+    """Seconds of motion generated at once, 0.08 to 1: longer hops are cheaper and later."""
     look_ahead: float = 0.04
     """Seconds of audio to wait for beyond a hop."""
     short: int | None = None
@@ -55,6 +60,8 @@ class ServeFlags:
     """Also write frames as lines of JSON to this file, or to standard output (-)."""
     max_sessions: int = 16
     """Sessions at once."""
+    front_ends: int = 0
+    """Processes that hold the clients, about one for 60 sessions (default: none beside the one that computes)."""
     max_seconds: float = 3600
     """Length of a session in seconds."""
     max_message: int = 1 << 20
@@ -62,7 +69,7 @@ class ServeFlags:
 
     def check(self) -> None:
         """Raises UserError: a number out of range, or an open door without a token."""
-        check_least(self, max_sessions=1, max_message=1024)
+        check_least(self, max_sessions=1, max_message=1024, front_ends=0)
         if not self.max_seconds > 0:
             raise UserError(f"--max_seconds {self.max_seconds:g}: must be above 0")
         if not 0 <= self.port <= 65535:
@@ -72,7 +79,9 @@ class ServeFlags:
         if PRECISION_SPELLINGS.get(self.precision, self.precision) not in PRECISIONS:
             raise UserError(f"--precision {self.precision}: must be one of {', '.join(PRECISIONS)}")
         if self.hop > 1:
-            raise UserError(f"--hop {self.hop:g}: must lie between 0.2 and 1")
+            raise UserError(f"--hop {self.hop:g}: must lie between 0.08 and 1")
+        if self.ndjson and self.front_ends:
+            raise UserError("--ndjson: needs --front_ends 0, since one process writes the file")
         self.live()
 
     @property
@@ -83,6 +92,11 @@ class ServeFlags:
         """Raises UserError: a hop or look-ahead that cannot be."""
         return LiveConfig(hop=self.hop, first_hop=self.hop, look_ahead=self.look_ahead, short=self.short, catch_up=True)
 
+    def limits(self) -> Limits:
+        from web.live.server import Limits
+
+        return Limits(self.secret, self.max_seconds, self.max_message, self.max_sessions + OTHERS)
+
     def sinks(self) -> list[FrameSink]:
         """Raises UserError: an address or a file that cannot be used."""
         from web.live.senders import LineSender, LiveLinkSender, VmcSender
@@ -91,32 +105,48 @@ class ServeFlags:
         return [make(value) for value, make in flags if value]
 
 
-async def run(flags: ServeFlags) -> None:
+async def run(flags: ServeFlags, service: Service) -> None:
     """Serve until a signal comes.
 
     Raises:
         UserError: the port is taken.
     """
-    from web.live.server import Limits, running
-    from web.live.service import Service
+    from web.live.server import running
 
-    sinks = flags.sinks()
-    service = Service.open(flags.exp_name, flags.device, flags.live(), flags.max_sessions, flags.precision)
-    service.sinks = sinks
+    service.sinks = flags.sinks()
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    limits = Limits(flags.secret, flags.max_seconds, flags.max_message)
     try:
-        async with running(service, flags.host, flags.port, limits) as server:
-            port = server.sockets[0].getsockname()[1]
-            print(f"ready: {url('ws', flags.host, port)}, {flags.max_sessions} sessions; health: "
-                  f"{url('http', flags.host, port)}/health", file=sys.stderr, flush=True)  # fmt: skip
+        async with running(service, flags.host, flags.port, flags.limits()) as server:
+            say_ready(flags, server.sockets[0].getsockname()[1])
             await stop.wait()
     except OSError as error:
-        raise UserError(
-            f"--port {flags.port}: cannot listen on {flags.host} ({error.strerror}); choose another"
-        ) from error
+        raise _taken(flags, error) from error
+
+
+def run_hub(flags: ServeFlags, service: Service) -> None:
+    """The same with front ends."""
+    from web.live.hub import FrontEndConfig, Hub
+
+    try:
+        family = socket.AF_INET6 if ":" in flags.host else socket.AF_INET
+        listening = socket.create_server((flags.host, flags.port), family=family, backlog=1024)
+    except OSError as error:
+        raise _taken(flags, error) from error
+    hub = Hub(service, flags.front_ends, FrontEndConfig(listening, flags.limits(), flags.max_sessions, flags.sinks))
+    for number in _SIGNALS:
+        signal.signal(number, lambda *_: hub.stop())
+    hub.run(lambda: say_ready(flags, listening.getsockname()[1]))
+
+
+def say_ready(flags: ServeFlags, port: int) -> None:
+    print(f"ready: {url('ws', flags.host, port)}, {flags.max_sessions} sessions; health: "
+          f"{url('http', flags.host, port)}/health", file=sys.stderr, flush=True)  # fmt: skip
+
+
+def _taken(flags: ServeFlags, error: OSError) -> UserError:
+    return UserError(f"--port {flags.port}: cannot listen on {flags.host} ({error.strerror}); choose another")
 
 
 @cli
@@ -127,7 +157,13 @@ def main(argv: list[str] | None = None) -> None:
         import websockets  # noqa: F401
     except ImportError as error:
         raise UserError("the server needs websockets: pip install -r requirements-web.txt, or `make live`") from error
-    asyncio.run(run(flags))
+    from web.live.service import Service
+
+    service = Service.open(flags.exp_name, flags.device, flags.live(), flags.max_sessions, flags.precision)
+    if flags.front_ends:
+        run_hub(flags, service)
+    else:
+        asyncio.run(run(flags, service))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
     python -m benchmarks.speed.serve [--sessions 1 2 4 6] [--seconds 20] [--hop 0.2] [--look_ahead 0.04] [--fuzz 10000]
     python -m benchmarks.speed.serve --sessions 4 --seconds 3600         (a soak)
+    python -m benchmarks.speed.serve --sessions 500 --front_ends 9 --block 0.1     (many, on a GPU)
 
-A server runs in a process of its own. Every client speaks the bundled recordings one after the other without a pause,
-20 ms at a time as a microphone gives them, and reads packed frames; clients begin at different times. Columns: seconds
+A server runs in a process of its own, and so does every hundred of the clients. Every client speaks the bundled
+recordings one after the other without a pause, 20 ms at a time as a microphone gives them (`--block`), and reads packed
+frames; clients begin at different times. Each row is printed when it is there. Columns: seconds
 from the first sound to its frame (median of the clients); from any sound to its frame, median and 99th percentile;
 the longest gap between two frames; frames of speech that never came; how much later the last tenth of the frames came
 than the first (the worst client), ms; seconds from `interrupt` until the first frame with a shut mouth (the slowest
@@ -17,14 +19,16 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import multiprocessing
 import os
 import random
 import re
 import sys
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +45,7 @@ from utils.media.audio import load_audio
 from utils.timebase import FPS, SAMPLE_RATE
 from web.live.protocol import HEADER, STATES
 
-BLOCK = SAMPLE_RATE // 50
+CLIENTS = 100  # of a process
 JAW, SHUT = BLEND_SHAPES.index("jawOpen"), 0.01
 AT_START = 0.1  # of the time, after which memory counts
 
@@ -60,12 +64,20 @@ class ServeBenchFlags(DeviceFlags):
     """Seconds."""
     look_ahead: float = 0.04
     """Seconds."""
+    block: float = 0.02
+    """Seconds of audio in a message."""
+    front_ends: int = 0
+    """See web.serve; likewise the next two."""
+    precision: str = "fp32"
+    short: int | None = None
     fuzz: int = 0
     """Hostile connections beside one good session, at the end."""
 
     def check(self) -> None:
         super().check()
-        check_least(self, seconds=2, fuzz=0)
+        check_least(self, seconds=2, fuzz=0, front_ends=0)
+        if not 0.001 <= self.block <= 1:
+            raise UserError(f"--block {self.block:g}: must lie between 0.001 and 1 second")
         if min(self.sessions) < 1:
             raise UserError(f"--sessions {min(self.sessions)}: must be at least 1")
 
@@ -111,17 +123,21 @@ class Server:
 
     def memory(self) -> float:
         """MB in use; NaN where /proc does not say."""
-        status = Path(f"/proc/{self.pid}/status")
-        found = re.search(r"VmRSS:\s+(\d+) kB", status.read_text()) if status.is_file() else None
-        return int(found[1]) / 1024 if found else math.nan
+        found = [re.search(r"VmRSS:\s+(\d+) kB", text) for text in self._read("status")]
+        return sum(int(one[1]) for one in found if one) / 1024 if found else math.nan
 
     def processor_seconds(self) -> float:
         """Used so far; NaN where /proc does not say."""
-        stat = Path(f"/proc/{self.pid}/stat")
-        if not stat.is_file():
-            return math.nan
-        user, system = stat.read_text().rpartition(")")[2].split()[11:13]
-        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+        times = [text.rpartition(")")[2].split()[11:13] for text in self._read("stat")]
+        ticks = sum(int(user) + int(system) for user, system in times)
+        return ticks / os.sysconf("SC_CLK_TCK") if times else math.nan
+
+    def _read(self, name: str) -> list[str]:
+        """A file of /proc, of the server and its front ends; empty where there is no /proc."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        pids = [str(self.pid), *(children.read_text().split() if children.is_file() else ())]
+        paths = [Path("/proc", pid, name) for pid in pids]
+        return [path.read_text() for path in paths if path.is_file()]
 
 
 @asynccontextmanager
@@ -129,6 +145,8 @@ async def server(flags: ServeBenchFlags) -> AsyncIterator[Server]:
     """Raises UserError: it did not start."""
     command = ["-m", "web.serve", "--port", "0", "--exp_name", flags.exp_name, "--device", flags.device]
     command += ["--hop", str(flags.hop), "--look_ahead", str(flags.look_ahead)]
+    command += ["--front_ends", str(flags.front_ends), "--precision", flags.precision]
+    command += [] if flags.short is None else ["--short", str(flags.short)]
     command += ["--max_sessions", str(max(flags.sessions) + 8), "--max_seconds", str(flags.seconds + 600)]
     process = await asyncio.create_subprocess_exec(sys.executable, *command, stderr=asyncio.subprocess.PIPE)
     assert process.stderr is not None
@@ -145,20 +163,32 @@ async def server(flags: ServeBenchFlags) -> AsyncIterator[Server]:
             print("the server said:", rest.decode()[-2000:], file=sys.stderr)
 
 
-async def speak(address: str, pcm: bytes, seconds: float, wait: float) -> Track:
+@dataclass(frozen=True)
+class Speech:
+    """What one client says."""
+
+    pcm: bytes
+    seconds: float
+    wait: float  # seconds until the client connects
+    first: int = 0  # sample of the pcm that it begins with
+    block: int = SAMPLE_RATE // 50  # samples in a message
+    starts: float = 1.0  # seconds from now at which it begins to speak, if it is connected
+
+
+async def speak(address: str, speech: Speech) -> Track:
     """One client: a moment of silence, speech in real time, an interrupt at its end."""
-    track = Track()
-    await asyncio.sleep(wait)
-    async with connect(address, max_queue=None) as socket:
-        start = {"type": "start", "version": 1, "frames": "packed", "seed": round(wait * 1000)}
+    track, block, begins = Track(), speech.block, time.monotonic() + speech.wait + speech.starts
+    await asyncio.sleep(speech.wait)
+    async with connect(address, max_queue=None, open_timeout=30) as socket:
+        start = {"type": "start", "version": 1, "frames": "packed", "seed": round(speech.wait * 1000)}
         await socket.send(json.dumps(start))
         reading = asyncio.create_task(_read(socket, track))
-        await asyncio.sleep(1)
+        await asyncio.sleep(max(1.0, begins - time.monotonic()))
         track.began = time.monotonic()
-        for i in range(round(seconds * SAMPLE_RATE / BLOCK)):
-            await asyncio.sleep(track.began + (i + 1) * BLOCK / SAMPLE_RATE - time.monotonic())
-            at = 2 * BLOCK * i % len(pcm)
-            await socket.send(pcm[at : at + 2 * BLOCK])
+        for i in range(round(speech.seconds * SAMPLE_RATE / block)):
+            await asyncio.sleep(track.began + (i + 1) * block / SAMPLE_RATE - time.monotonic())
+            at = 2 * (speech.first + block * i) % (len(speech.pcm) - 2 * block)
+            await socket.send(speech.pcm[at : at + 2 * block])
         track.interrupted = time.monotonic()
         await socket.send('{"type": "interrupt"}')
         await socket.send('{"type": "end"}')
@@ -195,7 +225,7 @@ def drift(track: Track) -> float:
     return float(track.delays[-tenth:].mean() - track.delays[:tenth].mean())
 
 
-async def measured(running: Server, pcm: bytes, n: int, seconds: float) -> ServeRow:
+async def measured(running: Server, pcm: bytes, n: int, seconds: float, block: float = 0.02) -> ServeRow:
     """n sessions at once."""
     memory: list[float] = []
 
@@ -205,9 +235,7 @@ async def measured(running: Server, pcm: bytes, n: int, seconds: float) -> Serve
             memory.append(running.memory())
 
     watching, before = asyncio.create_task(watch()), running.processor_seconds()
-    chance = random.Random(n)
-    parts = [pcm[i * len(pcm) // n // (2 * BLOCK) * 2 * BLOCK :] + pcm for i in range(n)]
-    tracks = await asyncio.gather(*(speak(running.address, part, seconds, chance.uniform(0, 1)) for part in parts))
+    tracks = await everyone(running.address, _speeches(pcm, n, seconds, round(block * SAMPLE_RATE)))
     watching.cancel()
     if not all(track.audio for track in tracks):
         raise UserError(f"--sessions {n}: some sessions were given no frame; this machine is too slow or too busy")
@@ -220,6 +248,33 @@ async def measured(running: Server, pcm: bytes, n: int, seconds: float) -> Serve
         memory[-1] - memory[0] if memory else math.nan,
         (running.processor_seconds() - before) / (n * seconds),
     )  # fmt: skip
+
+
+def _speeches(pcm: bytes, n: int, seconds: float, block: int) -> list[Speech]:
+    """Of n clients that begin at different times and places; a hundred connect per second."""
+    chance, samples = random.Random(n), len(pcm) // 2
+    spread = max(1.0, n / 100)
+    return [Speech(pcm, seconds, chance.uniform(0, spread), samples * i // n // block * block, block) for i in range(n)]
+
+
+async def everyone(address: str, speeches: list[Speech]) -> list[Track]:
+    """What all clients saw; many of them are divided among processes."""
+    if len(speeches) <= CLIENTS:
+        return await asyncio.gather(*(speak(address, speech) for speech in speeches))
+    parts = [speeches[i :: -(-len(speeches) // CLIENTS)] for i in range(-(-len(speeches) // CLIENTS))]
+    with ProcessPoolExecutor(len(parts), multiprocessing.get_context("spawn")) as pool:
+        loop = asyncio.get_running_loop()
+        done = await asyncio.gather(*(loop.run_in_executor(pool, _some, address, part) for part in parts))
+    return [track for tracks in done for track in tracks]
+
+
+def _some(address: str, speeches: list[Speech]) -> list[Track]:
+    """Clients of a process of their own."""
+
+    async def gather() -> list[Track]:
+        return await asyncio.gather(*(speak(address, speech) for speech in speeches))
+
+    return asyncio.run(gather())
 
 
 def greatest(values: Iterable[float]) -> float:
@@ -247,7 +302,8 @@ async def run(flags: ServeBenchFlags) -> None:
     rows, fuzz = [], None
     async with server(flags) as running:
         for n in flags.sessions:
-            rows.append(await measured(running, pcm, n, flags.seconds))
+            rows.append(await measured(running, pcm, n, flags.seconds, flags.block))
+            print(", ".join(f"{name} {value:.4g}" for name, value in asdict(rows[-1]).items()), flush=True)
         if flags.fuzz:
             fuzz = await fuzzed(running, pcm, flags.fuzz)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else math.nan

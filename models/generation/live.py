@@ -26,7 +26,7 @@ from utils.motion_file import Motion
 from utils.timebase import FPS, SAMPLE_RATE
 
 LIVE_SAMPLER, LIVE_STEPS = "ddim", 4  # the default of our models: docs/live.md
-HOPS = (0.2, 4.0)  # seconds: shortest and longest hop
+HOPS = (0.08, 4.0)  # seconds: shortest and longest hop
 QUIET = 0.005  # RMS; the voice counts as at least this loud, so that noise before the first word is not amplified
 
 
@@ -54,7 +54,61 @@ class LiveConfig:
             raise UserError(f"--look_ahead {self.look_ahead:g}: must lie between 0 and 1 second")
 
 
-class LiveTalker:
+class PieceClock:
+    """When a talker's next piece can be generated: counts frames and samples of an utterance, and holds none."""
+
+    def __init__(self, live: LiveConfig, window: int, unit: int) -> None:
+        """window: most frames of a piece; unit: samples per frame."""
+        self.live, self.window, self.unit = live, window, unit
+        self.done = 0  # frames generated of this utterance
+        self.ended = False  # no more audio of this utterance will come
+        self._samples = 0  # of this utterance
+        self._hop = min(window, _frames(live.hop))
+        self._first = min(self._hop, _frames(live.first_hop))
+        self._ahead = round(live.look_ahead * FPS)
+
+    def restart(self) -> None:
+        """Begin another utterance."""
+        self.done, self._samples, self.ended = 0, 0, False
+
+    def count(self, samples: int) -> None:
+        """Audio has arrived."""
+        self._samples += samples
+
+    def advance(self, n: int) -> None:
+        """Go on behind the next n frames."""
+        self.done += n
+
+    @property
+    def waiting(self) -> int:
+        """Frames of the next piece; 0: it needs more audio."""
+        left = self._received - self.done
+        if self.ended:
+            return min(left, self._hop + self._ahead, self.window)
+        hop = self._hop if self.done else self._first
+        if left < hop + self._ahead:
+            return 0
+        return min(self.window, (left - self._ahead) // hop * hop) if self.live.catch_up else hop
+
+    @property
+    def piece(self) -> Piece:
+        """The next piece, if the talker is `waiting`."""
+        n = self.waiting
+        return Piece(n, min(self._ahead, self._received - self.done - n, self.window - n))
+
+    @property
+    def missing(self) -> int:
+        """Samples that the next piece still needs, at most 0 if none."""
+        needed = self.done + (self._hop if self.done else self._first) + self._ahead
+        return needed * self.unit - self._samples
+
+    @property
+    def _received(self) -> int:
+        """Whole frames of this utterance's audio that have arrived."""
+        return self._samples // self.unit
+
+
+class LiveTalker(PieceClock):
     """Turns one voice into motion as it arrives:
 
     talker = LiveTalker(animator, Person(shape, style), config)
@@ -80,18 +134,12 @@ class LiveTalker:
             person: shape (100,), and style (d_style,) or None for the null style.
             generator: of this config, that talkers share; None: the animator's.
         """
-        self.animator, self.live, self.shape = animator, live or LiveConfig(), person.shape
+        super().__init__(live or LiveConfig(), animator.model.config.n_motions, animator.spans.unit)
+        self.animator, self.shape = animator, person.shape
         self._person, self._config = person, config
         self.scale = AudioScale()
-        self.done = 0  # frames generated of this utterance
-        self.ended = False  # no more audio of this utterance will come
         self.sample = animator.continuation(person, config, seed, generator)
         self._encoder = animator.spans
-        self._window = animator.model.config.n_motions
-        self._hop = min(self._window, _frames(self.live.hop))
-        self._first = min(self._hop, _frames(self.live.first_hop))
-        self._ahead = round(self.live.look_ahead * FPS)
-        self._samples = 0  # of this utterance
         self._audio, self._begin = (
             np.zeros(0, np.float32),
             0,
@@ -136,13 +184,13 @@ class LiveTalker:
     def hear(self, block: np.ndarray) -> None:
         """Take the next samples (n,) without generating anything; they must be finite."""
         self.scale.push(block)
-        self._samples += len(block)
+        self.count(len(block))
         self._audio = np.concatenate([self._audio, block])
 
     def restart(self) -> None:
         """Begin another utterance; of the one before, only the level of the voice and the last frames are kept."""
-        self.done, self._samples, self._begin, self.ended = 0, 0, 0, False
-        self._audio = np.zeros(0, np.float32)
+        super().restart()
+        self._audio, self._begin = np.zeros(0, np.float32), 0
 
     def continue_from(self, before: Motion) -> None:
         """Continue silent motion, which was shown last, instead of this talker's own last frames."""
@@ -157,41 +205,13 @@ class LiveTalker:
         self.sample.sample.person = self.animator.normalised(person).only(self.animator.model.config.available)
 
     @property
-    def waiting(self) -> int:
-        """Frames of the next piece; 0: it needs more audio."""
-        left = self._received - self.done
-        if self.ended:
-            return min(left, self._hop + self._ahead, self._window)
-        hop = self._hop if self.done else self._first
-        if left < hop + self._ahead:
-            return 0
-        return min(self._window, (left - self._ahead) // hop * hop) if self.live.catch_up else hop
-
-    @property
-    def missing(self) -> int:
-        """Samples that the next piece still needs, at most 0 if none."""
-        needed = self.done + (self._hop if self.done else self._first) + self._ahead
-        return needed * self._encoder.unit - self._samples
-
-    @property
-    def _received(self) -> int:
-        """Whole frames of this utterance's audio that have arrived."""
-        return self._samples // self._encoder.unit
-
-    @property
-    def piece(self) -> Piece:
-        """The next piece, if the talker is `waiting`."""
-        n = self.waiting
-        return Piece(n, min(self._ahead, self._received - self.done - n, self._window - n))
-
-    @property
     def level(self) -> Level:
         """Of the voice so far."""
         return self._encoder.level(self.scale, QUIET)
 
     def span(self) -> Span:
         """The audio of the next piece, for encoders that attend to everything."""
-        audio, unit = self.level.scaled(self._audio), self._encoder.unit
+        audio, unit = self.level.scaled(self._audio), self.unit
         now = self.done - self._begin
         first, end = max(0, now - self._encoder.margin), now + self.waiting
         return Span(audio[first * unit : now * unit], audio[now * unit : end * unit],
@@ -206,17 +226,17 @@ class LiveTalker:
             the piece's first frame in the window.
         """
         now = self.done - self._begin
-        first = max(0, now - (self._window - self.waiting) // 2)
-        begin = first * self._encoder.unit - around
+        first = max(0, now - (self.window - self.waiting) // 2)
+        begin = first * self.unit - around
         heard = self._audio[max(0, begin) : begin + len(row)]
         self.level.scaled(heard, out=row[max(0, -begin) :][: len(heard)])
         return now - first
 
     def advance(self, n: int) -> None:
         """Go on behind the next n frames, and forget audio that no later piece needs."""
-        self.done += n
-        keep = max(self._begin, self.done - self._window - self._encoder.margin)
-        self._audio = self._audio[(keep - self._begin) * self._encoder.unit :]
+        super().advance(n)
+        keep = max(self._begin, self.done - self.window - self._encoder.margin)
+        self._audio = self._audio[(keep - self._begin) * self.unit :]
         self._begin = keep
 
 

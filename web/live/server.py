@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from socket import socket as Socket
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -24,11 +25,13 @@ from utils.errors import UserError
 from utils.timebase import FPS, SAMPLE_RATE
 from web.addresses import is_loopback
 from web.live.protocol import SILENT_SECONDS, VERSION, AudioInput, Start, json_text, read_message, read_start
+from web.live.remote import RemoteService
 from web.live.rig import Output, mixed
-from web.live.service import Service, SessionConfig
+from web.live.service import Full, Service, SessionConfig
 from web.live.session import Frame, Session
 
 log = logging.getLogger(__name__)
+Heads = Service | RemoteService
 BAD, NO_TOKEN, FOREIGN, TOO_LATE, FULL, TOO_SLOW = 4400, 4401, 4403, 4408, 4429, 4430  # close codes
 GOING_AWAY, BROKEN = 1001, 1011
 START_SECONDS = 10  # within which `start` must come
@@ -59,14 +62,19 @@ class Refused(Exception):
 
 
 @contextlib.asynccontextmanager
-async def running(service: Service, host: str, port: int, limits: Limits) -> AsyncIterator[Server]:
-    """A server that accepts clients and computes; at the end clients are told and closed."""
+async def running(
+    service: Heads, host: str | None, port: int | None, limits: Limits, listening: Socket | None = None
+) -> AsyncIterator[Server]:
+    """A server that accepts clients and computes; at the end clients are told and closed.
+
+    listening: a socket that clients come to, instead of a new one at this host and port.
+    """
     door = _Door(service, limits)
     computing = asyncio.create_task(service.compute())
     try:
         async with serve(
-            door.connected, host, port, process_request=door.health, max_size=limits.message, compression=None,
-            max_queue=8, close_timeout=2, open_timeout=5,
+            door.connected, host, port, sock=listening, process_request=door.health, max_size=limits.message,
+            compression=None, max_queue=8, close_timeout=2, open_timeout=5,
         ) as server:  # fmt: skip
             yield server
             server.close(code=GOING_AWAY, reason="the server stops")
@@ -77,14 +85,14 @@ async def running(service: Service, host: str, port: int, limits: Limits) -> Asy
 class _Door:
     """Lets clients in."""
 
-    def __init__(self, service: Service, limits: Limits) -> None:
+    def __init__(self, service: Heads, limits: Limits) -> None:
         self.service, self.limits, self.open = service, limits, 0
 
     def health(self, connection: ServerConnection, request: Request) -> Response | None:
         """GET /health; anything else must be a WebSocket."""
         if urlsplit(request.path).path != "/health":
             return None
-        sessions, most = len(self.service.sessions), self.service.max_sessions
+        sessions, most = self.service.occupied, self.service.max_sessions
         state = {"status": "ok", "version": VERSION, "sessions": sessions, "free": most - sessions}
         response = connection.respond(http.HTTPStatus.OK, json.dumps(state) + "\n")
         response.headers["Content-Type"] = "application/json"
@@ -147,7 +155,7 @@ class _Door:
 class _Client:
     """One client and its session: three tasks that read, show and write."""
 
-    def __init__(self, socket: ServerConnection, service: Service, session: Session, start: Start) -> None:
+    def __init__(self, socket: ServerConnection, service: Heads, session: Session[Any], start: Start) -> None:
         self.socket, self.service, self.session, self.start = socket, service, session, start
         head = service.flame, session.talker.shape
         self.output = Output(*head, start.what, start.fps, service.rig)
@@ -158,7 +166,7 @@ class _Client:
         self._state, self._warned = "", False
 
     @classmethod
-    async def join(cls, socket: ServerConnection, service: Service, start: Start) -> _Client:
+    async def join(cls, socket: ServerConnection, service: Heads, start: Start) -> _Client:
         """A client with a session.
 
         Raises:
@@ -166,14 +174,11 @@ class _Client:
             Refused: all sessions are taken.
         """
         config = SessionConfig(start.style, start.identity, start.guidance, start.seed, start.hop)
-        try:
-            service.check_free()
-        except UserError as error:
-            raise Refused(FULL, str(error)) from error
-        if isinstance(start.style, dict):  # the encoder's work must not delay other sessions' frames
-            config = replace(config, style=(await service.in_background(service.person, config)).style)
         MixerConfig.of(start.mix)
-        return cls(socket, service, service.join(config), start)
+        try:
+            return cls(socket, service, await service.enter(config), start)
+        except Full as error:
+            raise Refused(FULL, str(error)) from error
 
     async def serve(self) -> None:
         """Until the client ends, leaves, or is refused."""
@@ -209,7 +214,7 @@ class _Client:
             for frame in session.frames():
                 self._show_one(frame)
                 await asyncio.sleep(0)  # after a stall many frames are due: they must be written, or the queue is full
-            await asyncio.sleep(max(WAIT, session.due - session.clock()))
+            await asyncio.sleep(max(WAIT, session.rest))
         self._say("ended", time=session.number / FPS, frames=self.output.sent)
 
     async def _write(self) -> None:
@@ -278,7 +283,7 @@ class _Client:
             self.mixer.change(MixerConfig.of(message["values"]))
         else:
             config = SessionConfig(message["style"], self.start.identity)
-            self.session.talker.change_person(await self.service.in_background(self.service.person, config))
+            await self.service.restyle(self.session, config)
 
 
 def _is_local(origin: str) -> bool:

@@ -8,12 +8,12 @@ import io
 import logging
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -41,8 +41,9 @@ from web.live.session import Session
 log = logging.getLogger(__name__)
 POLL = 0.004  # seconds between two looks for something to compute
 # Windows at once. A processor takes as long for two as for one and one; a GPU has graphs of these sizes ready.
-BATCHES = {"cpu": (2,), "cuda": (1, 2, 4, 8, 16, 32, 64, 96, 128)}
+BATCHES = {"cpu": (2,), "cuda": (1, 4, 16, 32, 64, 128)}
 MAX_GUIDANCES = 4  # kept ready; each is a copy of the network's prepared weights
+Seat = TypeVar("Seat", bound="Seated")
 MAX_HOP = 1.0
 PIECE_SECONDS = 1.9  # of audio that is given to a talker at most: see `PIECE` in session.py
 MAX_UNPACKED = 20_000_000  # bytes of a motion that gives a style
@@ -60,6 +61,17 @@ class SessionConfig:
     hop: float | None = None
 
 
+class Full(UserError):
+    """There are as many sessions as there may be."""
+
+
+class Seated(Protocol):
+    """A session, or what the model's process knows of one."""
+
+    talker: LiveTalker
+    slot: int  # number among the sessions
+
+
 @dataclass
 class Service:
     """A loaded model of the open head, and its sessions."""
@@ -71,9 +83,10 @@ class Service:
     live: LiveConfig
     max_sessions: int = 16
     precision: str = "fp32"
-    sessions: set[Session] = field(default_factory=set)
+    sessions: set[Seated] = field(default_factory=set)
     sinks: list[FrameSink] = field(default_factory=list)
     windows: int = 0  # computed so far
+    _own: set[Session[LiveTalker]] = field(default_factory=set)  # those that this process shows
     _generators: dict[tuple[tuple[str, float], ...], WindowGenerator] = field(default_factory=dict)
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
     _side: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
@@ -116,7 +129,7 @@ class Service:
         """Prepare weights, and graphs of all batches, before the first visitor comes."""
         for seconds in (PIECE_SECONDS, 0.5):
             for size in sorted({1, *self.batches}, reverse=True):
-                talkers = [self._talker(SessionConfig()) for _ in range(size)]
+                talkers = [self.talker(SessionConfig()) for _ in range(size)]
                 for talker in talkers:
                     talker.hear(np.zeros(round(seconds * SAMPLE_RATE), np.float32))
                 next_pieces(talkers)
@@ -126,25 +139,49 @@ class Service:
     def batches(self) -> tuple[int, ...]:
         return BATCHES[self.animator.model.device.type]
 
-    def join(self, config: SessionConfig) -> Session:
+    async def enter(self, config: SessionConfig) -> Session[LiveTalker]:
         """A new session; `leave` ends it.
 
         Raises:
-            UserError: there are as many as there may be, or the configuration names what does not exist.
+            Full: there are as many as there may be.
+            UserError: the configuration names what does not exist.
         """
         self.check_free()
-        session = Session(self._talker(config), self.names, config.seed)
+        if isinstance(config.style, dict):  # the encoder's work must not delay other sessions' frames
+            config = await self.in_background(self.settled, config)
+        session = self.seat(Session(self.talker(config), self.names, config.seed))
+        self._own.add(session)
+        return session
+
+    def settled(self, config: SessionConfig) -> SessionConfig:
+        """The configuration with its style as numbers. Raises UserError."""
+        return replace(config, style=self.person(config).style)
+
+    def seat(self, session: Seat) -> Seat:
+        """Give a session the first free number. Raises Full."""
+        self.check_free()
         session.slot = min(set(range(1, self.max_sessions + 1)) - {one.slot for one in self.sessions})
         self.sessions.add(session)
         return session
 
-    def check_free(self) -> None:
-        """Raises UserError if there are as many sessions as there may be."""
-        if len(self.sessions) >= self.max_sessions:
-            raise UserError(f"server: all {self.max_sessions} sessions are taken; try again later")
+    @property
+    def occupied(self) -> int:
+        """Sessions now."""
+        return len(self.sessions)
 
-    def leave(self, session: Session) -> None:
+    def check_free(self) -> None:
+        """Raises Full."""
+        if self.occupied >= self.max_sessions:
+            raise Full(f"server: all {self.max_sessions} sessions are taken; try again later")
+
+    def leave(self, session: Any) -> None:
+        """A session has ended."""
         self.sessions.discard(session)
+        self._own.discard(session)
+
+    async def restyle(self, session: Session[LiveTalker], config: SessionConfig) -> None:
+        """Let a session speak on in another style. Raises UserError."""
+        session.talker.change_person(await self.in_background(self.person, config))
 
     def person(self, config: SessionConfig) -> Person[np.ndarray]:
         """The identity and the style of a session.
@@ -177,20 +214,29 @@ class Service:
             for session, motion in zip(batch, motions):
                 session.take(motion)
 
+    def aside(self, work: Callable[[], None]) -> None:
+        """Run slow work on a thread of its own."""
+        self._side.submit(work)
+
     async def in_background(self, work, *args):
         """Run slow work on a thread of its own, so that frames stay in time."""
         return await asyncio.get_running_loop().run_in_executor(self._side, work, *args)
 
-    def _batch(self) -> list[Session]:
+    def _batch(self) -> list[Session[LiveTalker]]:
         """Sessions of one generator whose next pieces are computed now."""
-        ready = sorted((one for one in self.sessions if one.prepare()), key=lambda one: one.deadline)
-        ready = [one for one in ready if one.talker.sample.generator is ready[0].talker.sample.generator]
-        batch = ready[: self.batches[-1]]
+        batch = self.batch(sorted((one for one in self._own if one.prepare()), key=lambda one: one.deadline))
         for session in batch:
             session.busy = True
         return batch
 
-    def _talker(self, config: SessionConfig) -> LiveTalker:
+    def batch(self, ready: list[Seat]) -> list[Seat]:
+        """Those of sessions in order that are computed now: as many as fit with the first one."""
+        return [one for one in ready if one.talker.sample.generator is ready[0].talker.sample.generator][
+            : self.batches[-1]
+        ]
+
+    def talker(self, config: SessionConfig) -> LiveTalker:
+        """Raises UserError: see `enter`."""
         hop = min(config.hop or self.live.hop, MAX_HOP)
         narrow = self.animator.model.config.align_mask_width == 1  # only then a window may be cut
         short = (self.live.short or SHORT[self.animator.model.device.type]) if narrow else None

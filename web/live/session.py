@@ -2,8 +2,9 @@
 
 The clock. Frames are numbered from the start of the session, and frame k is due k / 25 s after it. A frame of speech
 also has its place in the audio: `audio`, seconds of the samples that this session was given. An utterance's frames are
-shown as soon as the first piece of it is ready; from then on both clocks run alike until the audio pauses. A frame of
-speech that is late is waited for (`GRACE`) and shown at once; the frames behind it keep their times.
+shown as soon as the first piece of it is ready (the frames' clock is put forward by up to 1/25 s for that, and back
+while nothing is said); from then on both clocks run alike until the audio pauses. A frame of speech that is late is
+waited for (`GRACE`) and shown at once; the frames behind it keep their times.
 
 What is heard and what is shown. While speech is there, the network moves everything. Otherwise `IdleFace` does, by
 rule, and the mouth shuts within 0.2 s. The next utterance continues the frames that were shown last.
@@ -15,11 +16,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
 from models.generation.idle import MOODS, Face, IdleFace
-from models.generation.live import LiveTalker
+from models.generation.live import LiveConfig
 from utils.errors import UserError
 from utils.motion_file import Motion
 from utils.timebase import FPS, SAMPLE_RATE
@@ -29,6 +31,7 @@ UNIT = SAMPLE_RATE // FPS
 GRACE = 0.12  # seconds that a late frame is waited for before the mouth shuts
 PAUSE = 0.3  # seconds without audio after which an utterance that was too short for a piece is complete
 SHUT, SETTLE = 5, 30  # frames in which mouth and head return to rest
+EAGER, REPAY = 0.005, 0.002  # seconds between two looks for an utterance's first piece; by which idle frames are longer
 JOIN = 5  # frames in which an utterance's first frames leave those that were shown before
 PIECE, QUEUED = 25, 12  # frames that are generated at once if their audio is there; at hand before more are generated
 CONTEXT = 10  # shown frames that an utterance continues
@@ -50,7 +53,28 @@ class Frame:
         return self.number / FPS
 
 
-class Session:
+class Talker(Protocol):
+    """What a session needs of a `LiveTalker`: it may be in another process."""
+
+    live: LiveConfig
+    shape: np.ndarray
+    ended: bool
+    done: int
+
+    @property
+    def waiting(self) -> int: ...
+
+    def restart(self) -> None: ...
+
+    def hear(self, block: np.ndarray) -> None: ...
+
+    def continue_from(self, before: Motion) -> None: ...
+
+
+AnyTalker = TypeVar("AnyTalker", bound=Talker)
+
+
+class Session(Generic[AnyTalker]):
     """A head that speaks what it is given, and lives on when there is nothing to say.
 
     The owner calls `hear` when audio arrives; `prepare` and, if that is True, `next_pieces` and `take` whenever it can
@@ -58,7 +82,7 @@ class Session:
     """
 
     def __init__(
-        self, talker: LiveTalker, names: Sequence[str], seed: int = 0, clock: Callable[[], float] = time.monotonic
+        self, talker: AnyTalker, names: Sequence[str], seed: int = 0, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """names: of the head's expressions; clock: seconds."""
         self.talker, self.clock = talker, clock
@@ -78,6 +102,7 @@ class Session:
         self._given = 0  # samples that the talker has of the utterance
         self._first: float | None = None  # seconds of audio before the utterance's next frame to be shown
         self._count = 0  # frames of it that were shown
+        self._early = 0.0  # seconds by which frames come earlier than they were due at first
         self._shown: deque[Face] = deque(maxlen=CONTEXT)
         self._left: Face | None = None  # the last frame of speech
         self._offset: Face | None = None  # from the utterance's first frame to the one that was shown before
@@ -154,6 +179,8 @@ class Session:
     def frames(self) -> list[Frame]:
         """All frames that are due, in order; late ones are waited for a moment."""
         made, now = [], self.clock()
+        if self._speech and not self._count:
+            self._hurry(now)
         while self.due <= now:
             if self._speaking and not self._speech and self._wait(now):
                 break
@@ -166,9 +193,21 @@ class Session:
         return self.start + self.number / FPS
 
     @property
+    def rest(self) -> float:
+        """Seconds after which to ask for frames again."""
+        first = self._speaking and not self._count
+        return min(EAGER if first else 1 / FPS, self.due - self.clock())
+
+    @property
     def over(self) -> bool:
         """Whether the client has ended, everything has been said, and the mouth is shut."""
         return self.ended and not self._speaking and not self._waiting and self._since >= SHUT
+
+    def _hurry(self, now: float) -> None:
+        """Show an utterance's first frame at once: from now on, frames are due up to 1/25 s earlier."""
+        early = self.due - now
+        if early > 0:
+            self.start, self._early = self.start - early, self._early + early
 
     def _begin(self) -> bool:
         """Begin an utterance with the audio that waits, if there is any."""
@@ -219,6 +258,9 @@ class Session:
         elif self._left is not None and self._since < SETTLE:
             self._since += 1
             face = self._left.towards(face, _eased(self._since / SHUT), _eased(self._since / SETTLE))
+        if audio is None and not self._speaking:
+            late = min(self._early, REPAY)
+            self.start, self._early = self.start + late, self._early - late
         self._shown.append(face)
         self.number += 1
         return Frame(self.number - 1, state, face, audio)

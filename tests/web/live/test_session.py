@@ -92,6 +92,20 @@ def test_frames_are_in_time():
     assert np.diff([now for now, _ in came]).max() < 0.06
 
 
+@pytest.mark.parametrize("offset", [0.01, 0.02, 0.03])
+def test_the_first_frame_does_not_wait_for_its_time(offset):
+    """It comes as soon as its piece is there; the clock that was put forward goes back while nothing is said."""
+    player = Player()
+    player.play(1 + offset)
+    player.say(speech(0.2))
+    assert not len(player.spoken())
+    player.session.hear(speech(0.24)[5 * UNIT :])
+    assert [frame.audio for frame in player.play(0.01)] == [0.0]
+    player.session.flush()
+    player.play(3)
+    assert player.session.start == pytest.approx(0, abs=1e-9)
+
+
 def test_an_utterance_continues_what_was_shown():
     player = Player()
     player.play(1)

@@ -1,0 +1,106 @@
+"""Front ends in processes of their own, with a tiny talker in this one."""
+
+import asyncio
+import json
+import threading
+import urllib.request
+from contextlib import contextmanager
+from socket import create_server
+
+import numpy as np
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from tests.support.demo_workspace import speech
+from tests.support.live_server import client, tiny_service
+from utils.errors import UserError
+from web.live.hub import FrontEndConfig, Hub
+from web.live.server import Limits
+
+PCM = (speech(1.0) * 32767).astype("<i2").tobytes()
+
+
+@contextmanager
+def running(folder, sessions: int):
+    """A hub with two front ends, and its address without the scheme."""
+    listening = create_server(("127.0.0.1", 0))
+    hub = Hub(tiny_service(folder, sessions), 2, FrontEndConfig(listening, Limits(), sessions, list))
+    ready, errors = threading.Event(), []
+
+    def work():
+        try:
+            hub.run(ready.set)
+        except UserError as error:
+            errors.append(str(error))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        assert ready.wait(60)
+        yield hub, f"127.0.0.1:{listening.getsockname()[1]}", errors
+    finally:
+        hub.stop()
+        thread.join(20)
+        assert not thread.is_alive() and not any(process.is_alive() for process in hub._processes)
+
+
+async def spoken(address: str, **start) -> tuple[np.ndarray, np.ndarray]:
+    """Places in the audio and head rotations of the frames of speech of one utterance."""
+    async with client(address, **start) as socket:
+        await socket.send(PCM)
+        await socket.send('{"type": "end"}')
+        found = [json.loads(text) async for text in socket]
+    frames = [one for one in found if one["type"] == "frame" and one["audio"] is not None]
+    return np.array([one["audio"] for one in frames]), np.array([one["head"] for one in frames])
+
+
+def test_sessions_of_all_front_ends_share_the_model(tmp_path):
+    with running(tmp_path, 6) as (hub, place, _):
+
+        async def talk():
+            address = f"ws://{place}"
+            found = await asyncio.gather(*(spoken(address, seed=i % 2, style="lively") for i in range(6)))
+            async with client(address) as socket:
+                assert json.loads(await socket.recv())["type"] == "ready"
+                health = json.loads(urllib.request.urlopen(f"http://{place}/health", timeout=5).read())
+                await socket.send(json.dumps({"type": "set_style", "style": "angry"}))
+                await socket.send(json.dumps({"type": "set_style", "style": "calm"}))
+                answer = next(one for one in [json.loads(await socket.recv()) for _ in range(40)] if "code" in one)
+            with pytest.raises(ConnectionClosed) as refusal:
+                async with client(address, style="angry") as socket:
+                    while True:
+                        await socket.recv()
+            async with client(address) as socket:
+                await socket.recv()
+                hub.stop()
+                with pytest.raises(ConnectionClosed) as end:
+                    while True:
+                        await socket.recv()
+            return found, health, answer, refusal.value, end.value
+
+        found, health, answer, refusal, end = asyncio.run(talk())
+    for audio, head in found:
+        np.testing.assert_allclose(audio, np.arange(25) / 25, atol=1e-4)
+        assert np.ptp(head, axis=0).min() > 0
+    assert health == {"status": "ok", "version": 1, "sessions": 1, "free": 5}
+    assert "'angry' is not a choice" in answer["message"] and answer["code"] is None
+    assert refusal.rcvd.code == 4400 and end.rcvd.code == 1001
+
+
+def test_too_many_sessions_and_a_front_end_that_dies(tmp_path):
+    with running(tmp_path, 1) as (hub, place, errors):
+
+        async def talk():
+            async with client(f"ws://{place}") as first:
+                await first.recv()
+                with pytest.raises(ConnectionClosed) as refusal:
+                    async with client(f"ws://{place}") as second:
+                        while True:
+                            await second.recv()
+            return refusal.value
+
+        assert asyncio.run(talk()).rcvd.code == 4429
+        hub._processes[0].kill()
+        hub._processes[0].join()
+        hub._processes[1].join(20)
+    assert len(errors) == 1 and errors[0].startswith("--front_ends: number 1 has ended")

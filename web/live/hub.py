@@ -1,0 +1,223 @@
+"""One model, many processes that hold the clients: `python -m web.serve --front_ends N`.
+
+A front end accepts clients, reads their audio and sends their frames; the model's process computes windows for the
+sessions of all front ends in batches, and does nothing else. `web/live/remote.py` has the other side of the messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import multiprocessing
+import queue
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from socket import socket
+from typing import Any
+
+from models.generation.live import LiveTalker, next_pieces
+from models.heads.flame import load_flame
+from utils.errors import UserError
+from web.live.remote import TODO, Count, RemoteService, Seating, Wanted
+from web.live.senders import FrameSink
+from web.live.server import Limits, running
+from web.live.service import Service, SessionConfig
+
+log = logging.getLogger(__name__)
+STOP_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class FrontEndConfig:
+    """What a front end is started with."""
+
+    listening: socket  # shared by all of them
+    limits: Limits
+    max_sessions: int
+    sinks: Callable[[], list[FrameSink]]
+
+
+def front_end(link: Connection, config: FrontEndConfig, occupied: Count) -> None:
+    """The process of a front end."""
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the model's one stops the others
+    torch.set_num_threads(1)
+    asyncio.run(_serve(link, config, occupied))
+
+
+async def _serve(link: Connection, config: FrontEndConfig, occupied: Count) -> None:
+    service = RemoteService(link, load_flame(None), config.max_sessions, occupied, config.sinks())
+    async with running(service, None, None, config.limits, config.listening):
+        link.send(("ready",))
+        await service.stopped.wait()
+
+
+@dataclass(eq=False)
+class _Seat:
+    """A session of a front end."""
+
+    talker: LiveTalker
+    front: int
+    slot: int = 0
+    wanted: Wanted | None = None
+
+
+class Hub:
+    """Starts the front ends, and computes for them."""
+
+    def __init__(self, service: Service, count: int, config: FrontEndConfig) -> None:
+        self.service, self._seats = service, dict[int, _Seat]()
+        self._inbox: queue.SimpleQueue[tuple[int, tuple[Any, ...]]] = queue.SimpleQueue()
+        self._starting, self._going = count, True
+        context = multiprocessing.get_context("spawn")
+        self._occupied = context.Value("i", 0, lock=False)
+        self._links, self._processes = [], []
+        for front in range(count):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=front_end, args=(theirs, config, self._occupied), daemon=True)
+            process.start()
+            theirs.close()
+            self._links.append(ours)
+            self._processes.append(process)
+            threading.Thread(target=self._listen, args=(front, ours), daemon=True).start()
+
+    def run(self, ready: Callable[[], None]) -> None:
+        """Compute until `stop`; ready: called when all front ends accept clients.
+
+        Raises:
+            UserError: a front end has failed.
+        """
+        try:
+            while self._going:
+                waiting = [seat for seat in self._seats.values() if seat.wanted]
+                self._read(wait=not waiting)
+                if self._starting == 0:
+                    self._starting = -1
+                    ready()
+                if waiting := [seat for seat in self._seats.values() if seat.wanted]:
+                    self._compute(waiting)
+        finally:
+            self._end()
+
+    def stop(self) -> None:
+        """End `run`, from any thread or signal handler."""
+        self._inbox.put((0, ("stop",)))
+
+    def _listen(self, front: int, link: Connection) -> None:
+        """A thread that takes a front end's messages, so that it never waits for the computation."""
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                self._inbox.put((front, link.recv()))
+        self._inbox.put((front, ("failed",)))
+
+    def _read(self, wait: bool) -> None:
+        """Do what the messages say; wait for the first one if there is nothing else to do."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                front, (kind, *values) = self._inbox.get(block=wait)
+                getattr(self, f"_on_{kind}")(front, *values)
+                wait = False
+
+    def _compute(self, waiting: list[_Seat]) -> None:
+        """The most urgent pieces, as one batch."""
+        batch = self.service.batch(sorted(waiting, key=lambda seat: seat.wanted.deadline if seat.wanted else 0.0))
+        try:
+            for seat in batch:
+                _obey(seat)
+            motions = [replace(motion, shape=None) for motion in next_pieces([seat.talker for seat in batch])]
+        except Exception:  # one session's numbers must not end the others
+            log.exception("a batch of %d windows failed; their sessions are interrupted", len(batch))
+            motions = [None] * len(batch)
+        self.service.windows += len(batch)
+        made: dict[int, list] = {}
+        for seat, motion in zip(batch, motions):
+            seat.wanted = None
+            made.setdefault(seat.front, []).append((seat.slot, motion))
+        for front, pieces in made.items():
+            self._tell(front, "made", pieces)
+
+    def _tell(self, front: int, *message: Any) -> None:
+        with contextlib.suppress(OSError):  # it has failed, which its thread says
+            self._links[front].send(message)
+
+    def _end(self) -> None:
+        for front in range(len(self._links)):
+            self._tell(front, "stop")
+        for process in self._processes:
+            process.join(STOP_SECONDS)
+            if process.is_alive():
+                process.terminate()
+
+    # Messages of front ends
+
+    def _on_ready(self, front: int) -> None:
+        self._starting -= 1
+
+    def _on_stop(self, front: int) -> None:
+        self._going = False
+
+    def _on_failed(self, front: int) -> None:
+        if self._going:
+            raise UserError(f"--front_ends: number {front + 1} has ended; its messages are above")
+
+    def _on_wanted(self, front: int, pieces: list[Wanted]) -> None:
+        for wanted in pieces:
+            self._seats[wanted.slot].wanted = wanted
+
+    def _on_enter(self, front: int, number: int, config: SessionConfig) -> None:
+        """A motion that gives a style is read on another thread, so that nobody's frames wait for it."""
+        if isinstance(config.style, dict):
+            self._aside(front, number, lambda: ("enter", number, self.service.settled(config)))
+            return
+        try:
+            seat = self.service.seat(_Seat(self.service.talker(config), front))
+        except UserError as error:
+            self._tell(front, "answer", number, error)
+            return
+        self._seats[seat.slot], talker = seat, seat.talker
+        self._occupied.value = self.service.occupied
+        seating = Seating(seat.slot, talker.live, talker.window, talker.unit, talker.shape)
+        self._tell(front, "answer", number, seating)
+
+    def _on_restyle(self, front: int, number: int, config: SessionConfig, slot: int) -> None:
+        self._aside(front, number, lambda: ("person", number, self.service.person(config), slot))
+
+    def _on_person(self, front: int, number: int, person: Any, slot: int) -> None:
+        if slot in self._seats:
+            self._seats[slot].talker.change_person(person)
+        self._tell(front, "answer", number, None)
+
+    def _on_refused(self, front: int, number: int, error: UserError) -> None:
+        self._tell(front, "answer", number, error)
+
+    def _on_leave(self, front: int, slot: int) -> None:
+        self.service.leave(self._seats.pop(slot))
+        self._occupied.value = self.service.occupied
+
+    def _aside(self, front: int, number: int, work: Callable[[], tuple]) -> None:
+        """Work on the service's second thread; its result comes back as a message."""
+
+        def done() -> None:
+            try:
+                self._inbox.put((front, work()))
+            except Exception as error:
+                refusal = error if isinstance(error, UserError) else UserError("server: this failed; its log says why")
+                self._inbox.put((front, ("refused", number, refusal)))
+                if refusal is not error:
+                    log.exception("a style failed")
+
+        self.service.aside(done)
+
+
+def _obey(seat: _Seat) -> None:
+    """What a talker has to do before its piece."""
+    assert seat.wanted is not None
+    for name, value in seat.wanted.todo:
+        assert name in TODO
+        getattr(seat.talker, name)(*(() if value is None else (value,)))
+    seat.talker.ended = seat.wanted.ended
