@@ -150,10 +150,11 @@ async def server(flags: ServeBenchFlags) -> AsyncIterator[Server]:
     command += ["--max_sessions", str(max(flags.sessions) + 8), "--max_seconds", str(flags.seconds + 600)]
     process = await asyncio.create_subprocess_exec(sys.executable, *command, stderr=asyncio.subprocess.PIPE)
     assert process.stderr is not None
-    line = (await process.stderr.readline()).decode()
-    found = re.match(r"ready: (\S+),", line)
+    said, found = "", None
+    while found is None and (line := (await process.stderr.readline()).decode()):
+        said, found = said + line, re.match(r"ready: (\S+),", line)
     if found is None:
-        raise UserError(f"the server did not start: {line.strip()}")
+        raise UserError(f"the server did not start: {said.strip()}")
     try:
         yield Server(found[1], process.pid)
     finally:

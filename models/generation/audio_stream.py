@@ -29,6 +29,15 @@ _CHUNK = 1000  # frames (40 s) per chunk
 _SPOKEN = 0.01  # fraction of the loudest block's power; see `level_speech`
 
 
+@dataclass(frozen=True)
+class Loudness:
+    """What a level follows from; see `AudioScale`."""
+
+    mean: float
+    std: float
+    speech_rms: float
+
+
 class AudioScale:
     """Mean, standard deviation and speech level of the audio so far; keeps 16 bytes per 50 ms."""
 
@@ -59,6 +68,10 @@ class AudioScale:
         """Sum and sum of squares of every block, (n_blocks + 1, 2); the last block may be short or empty."""
         last = self._rest.astype(np.float64)
         return np.concatenate([self._blocks[: self._n_blocks], [[last.sum(), np.square(last).sum()]]])
+
+    def loudness(self) -> Loudness:
+        """Of the audio so far."""
+        return Loudness(self.mean, self.std, self.speech_rms)
 
     @property
     def mean(self) -> float:
@@ -124,7 +137,7 @@ class SpanEncoder:
         step = math.lcm(window, self.windows.frames) if self.windows else window
         self.chunk = -(-_CHUNK // step) * step if whole else window  # frames
 
-    def level(self, scale: AudioScale, least_rms: float = 0.0) -> Level:
+    def level(self, scale: AudioScale | Loudness, least_rms: float = 0.0) -> Level:
         """How a recording is scaled for the encoder; its level counts as `least_rms` or more."""
         if self.windows:
             factor = self.windows.level / max(scale.speech_rms, least_rms, 1e-8)

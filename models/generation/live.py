@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from models.generation.animator import Animator
-from models.generation.audio_stream import AudioScale, Level, Span
+from models.generation.audio_stream import AudioScale, Level, Loudness, Span
 from models.generation.continuation import Piece, next_windows, whole
 from models.generation.speech import Heard
 from models.generation.windows import GenerationConfig, WindowGenerator
@@ -138,6 +138,7 @@ class LiveTalker(PieceClock):
         self.animator, self.shape = animator, person.shape
         self._person, self._config = person, config
         self.scale = AudioScale()
+        self.loudness: Loudness | None = None  # of the voice, if the owner measures it
         self.sample = animator.continuation(person, config, seed, generator)
         self._encoder = animator.spans
         self._audio, self._begin = (
@@ -184,6 +185,10 @@ class LiveTalker(PieceClock):
     def hear(self, block: np.ndarray) -> None:
         """Take the next samples (n,) without generating anything; they must be finite."""
         self.scale.push(block)
+        self.keep(block)
+
+    def keep(self, block: np.ndarray) -> None:
+        """Take the next samples, of which the owner has measured the loudness."""
         self.count(len(block))
         self._audio = np.concatenate([self._audio, block])
 
@@ -207,7 +212,7 @@ class LiveTalker(PieceClock):
     @property
     def level(self) -> Level:
         """Of the voice so far."""
-        return self._encoder.level(self.scale, QUIET)
+        return self._encoder.level(self.loudness or self.scale, QUIET)
 
     def span(self) -> Span:
         """The audio of the next piece, for encoders that attend to everything."""

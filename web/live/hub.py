@@ -150,8 +150,8 @@ class Hub:
             self._tell(front, "stop")
         for process in self._processes:
             process.join(STOP_SECONDS)
-            if process.is_alive():
-                process.terminate()
+            process.kill()
+            process.join()
 
     # Messages of front ends
 
@@ -220,4 +220,4 @@ def _obey(seat: _Seat) -> None:
     for name, value in seat.wanted.todo:
         assert name in TODO
         getattr(seat.talker, name)(*(() if value is None else (value,)))
-    seat.talker.ended = seat.wanted.ended
+    seat.talker.ended, seat.talker.loudness = seat.wanted.ended, seat.wanted.loudness

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from models.generation.audio_stream import AudioScale, Loudness
 from models.generation.live import LiveConfig, PieceClock
 from models.heads.flame import Flame
 from utils.motion_file import Motion
@@ -24,7 +25,7 @@ from web.live.senders import FrameSink
 from web.live.service import POLL, SessionConfig
 from web.live.session import Session
 
-TODO = ("restart", "hear", "continue_from")  # methods of a talker that a front end may ask for
+TODO = ("restart", "keep", "continue_from")  # methods of a talker that a front end may ask for
 
 
 class Count(Protocol):
@@ -51,6 +52,7 @@ class Wanted:
     slot: int
     todo: Sequence[tuple[str, Any]]  # what the talker does before: a method of `TODO` and its argument, or None
     ended: bool
+    loudness: Loudness
     deadline: float  # of the machine's monotonic clock
 
 
@@ -60,6 +62,7 @@ class RemoteTalker(PieceClock):
     def __init__(self, seating: Seating) -> None:
         super().__init__(seating.live, seating.window, seating.unit)
         self.shape, self.slot = seating.shape, seating.slot
+        self._scale = AudioScale()  # here, since the model's process has enough to do
         self._todo: list[tuple[str, Any]] = []
 
     def restart(self) -> None:
@@ -70,7 +73,8 @@ class RemoteTalker(PieceClock):
     def hear(self, block: np.ndarray) -> None:
         """Take the next samples (n,)."""
         self.count(len(block))
-        self._todo.append(("hear", block))
+        self._scale.push(block)
+        self._todo.append(("keep", block))
 
     def continue_from(self, before: Motion) -> None:
         """Continue silent motion, which was shown last."""
@@ -79,7 +83,7 @@ class RemoteTalker(PieceClock):
     def wanted(self, deadline: float) -> Wanted:
         """The request for the next piece."""
         todo, self._todo = self._todo, []
-        return Wanted(self.slot, todo, self.ended, deadline)
+        return Wanted(self.slot, todo, self.ended, self._scale.loudness(), deadline)
 
 
 class RemoteService:

@@ -226,7 +226,7 @@ class Session(Generic[AnyTalker]):
             self.talker.hear(np.zeros(-self._given % UNIT, np.float32))  # the last frame is a whole one
             self.talker.ended = True
             return
-        most = PIECE * UNIT
+        most = (PIECE - 1) * UNIT  # with what waits, a window of 50 frames
         if len(block) > most:
             self._waiting.appendleft(block[most:])
         self.talker.hear(block[:most])

@@ -36,11 +36,11 @@ def running(folder, sessions: int):
     thread = threading.Thread(target=work)
     thread.start()
     try:
-        assert ready.wait(60)
+        assert ready.wait(120)
         yield hub, f"127.0.0.1:{listening.getsockname()[1]}", errors
     finally:
         hub.stop()
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive() and not any(process.is_alive() for process in hub._processes)
 
 
