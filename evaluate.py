@@ -2,6 +2,7 @@
 
 python evaluate.py --exp_name NAME --iter 110000 --data_root LMDB_FOLDER --split test
 python evaluate.py --coef_dir RESULTS --data_root LMDB_FOLDER
+torchrun --standalone --nproc_per_node 2 evaluate.py --data_root LMDB_FOLDER     # on two GPUs
 """
 
 import json
@@ -16,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 import utils.startup  # noqa: F401  # isort: skip
 
 import torch
+from tqdm import tqdm
 
 from datasets.evaluation.data import EvaluationData
 from datasets.splits import person_of
@@ -37,13 +39,16 @@ from models.metrics.output import compared, results_text, write_results
 from models.metrics.paper import write_paper
 from models.metrics.predict import first_seed
 from models.metrics.regions import find_regions
-from models.metrics.suite import MODEL, Suite
-from models.metrics.sweep import read_points, run_sweep
+from models.metrics.scored_files import load_scored, save_scored
+from models.metrics.suite import MODEL, Example, ScoredClip, Suite
+from models.metrics.sweep import Point, read_points, score_points, write_sweep
 from utils.atomic import check_apart, check_output
 from utils.config import read_flags
 from utils.devices import pick_device
 from utils.errors import UserError, cli
+from utils.runs.shards import Shard, SharedWork, settings_of
 from utils.timebase import FPS
+from utils.training.process_group import first_after_all
 
 log = logging.getLogger(__name__)
 EXAMPLES = 3  # clips shown in the report
@@ -95,6 +100,36 @@ class Evaluation:
         """A clip with its baselines."""
         return Task(self.data.read(clip), self.data.entries[clip].seed, self.data.other_motions(clip))
 
+    def work(self, output: Path, flags: EvaluateFlags, sources: list[Source]) -> SharedWork:
+        """What parts agree on: the groups of clips, with style references and seeds, the models, and the flags."""
+        groups = self.contest.groups(self.data.clips)
+        items = [" ".join(str(self.data.entries[clip]) for clip in group) for group in groups]
+        return SharedWork(output, items, settings_of(flags) | {"scored": [source.label for source in sources]})
+
+    def score(self, keep: Path | None) -> list[ScoredClip]:
+        """Score all clips; `keep` see `Contest.score`."""
+        groups, found = self.contest.groups(self.data.clips), []
+        with tqdm(total=len(self.data.clips), desc="scoring", unit="clip") as shown:
+            for group in groups:
+                found += self.contest.score(group, self.task, keep)
+                shown.update(len(group))
+        return found
+
+    def score_part(self, shard: Shard, keep: Path | None, folder: Path) -> None:
+        """Score every n-th group of clips into files of a part's folder, if they are not there yet."""
+        groups = shard.of(self.contest.groups(self.data.clips))
+        for number, group in enumerate(tqdm(groups, desc=f"scoring, part {shard}", unit="group")):
+            file = folder / f"{number:06d}.npz"
+            if not file.is_file():
+                save_scored(file, self.contest.score(group, self.task, keep))
+
+    def collect(self, scored: list[ScoredClip]) -> None:
+        """Bring the results together, in the order of the clips."""
+        found = {clip.name: clip for clip in scored}
+        ordered = [found[clip] for clip in self.data.clips]
+        self.suite.add(ordered)
+        self.suite.examples += [Example.of(self.data.read(one.name), one.shown) for one in ordered if one.shown]
+
     def settings(self, flags: EvaluateFlags, sources: list[Source]) -> dict:
         """The settings that the numbers depend on, for metrics.json."""
         data, suite, method = self.data, self.suite, self.contest.methods[MODEL]
@@ -144,14 +179,14 @@ def parse_args(argv: list[str] | None = None) -> EvaluateFlags:
 
 def record(flags: EvaluateFlags) -> str:
     """All that a point's numbers depend on, as JSON."""
-    left = ("output", "sweep", "device", "batch_size", "no_pictures", "paper", "save_coef", "config")
+    left = ("output", "sweep", "device", "batch_size", "no_pictures", "paper", "save_coef", "config", "shard")
     groups = plain(flags).values()
     values = {name: value for group in groups for name, value in group.items() if name not in left}
     return json.dumps(values | {"scored": [source.label for source in find_sources(flags)]}, default=str) + "\n"
 
 
-def sweep(flags: EvaluateFlags, argv: list[str]) -> str:
-    """Score all points of `--sweep`; those that are there already are kept.
+def sweep(flags: EvaluateFlags, argv: list[str]) -> None:
+    """Score all points of `--sweep`, or a part of them; those that are there already are kept.
 
     Raises:
         UserError: a file that is no grid of flags, or a point with another setting than before.
@@ -164,20 +199,34 @@ def sweep(flags: EvaluateFlags, argv: list[str]) -> str:
             made[point.name] = parse_args([*argv, *point.argv, "--output", str(folder / point.name)])
         except UserError as error:
             raise UserError(f"{flags.out.sweep}: {error}") from error
-    return run_sweep(folder, points, [record(one) for one in made.values()], lambda point: score(made[point.name]))
+
+    def score(these: list[Point]) -> None:
+        records = [record(made[point.name]) for point in these]
+        score_points(folder, these, records, lambda point: evaluate(made[point.name], None))
+
+    shard = flags.work.part()
+    work = SharedWork(folder, [record(one) for one in made.values()], settings_of(flags))
+    if shard is not None:
+        work.do_part(shard, lambda _: score(shard.of(points)))
+        if not first_after_all(shard.count):
+            return
+    work.finished()
+    score(points)
+    print(write_sweep(folder, points))
+    work.remove()
 
 
 @cli
 def main(argv: list[str] | None = None) -> None:
     flags = parse_args(argv)
     if flags.out.sweep is None:
-        score(flags)
+        evaluate(flags, flags.work.part())
     else:
-        print(sweep(flags, sys.argv[1:] if argv is None else argv))
+        sweep(flags, sys.argv[1:] if argv is None else argv)
 
 
-def score(flags: EvaluateFlags) -> None:
-    """One evaluation: all its files, and its tables on standard output."""
+def evaluate(flags: EvaluateFlags, shard: Shard | None) -> None:
+    """One evaluation, or a part of it; the process that merges writes all files and prints the tables."""
     sources = find_sources(flags)
     output = output_folder(flags, sources[0].checkpoint)
     keep = output / "coef" if flags.out.save_coef else None
@@ -185,7 +234,20 @@ def score(flags: EvaluateFlags) -> None:
     check_apart([output / "protocol.json"], [flags.data.protocol])
     check_apart([kept_folder(keep, one.name) for one in sources if keep], [one.folder for one in sources])
     run = Evaluation.prepare(flags, sources, pick_device(flags.run.device))
-    run.contest.run(run.data.clips, run.task, keep)
+    work = run.work(output, flags, sources)
+    if shard is not None:
+        work.do_part(shard, partial(run.score_part, shard, keep))
+        if not first_after_all(shard.count):
+            return
+    parts = work.finished()
+    files = [file for part in parts for file in sorted(part.folder.glob("*.npz"))]
+    run.collect([clip for file in files for clip in load_scored(file)] if parts else run.score(keep))
+    write_report(run, flags, sources, output)
+    work.remove()
+
+
+def write_report(run: Evaluation, flags: EvaluateFlags, sources: list[Source], output: Path) -> None:
+    """All files of an evaluation, and its tables on standard output."""
     run.data.protocol.write(output / "protocol.json")
     comparison = compared(run.suite.results)
     write_results(output, run.suite, run.settings(flags, sources), comparison, pictures=not flags.out.no_pictures)

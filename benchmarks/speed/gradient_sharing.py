@@ -1,4 +1,4 @@
-"""Training on several processes against one.
+"""Training, or evaluating, on several processes against one.
 
     python -m benchmarks.speed.gradient_sharing [--processes 1 2] [--batch_sizes 16 64] [--steps 200]
         [--mode "fast bf16"] [--size tiny] [--device cpu]
@@ -11,6 +11,11 @@ agree statistically.
 
 Columns: milliseconds per step in the fastest of three blocks; items per second; times the first row's; mean
 loss of the last quarter of the steps, and its standard error.
+
+    python -m benchmarks.speed.gradient_sharing --evaluate 400 [--processes 1 2]
+
+times evaluate.py instead, from its start to the merged report, on random clips of 20 s with 10 samples of the bundled
+model, and compares the files that it writes byte by byte. The time of one clip alone is nearly all start.
 """
 
 from __future__ import annotations
@@ -31,6 +36,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.report import DeviceFlags, column, machine, publish, read_flags, seconds, table, write_json
+from benchmarks.speed.evaluation import measure
 from benchmarks.speed.workload import MODES, SIZES, RandomItems, Workload, run_together
 from utils.config import check_least, flag
 from utils.devices import pick_device
@@ -68,6 +74,8 @@ class GradientFlags(DeviceFlags):
     """Form of the step; a CPU computes it without a graph."""
     processes: Sequence[int] = (1, 2)
     """Numbers of processes to compare."""
+    evaluate: int | None = None
+    """Clips on which evaluate.py is timed instead of training."""
     accumulate: int = 1
     """Batches per step (used by the benchmark itself)."""
     result: Path | None = None
@@ -75,7 +83,7 @@ class GradientFlags(DeviceFlags):
 
     def check(self) -> None:
         super().check()
-        check_least(self, steps=1)
+        check_least(self, steps=1, evaluate=1)
 
     def ways(self) -> Sequence[Way]:
         """What is compared."""
@@ -180,6 +188,11 @@ def main(argv: list[str] | None = None) -> None:
         work(flags)
         return
     device = pick_device(flags.device)
+    if flags.evaluate is not None:
+        evaluation, start = measure(flags.evaluate, flags.processes, flags.device)
+        publish(f"{machine(device)}: evaluate.py, {flags.evaluate} clips", evaluation, flags.json, start_seconds=start)
+        print(f"one clip alone: {start:.1f} s")
+        return
     mode = flags.mode if device.type == "cuda" else flags.mode.removesuffix(" graph")
     title = f"{machine(device)}: {mode}"
     rows: list[GradientRow] = []

@@ -11,6 +11,7 @@ from utils.config import check_least, flag
 from utils.devices import PRECISION_SPELLINGS, PRECISIONS
 from utils.errors import UserError
 from utils.runs.run_dir import DEFAULT_EXPERIMENT
+from utils.runs.shards import ShardFlags
 from utils.speech import PHONES_FILE
 
 BATCH = {"cpu": 32, "cuda": 256}  # windows at once, by device
@@ -121,3 +122,5 @@ class EvaluateFlags:
     """output"""
     sampling: SamplingFlags
     """sampling"""
+    work: ShardFlags
+    """sharing the work (docs/scale.md)"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,19 +10,19 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from models.metrics.measure import Sampled
 from models.metrics.predict import Predictor
 from models.metrics.result_files import read_samples, save_samples
 from models.metrics.score import mean_pose, other_clip, sampled
-from models.metrics.suite import MEAN_POSE, MODEL, OTHER_CLIP, Suite
+from models.metrics.suite import MEAN_POSE, MODEL, OTHER_CLIP, ScoredClip, Suite
 from utils.coefs import CoefStats
 from utils.exports.arkit import head_model_of
 from utils.motion_file import Motion
 from utils.speech import SpokenClip
 
 _GROUP = 2  # batches of clips generated before they are scored
+_EVEN = 8  # the number of groups is a multiple of it, so that 2, 4 or 8 processes have equal work
 
 
 @dataclass(frozen=True)
@@ -67,31 +68,34 @@ class Contest:
     methods: Mapping[str, Generated | FromFiles]  # by name; the first is `model`
     stats: CoefStats | None  # of the training set, for the mean pose
 
-    def run(self, clips: Sequence[str], read: Callable[[str], Task], keep: Path | None = None) -> None:
-        """Score all clips.
+    def groups(self, clips: Sequence[str]) -> list[list[str]]:
+        """The clips that are generated together, whichever process does it: rounding depends on a batch's size.
+
+        Group k has every n-th clip from number k on, so that all groups hold speakers and lengths of all kinds.
+        """
+        draws = [method.predictor.draw for method in self.methods.values() if isinstance(method, Generated)]
+        size = min((max(1, _GROUP * draw.batch_size // draw.n_samples) for draw in draws), default=1)
+        count = min(len(clips), _EVEN * math.ceil(len(clips) / size / _EVEN))
+        return [list(clips[k::count]) for k in range(count)]
+
+    def score(self, clips: Sequence[str], read: Callable[[str], Task], keep: Path | None = None) -> list[ScoredClip]:
+        """Generate and score a group of clips.
 
         Args:
             read: a clip's name -> what is to be scored.
             keep: a folder for the motions of `model`; for those of other methods see `kept_folder`.
         """
-        size = self._group_size()
-        with tqdm(total=len(clips), desc="scoring", unit="clip") as shown:
-            for start in range(0, len(clips), size):
-                tasks = [read(clip) for clip in clips[start : start + size]]
-                motions = {name: method(tasks, self.suite.measure.device) for name, method in self.methods.items()}
-                for i, task in enumerate(tasks):
-                    self._score(task, {name: found[i] for name, found in motions.items()}, keep)
-                    shown.update()
+        tasks = [read(clip) for clip in clips]
+        motions = {name: method(tasks, self.suite.measure.device) for name, method in self.methods.items()}
+        return [
+            self._score(task, {name: found[i] for name, found in motions.items()}, keep) for i, task in enumerate(tasks)
+        ]
 
-    def _group_size(self) -> int:
-        draws = [method.predictor.draw for method in self.methods.values() if isinstance(method, Generated)]
-        return min((max(1, _GROUP * draw.batch_size // draw.n_samples) for draw in draws), default=1)
-
-    def _score(self, task: Task, motions: Mapping[str, Sampled], keep: Path | None) -> None:
-        self.suite.score(task.clip, {**motions, **self._baselines(task)})
+    def _score(self, task: Task, motions: Mapping[str, Sampled], keep: Path | None) -> ScoredClip:
         if keep is not None:
             for name, motion in motions.items():
                 save_samples(kept_folder(keep, name), task.clip, motion, head_model_of(self.suite.measure.flame.head))
+        return self.suite.score(task.clip, {**motions, **self._baselines(task)})
 
     def _baselines(self, task: Task) -> dict[str, Sampled]:
         device, n = self.suite.measure.device, task.clip.n_frames

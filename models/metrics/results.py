@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,8 +46,10 @@ class Results:
     def __init__(self) -> None:
         self.quotients: dict[str, dict[str, Quotients]] = {}
         self.sets = MotionSets()
+        self._known: dict[tuple, Any] = {}  # what the tables ask for many times
 
     def add(self, method: str, clip: str, quotients: Quotients) -> None:
+        self._known.clear()
         self.quotients.setdefault(method, {}).setdefault(clip, {}).update(quotients)
 
     @property
@@ -56,6 +58,15 @@ class Results:
 
     def metrics(self) -> list[str]:
         """Metrics of all methods, in the order of the catalogue."""
+        return self._once(self._metrics)
+
+    def _once(self, compute: Callable[..., Any], *key: Any) -> Any:
+        name = (compute.__name__, *key)
+        if name not in self._known:
+            self._known[name] = compute(*key)
+        return self._known[name]
+
+    def _metrics(self) -> list[str]:
         found = {name for clips in self.quotients.values() for quotients in clips.values() for name in quotients}
         found |= {name for method in self.methods for name in self.sets.values(method)}
         return [name for name in METRICS if name in found]
@@ -75,6 +86,9 @@ class Results:
 
         With `only`, over these clips.
         """
+        return self._once(self._pooled, method, None if only is None else tuple(only))
+
+    def _pooled(self, method: str, only: tuple[str, ...] | None) -> dict[str, dict[str, Any]]:
         clips = self.quotients[method]
         clips = clips if only is None else {clip: clips[clip] for clip in only}
         result = {}
@@ -89,6 +103,9 @@ class Results:
 
     def per_clip(self, method: str) -> dict[str, dict[str, dict[str, Any]]]:
         """Clip -> metric -> mean and std over samples, and the samples' values."""
+        return self._once(self._per_clip, method)
+
+    def _per_clip(self, method: str) -> dict[str, dict[str, dict[str, Any]]]:
         return {
             clip: {
                 name: _entry(value(name, quotient.numerator, quotient.denominator))

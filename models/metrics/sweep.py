@@ -77,15 +77,12 @@ def is_done(folder: Path, record: str) -> bool:
     return True
 
 
-def run_sweep(folder: Path, points: Sequence[Point], records: Sequence[str], score: Callable[[Point], None]) -> str:
-    """Score the points that are not there yet into folders of `folder`, then write sweep.csv.
+def score_points(folder: Path, points: Sequence[Point], records: Sequence[str], score: Callable[[Point], None]) -> None:
+    """Score the points that are not there yet into folders of `folder`.
 
     Args:
         records: for each point, JSON of all settings that its numbers depend on.
         score: scores a point into its folder.
-
-    Returns:
-        The table of the main figures.
     """
     left = [not is_done(folder / point.name, record) for point, record in zip(points, records)]
     log.info("%s: %d of %d points to score", folder, sum(left), len(points))
@@ -94,6 +91,10 @@ def run_sweep(folder: Path, points: Sequence[Point], records: Sequence[str], sco
             log.info("point %d of %d: %s", i + 1, len(points), point.name)
             score(point)
             write_text(folder / point.name / RECORD, records[i])
+
+
+def write_sweep(folder: Path, points: Sequence[Point]) -> str:
+    """Write sweep.csv of points that are scored; the table of the main figures."""
     found = [read_json(folder / point.name / "metrics.json")["pooled"][MODEL] for point in points]
     write_text(folder / "sweep.csv", sweep_csv(points, found))
     head = [*points[0].values, *map(label, MAIN)]

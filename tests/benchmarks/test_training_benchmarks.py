@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from benchmarks.speed import data, gradient_sharing, style_encoder_loop, training_step
+from benchmarks.speed import data, evaluation, gradient_sharing, style_encoder_loop, training_step
 from benchmarks.speed.gradient_sharing import Way
 from benchmarks.speed.workload import MODES, RandomItems, Workload, first_failure, run_together
 from models.training import losses
@@ -101,6 +101,15 @@ def test_gradient_sharing_shows_what_failed(tmp_path, capsys, monkeypatch):
     written = json.loads((tmp_path / "out.json").read_text())
     assert [row["speedup"] for row in written["rows"]] == pytest.approx([1, 1.6, None])
     assert "1 x 2: out of luck" in capsys.readouterr().out
+
+
+def test_evaluating_in_two_processes(tmp_path, capsys, monkeypatch):
+    """The first of them merges the report, whose files are those of one process."""
+    monkeypatch.setattr(evaluation, "SECONDS", 5)
+    monkeypatch.setattr(evaluation, "SAMPLES", 2)
+    rows, written = rows_of(gradient_sharing, ["--evaluate", "2"], tmp_path, capsys)
+    assert [row["processes"] for row in rows] == [1, 2] and all(row["same"] for row in rows)
+    assert rows[1]["speedup"] == pytest.approx(rows[0]["seconds"] / rows[1]["seconds"]) and written["start_seconds"] > 0
 
 
 def test_processes_that_never_end_are_stopped():

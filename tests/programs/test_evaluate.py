@@ -6,6 +6,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from datasets.spoken_clips import read_clip, references, second_take, spread, va
 from models.app.contenders import Source, Styles
 from models.generation.animator import Animator
 from models.metrics.catalogue import METRICS
+from models.metrics.contest import Contest, FromFiles, Generated
+from models.metrics.predict import Draw
 from models.metrics.result_files import find_results, match_results
 from models.metrics.sets import SETS
 from utils.errors import UserError
@@ -204,6 +207,48 @@ def test_the_same_seed_gives_the_same_motion(data, scored, tmp_path):
     np.testing.assert_allclose(one.exp, two.exp, atol=1e-4)
 
 
+def test_parts_merge_into_what_one_process_makes(data, scored, tmp_path, capsys):
+    """Every file is the same, byte by byte; a missing part is named, and nothing is merged without it."""
+    command = [
+        "--data_root",
+        str(data),
+        "-n",
+        "2",
+        "--steps",
+        "1",
+        "--device",
+        "cpu",
+        "-o",
+        str(tmp_path),
+        "--save_coef",
+    ]
+    evaluate.main([*command, "--shard", "1/2"])
+    for missing in ("--shard 0/2", "other --steps"):
+        with pytest.raises(SystemExit) as error:
+            evaluate.main(command if missing == "--shard 0/2" else [*command, "--steps", "2"])
+        assert error.value.code == 2 and missing in capsys.readouterr().err.splitlines()[-1]
+        evaluate.main([*command, "--shard", "0/2"])
+    assert not (tmp_path / "metrics.json").exists() and not capsys.readouterr().out
+    kept = next((tmp_path / ".shards/0-of-2").glob("*.npz")).stat().st_mtime_ns
+    (tmp_path / ".shards/0-of-2/shard.json").unlink()  # as if it had been killed: its groups of clips stay
+    evaluate.main([*command, "--shard", "0/2"])
+    assert next((tmp_path / ".shards/0-of-2").glob("*.npz")).stat().st_mtime_ns == kept
+    evaluate.main(command)
+    names = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
+    assert names == sorted(str(path.relative_to(scored[0])) for path in scored[0].rglob("*") if path.is_file())
+    for name in names:
+        assert (tmp_path / name).read_bytes() == (scored[0] / name).read_bytes(), name
+
+
+def test_groups_of_clips_are_alike():
+    predictors = [Generated(SimpleNamespace(draw=Draw(n_samples=10, batch_size=size)), {}) for size in (256, 32)]
+    clips = [str(i) for i in range(100)]
+    for methods, count in ((predictors[:1], 8), (predictors, 24), ([FromFiles({})], 100)):
+        groups = Contest(None, dict(enumerate(methods)), None).groups(clips)
+        assert len(groups) == count and sorted(sum(groups, []), key=int) == clips
+        assert max(map(len, groups)) - min(map(len, groups)) <= 1
+
+
 def test_columns_of_a_table_have_the_same_clips(scored):
     """bob has one clip, so `other clip` has two of three: it stands in a table of these two."""
     _, found = scored
@@ -247,12 +292,17 @@ def test_a_protocol_is_scored_again(data, scored, tmp_path):
 
 
 def test_a_sweep_goes_on_where_it_stopped(data, tmp_path, capsys):
-    """Two numbers of steps; then a third is added, and only that one is scored."""
+    """Two numbers of steps, by two processes; then a third is added, and only that one is scored."""
     grid, out = tmp_path / "grid.json", tmp_path / "out"
     command = ["--data_root", str(data), "-n", "1", "--device", "cpu", "--limit", "1", "--no_pictures", "--sweep",
                str(grid), "-o", str(out)]  # fmt: skip
     grid.write_text('{"steps": [1, 2]}')
+    evaluate.main([*command, "--shard", "1/2"])
+    assert (out / "steps=2").is_dir() and not (out / "steps=1").exists() and not (out / "sweep.csv").exists()
+    evaluate.main([*command, "--shard", "0/2"])
+    second = (out / "steps=2" / "metrics.json").stat().st_mtime_ns
     evaluate.main(command)
+    assert (out / "steps=2" / "metrics.json").stat().st_mtime_ns == second
     first = (out / "steps=1" / "metrics.json").stat().st_mtime_ns
     grid.write_text('{"steps": [1, 2, 3]}')
     capsys.readouterr()

@@ -102,6 +102,24 @@ def end_processes() -> None:
         torch.distributed.destroy_process_group()
 
 
+def first_after_all(processes: int) -> bool:
+    """Wait until all processes of a launcher have come here; True for the first of them, False for the others.
+
+    False at once where they cannot wait for each other: the launcher gives no address (srun), or started others.
+    """
+    from torch import distributed
+
+    if "MASTER_ADDR" not in os.environ or os.environ.get("WORLD_SIZE") != str(processes):
+        return False
+    waiting = timedelta(days=30)  # a launcher ends those whose partner failed
+    distributed.init_process_group("gloo", init_method=init_method(), timeout=waiting)
+    try:
+        distributed.barrier()
+        return distributed.get_rank() == 0
+    finally:
+        distributed.destroy_process_group()
+
+
 def on_first(accelerator: Accelerator, work: Callable[[], Result]) -> Result:
     """The first process does `work`; all return its result, or raise its UserError."""
     from accelerate.utils import broadcast_object_list

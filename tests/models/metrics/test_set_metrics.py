@@ -138,7 +138,7 @@ def test_a_suite_gathers_sets_and_the_best_sample():
         truth = Motion(exp[0], pose[0], np.zeros(100, np.float32))
         audio = (0.1 * (1 + seed) * np.ones(640 * len(truth))).astype(np.float32)
         clip = SpokenClip(f"ann/{seed}", "ann", audio, truth, truth)
-        suite.score(clip, {MODEL: sampled(*talking(seed + 7, samples=3), suite.measure.device)})
+        suite.add([suite.score(clip, {MODEL: sampled(*talking(seed + 7, samples=3), suite.measure.device)})])
     truth, model = suite.results.pooled(TRUTH), suite.results.pooled(MODEL)
     assert set(SETS) <= set(truth) & set(model) and truth["slcc"]["mean"] > 0.9
     for name in SETS[1:]:

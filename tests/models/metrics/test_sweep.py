@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from models.metrics.sweep import Point, read_points, run_sweep
+from models.metrics.sweep import Point, read_points, score_points, write_sweep
 from utils.errors import UserError
 
 
@@ -41,9 +41,10 @@ def test_points_are_scored_once_and_their_table_has_all_of_them(tmp_path):
 
     records = [json.dumps({"steps": n, "seed": 0}) for n in (1, 2, 3)]
     with pytest.raises(KeyboardInterrupt):
-        run_sweep(tmp_path, points, records, score)
+        score_points(tmp_path, points, records, score)
     assert not (tmp_path / "sweep.csv").exists()
-    table = run_sweep(tmp_path, points, records, score)
+    score_points(tmp_path, points, records, score)
+    table = write_sweep(tmp_path, points)
     assert scored == ["steps=1", "steps=2", "steps=3", "steps=3"]  # the third again, the others not
     assert [line.split()[:2] for line in table.splitlines()] == [
         ["steps", "lve"], ["1", "1.50"], ["2", "3.00"], ["3", "4.50"]
@@ -53,4 +54,4 @@ def test_points_are_scored_once_and_their_table_has_all_of_them(tmp_path):
         ("1", "1.5", ""), ("2", "3", ""), ("3", "4.5", "")
     ]  # fmt: skip
     with pytest.raises(UserError, match="steps=2: was scored with another seed"):
-        run_sweep(tmp_path, points, [records[0], json.dumps({"steps": 2, "seed": 1}), records[2]], score)
+        score_points(tmp_path, points, [records[0], json.dumps({"steps": 2, "seed": 1}), records[2]], score)
