@@ -13,7 +13,7 @@ twice, and sentences that no voice has said come first.
 The mix: Kokoro 24 voices 35 %, flite 25 %, hibari 20 %, festival 10 %, espeak-ng 12 voices 10 %; the five voices kept
 for testing come on top. Kokoro takes 0.3 to 1.4 s of CPU per second of speech and 0.5 GB per process, the others 0.1 s
 at most. Its model is made by `python -m setup.build_kokoro`. --voices chooses among the engines that are installed.
-Kokoro also has voices for `--voices Mandarin Japanese Hindi`, which are made on request only.
+Kokoro and espeak-ng also have voices for `--voices Mandarin Japanese Hindi`, which are made on request only.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import functools
 import numpy as np
 
 from scripts_for_dataset.synthetic.engines import plain_text, to_16k
+from scripts_for_dataset.synthetic.foreign_script import native_text
 from scripts_for_dataset.synthetic.ipa import Timed, from_espeak, join_silence
 from utils.errors import UserError
 from utils.media.audio import FULL_SCALE
@@ -16,6 +17,7 @@ from utils.media.audio import FULL_SCALE
 _SYNCHRONOUS, _PHONEME_EVENTS, _DONT_EXIT = 2, 0x0001, 0x8000
 _RATE_PARAMETER, _PITCH_PARAMETER, _PHONEME_EVENT = 1, 3, 7
 _SWALLOWED = frozenset({"l", "r", "n", "m", "ng", "ax", "er"})
+ESPEAK_LANGUAGES = {"cmn-latn-pinyin": "Mandarin", "ja": "Japanese", "hi": "Hindi"}
 _STOPS = frozenset({"p", "b", "t", "d", "k", "g", "ch", "jh"})
 
 
@@ -64,13 +66,16 @@ class _Engine:
             raise UserError(f"espeak-ng: has no voice {voice}; see `espeak-ng --voices`")
         self._library.espeak_SetParameter(_RATE_PARAMETER, rate, 0)
         self._library.espeak_SetParameter(_PITCH_PARAMETER, pitch, 0)
-        data = plain_text(text).encode()
+        language = ESPEAK_LANGUAGES.get(voice.split("+")[0], "")
+        data = native_text(language, plain_text(text)).encode()
         self._library.espeak_Synth(data, len(data) + 1, 0, 1, 0, 1, None, None)
         if not self._samples:
             raise UserError(f"espeak-ng: said nothing for {text[:40]!r}; check its installation")
         audio = np.concatenate(self._samples).astype(np.float32) / FULL_SCALE
-        times = [sample / self.rate for _, sample in self._events] + [len(audio) / self.rate]
-        return audio, [(from_espeak(name), times[k], times[k + 1]) for k, (name, _) in enumerate(self._events)]
+        events = [(name, at) for name, at in self._events if not (language and name == "_|")]  # between syllables
+        times = [sample / self.rate for _, sample in events] + [len(audio) / self.rate]
+        phones = [from_espeak(name, bool(language)) for name, _ in events]
+        return audio, [(phone, times[k], times[k + 1]) for k, phone in enumerate(phones)]
 
 
 @functools.lru_cache(maxsize=1)

@@ -29,6 +29,14 @@ aU=aw aU@=aw OI=oy D=dh T=th S=sh Z=zh tS=ch dZ=jh N=ng j=y h=hh r=r r-=r l=l l#
 *=dx ?=t w#=w z#=z
 """
 _ESPEAK = {symbol: phone for symbol, _, phone in (pair.partition("=") for pair in _ESPEAK_TABLE.split())}
+_FOREIGN_TABLE = """
+a=aa a:=aa a~=aa A=aa V=ah @=ax @3=ax o-=ah e=eh e:=eh e~=eh E=eh E:=eh E~=eh ei=ey ai=ay Au=aw i=iy i:=iy i~=iy I=ih
+i[=ih i.=ih iA=aa iE=eh iou=ow uo=ao u=uw u:=uw U=uh ua=aa u@=ax uei=ey y=uw y&=aa yE=eh o=ao o:=ao O:=ao ong=uh ou=ow
+u~=n ph=p th=t kh=k b#=b p#=p t#=t d#=d k#=k g#=g t.=t d.=d r.=dx r.#=dx t.#=t d.#=d N=ng N\\=n S;=sh s\\=sh s.=sh
+tS;=ch tS;h=ch ts.=ch ts.h=ch t_s\\=ch d_z\\=jh t_s=s ts=s tsh=s z.=r X=hh C=hh H=hh p\\=w _j=y ;=y c=ch c#=ch J=jh
+J#=jh r`=dx *=dx j=y v=v h=hh l=l
+"""
+_ESPEAK_FOREIGN = {symbol: phone for symbol, _, phone in (pair.partition("=") for pair in _FOREIGN_TABLE.split())}
 
 
 def merge_ipa(tokens: Timed, letters: Mapping[str, str] = ENGLISH) -> Timed:
@@ -75,8 +83,13 @@ def join_silence(phones: Timed) -> Timed:
     return joined
 
 
-def from_espeak(name: str) -> str:
-    """espeak-ng's phone mnemonic -> ARPAbet; pauses begin with an underscore."""
+def from_espeak(name: str, foreign: bool = False) -> str:
+    """espeak-ng's phone mnemonic -> ARPAbet; pauses begin with an underscore.
+
+    foreign: of Mandarin, Japanese or Hindi, where a letter can be another phone than in English.
+    """
+    if foreign and name in _ESPEAK_FOREIGN:
+        return _ESPEAK_FOREIGN[name]
     if name.startswith("_"):
         return "sil"
     plain = name.rstrip("#;:-2").lower()

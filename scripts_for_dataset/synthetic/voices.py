@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from scripts_for_dataset.synthetic.engines import festival, flite, hibari
-from scripts_for_dataset.synthetic.espeak import espeak
+from scripts_for_dataset.synthetic.espeak import ESPEAK_LANGUAGES, espeak
 from scripts_for_dataset.synthetic.foreign import LANGUAGES
 from scripts_for_dataset.synthetic.ipa import Timed, join_silence
 from scripts_for_dataset.synthetic.kokoro import DEFAULT_FOLDER as KOKORO_FOLDER
@@ -38,6 +38,8 @@ class Voice:
     @property
     def language(self) -> str:
         """English, or a value of `foreign.LANGUAGES`."""
+        if self.engine == "espeak":
+            return ESPEAK_LANGUAGES.get(self.name.split("+")[0], ENGLISH)
         return LANGUAGES.get(self.name[0], ENGLISH) if self.engine == "kokoro" else ENGLISH
 
     @property
@@ -72,7 +74,14 @@ _FOREIGN_NAMES = (
     "jf_alpha", "jf_gongitsune", "jf_nezumi", "jf_tebukuro", "jm_kumo", "hf_alpha", "hf_beta", "hm_omega", "hm_psi",
 )  # fmt: skip
 # Mandarin, Japanese and Hindi: only on request, by name or by language.
-FOREIGN_VOICES = tuple(Voice("kokoro", name, 0.01, (0.85, 1.2)) for name in _FOREIGN_NAMES)
+FOREIGN_VOICES = (
+    *(Voice("kokoro", name, 0.01, (0.85, 1.2)) for name in _FOREIGN_NAMES),
+    *(
+        Voice("espeak", f"{language}+{variant}", 0.005, (0.8, 1.15))
+        for language in ESPEAK_LANGUAGES
+        for variant in ("f1", "f2", "f4", "m1", "m3", "m7")
+    ),
+)
 
 
 def find_voices(labels: Sequence[str] | None, kokoro_folder: Path = KOKORO_FOLDER) -> list[Voice]:

@@ -1,5 +1,7 @@
 """Mandarin, Japanese and Hindi: spelling, phones, voices and the plan of their sentences."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,8 @@ from scripts_for_dataset.synthetic import kokoro, speech_plan, texts, voices
 from scripts_for_dataset.synthetic.corpus import HELD_VOICES
 from scripts_for_dataset.synthetic.engines import neural_phones
 from scripts_for_dataset.synthetic.foreign import LANGUAGES, foreign_symbols
-from scripts_for_dataset.synthetic.ipa import FOREIGN
+from scripts_for_dataset.synthetic.foreign_script import native_text
+from scripts_for_dataset.synthetic.ipa import FOREIGN, from_espeak
 from scripts_for_dataset.synthetic.visemes import PHONES
 from utils.errors import UserError
 
@@ -55,8 +58,9 @@ def test_breath_belongs_to_the_vowel_and_geminates_to_their_consonant():
 
 def test_foreign_voices_are_made_on_request_only():
     asked = voices.find_voices(["Mandarin", "kokoro-jm_kumo"])
-    assert {voice.language for voice in asked} == {"Mandarin", "Japanese"} and len(asked) == 9
-    assert {voice.language for voice in voices.find_voices(None)} == {"English"}
+    assert {voice.language for voice in asked} == {"Mandarin", "Japanese"} and len(asked) == 8 + 6 + 1
+    for english in (None, ["espeak", "kokoro"]):
+        assert {voice.language for voice in voices.find_voices(english)} == {"English"}
     assert not HELD_VOICES.isdisjoint(voice.label for voice in asked)
     for language in LANGUAGES.values():
         labels = {voice.label for voice in voices.FOREIGN_VOICES if voice.language == language}
@@ -84,3 +88,27 @@ def test_kokoro_reads_other_languages_by_the_voice(tmp_path, monkeypatch):
     monkeypatch.setattr(kokoro, "load_model", lambda folder: Model())
     phones = kokoro.kokoro("hf_alpha", "bhaa.", 1.1, tmp_path)[1]
     assert [name for name, _, _ in phones] == ["sil", "b", "aa", "sil"]
+
+
+@pytest.mark.parametrize(
+    "language, text, written",
+    [
+        ("Hindi", "hamaarii adhyaapikaa, bamba'ii mai~ne.", "हमारी अध्यापिका, बम्बई मैंने."),
+        ("Japanese", "zutto matte zasshi kyou pan'ya shinbun.", "ずっと まって ざっし きょう ぱんや しんぶん."),
+        ("Mandarin", "ma1ma5", "ma1ma5"),
+    ],
+)
+def test_script_that_espeak_reads(language, text, written):
+    assert native_text(language, text) == written
+
+
+@pytest.mark.parametrize("language", LANGUAGES.values())
+def test_every_sentence_has_a_script(language):
+    written = "".join(native_text(language, text) for text in texts.foreign_sentences(language, 0)[:300])
+    assert language == "Mandarin" or not re.search("[a-zA-Z]", written)
+
+
+def test_espeak_names_of_other_languages():
+    names = {"ph": "p", "b#": "b", "t_s\\": "ch", "H": "hh", "a": "aa", "p": "p", "_:": "sil", "r.#": "dx"}
+    assert {name: from_espeak(name, foreign=True) for name in names} == names
+    assert from_espeak("a") == "ae"
