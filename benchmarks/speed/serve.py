@@ -238,13 +238,15 @@ async def measured(running: Server, pcm: bytes, n: int, seconds: float, block: f
     watching, before = asyncio.create_task(watch()), running.processor_seconds()
     tracks = await everyone(running.address, _speeches(pcm, n, seconds, round(block * SAMPLE_RATE)))
     watching.cancel()
-    if not all(track.audio for track in tracks):
-        raise UserError(f"--sessions {n}: some sessions were given no frame; this machine is too slow or too busy")
+    silent = sum(not track.audio for track in tracks)
+    if silent == n:
+        raise UserError(f"--sessions {n}: no session was given a frame; this machine is too slow or too busy")
+    tracks = [track for track in tracks if track.audio]
     delays = np.concatenate([track.delays for track in tracks])
     return ServeRow(
         n, float(np.median([track.delays[0] for track in tracks])), float(np.median(delays)),
         float(np.quantile(delays, 0.99)), greatest(np.diff(track.every).max() for track in tracks),
-        sum(map(lost_frames, tracks)),
+        sum(map(lost_frames, tracks)) + silent * round(seconds * FPS),
         1000 * max(map(drift, tracks), key=abs), greatest(track.shut - track.interrupted for track in tracks),
         memory[-1] - memory[0] if memory else math.nan,
         (running.processor_seconds() - before) / (n * seconds),

@@ -13,6 +13,7 @@ import multiprocessing
 import queue
 import signal
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
@@ -74,6 +75,7 @@ class Hub:
         self.service, self._seats = service, dict[int, _Seat]()
         self._inbox: queue.SimpleQueue[tuple[int, tuple[Any, ...]]] = queue.SimpleQueue()
         self._starting, self._going = count, True
+        self._batches, self._busy = 0, 0.0  # computed, and the seconds for them
         context = multiprocessing.get_context("spawn")
         self._occupied = context.Value("i", 0, lock=False)
         self._links, self._processes = [], []
@@ -125,6 +127,7 @@ class Hub:
 
     def _compute(self, waiting: list[_Seat]) -> None:
         """The most urgent pieces, as one batch."""
+        began = time.perf_counter()
         batch = self.service.batch(sorted(waiting, key=lambda seat: seat.wanted.deadline if seat.wanted else 0.0))
         try:
             for seat in batch:
@@ -140,12 +143,16 @@ class Hub:
             made.setdefault(seat.front, []).append((seat.slot, motion))
         for front, pieces in made.items():
             self._tell(front, "made", pieces)
+        self._batches, self._busy = self._batches + 1, self._busy + time.perf_counter() - began
 
     def _tell(self, front: int, *message: Any) -> None:
         with contextlib.suppress(OSError):  # it has failed, which its thread says
             self._links[front].send(message)
 
     def _end(self) -> None:
+        if self._batches:
+            log.info("%d windows in %d batches of %.1f ms", self.service.windows, self._batches,
+                     1000 * self._busy / self._batches)  # fmt: skip
         for front in range(len(self._links)):
             self._tell(front, "stop")
         for process in self._processes:

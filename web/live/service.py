@@ -41,7 +41,7 @@ from web.live.session import Session
 log = logging.getLogger(__name__)
 POLL = 0.004  # seconds between two looks for something to compute
 # Windows at once. A processor takes as long for two as for one and one; a GPU has graphs of these sizes ready.
-BATCHES = {"cpu": (2,), "cuda": (1, 4, 16, 32, 64, 128)}
+BATCHES = {"cpu": (2,), "cuda": (1, 16, 32, 64, 128)}
 MAX_GUIDANCES = 4  # kept ready; each is a copy of the network's prepared weights
 Seat = TypeVar("Seat", bound="Seated")
 MAX_HOP = 1.0
