@@ -176,7 +176,8 @@ def pack(folder: Path) -> None:
 def build(flags: StaticFlags, folder: Path) -> None:
     """Everything, into an empty folder."""
     unpack(RUNTIME, folder / "ort", ("webgpu", "asyncify") if flags.no_webgpu else ())
-    export_onnx.write(export_onnx.OnnxFlags(folder, flags.exp_name, variants=("w16",)), ("audio", "window"))
+    wanted = export_onnx.OnnxFlags(folder, flags.exp_name, variants=("w16",), any_length=True)
+    export_onnx.write(wanted, ("audio", "window"))
     for path in PAGE.iterdir():
         shutil.copyfile(path, folder / path.name)
     for name in VIEWER_FILES:

@@ -168,6 +168,8 @@ def write(flags: OnnxFlags, wanted: Collection[str] = GRAPHS) -> None:
     """
     animator = load(flags.exp_name, flags.iter)
     options = animator.model.config
+    if flags.any_length and options.align_mask_width != 1:
+        raise UserError(f"--any_length: needs a talker with --align_mask_width 1, {flags.exp_name} has another width")
     config = own_sampling(options)
     style = next(iter(styles_of(options).values()), np.zeros(options.d_style, np.float32))
     sample = WindowSample.of(animator, config, load_audio(input_folder("audio") / DEFAULT_AUDIO), style)

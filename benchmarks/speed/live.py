@@ -1,7 +1,7 @@
 """Streaming against whole files: quality, smoothness at the seams, speed and latency for every hop.
 
-    python -m benchmarks.speed.live [--hops 0.2 0.4 0.6 1 2 4] [--look_ahead 0.2] [--short 25] [--steps 4] [--samples 1]
-                                    [--json out.json]
+    python -m benchmarks.speed.live [--hops 0.2 0.4 0.6 1 2 4] [--look_ahead 0.2] [--short 25] [--heard 50] [--steps 4]
+                                    [--samples 1] [--json out.json]
 
 The recordings of demo/input/audio with transcripts, style normal. The rows `file` are whole recordings at once.
 Columns: closure recall, correlation and lag as in `benchmarks.speech.speech_scores`; opening at open vowels, mm;
@@ -48,6 +48,8 @@ class LiveFlags(ModelFlags):
     """Seconds."""
     short: int | None = None
     """Frames that the network sees of a hop (default: whole windows)."""
+    heard: int | None = None
+    """Frames that the audio encoder hears at once (default: whole windows)."""
     recordings: str | None = None
     """Only these, comma separated."""
 
@@ -57,7 +59,7 @@ class LiveFlags(ModelFlags):
 
     def ways(self) -> list[LiveConfig]:
         """Raises UserError: a hop that cannot be."""
-        return [LiveConfig(hop=hop, look_ahead=self.look_ahead, short=self.short) for hop in self.hops]
+        return [LiveConfig(hop, look_ahead=self.look_ahead, short=self.short, heard=self.heard) for hop in self.hops]
 
 
 @dataclass(frozen=True)

@@ -145,7 +145,8 @@ class WhisperEncoder(nn.Module):
 
         Args:
             audio: (B, n_samples) scaled as `level_speech` scales the whole recording: `SURROUNDINGS` samples, the
-                stretch (whole windows; it begins where a window of the recording begins), `SURROUNDINGS` samples.
+                stretch (whole windows, which begins where a window of the recording begins; or a part of one, which
+                gives other features, for live speech), `SURROUNDINGS` samples.
             n_windows: number of windows in the stretch.
 
         Returns:
@@ -156,13 +157,16 @@ class WhisperEncoder(nn.Module):
             return self._windows(mel)[:, : n_windows * WINDOW]
 
     def _windows(self, mel: Tensor) -> Tensor:
-        """Log-mel power (B, n_mels, T) of whole windows and the margins around them -> (B, windows * WINDOW, .)."""
-        window, step = WINDOW * _MEL_PER_FRAME + 2 * _MARGIN // HOP, WINDOW * _MEL_PER_FRAME
-        windows = mel.unfold(2, window, step).transpose(1, 2)  # (B, windows, n_mels, window)
+        """Log-mel power (B, n_mels, T) of windows and the margins around them -> (B, frames of all windows, .)."""
+        margins = 2 * _MARGIN // HOP
+        frames = min(WINDOW, (mel.shape[2] - margins) // _MEL_PER_FRAME)
+        windows = mel.unfold(2, frames * _MEL_PER_FRAME + margins, frames * _MEL_PER_FRAME).transpose(
+            1, 2
+        )  # (B, windows, n_mels, window)
         parts = windows.flatten(0, 1).split(_BATCH)
         encoded = torch.cat([self.encode(compress(part)) for part in parts])
-        core = encoded[:, _MARGIN_FEATURES : _MARGIN_FEATURES + 2 * WINDOW + 1]
-        stacked = core.unfold(1, _STACK, 2).transpose(2, 3).flatten(2)  # (B * windows, 100, 3 * width)
+        core = encoded[:, _MARGIN_FEATURES : _MARGIN_FEATURES + 2 * frames + 1]
+        stacked = core.unfold(1, _STACK, 2).transpose(2, 3).flatten(2)  # (B * windows, frames, 3 * width)
         return stacked.unflatten(0, windows.shape[:2]).flatten(1, 2)
 
     def encode(self, mel: Tensor) -> Tensor:

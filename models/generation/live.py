@@ -27,6 +27,7 @@ from utils.timebase import FPS, SAMPLE_RATE
 
 LIVE_SAMPLER, LIVE_STEPS = "ddim", 4  # the default of our models: docs/live.md
 HOPS = (0.08, 4.0)  # seconds: shortest and longest hop
+REST = 10  # frames that follow a piece in an encoder's window that is not whole: look-ahead, then silence
 QUIET = 0.005  # RMS; the voice counts as at least this loud, so that noise before the first word is not amplified
 
 
@@ -42,6 +43,8 @@ class LiveConfig:
     """Seconds of audio to wait for beyond a hop: the encoder needs what follows a sound, and hops are faded there."""
     short: int | None = None
     """Frames that the network sees of a hop (more if it needs more); None: whole windows, as in training."""
+    heard: int | None = None
+    """Frames that an audio encoder with windows hears at once, unless a piece needs more; None: whole windows."""
     catch_up: bool = False
     """Generate several waiting hops as one window; the frames then depend on when the audio arrived."""
 
@@ -50,6 +53,8 @@ class LiveConfig:
             raise UserError(f"--hop {self.hop:g}: must lie between {HOPS[0]:g} and {HOPS[1]:g} seconds")
         if self.short is not None and self.short < 1:
             raise UserError(f"--short {self.short}: must be at least 1 frame")
+        if self.heard is not None and self.heard <= REST:
+            raise UserError(f"--heard {self.heard}: must be more than {REST} frames")
         if not 0 <= self.look_ahead <= 1:
             raise UserError(f"--look_ahead {self.look_ahead:g}: must lie between 0 and 1 second")
 
@@ -225,13 +230,14 @@ class LiveTalker(PieceClock):
     def fill(self, row: np.ndarray, around: int) -> int:
         """Put the audio of the next piece into a window of zeros with `around` samples on either side.
 
-        The new frames lie in the middle, where features depend least on their place, once enough has been heard.
+        Once enough has been heard, the new frames lie in the middle of a whole window, where features depend least on
+        their place, and `REST` frames before the end of a shorter one.
 
         Returns:
             the piece's first frame in the window.
         """
-        now = self.done - self._begin
-        first = max(0, now - (self.window - self.waiting) // 2)
+        now, n, window = self.done - self._begin, self.waiting, (len(row) - 2 * around) // self.unit
+        first = max(0, now - ((window - n) // 2 if window == self.window else window - n - REST))
         begin = first * self.unit - around
         heard = self._audio[max(0, begin) : begin + len(row)]
         self.level.scaled(heard, out=row[max(0, -begin) :][: len(heard)])
@@ -253,10 +259,11 @@ def next_pieces(talkers: Sequence[LiveTalker]) -> list[Motion]:
     """
     animator, pieces = talkers[0].animator, [talker.piece for talker in talkers]
     most = animator.model.config.n_motions
-    length = talkers[0].live.short or most
-    while length < max(piece.n + piece.ahead for piece in pieces):
+    length, needed = talkers[0].live.short or most, max(piece.n + piece.ahead for piece in pieces)
+    while length < needed:
         length *= 2
-    heard = _heard(talkers, min(length, most))
+    few = talkers[0].live.heard or 0
+    heard = _heard(talkers, min(length, most), few if needed + REST <= few else None)
     made = next_windows([talker.sample for talker in talkers], heard.features, pieces)
     for talker, piece in zip(talkers, pieces):
         talker.advance(piece.n)
@@ -265,19 +272,23 @@ def next_pieces(talkers: Sequence[LiveTalker]) -> list[Motion]:
     )
 
 
-def _heard(talkers: Sequence[LiveTalker], length: int) -> Heard:
-    """What is heard from each talker's next frame on: (B, length, .), filled up with the window's last frame."""
+def _heard(talkers: Sequence[LiveTalker], length: int, window: int | None) -> Heard:
+    """What is heard from each talker's next frame on: (B, length, .), filled up with the window's last frame.
+
+    window: frames that an encoder with windows hears; None: whole ones.
+    """
     encoder = talkers[0].animator.spans
     if encoder.windows is None:
         encoded = torch.stack([whole(encoder.encoded(talker.span()), length) for talker in talkers])
         return Heard.of(encoder.model, encoded, encoder.reader)
     around, device = encoder.windows.surroundings, encoder.model.device
-    size = 2 * around + encoder.windows.frames * encoder.unit
+    window = min(window or encoder.windows.frames, encoder.windows.frames)
+    size = 2 * around + window * encoder.unit
     batch = talkers[0].sample.generator.engine.batch_size(len(talkers))
     audio = torch.zeros(batch, size, pin_memory=device.type == "cuda")
     firsts = [talker.fill(row, around) for talker, row in zip(talkers, audio.numpy())]
     encoded = encoder.windows.encode(audio.to(device, non_blocking=True), 1)
-    frames = (torch.tensor(firsts)[:, None] + torch.arange(length)).clamp(max=encoder.windows.frames - 1)
+    frames = (torch.tensor(firsts)[:, None] + torch.arange(length)).clamp(max=window - 1)
     rows = torch.arange(len(talkers), device=device)[:, None]
     return Heard.of(encoder.model, encoded[rows, frames.to(device, non_blocking=True)], encoder.reader)
 

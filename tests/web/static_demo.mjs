@@ -23,7 +23,7 @@ async function talker() { // with onnxruntime-web, as the worker makes it
   return new Talker(about, run);
 }
 
-const noise = (k) => floats('noise').slice(5400 * k, 5400 * (k + 1));
+const noise = (k, n = 5400) => floats('noise').slice(n * k, n * (k + 1));
 
 async function speak() {
   const made = [];

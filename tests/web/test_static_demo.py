@@ -18,7 +18,7 @@ import torch
 from models.app.bundled import DEFAULT_AUDIO, DEFAULT_STYLE, input_folder
 from models.app.sampling_flags import own_sampling
 from models.generation.animator import Animator
-from models.generation.live import LiveTalker
+from models.generation.live import LiveConfig, LiveTalker
 from models.heads.decode import motion_vertices
 from models.heads.flame import Flame, load_flame
 from models.mixing.config import MixerConfig
@@ -32,6 +32,8 @@ from utils.media.audio import load_audio
 from utils.motion_file import Motion, joined, load_motion
 from utils.rendering.looks import dress
 from utils.runs.run_dir import find_checkpoint
+
+LIVE = LiveConfig(hop=0.2, first_hop=0.2, look_ahead=0.04, short=25, heard=50)  # as in live.js
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +64,11 @@ def test_the_browser_makes_pythons_coefficients(page, tmp_path, task):
     audio, config = load_audio(input_folder("audio") / DEFAULT_AUDIO), own_sampling(animator.model.config)
     person = Person(np.zeros(100, np.float32), styles_of(animator.model.config)["smile"])
     if task == "live":
-        wanted = joined(list(LiveTalker(animator, person, config, seed=7).talk([audio])))
+        wanted = joined(list(LiveTalker(animator, person, config, LIVE, seed=7).talk([audio])))
     else:
         (wanted,) = animator(audio, person, config, [7])
-    generator = torch.Generator().manual_seed(7)
-    noise = torch.cat([torch.randn(100, 54, generator=generator) for _ in range(12)]).numpy()
+    generator, size = torch.Generator().manual_seed(7), 25 if task == "live" else 100
+    noise = torch.cat([torch.randn(size, 54, generator=generator) for _ in range(40)]).numpy()
     made = in_node(page, task, tmp_path, {"style": "smile"}, audio=audio, noise=noise).reshape(-1, 58)
     assert len(made) == len(wanted) > 100 and wanted.tongue.max(0).min() > 0.3
     for mine, theirs in ((made[:, :50], wanted.exp), (made[:, 50:56], wanted.pose), (made[:, 56:], wanted.tongue)):

@@ -1,6 +1,6 @@
 // An audio worklet that passes on what the microphone hears, mono, in blocks.
 
-const BLOCK = 2048;
+const BLOCK = 512; // samples: 11 ms at 48 kHz
 
 registerProcessor('ear', class extends AudioWorkletProcessor {
   constructor() { super(); this.block = new Float32Array(BLOCK); this.filled = 0; }

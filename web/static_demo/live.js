@@ -1,6 +1,7 @@
 // Live speech -> coefficients, one hop at a time, as models/generation/live.py does it (docs/live.md).
 
-const HOP = 15, FIRST = 10, AHEAD = 5; // frames: of a piece, of the first one, of audio to wait for beyond it
+const HOP = 5, AHEAD = 1; // frames: of a piece, of audio to wait for beyond it
+const SHORT = 25, HEARD = 50, REST = 10; // frames: that the network sees, that the encoder hears; of those, after the piece
 const QUIET = 0.005; // the voice counts as at least this loud, so that noise before the first word is not amplified
 
 // Mean and speech level of the audio so far, from sums of blocks.
@@ -27,7 +28,7 @@ class Level {
 }
 
 export class LiveTalker {
-  // talker: a Talker; noise(k): normal numbers of piece k; catchUp: several waiting hops become one piece.
+  // talker: a Talker; noise(k, n): n normal numbers of piece k; catchUp: several waiting hops become one piece.
   constructor(talker, { style, scales, noise, catchUp }) {
     const { about, unit } = talker;
     Object.assign(this, { talker, about, unit, noise, catchUp, ended: false, done: 0, pieces: 0, samples: 0 });
@@ -42,42 +43,46 @@ export class LiveTalker {
     this.level.push(block); this.samples += block.length; this.audio = joined(this.audio, block);
   }
 
-  get hop() { return this.done ? HOP : FIRST; }
-
-  get missing() { return (this.done + this.hop + AHEAD) * this.unit - this.samples; } // samples until the next piece
+  get missing() { return (this.done + HOP + AHEAD) * this.unit - this.samples; } // samples until the next piece
 
   get waiting() { // frames of the next piece; 0: it needs more audio
-    const left = Math.floor(this.samples / this.unit) - this.done, most = this.about.n_motions;
-    if (this.ended) return Math.min(left, HOP + AHEAD, most);
-    if (left < this.hop + AHEAD) return 0;
-    return this.catchUp ? Math.min(most, Math.floor((left - AHEAD) / this.hop) * this.hop) : this.hop;
+    const left = Math.floor(this.samples / this.unit) - this.done, whole = this.about.n_motions;
+    if (this.ended) return Math.min(left, HOP + AHEAD, whole);
+    if (left < HOP + AHEAD) return 0;
+    const most = left > HEARD ? whole : SHORT - AHEAD; // short windows are soon done, whole ones are cheaper per frame
+    return this.catchUp ? Math.min(most, Math.floor((left - AHEAD) / HOP) * HOP) : HOP;
   }
 
   // Raw coefficients of the next piece.
   async next() {
-    const { about, unit, talker } = this, { n_motions: window, motion_dim: wide, feature_dim: deep } = about;
-    const n = this.waiting, left = Math.floor(this.samples / unit) - this.done - n;
-    const valid = n + Math.min(AHEAD, left, window - n), now = this.done - this.begin;
-    const first = Math.max(0, now - Math.floor((window - n) / 2)); // new frames lie in the middle of the encoder's window
-    const encoded = await talker.run.audio({ audio: this.around(first) }), tongue = encoded.tongue.subarray(2 * (now - first));
-    const features = encoded.features.slice((now - first) * deep), last = features.slice(-deep), full = new Float32Array(window * deep);
-    for (let i = features.length; i < full.length; i += deep) full.set(last, i);
-    full.set(features);
-    const indicator = new Float32Array(window).fill(1, 0, valid);
-    const made = (await talker.run.window({ noise: this.noise(this.pieces++), prev_motion: this.motion,
-      prev_audio: this.heard, audio: full, person: this.person, indicator })).motion.slice(0, valid * wide);
+    const { about, unit, talker } = this, { n_motions: whole, motion_dim: wide, feature_dim: deep } = about;
+    const n = this.waiting, valid = n + Math.min(AHEAD, Math.floor(this.samples / unit) - this.done - n, whole - n);
+    let length = SHORT;
+    while (length < valid) length *= 2;
+    length = Math.min(length, whole);
+    const window = valid + REST > HEARD ? whole : HEARD, now = this.done - this.begin;
+    const first = Math.max(0, now - (window === whole ? Math.floor((window - n) / 2) : window - n - REST));
+    const { features, tongue } = await talker.run.audio({ audio: this.around(first, window) });
+    const heard = new Float32Array(length * deep), last = features.slice(-deep);
+    for (let i = 0; i < length; i++) { // filled up with the window's last frame
+      const k = now - first + i;
+      heard.set(k < window ? features.subarray(k * deep, (k + 1) * deep) : last, i * deep);
+    }
+    const indicator = new Float32Array(length).fill(1, 0, valid), noise = this.noise(this.pieces++, length * wide);
+    const made = (await talker.run.window({ noise, prev_motion: this.motion, prev_audio: this.heard, audio: heard,
+      person: this.person, indicator })).motion.slice(0, valid * wide);
     fade(this.expected, made, wide);
     const motion = made.slice(0, n * wide);
     this.expected = made.slice(n * wide);
     this.motion = joined(this.motion, motion).slice(-this.motion.length);
-    this.heard = joined(this.heard, features.slice(0, n * deep)).slice(-this.heard.length);
+    this.heard = joined(this.heard, heard.slice(0, n * deep)).slice(-this.heard.length);
     this.forget(n);
-    return talker.coefficients(motion, tongue);
+    return talker.coefficients(motion, tongue.subarray(2 * (now - first)));
   }
 
-  around(first) { // levelled samples of the encoder's window that begins at a kept frame; silence where there are none
+  around(first, window) { // levelled samples of the encoder's window from a kept frame on; silence where there are none
     const { about, unit, audio, level } = this, start = first * unit - about.surroundings, { mean } = level;
-    const factor = about.level / Math.max(level.rms, QUIET), out = new Float32Array(about.n_motions * unit + 2 * about.surroundings);
+    const factor = about.level / Math.max(level.rms, QUIET), out = new Float32Array(window * unit + 2 * about.surroundings);
     for (let i = Math.max(0, -start); i < Math.min(out.length, audio.length - start); i++) out[i] = (audio[start + i] - mean) * factor;
     return out;
   }

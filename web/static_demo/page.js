@@ -9,6 +9,7 @@ import { decode } from './sound.js';
 import { View, backdrop, load, loadStage } from './viewer.js';
 
 const LONGEST = 120, dark = matchMedia('(prefers-color-scheme: dark)'); // seconds of a recording
+const SPARE = 0.04; // seconds that live frames may wait before they are shown
 const at = (id) => document.getElementById(id), canvas = at('view'), sound = at('sound');
 const webgpu = new URLSearchParams(location.search).has('webgpu');
 const worker = new Worker(new URL('worker.js', import.meta.url), { type: 'module' });
@@ -50,7 +51,8 @@ async function follow() {
   const silence = () => { stream.getTracks().forEach((track) => track.stop()); context.close(); };
   await context.audioWorklet.addModule('ear.js').catch((error) => { silence(); throw error; });
   const ear = new AudioWorkletNode(context, 'ear'), mine = ++id;
-  sound.pause(); head.clear(); live = { shown: 0, last: performance.now(), heard: 0 };
+  sound.pause(); head.clear(); live = { shown: 0, last: performance.now(), heard: 0, rate: 1 };
+  measured.live = [];
   worker.postMessage({ kind: 'live', id: mine, rate: context.sampleRate, ...wish() });
   ear.port.onmessage = ({ data }) => {
     if (mine !== id) { stop(); return; }
@@ -67,9 +69,10 @@ async function follow() {
 }
 const following = () => follow().catch((error) => say(REFUSED[error.name] || error.message, true));
 
-function liveTime() { // goes on with the time of day, up to the last frame; faster if it has fallen behind
-  const now = performance.now(), made = head.frames.length / 25, behind = made - live.shown;
-  live.shown = Math.min(live.shown + (behind > 1 ? 1.5 : 1) * (now - live.last) / 1000, made); live.last = now;
+// The time of day goes on up to the last frame; a little faster while frames wait longer than they must.
+function liveTime() {
+  const now = performance.now(), made = head.frames.length / 25;
+  live.shown = Math.min(live.shown + live.rate * (now - live.last) / 1000, made); live.last = now;
   return live.shown;
 }
 
@@ -81,10 +84,14 @@ function make() {
   worker.postMessage({ kind: 'speak', id, audio: chosen.samples, noise: window.noise, ...wish() });
 }
 
-function made(frames) {
+function made({ frames, took }) {
+  if (live) {
+    const spare = head.frames.length / 25 - live.shown;
+    live.rate = spare > SPARE ? 1 + Math.min(spare, 0.5) : 1;
+    measured.live.push({ behind: live.heard - live.shown, took });
+  }
   head.push(frames);
-  if (live) { measured.behind = live.heard - live.shown; return; }
-  if (measured.first !== undefined) return;
+  if (live || measured.first !== undefined) return;
   measured.first = (performance.now() - pressed) / 1000;
   sound.play().catch(() => say('Press play.'));
 }
@@ -101,7 +108,7 @@ worker.onmessage = ({ data }) => {
   else if (data.total) at('progress').value = 0.9 * data.loaded / data.total;
   else if (data.ready) {
     ready = true; measured.ready = data.ready; at('progress').hidden = true; begin();
-  } else if (data.id === id && data.frames) made(data.frames);
+  } else if (data.id === id && data.frames) made(data);
   else if (data.id === id && data.done) finished(data.done);
 };
 

@@ -12,7 +12,7 @@ const RUNTIMES = { // module, its loader and its WebAssembly
   wasm: ['ort.wasm.min.mjs', 'ort-wasm-simd-threaded.mjs', 'ort-wasm-simd-threaded.wasm'],
   webgpu: ['ort.webgpu.min.mjs', 'ort-wasm-simd-threaded.asyncify.mjs', 'ort-wasm-simd-threaded.asyncify.wasm'],
 };
-let talker = null, live = null, current = 0, queue = Promise.resolve();
+let talker = null, live = null, current = 0, queue = Promise.resolve(), following = false;
 
 async function load({ webgpu }) {
   const began = performance.now(), provider = webgpu ? 'webgpu' : 'wasm', [module, loader, wasm] = RUNTIMES[provider];
@@ -45,8 +45,8 @@ async function speak({ id, audio, style, scales, seed, noise }) {
 }
 
 function drawn(seed) {
-  const draw = gaussian(seed || 0), size = talker.about.n_motions * talker.about.motion_dim;
-  return () => draw(size);
+  const draw = gaussian(seed || 0), whole = talker.about.n_motions * talker.about.motion_dim;
+  return (k, size = whole) => draw(size);
 }
 
 function listen({ id, rate, style, scales, seed }) {
@@ -54,19 +54,27 @@ function listen({ id, rate, style, scales, seed }) {
   live = Object.assign(new LiveTalker(talker, { style, scales, noise: drawn(seed), catchUp: true }), { id, hears });
 }
 
-async function follow() { // makes what can be made by now
-  while (live && live.id === current && live.waiting) {
-    const { id } = live, frames = await live.next();
-    postMessage({ id, frames }, [frames.buffer]);
-  }
+const breath = () => new Promise((resolve) => { setTimeout(resolve); }); // until the messages that wait have been read
+
+async function follow() { // makes what can be made by now; all that has been heard becomes one piece
+  try {
+    for (await breath(); live && live.id === current && live.waiting; await breath()) {
+      const { id } = live, began = performance.now(), frames = await live.next();
+      postMessage({ id, frames, took: (performance.now() - began) / 1000 }, [frames.buffer]);
+    }
+  } finally { following = false; }
 }
 
-const tasks = { load, speak, live: follow, hear: follow, end: follow };
+function enqueue(work) {
+  queue = queue.then(work).catch((error) => postMessage({ error: error.message || String(error) }));
+}
 
 onmessage = ({ data }) => {
   if (data.id) current = data.id;
   if (data.kind === 'live') listen(data);
-  if (data.kind === 'hear' && live) live.hear(live.hears.push(data.audio)); // at once: what waits becomes one piece
+  if (data.kind === 'hear' && live) live.hear(live.hears.push(data.audio));
   if (data.kind === 'end' && live) live.ended = true;
-  queue = queue.then(() => tasks[data.kind](data)).catch((error) => postMessage({ error: error.message || String(error) }));
+  if (data.kind === 'load') enqueue(() => load(data));
+  else if (data.kind === 'speak') enqueue(() => speak(data));
+  else if (!following) { following = true; enqueue(follow); }
 };

@@ -15,6 +15,7 @@ from torch.profiler import ProfilerActivity, profile
 import demo
 import utils.media.live_audio
 from models.app.live_session import FileAtTheEnd, open_output, run_live
+from models.audio import whisper
 from models.diffusion.solvers import SamplerConfig
 from models.generation.animator import Animator
 from models.generation.continuation import faded
@@ -122,6 +123,22 @@ def test_short_windows(model, monkeypatch):
     whole = joined(talk(model, audio, 640))
     assert not np.array_equal(whole.exp, made.exp)
     np.testing.assert_array_equal(joined(talk(model, audio, 640, short=100)).exp, whole.exp)
+
+
+def test_the_encoder_hears_less(model, monkeypatch):
+    """50 frames and what surrounds them, whole windows if a piece needs more; the features stay close."""
+    seen, audio = [], speech(4)
+    mel_power = whisper.mel_power
+    monkeypatch.setattr(whisper, "mel_power", lambda x, n: seen.append(x.shape[1]) or mel_power(x, n))
+    made = joined(talk(model, audio, 640, hop=0.2, look_ahead=0.04, heard=50))
+    assert set(seen) == {50 * 640 + 2 * whisper.SURROUNDINGS} and len(made) == 100
+    seen.clear()
+    assert len(joined(talk(model, audio, len(audio), heard=50, catch_up=True))) == 100
+    assert seen[0] == 100 * 640 + 2 * whisper.SURROUNDINGS > seen[-1]
+    whole = joined(talk(model, audio, 640, hop=0.2, look_ahead=0.04))
+    assert 0 < np.abs(whole.exp - made.exp).max() < 0.5 * np.abs(whole.exp).max()
+    with pytest.raises(UserError, match="--heard 10: must be more"):
+        LiveConfig(heard=10)
 
 
 def test_pieces_of_many_talkers_cost_few_calls_each(model):
