@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,7 @@ _COMPARED = ("metrics.json", "metrics.csv", "protocol.json", "report.html")
 class EvaluationRow:
     """One number of processes."""
 
+    clips: int = column("clips")
     processes: int = column("processes")
     seconds: float = column("seconds", "{:.1f}")
     clips_per_second: float = column("clips/s", "{:.2f}")
@@ -73,14 +75,16 @@ def seconds_of(root: Path, out: Path, processes: int, device: str, *more: str) -
     return time.perf_counter() - start
 
 
-def measure(n_clips: int, processes: Sequence[int], device: str) -> tuple[list[EvaluationRow], float]:
-    """A row for each number of processes, the first the one to compare with; and seconds that one clip takes alone."""
-    with tempfile.TemporaryDirectory() as folder:
-        root, rows = write_set(Path(folder) / "set", n_clips), []
-        start = seconds_of(root, Path(folder) / "start", 1, device, "--limit", "1")
+def measure(n_clips: int, processes: Sequence[int], device: str) -> Iterator[EvaluationRow]:
+    """What one clip takes alone, nearly all of it start; then all clips, in each number of processes."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        root = write_set(folder / "set", n_clips)
+        start = seconds_of(root, folder / "start", 1, device, "--limit", "1")
+        yield EvaluationRow(1, 1, start, 1 / start, math.nan, True)
+        first = None
         for number in processes:
-            used = seconds_of(root, Path(folder) / str(number), number, device)
-            pairs = [[Path(folder) / str(n) / name for n in (processes[0], number)] for name in _COMPARED]
-            same = all(a.read_bytes() == b.read_bytes() for a, b in pairs)
-            rows.append(EvaluationRow(number, used, n_clips / used, (rows[0].seconds if rows else used) / used, same))
-    return rows, start
+            used = seconds_of(root, folder / str(number), number, device)
+            first = first or used
+            one, other = ([(folder / str(n) / file).read_bytes() for file in _COMPARED] for n in (processes[0], number))
+            yield EvaluationRow(n_clips, number, used, n_clips / used, first / used, one == other)

@@ -15,7 +15,7 @@ loss of the last quarter of the steps, and its standard error.
     python -m benchmarks.speed.gradient_sharing --evaluate 400 [--processes 1 2]
 
 times evaluate.py instead, from its start to the merged report, on random clips of 20 s with 10 samples of the bundled
-model, and compares the files that it writes byte by byte. The time of one clip alone is nearly all start.
+model, and compares the files that it writes byte by byte. The first row is one clip alone, which is nearly all start.
 """
 
 from __future__ import annotations
@@ -189,9 +189,12 @@ def main(argv: list[str] | None = None) -> None:
         return
     device = pick_device(flags.device)
     if flags.evaluate is not None:
-        evaluation, start = measure(flags.evaluate, flags.processes, flags.device)
-        publish(f"{machine(device)}: evaluate.py, {flags.evaluate} clips", evaluation, flags.json, start_seconds=start)
-        print(f"one clip alone: {start:.1f} s")
+        evaluation = []
+        for row in measure(flags.evaluate, flags.processes, flags.device):
+            print(table([row]), flush=True)
+            evaluation.append(row)
+            write_json(flags.json, {"machine": machine(device), "rows": evaluation})
+        publish(machine(device), evaluation, flags.json)
         return
     mode = flags.mode if device.type == "cuda" else flags.mode.removesuffix(" graph")
     title = f"{machine(device)}: {mode}"
