@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 export PYTHON
 
-.PHONY: help env env-dev env-lint env-types demo web live static test fuzz lint style types format lock clean
+.PHONY: help env env-dev env-lint env-types demo web live static test pipecat fuzz lint style types format lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | awk -F': *' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -43,6 +43,15 @@ static: env-dev  ## the page that needs no server, into build/static_demo
 test: env-dev  ## all tests, in up to four processes
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal
 
+pipecat: env-dev .venv-pipecat/installed  ## the Pipecat example in a pipeline, in an environment of its own
+	.venv-pipecat/bin/python -m pytest --noconftest tests/examples/pipecat_pipeline.py
+
+.venv-pipecat/installed: setup/locks/pipecat.txt | env-dev
+	$(PY) -m venv --without-pip .venv-pipecat
+	$(PY) -m pip --python .venv-pipecat/bin/python --disable-pip-version-check -qq \
+		install --no-compile --no-deps --require-hashes -r $<
+	touch $@
+
 fuzz: env-dev  ## thousands of damaged and hostile files for every reader, for half a minute
 	$(PY) -m tests.fuzz --seconds 35
 
@@ -63,5 +72,5 @@ lock:  ## setup/locks from requirements*.txt; needs uv
 	@bash setup/lock.sh
 
 clean:  ## remove .venv, caches and generated videos
-	rm -rf .venv .pytest_cache .ruff_cache demo/output/*
+	rm -rf .venv .venv-pipecat .pytest_cache .ruff_cache demo/output/*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

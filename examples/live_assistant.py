@@ -51,19 +51,23 @@ class AssistantFace:
             self._orders.put_nowait(order)
 
     async def _live(self, **audio: int) -> None:
-        why: object = "the server has ended the session"
         try:
             async with LiveHead.connect(self._address, **audio, **self._start) as head:
                 sending = asyncio.create_task(self._send(head))
                 try:
-                    async for message in head.messages():
-                        why = message["message"] if message["type"] == "error" else why
-                        await self._show(message)
+                    await self._watch(head)
                 finally:
                     sending.cancel()
+                    head.socket.transport.abort()  # a server that refuses does not read the sound on its way
         except (OSError, WebSocketException, ValueError) as error:
-            why = error if "server" in str(why) else why
-        log.warning("no face any more, the speech goes on: %s", why)
+            log.warning("no face any more, the speech goes on: %s", error)
+
+    async def _watch(self, head: LiveHead) -> None:
+        async for message in head.messages():
+            await self._show(message)
+            if message["type"] == "error":
+                raise ConnectionError(message["message"])
+        raise ConnectionError("the server has ended the session")
 
     async def _send(self, head: LiveHead) -> None:
         with contextlib.suppress(WebSocketException):  # the reader will tell

@@ -2,7 +2,7 @@
 # Writes setup/locks/ from requirements*.txt, for every platform and Python 3.11 or newer. Needs uv on PATH.
 #   run.txt    what the programs need, except torch
 #   torch.txt  torch as in the public registry, which on Linux is the CUDA build, and the packages that only it needs
-#   dev.txt, web.txt    what these add to run.txt; lint.txt stands alone
+#   dev.txt, web.txt    what these add to run.txt; lint.txt and pipecat.txt stand alone
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,6 +18,8 @@ for kind in dev web; do # first lines of packages that the programs need already
     compile "requirements-$kind.txt" -c "$work/all.txt" |
         awk 'NR == FNR { seen[$0]; next } /^[a-z]/ { new = !($0 in seen) } new' "$work/all.txt" - >"setup/locks/$kind.txt"
 done
-compile requirements-lint.txt >setup/locks/lint.txt
+for kind in lint pipecat; do
+    compile "requirements-$kind.txt" >"setup/locks/$kind.txt"
+done
 awk "$torch_only torch" "$work/all.txt" >setup/locks/torch.txt
 awk "$torch_only !torch" "$work/all.txt" >setup/locks/run.txt

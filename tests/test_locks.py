@@ -12,6 +12,7 @@ LOCKS = {
     "-dev": ("run", "dev"),
     "-bench": ("run", "dev"),
     "-lint": ("lint",),
+    "-pipecat": ("pipecat",),
     "-web": ("run", "web"),
 }
 
