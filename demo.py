@@ -39,7 +39,7 @@ from utils.config import paths_of, read_flags
 from utils.devices import pick_device
 from utils.errors import UserError, cli
 from utils.exports.arkit import has_arkit_expressions
-from utils.media.audio import Part, own_sound
+from utils.media.audio import SoundPart, own_sound
 from utils.media.input_list import is_many, read_inputs
 from utils.media.live_audio import MICROPHONE, STDIN, live_blocks
 from utils.media.panels import STYLE_NAME
@@ -206,7 +206,7 @@ def make_talking_head(flags: DemoFlags, model: Model, flame: Flame, film: HeadFi
         picture.no_head,
         exporter_from(flags.export, flame, look_of(flags, flame)),
         titles(flags, model),
-        Part(io.audio_track),
+        SoundPart(io.audio_track),
         Mixer(flags.mix, flame.head),
     )
 
@@ -220,7 +220,7 @@ def run(flags: DemoFlags, model: Model, flame: Flame) -> None:
     videos, source = output_paths(flags, name), find_speech(io.audio)
     check_sources(flags, model, [source], videos)
     head = make_talking_head(flags, model, flame, None)
-    recording = Recording.read(source, Part(io.audio_track))
+    recording = Recording.read(source, SoundPart(io.audio_track))
     replace(head, film=make_film(flags, flame)).speak(recording, videos)
 
 
@@ -303,7 +303,7 @@ def run_stream(flags: DemoFlags, model: Model, flame: Flame) -> None:
     if name != "-":
         check_sources(replace(flags, io=replace(io, save_coef=True)), model, [Path(source)], [Path(name)])
     film = make_film(flags, flame) if name.lower().endswith(".mp4") else None
-    part = Part(io.audio_track)
+    part = SoundPart(io.audio_track)
     blocks = live_blocks(source, flags.live.pcm_rate, part)
     output = open_output(name, film, None if waits or film is None else own_sound(source, part))
     if isinstance(output, FileAtTheEnd):

@@ -23,7 +23,7 @@ from datasets.evaluation.data import EvaluationData
 from datasets.splits import person_of
 from datasets.spoken_clips import spread
 from models.app.contenders import (
-    Source,
+    MethodSource,
     Styles,
     find_sources,
     judging_encoder,
@@ -66,7 +66,7 @@ class Evaluation:
         return self.contest.suite
 
     @classmethod
-    def prepare(cls, flags: EvaluateFlags, sources: list[Source], device: torch.device) -> "Evaluation":
+    def prepare(cls, flags: EvaluateFlags, sources: list[MethodSource], device: torch.device) -> "Evaluation":
         """Load the models, the head, the data and the judge of styles.
 
         Raises:
@@ -100,7 +100,7 @@ class Evaluation:
         """A clip with its baselines."""
         return Task(self.data.read(clip), self.data.entries[clip].seed, self.data.other_motions(clip))
 
-    def work(self, output: Path, flags: EvaluateFlags, sources: list[Source]) -> SharedWork:
+    def work(self, output: Path, flags: EvaluateFlags, sources: list[MethodSource]) -> SharedWork:
         """What parts agree on: the groups of clips, with style references and seeds, the models, and the flags."""
         groups = self.contest.groups(self.data.clips)
         items = [" ".join(str(self.data.entries[clip]) for clip in group) for group in groups]
@@ -130,7 +130,7 @@ class Evaluation:
         self.suite.add(ordered)
         self.suite.examples += [Example.of(self.data.read(one.name), one.shown) for one in ordered if one.shown]
 
-    def settings(self, flags: EvaluateFlags, sources: list[Source]) -> dict:
+    def settings(self, flags: EvaluateFlags, sources: list[MethodSource]) -> dict:
         """The settings that the numbers depend on, for metrics.json."""
         data, suite, method = self.data, self.suite, self.contest.methods[MODEL]
         frames = sum(one.frames for one in data.entries.values())
@@ -246,7 +246,7 @@ def evaluate(flags: EvaluateFlags, shard: Shard | None) -> None:
     work.remove()
 
 
-def write_report(run: Evaluation, flags: EvaluateFlags, sources: list[Source], output: Path) -> None:
+def write_report(run: Evaluation, flags: EvaluateFlags, sources: list[MethodSource], output: Path) -> None:
     """All files of an evaluation, and its tables on standard output."""
     run.data.protocol.write(output / "protocol.json")
     comparison = compared(run.suite.results)

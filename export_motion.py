@@ -22,7 +22,7 @@ from models.mixing.mixer import Mixer
 from utils.atomic import check_apart
 from utils.config import check_least, flag, paths_of, positional, read_flags
 from utils.errors import UserError, cli
-from utils.media.audio import Part
+from utils.media.audio import SoundPart
 from utils.motion_file import Motion, load_motion, load_shape
 from utils.motion_length import check_length, from_rate
 from utils.rendering.looks import HAIR, LOOKS, SKINS, dress
@@ -107,7 +107,7 @@ def main(argv: list[str] | None = None) -> None:
     check_foreign(files)
     check_apart(files, [path for name, paths in paths_of(flags) if name != "output" for path in paths])
     motion, flame = read_motion(flags), load_flame(flags.head)
-    heard = None if flags.audio is None else Recording.read(flags.audio, Part(flags.audio_track))
+    heard = None if flags.audio is None else Recording.read(flags.audio, SoundPart(flags.audio_track))
     if heard is not None:
         advice = "" if flags.motion_fps else "give --motion_fps {fps} if that is right, or other speech"
         check_length(len(motion), heard.scale.n_samples / samples_per_frame(), str(flags.motion), advice)

@@ -24,7 +24,7 @@ from utils.atomic import check_output
 from utils.config import check_least, flag, positional, read_flags, required
 from utils.errors import UserError, cli
 from utils.exports.arkit import warn_of_other_head
-from utils.media.audio import Part
+from utils.media.audio import SoundPart
 from utils.media.panels import AUDIO_NAME
 from utils.motion_file import Motion, load_motion, load_shape
 from utils.motion_length import check_length, from_rate
@@ -147,7 +147,7 @@ def main(argv: list[str] | None = None) -> None:
     for motion in motions:
         warn_of_other_head(motion, flame.head)
     motions = [Mixer(flags.mix, flame.head).push(motion) for motion in motions]
-    heard = None if flags.audio is None else Recording.read(flags.audio, Part(flags.audio_track))
+    heard = None if flags.audio is None else Recording.read(flags.audio, SoundPart(flags.audio_track))
     if heard is not None:
         longest = max(motions, key=len)
         advice = "" if flags.motion_fps else "give --motion_fps {fps} if that is right, or other speech"

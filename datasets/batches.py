@@ -34,13 +34,13 @@ class _WholeClips(Dataset):
     """A data set's clips in full, as `MotionPairs.whole` and `StylePairs.whole` give them."""
 
     def __init__(self, pairs: MotionPairs | StylePairs) -> None:
-        self.pairs = pairs
+        self.pairs, self.clips = pairs, pairs.clips
 
     def __len__(self) -> int:
-        return len(self.pairs.clips)
+        return len(self.clips)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        return self.pairs.whole(self.pairs.clips[index])
+        return self.pairs.whole(self.clips[index])
 
 
 class ResidentBatches:

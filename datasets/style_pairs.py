@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from datasets.clip_store import ClipReader
-from datasets.crops import crop_random, crop_start, usable_clips
+from datasets.crops import crop_random, crop_start, usable_table
 from datasets.motion_pairs import Cut
 from datasets.sources.clip_table import ClipTable
-from datasets.splits import group_by_person
+from datasets.splits import person_of
 from utils.coefs import MotionCodec
 
 _SPAN = 2.1  # length of the crop in windows: the two windows of an item are 0.1 windows apart
@@ -40,17 +41,21 @@ class StylePairs(Dataset):
         self.n_motions = n_motions
         self.span = int(n_motions * _SPAN)
         self.store, self.codec = store, codec
-        self._lengths = usable_clips(store, clips, self.span)
-        self._persons = list(group_by_person(self._lengths).items())
+        self._table = usable_table(store, clips, self.span)
+        numbers: dict[str, int] = {}
+        persons = (numbers.setdefault(person_of(clip), len(numbers)) for clip, _ in self._table)
+        person = np.fromiter(persons, np.int32, len(self._table))
+        self._rows = np.argsort(person, kind="stable").astype(np.int32)  # clips person by person, in the list's order
+        self._ends = np.cumsum(np.bincount(person))
         self._seed = seed
 
     @property
     def persons(self) -> list[str]:
         """Name of each item's person."""
-        return [person for person, _ in self._persons]
+        return [person_of(self._table[self._rows[end - 1]][0]) for end in self._ends]
 
     def __len__(self) -> int:
-        return len(self._persons)
+        return len(self._ends)
 
     def __getitem__(self, key: int | tuple[int, int]) -> Tensor:
         """Key: index, or (epoch, index). (2, n, D) normalised motion."""
@@ -59,14 +64,14 @@ class StylePairs(Dataset):
     def locate(self, key: int | tuple[int, int]) -> tuple[str, int]:
         """Clip and first frame of an item's crop."""
         index, random = crop_random(self._seed, key)
-        clips = self._persons[index][1]
-        clip = clips[int(random.integers(len(clips)))]
-        return clip, crop_start(random, self._lengths[clip], self.span)
+        first, end = self._ends[index - 1] if index else 0, self._ends[index]
+        clip, length = self._table[self._rows[first + random.integers(end - first)]]
+        return clip, crop_start(random, length, self.span)
 
     @property
     def clips(self) -> list[str]:
         """The clips that items come from."""
-        return list(self._lengths)
+        return [clip for clip, _ in self._table]
 
     def pair(self, clip: str, start: int) -> Tensor:
         """The item whose crop starts at frame `start` of a clip: its first and its last n frames."""

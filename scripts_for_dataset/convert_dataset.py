@@ -25,7 +25,7 @@ from utils.atomic import check_output
 from utils.coefs import CoefStats
 from utils.config import positional, read_flags
 from utils.errors import UserError, cli
-from utils.runs.shards import Part, SharedWork, WorkFlags, settings_of
+from utils.runs.shards import FinishedPart, SharedWork, WorkFlags, settings_of
 
 log = logging.getLogger(__name__)
 STATS = "stats_train.npz"
@@ -75,7 +75,7 @@ def encode_here(source: ClipStore, workers: int | None, clips: list[str]) -> Ite
     return run_all(encode_one, [(source.path, clip) for clip in clips], workers, "converting")
 
 
-def merged(parts: list[Part], clips: list[str]) -> Iterator[Converted]:
+def merged(parts: list[FinishedPart], clips: list[str]) -> Iterator[Converted]:
     """The clips' values, from parts that are done."""
     problems = {clip: problem for part in parts for clip, problem in part.results.items()}
     owners = {clip: store for store in (ClipStore(part.folder) for part in parts) for clip in store.clips()}

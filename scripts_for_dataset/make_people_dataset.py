@@ -34,6 +34,7 @@ from scripts_for_dataset.synthetic.augment import AugmentConfig
 from scripts_for_dataset.synthetic.statistics import write_wide_stats
 from utils.config import check_least, read_flags
 from utils.errors import UserError, cli
+from utils.runs.shards import WorkerFlags
 from utils.timebase import FPS
 
 log = logging.getLogger(__name__)
@@ -60,14 +61,14 @@ class PeopleFlags:
     """Keep the people's own head motion and gaze, instead of the synthetic corpus' rules."""
     no_augment: bool = False
     """Leave the sound clean."""
-    workers: int | None = None
-    """Processes (default: all cores)."""
     seed: int = 0
     """Seed of the clips."""
+    work: WorkerFlags = WorkerFlags()
+    """processes"""
 
     def check(self) -> None:
         """Raises UserError for a number out of range."""
-        check_least(self, hours=0.001, workers=1, seed=0)
+        check_least(self, hours=0.001, seed=0)
         if not 0 < self.most_share <= 1:
             raise UserError(f"--most_share {self.most_share:g}: must lie above 0 and be at most 1")
 
@@ -118,7 +119,7 @@ def build(flags: PeopleFlags) -> None:
     remember(flags.output, settings)
     with ClipWriter(flags.output, SEG_LEN, resume=True) as writer:
         todo = [job for job in jobs if job.take.name not in writer]
-        for job, values in zip(todo, run_all(encode, todo, flags.workers, "clips")):
+        for job, values in zip(todo, run_all(encode, todo, flags.work.workers, "clips")):
             writer.add_encoded(job.take.name, values)
     for split in SPLITS:
         write_list(flags.output / f"{split}.txt", [job.take.name for job in jobs if job.take.split == split])

@@ -30,7 +30,7 @@ from utils.config import check_least, read_flags
 from utils.errors import UserError, cli
 from utils.motion_file import Motion
 from utils.reading.json_file import read_json
-from utils.runs.shards import Part, SharedWork, WorkFlags, settings_of
+from utils.runs.shards import FinishedPart, SharedWork, WorkFlags, settings_of
 from utils.speech import PHONES_FILE, Phone, write_phones
 from utils.timebase import FPS
 
@@ -131,7 +131,7 @@ def build(flags: DatasetFlags) -> None:
     _write_sidecars(flags, [job for job in jobs if job.speaker.split != "train"])
 
 
-def _write_clips(folder: Path, jobs: list[Job], workers: int | None, parts: Sequence[Part] = ()) -> None:
+def _write_clips(folder: Path, jobs: list[Job], workers: int | None, parts: Sequence[FinishedPart] = ()) -> None:
     """Render the clips that do not exist yet, or take them from parts that are done."""
     from datasets.clip_store import ClipStore
     from datasets.clip_writer import ClipWriter

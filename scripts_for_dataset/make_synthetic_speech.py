@@ -31,7 +31,7 @@ from tqdm import tqdm
 
 from scripts_for_dataset.preparing.batch import run_all
 from scripts_for_dataset.synthetic.kokoro import DEFAULT_FOLDER as KOKORO_FOLDER
-from scripts_for_dataset.synthetic.speech_plan import Part, plan_parts, tables_of
+from scripts_for_dataset.synthetic.speech_plan import SpeechPart, plan_parts, tables_of
 from scripts_for_dataset.synthetic.texts import foreign_sentences, held_out
 from scripts_for_dataset.synthetic.voices import ENGLISH, Voice, find_voices, say
 from utils.atomic import atomic_path, make_folder, write_text
@@ -68,7 +68,7 @@ class SpeechFlags:
         check_least(self, seed=0)
 
 
-def make_part(part: Part) -> int:
+def make_part(part: SpeechPart) -> int:
     """Synthesise one part (runs in a worker); returns its number of sentences. Sentences without sound are left out."""
     rng = np.random.default_rng(part.seed)
     pieces, rows, start = [], [], 0
@@ -134,7 +134,7 @@ def shared_start(output: Path, sharing: bool) -> list[Path] | None:
     return [output / name for name in read_json(record)["tables"]] if record.is_file() else None
 
 
-def say_all(parts: list[Part], flags: SpeechFlags) -> None:
+def say_all(parts: list[SpeechPart], flags: SpeechFlags) -> None:
     """Say the parts that do not exist yet."""
     todo = [part for part in parts if not part.path.with_suffix(".jsonl").is_file()]
     count = sum(len(part.texts) for part in todo)

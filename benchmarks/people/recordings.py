@@ -21,7 +21,7 @@ from models.tracking.person import ruler
 from models.tracking.video import film_of, output_times, track_video
 from utils.atomic import write_npz
 from utils.errors import UserError
-from utils.media.audio import FULL_SCALE, Part, load_audio
+from utils.media.audio import FULL_SCALE, SoundPart, load_audio
 from utils.media.video_frames import VIDEO_SUFFIXES
 from utils.motion_file import OPEN_HEAD, Motion
 from utils.reading.array_file import read_npz
@@ -92,7 +92,7 @@ def watched(video: Path, clip: str, words: Words) -> Recording:
     seen = np.interp(times, film.times[there], openings[there])
     nearest = np.abs(times[:, None] - film.times[there]).min(axis=1)
     seen[nearest > 1 / FPS] = np.nan
-    return Recording(clip, load_audio(video, part=Part(clock=tracked.begins_with)), seen, tracked.motion, words)
+    return Recording(clip, load_audio(video, part=SoundPart(clock=tracked.begins_with)), seen, tracked.motion, words)
 
 
 def read_words(folder: Path) -> dict[str, Words]:

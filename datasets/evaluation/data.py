@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from datasets.clip_store import ClipStore
-from datasets.evaluation.protocol import Protocol, ProtocolClip
+from datasets.evaluation.protocol import EvaluationProtocol, ProtocolClip
 from datasets.spoken_clips import (
     RESAMPLED,
     STYLE_FRAMES,
@@ -72,7 +72,7 @@ class EvaluationData:
                 ProtocolClip(clip, store.n_frames(clip), style[clip], 0, first_seed(i)) for i, clip in enumerate(usable)
             )
         else:
-            read = Protocol.read(protocol)
+            read = EvaluationProtocol.read(protocol)
             read.check(split, {clip: store.n_frames(clip) for clip in usable}, protocol)
             clips = read.clips
         phones = phones or (own if (own := root / PHONES_FILE).is_file() else None)
@@ -92,8 +92,8 @@ class EvaluationData:
         return [clip for clip, one in self.entries.items() if one.own_style]
 
     @property
-    def protocol(self) -> Protocol:
-        return Protocol(self.split, tuple(self.entries.values()))
+    def protocol(self) -> EvaluationProtocol:
+        return EvaluationProtocol(self.split, tuple(self.entries.values()))
 
     def only(self, kept: Container[str], limit: int | None = None) -> EvaluationData:
         """The clips in `kept`, and of these at most `limit`, spread over the list."""

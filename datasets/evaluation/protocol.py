@@ -36,7 +36,7 @@ class ProtocolClip:
 
 
 @dataclass(frozen=True)
-class Protocol:
+class EvaluationProtocol:
     """The clips of a split that are scored."""
 
     split: str
@@ -49,7 +49,7 @@ class Protocol:
         write_text(path, f'{{{head}, "clips": [\n{lines}\n]}}\n')
 
     @classmethod
-    def read(cls, path: Path) -> Protocol:
+    def read(cls, path: Path) -> EvaluationProtocol:
         """Read a file that `write`, or another program, has written.
 
         Raises:

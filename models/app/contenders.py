@@ -33,7 +33,7 @@ StyleReader = Callable[[int], Windows]  # frames of a style window -> the motion
 
 
 @dataclass(frozen=True)
-class Source:
+class MethodSource:
     """Where a method's motions come from: a checkpoint, or else a folder of results."""
 
     name: str
@@ -66,7 +66,7 @@ class Source:
         return found
 
 
-def find_sources(flags: EvaluateFlags) -> list[Source]:
+def find_sources(flags: EvaluateFlags) -> list[MethodSource]:
     """The scored methods; the first is `model`.
 
     Raises:
@@ -74,7 +74,7 @@ def find_sources(flags: EvaluateFlags) -> list[Source]:
     """
     scored = flags.scored
     first = None if scored.coef_dir else find_checkpoint("DPT", scored.exp_name, scored.iter)
-    sources = [Source(MODEL, first, scored.coef_dir)]
+    sources = [MethodSource(MODEL, first, scored.coef_dir)]
     for text in scored.methods:
         name, equals, source = text.partition("=")
         if not equals or not source or not _NAME.fullmatch(name):
@@ -85,18 +85,18 @@ def find_sources(flags: EvaluateFlags) -> list[Source]:
     return sources
 
 
-def _source(name: str, source: str) -> Source:
+def _source(name: str, source: str) -> MethodSource:
     folder = Path(source)
     if folder.is_dir():
-        return Source(name, None, folder)
+        return MethodSource(name, None, folder)
     experiment, _, iteration = source.partition("@")
     try:
-        return Source(name, find_checkpoint("DPT", experiment, int(iteration) if iteration else None))
+        return MethodSource(name, find_checkpoint("DPT", experiment, int(iteration) if iteration else None))
     except ValueError as error:  # also UserError
         raise UserError(f"--methods {name}={source}: neither a folder nor EXPERIMENT[@ITERATION] ({error})") from error
 
 
-def load_animators(sources: list[Source], flags: EvaluateFlags, device: torch.device) -> dict[str, Animator]:
+def load_animators(sources: list[MethodSource], flags: EvaluateFlags, device: torch.device) -> dict[str, Animator]:
     """The models among the methods, by name."""
     return {
         one.name: Animator.load(one.checkpoint, flags.scored.coef_stats, device)

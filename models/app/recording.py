@@ -10,7 +10,7 @@ import numpy as np
 
 from models.generation.audio_stream import AudioScale
 from utils.errors import UserError
-from utils.media.audio import Part, Sound, own_sound, stream_audio
+from utils.media.audio import Sound, SoundPart, own_sound, stream_audio
 from utils.timebase import FPS, SAMPLE_RATE, n_frames_of
 
 LONG = 120 * SAMPLE_RATE  # samples; longer recordings are decoded again instead of held in memory
@@ -23,10 +23,10 @@ class Recording:
     path: Path
     scale: AudioScale
     audio: np.ndarray | None  # float32 (n,) at 16 kHz; None for a long recording
-    part: Part = Part()
+    part: SoundPart = SoundPart()
 
     @classmethod
-    def read(cls, path: Path, part: Part = Part()) -> Recording:  # noqa: B008 - frozen
+    def read(cls, path: Path, part: SoundPart = SoundPart()) -> Recording:  # noqa: B008 - frozen
         """Decode the whole file once to measure its level.
 
         Raises:

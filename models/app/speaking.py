@@ -19,7 +19,7 @@ from models.mixing.mixer import Mixer
 from models.networks.person import Person
 from utils.atomic import check_output
 from utils.errors import UserError
-from utils.media.audio import Part
+from utils.media.audio import SoundPart
 from utils.media.panels import AUDIO_NAME
 from utils.motion_file import Motion, joined
 
@@ -58,7 +58,7 @@ class TalkingHead:
     no_head: bool = False
     exporter: Exporter | None = None
     titles: Titles = field(default_factory=Titles)
-    part: Part = Part()  # which sound of each recording is heard
+    part: SoundPart = SoundPart()  # which sound of each recording is heard
     mixer: Mixer | None = None  # its configuration, for every motion
 
     def speak(self, recording: Recording, paths: list[Path]) -> None:

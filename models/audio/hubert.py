@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.audio.hubert_fast import Part, can_convolve, convolve, convolves, encode, encoder_layer, mask_hidden
+from models.audio.hubert_fast import AnyModule, can_convolve, convolve, convolves, encode, encoder_layer, mask_hidden
 from utils.errors import UserError
 
 HUB_NAMES = {"hubert": "facebook/hubert-base-ls960", "wav2vec2": "facebook/wav2vec2-base-960h"}
@@ -40,9 +40,9 @@ class AudioEncoder(nn.Module):
 
     windows = None  # the encoder attends to the whole recording
     hidden_size: int
-    backbone: Part
+    backbone: AnyModule
 
-    def __init__(self, backbone: Part, fast: bool = True) -> None:
+    def __init__(self, backbone: AnyModule, fast: bool = True) -> None:
         """`fast` uses the functions of `models.audio.hubert_fast`; False uses the library's, with the same result."""
         super().__init__()
         self.backbone, self.fast = backbone, fast

@@ -23,7 +23,9 @@ from torch import Tensor, nn
 
 PIECE = 2**19  # samples of the batch convolved at once, which bounds the memory of the first layers
 _ALIGN = 8  # matrix products are fast for rows of a multiple of 8 numbers
-Part: TypeAlias = Any  # a module of transformers; to a type checker, every attribute of an nn.Module may be a tensor
+AnyModule: TypeAlias = (
+    Any  # a module of transformers; to a type checker, every attribute of an nn.Module may be a tensor
+)
 
 
 def convolves(x: Tensor) -> bool:
@@ -40,7 +42,7 @@ def product_precision(x: Tensor) -> torch.dtype:
 # The frozen feature extractor
 
 
-def can_convolve(extractor: Part) -> bool:
+def can_convolve(extractor: AnyModule) -> bool:
     """Whether `convolve` applies: the extractor is frozen, and its only norm is over time, after the first layer."""
     first, *rest = extractor.conv_layers
     norm = getattr(first, "layer_norm", None)
@@ -50,7 +52,7 @@ def can_convolve(extractor: Part) -> bool:
 
 
 @torch.no_grad()
-def convolve(extractor: Part, audio: Tensor, piece: int = PIECE) -> Tensor:
+def convolve(extractor: AnyModule, audio: Tensor, piece: int = PIECE) -> Tensor:
     """`extractor(audio).transpose(1, 2)`: audio (B, n) -> (B, frames, channels), with the memory of `piece` samples."""
     first, *rest = extractor.conv_layers
     hop, reach = first.conv.stride[0], first.conv.kernel_size[0]
@@ -75,7 +77,7 @@ def convolve(extractor: Part, audio: Tensor, piece: int = PIECE) -> Tensor:
     return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=1)
 
 
-def normalised_weight(first: Part, windows: Tensor, size: int) -> Tensor:
+def normalised_weight(first: AnyModule, windows: Tensor, size: int) -> Tensor:
     """The first convolution and its group norm as one matrix per clip: (B, n, k) -> (B, channels, k + 1, padded).
 
     For y = W w, over the windows w: mean(y) = W mean(w), var(y) = diag(W cov(w) W^T). The last column is a constant.
@@ -116,7 +118,7 @@ def _strided_product(conv: nn.Conv1d, x: Tensor) -> Tensor:
 # The trained encoder
 
 
-def encode(encoder: Part, hidden: Tensor, run_layer: Callable[[Part, Tensor], Tensor]) -> Tensor:
+def encode(encoder: AnyModule, hidden: Tensor, run_layer: Callable[[AnyModule, Tensor], Tensor]) -> Tensor:
     """`encoder(hidden).last_hidden_state`.
 
     `run_layer` is `encoder_layer`, compiled or not, for encoders that normalise after each block (the base models);
@@ -139,7 +141,7 @@ def encode(encoder: Part, hidden: Tensor, run_layer: Callable[[Part, Tensor], Te
     return hidden if post_norm else encoder.layer_norm(hidden)
 
 
-def encoder_layer(layer: Part, x: Tensor) -> Tensor:
+def encoder_layer(layer: AnyModule, x: Tensor) -> Tensor:
     """A post-norm transformer layer of either backbone, (B, L, C) -> (B, L, C)."""
     attention, given = layer.attention, x.to(product_precision(x))  # cast once for all three
     parts = (project(given) for project in (attention.q_proj, attention.k_proj, attention.v_proj))
@@ -198,7 +200,7 @@ def span_mask(size: tuple[int, int], probability: float, span: int, least: int, 
     return ((offset >= 0) & (offset < span) & used[:, None]).any(dim=1)
 
 
-def mask_hidden(net: Part, hidden: Tensor) -> Tensor:
+def mask_hidden(net: AnyModule, hidden: Tensor) -> Tensor:
     """SpecAugment on (B, L, C) in training: spans of frames become the learnt vector, spans of channels become 0."""
     config = net.config
     if not (net.training and getattr(config, "apply_spec_augment", True)):

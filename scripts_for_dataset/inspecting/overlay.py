@@ -15,7 +15,7 @@ from models.heads.flame import Flame
 from models.tracking.video import TrackedVideo
 from utils.errors import UserError
 from utils.heads.head_file import load_head_file
-from utils.media.audio import Part, Sound, own_sound
+from utils.media.audio import Sound, SoundPart, own_sound
 from utils.media.panels import Panel, side_by_side
 from utils.media.video import write_video
 from utils.media.video_frames import VideoFrame, read_frames
@@ -39,10 +39,10 @@ def write_overlay(path: Path, video: Path, tracked: TrackedVideo, head: Path | N
     n_frames = len(tracked.motion)
     panels = [Panel(_marked(video, tracked), "video"), Panel(_head(tracked, head), "tracked")]
     frames = tqdm(side_by_side(panels), total=n_frames, desc=f"rendering {path.name}", unit="frame")
-    write_video(path, frames, n_frames, FPS, _sound(video, Part(clock=tracked.begins_with)))
+    write_video(path, frames, n_frames, FPS, _sound(video, SoundPart(clock=tracked.begins_with)))
 
 
-def _sound(video: Path, part: Part) -> Sound | None:
+def _sound(video: Path, part: SoundPart) -> Sound | None:
     """The video's own sound; None for a silent video."""
     try:
         return own_sound(video, part)

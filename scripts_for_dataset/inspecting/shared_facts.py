@@ -12,7 +12,7 @@ import numpy as np
 from datasets.inspection import ClipFacts
 from utils.atomic import write_npz
 from utils.reading.array_file import read_npz
-from utils.runs.shards import Part
+from utils.runs.shards import FinishedPart
 
 _ARRAYS = ("sums", "squares", "low", "high")  # per coefficient, (156,)
 _FILE = "facts.npz"
@@ -26,7 +26,7 @@ def save_facts(folder: Path, facts: Iterable[ClipFacts]) -> list[dict[str, Any]]
     return [{name: getattr(one, name) for name in names} for one in found]
 
 
-def load_facts(part: Part) -> list[ClipFacts]:
+def load_facts(part: FinishedPart) -> list[ClipFacts]:
     """What `save_facts` kept.
 
     Raises:

@@ -35,7 +35,7 @@ from utils.atomic import write_text
 from utils.config import check_least
 from utils.errors import UserError
 from utils.reading.json_file import read_json
-from utils.runs.shards import Part, SharedWork, settings_of
+from utils.runs.shards import FinishedPart, SharedWork, settings_of
 
 log = logging.getLogger(__name__)
 REPORT = "preparation.json"
@@ -187,7 +187,7 @@ def _encode_part(folder: Path, jobs: list[Job], flags: BuildFlags) -> dict[str, 
     return {"head_models": models, "outcomes": [asdict(outcome) for outcome in outcomes]}
 
 
-def _encoded_in(parts: list[Part], jobs: list[Job]) -> Iterator[Encoded]:
+def _encoded_in(parts: list[FinishedPart], jobs: list[Job]) -> Iterator[Encoded]:
     """What parts encoded, in the order of the jobs."""
     stores = [ClipStore(part.folder) for part in parts]
     known = {row["clip"]: (outcome_from(row), store)

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.signal import savgol_filter
 
 from utils.errors import UserError
-from utils.media.audio import Part, load_audio
+from utils.media.audio import SoundPart, load_audio
 from utils.media.timeline import BEGINS_WITH, Clock
 from utils.motion_file import Motion
 from utils.reading.array_file import read_npy, read_npz
@@ -151,7 +151,7 @@ def prepare_clip(sources: Sources, treatment: Treatment) -> tuple[np.ndarray, Mo
     """
     assert sources.audio is not None  # pair_up gives every clip its audio
     motion, notes = prepare_motion(sources, treatment)
-    sound = load_audio(sources.audio, part=Part(treatment.audio_track, clock_of(sources.coefs)), notes=notes)
+    sound = load_audio(sources.audio, part=SoundPart(treatment.audio_track, clock_of(sources.coefs)), notes=notes)
     audio, motion, more = fit_audio(sources.clip, sound, motion, treatment.max_mismatch)
     notes += more
     if motion.shape is None:

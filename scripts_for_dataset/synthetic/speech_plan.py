@@ -18,7 +18,7 @@ _SECONDS_PER_SENTENCE = 3.0  # with its silence; assumed until a voice has enoug
 
 
 @dataclass(frozen=True)
-class Part:
+class SpeechPart:
     """One pair of files to make."""
 
     voice: Voice
@@ -101,7 +101,7 @@ def read_spoken(output: Path, tables: list[Path] | None = None) -> tuple[dict[st
 
 def plan_parts(
     voices: list[Voice], hours: float, output: Path, seed: int, before: list[Path] | None = None
-) -> list[Part]:
+) -> list[SpeechPart]:
     """Parts that bring every voice up to its share of `hours`, first parts of all voices first.
 
     Sentences that no voice has said come first; then those that this voice has not said and that are in the same split
@@ -112,7 +112,7 @@ def plan_parts(
     spoken, held = read_spoken(output, before)
     pools = {language: Pool.of(language, seed, held) for language in {voice.language for voice in voices}}
     shares = sum(voice.share for voice in voices)
-    parts: list[tuple[int, Part]] = []
+    parts: list[tuple[int, SpeechPart]] = []
     for voice in voices:
         own = spoken.get(voice.label, Spoken())
         chosen = pools[voice.language].take(own.missing(hours * 3600 * voice.share / shares), own.texts)
@@ -120,5 +120,5 @@ def plan_parts(
         for first, number in zip(starts, own.free_numbers(len(starts))):
             path = output / voice.label / f"part_{number:03d}"
             part_seed = zlib.crc32(f"{seed}/{voice.label}/{number}".encode())
-            parts.append((first, Part(voice, path, tuple(chosen[first : first + SENTENCES_PER_PART]), part_seed)))
+            parts.append((first, SpeechPart(voice, path, tuple(chosen[first : first + SENTENCES_PER_PART]), part_seed)))
     return [part for _, part in sorted(parts, key=lambda pair: pair[0])]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from datasets.evaluation.protocol import Protocol, ProtocolClip
+from datasets.evaluation.protocol import EvaluationProtocol, ProtocolClip
 from utils.errors import UserError
 
 CLIPS = (ProtocolClip("ann/000", 130, "ann/001", 0, 0), ProtocolClip("ann/001", 250, "ann/000", 30, 1000))
@@ -12,9 +12,9 @@ LENGTHS = {"ann/000": 130, "ann/001": 250, "bob/000": 100}
 
 
 def test_what_is_written_is_read(tmp_path):
-    Protocol("test", CLIPS).write(tmp_path / "p.json")
-    again = Protocol.read(tmp_path / "p.json")
-    assert again == Protocol("test", CLIPS)
+    EvaluationProtocol("test", CLIPS).write(tmp_path / "p.json")
+    again = EvaluationProtocol.read(tmp_path / "p.json")
+    assert again == EvaluationProtocol("test", CLIPS)
     again.check("test", LENGTHS, tmp_path)
     assert [one.own_style for one in again.clips] == [False, False]
     assert ProtocolClip("a/0", 100, "a/0", 0, 0).own_style
@@ -43,11 +43,11 @@ def test_what_is_written_is_read(tmp_path):
 )
 def test_what_does_not_fit_is_refused_in_one_line(tmp_path, change, message):
     path = tmp_path / "p.json"
-    Protocol("test", CLIPS).write(path)
+    EvaluationProtocol("test", CLIPS).write(path)
     content = json.loads(path.read_text())
     whole = {"format", "fps", "clips", "split"} & change.keys()
     (content if whole else content["clips"][0]).update(change)
     path.write_text(json.dumps(content))
     with pytest.raises(UserError, match="p.json") as error:
-        Protocol.read(path).check("test", LENGTHS, path)
+        EvaluationProtocol.read(path).check("test", LENGTHS, path)
     assert message in str(error.value) and "\n" not in str(error.value)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.clip_encoding import decode_count, decode_segment
-from datasets.evaluation.protocol import Protocol
+from datasets.evaluation.protocol import EvaluationProtocol
 from datasets.splits import read_list
 from examples import drive_avatar
 from models.audio.whisper import WhisperEncoder
@@ -220,7 +220,7 @@ def _records(path: Path) -> None:
 
 def _protocol(path: Path) -> None:
     """The clips of an evaluation, and a sweep's grid."""
-    protocol = Protocol.read(path)
+    protocol = EvaluationProtocol.read(path)
     assert protocol.clips and all(min(one.frames, one.style_start, one.seed) >= 0 for one in protocol.clips)
     protocol.check(protocol.split, {"ann/000": 130, "ann/001": 250}, path)
 

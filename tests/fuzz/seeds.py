@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from datasets.clip_encoding import Segment, encode_metadata, encode_segment
-from datasets.evaluation.protocol import Protocol, ProtocolClip
+from datasets.evaluation.protocol import EvaluationProtocol, ProtocolClip
 from models.networks.loading import checkpoint_of
 from models.networks.style_encoder import StyleEncoder, StyleEncoderConfig
 from models.networks.talker import TalkerConfig, build_talker
@@ -225,7 +225,7 @@ def json_files(folder: Path) -> list[Seed]:
 
 def protocols(folder: Path) -> list[Seed]:
     clips = (ProtocolClip("ann/000", 130, "ann/001", 0, 0), ProtocolClip("ann/001", 250, "ann/000", 30, 1000))
-    Protocol("test", clips).write(folder / "protocol.json")
+    EvaluationProtocol("test", clips).write(folder / "protocol.json")
     return [seed(folder / "protocol.json"), Seed(".json", b'{"steps": [6, 12], "scale_audio": 1.15, "paper": true}')]
 
 

@@ -16,7 +16,7 @@ import evaluate
 from datasets.clip_store import ClipStore, ClipWriter
 from datasets.evaluation.data import StyleWindows
 from datasets.spoken_clips import read_clip, references, second_take, spread, validation_clips
-from models.app.contenders import Source, Styles
+from models.app.contenders import MethodSource, Styles
 from models.generation.animator import Animator
 from models.metrics.catalogue import METRICS
 from models.metrics.contest import Contest, FromFiles, Generated
@@ -161,7 +161,7 @@ def test_only_files_of_no_clip_are_named(data, tmp_path, caplog):
     """bob's clip is not scored, but its file is no stranger."""
     for name in ("ann/000", "bob/000", "eve/000"):
         moving(3, 120).save(tmp_path / f"{name}.npz")
-    source = Source("a", None, tmp_path)
+    source = MethodSource("a", None, tmp_path)
     assert list(source.results(["ann/000", "ann/001"], list(CLIPS))) == ["ann/000"]
     assert "only 1 of 2 clips; none for ann/001" in caplog.text
     assert "1 files are not named like a clip of the split: eve/000.npz" in caplog.text

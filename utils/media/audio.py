@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from utils.errors import UserError
-from utils.media.sound_file import SILENCE, Part, Track, check_sound_file, decode, find_track
+from utils.media.sound_file import SILENCE, SoundPart, Track, check_sound_file, decode, find_track
 from utils.media.timeline import Piece
 from utils.timebase import SAMPLE_RATE
 
@@ -32,7 +32,7 @@ def load_audio(
     path: str | Path,
     sample_rate: int = SAMPLE_RATE,
     max_seconds: float = 3600 * MAX_HOURS,
-    part: Part = Part(),  # noqa: B008 - frozen
+    part: SoundPart = SoundPart(),  # noqa: B008 - frozen
     notes: list[str] | None = None,
 ) -> np.ndarray:
     """Decode the sound of any wav, flac, mp3, m4a, ogg, mp4, webm ... file.
@@ -64,7 +64,7 @@ def load_audio(
 def stream_audio(
     path: str | Path,
     sample_rate: int = SAMPLE_RATE,
-    part: Part = Part(),  # noqa: B008 - frozen
+    part: SoundPart = SoundPart(),  # noqa: B008 - frozen
     notes: list[str] | None = None,
 ) -> Iterator[np.ndarray]:
     """The same file piece by piece: float32 (n,) of any n > 0, so that a recording of hours needs little memory.
@@ -129,7 +129,7 @@ def as_sound(audio: Audio, sample_rate: int = SAMPLE_RATE) -> Sound:
     return Sound((piece[None] for piece in pieces), sample_rate)
 
 
-def own_sound(path: str | Path, part: Part = Part()) -> Sound:  # noqa: B008 - frozen
+def own_sound(path: str | Path, part: SoundPart = SoundPart()) -> Sound:  # noqa: B008 - frozen
     """A file's sound at its own rate and with its own channels, for videos and wavs; at the rate of its beginning.
 
     Raises:

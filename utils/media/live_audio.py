@@ -14,7 +14,7 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.media.adts import packet_size
-from utils.media.audio import FULL_SCALE, Part, checked, mono, resampled, stream_audio
+from utils.media.audio import FULL_SCALE, SoundPart, checked, mono, resampled, stream_audio
 from utils.media.sound_file import Track, decode_handle
 from utils.timebase import SAMPLE_RATE
 
@@ -31,7 +31,7 @@ MPEG1_RATES = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  #
 MPEG2_RATES = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 
 
-def live_blocks(name: str, rate: int = SAMPLE_RATE, part: Part = Part()) -> Iterator[np.ndarray]:  # noqa: B008
+def live_blocks(name: str, rate: int = SAMPLE_RATE, part: SoundPart = SoundPart()) -> Iterator[np.ndarray]:  # noqa: B008
     """float32 (n,) blocks at 16 kHz, each as soon as it arrives.
 
     Args:

@@ -40,7 +40,7 @@ _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/{1,2}[^/]")
 
 
 @dataclass(frozen=True)
-class Part:
+class SoundPart:
     """Which sound of a file is read, and where its time begins."""
 
     track: int | None = None

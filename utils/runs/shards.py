@@ -79,16 +79,25 @@ class ShardFlags:
 
 
 @dataclass(frozen=True)
-class WorkFlags(ShardFlags):
-    """The same, and with how many processes."""
+class WorkerFlags:
+    """With how many processes the work is done."""
 
     workers: int | None = None
     """Processes on this machine (default: all cores)."""
 
     def check(self) -> None:
         """Raises UserError for a number out of range."""
-        super().check()
         check_least(self, workers=1)
+
+
+@dataclass(frozen=True)
+class WorkFlags(WorkerFlags, ShardFlags):
+    """Both."""
+
+    def check(self) -> None:
+        """Raises UserError for a number out of range."""
+        ShardFlags.check(self)
+        WorkerFlags.check(self)
 
 
 def cores() -> int:
@@ -146,7 +155,7 @@ def settings_of(config: Any) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Part:
+class FinishedPart:
     """A finished part."""
 
     folder: Path
@@ -186,7 +195,7 @@ class SharedWork:
         finally:
             lock.release()
 
-    def finished(self) -> list[Part]:
+    def finished(self) -> list[FinishedPart]:
         """All parts in order, for merging; none if the work was not shared.
 
         Raises:
@@ -201,7 +210,7 @@ class SharedWork:
             if record is None or not record["done"]:
                 state = "is missing" if record is None else f"did not end (it ran on {record.get('host')})"
                 raise UserError(f"{folder}: this part {state}; give the same command with --shard {shard}, then merge")
-            parts.append(Part(folder, record["results"]))
+            parts.append(FinishedPart(folder, record["results"]))
         return parts
 
     def remove(self) -> None:

@@ -7,7 +7,7 @@ import soundfile
 from tests.support.films import CLICKS, Film, click_times, clicks, write_film
 from tests.utils.media.test_piped_sound import heard
 from utils.errors import UserError
-from utils.media.audio import Part, load_audio, own_sound
+from utils.media.audio import SoundPart, load_audio, own_sound
 from utils.media.video import write_video
 
 MS = 0.001
@@ -16,7 +16,7 @@ SINE = (0.4 * np.sin(2 * np.pi * 220 * np.arange(48_000 * 2) / 48_000)).astype(n
 
 def read(path, **part):
     notes = []
-    return load_audio(path, part=Part(**part), notes=notes), notes
+    return load_audio(path, part=SoundPart(**part), notes=notes), notes
 
 
 @pytest.mark.parametrize("late", [0.146, 0.4, 0.02])
