@@ -185,7 +185,6 @@ def write(flags: OnnxFlags, wanted: Collection[str] = GRAPHS) -> None:
                 with atomic_path(flags.output / one["file"]) as temporary:
                     temporary.write_bytes((folder / one["file"]).read_bytes())
     write_text(flags.output / "talker.json", json.dumps(description, separators=(",", ":")))
-    log.info("wrote %s", flags.output / "talker.json")
 
 
 @cli
@@ -197,6 +196,7 @@ def main(argv: list[str] | None = None) -> None:
     except ImportError as error:
         raise UserError(f"{error.name} is missing; install it: pip install -r requirements-dev.txt") from error
     write(flags)
+    log.info("wrote %s", flags.output / "talker.json")
 
 
 if __name__ == "__main__":

@@ -19,24 +19,19 @@ from models.app.bundled import (
     DEFAULT_STYLE,
     bundled_shapes,
     input_folder,
-    style_files_of,
 )
 from models.app.sampling_flags import own_sampling
-from models.app.style_files import encoder_of
+from models.app.style_files import StyledTalker, encoder_of
 from models.exports.formats import FORMATS, ExportOptions
 from models.exports.motion_export import export
-from models.generation.animator import Animator
 from models.generation.audio_stream import AudioScale
 from models.generation.style_extractor import StyleExtractor
-from models.heads.flame import Flame, load_flame
 from models.mixing.mixer import Mixer
 from models.networks.person import Person
-from utils.devices import pick_device
 from utils.errors import UserError
 from utils.media.audio import own_sound
 from utils.media.panels import Panel, side_by_side
 from utils.motion_file import Motion, joined, load_motion, load_style
-from utils.runs.run_dir import find_checkpoint
 from utils.timebase import FPS, SAMPLE_RATE
 from web.folders import KEPT, new_token, whole
 from web.visitor_files import speech_of_file, style_of_file
@@ -86,12 +81,9 @@ class Draft:
 
 
 @dataclass
-class Studio:
+class Studio(StyledTalker):
     """A loaded model, and the folder where results live for a while."""
 
-    animator: Animator
-    flame: Flame
-    styles: Path  # folder of this model's style files
     extractor: StyleExtractor | None
     results: Path
     wardrobe: Wardrobe
@@ -105,24 +97,14 @@ class Studio:
         Raises:
             UserError: no such experiment, or a model without style input or for FLAME's head.
         """
-        checkpoint = find_checkpoint("DPT", exp_name, None)
-        animator = Animator.load(checkpoint, None, pick_device(device))
-        recorded = animator.model.config.style_enc_ckpt
-        if animator.published or not recorded:
-            raise UserError(f"--exp_name {exp_name}: the page needs a model of the open head with styles")
+        loaded = StyledTalker.load(exp_name, device, "page")
         try:
-            extractor = encoder_of(animator)
+            extractor = encoder_of(loaded.animator)
         except UserError as error:  # the bundled styles still work
             log.warning("%s", error)
             extractor = None
         results.mkdir(parents=True, exist_ok=True)
-        flame = load_flame(None)
-        animator.know_head(flame.head)
-        usual, wardrobe = Path(DEFAULT_STYLE).stem, Wardrobe(flame.head)
-        return cls(animator, flame, style_files_of(recorded), extractor, results, wardrobe, usual)
-
-    def style_names(self) -> list[str]:
-        return sorted(path.stem for path in self.styles.glob("*.npy"))
+        return cls(**vars(loaded), extractor=extractor, results=results, wardrobe=Wardrobe(loaded.flame.head))
 
     @staticmethod
     def identity_names() -> list[str]:

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import torch
 
-from benchmarks.figures.web_page import chromium
+from benchmarks.browser import chromium
 from models.app.sampling_flags import own_sampling
 from models.generation.animator import Animator
 from models.heads.flame import load_flame

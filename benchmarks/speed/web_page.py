@@ -16,7 +16,7 @@ import urllib.request
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.figures.web_page import FILMED, FINISHED, MOVING, chromium, server, visit, wait
+from benchmarks.browser import FILMED, FINISHED, MOVING, chromium, server, visit, wait
 from benchmarks.report import Flags, column, publish, read_flags
 from utils.config import check_least
 from utils.errors import cli

@@ -1,20 +1,24 @@
-"""A motion npz, tracker output or video -> a style vector."""
+"""A motion npz, tracker output or video -> a style vector; a talker with its bundled styles."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from models.app.bundled import DEFAULT_STYLE, input_folder, style_encoder_file
+from models.app.bundled import DEFAULT_STYLE, input_folder, style_encoder_file, style_files_of
 from models.generation.animator import Animator
 from models.generation.style_extractor import StyleExtractor
+from models.heads.flame import Flame, load_flame
 from models.tracking.video import VideoOptions, track_video
+from utils.devices import pick_device
 from utils.errors import UserError
+from utils.exports.arkit import has_arkit_expressions
 from utils.media.video_frames import VIDEO_SUFFIXES
 from utils.motion_file import Motion, load_motion
+from utils.runs.run_dir import find_checkpoint
 from utils.timebase import FPS
 from utils.trackers.content import load_content
 from utils.trackers.to_motion import ImportOptions, from_content
@@ -136,3 +140,30 @@ def style_from_file(
             "values (Live Link Face, MediaPipe), or use an encoder trained on FLAME"
         )
     return style_of(extractor, motion), motion
+
+
+@dataclass
+class StyledTalker:
+    """A talker of the open head with its bundled styles: what the page and the live server need."""
+
+    animator: Animator
+    flame: Flame
+    styles: Path  # folder of this talker's style files
+
+    @staticmethod
+    def load(exp_name: str, device: str, place: str) -> StyledTalker:
+        """`place`: what needs it, such as page, for the message.
+
+        Raises:
+            UserError: no such experiment, or a model without style input or for FLAME's head.
+        """
+        animator = Animator.load(find_checkpoint("DPT", exp_name, None), None, pick_device(device))
+        recorded, flame = animator.model.config.style_enc_ckpt, load_flame(None)
+        if animator.published or not recorded or not has_arkit_expressions(flame.head):
+            raise UserError(f"--exp_name {exp_name}: the {place} needs a model of the open head with styles")
+        animator.know_head(flame.head)
+        return StyledTalker(animator, flame, style_files_of(recorded))
+
+    def style_names(self) -> list[str]:
+        """Of the bundled styles."""
+        return sorted(path.stem for path in self.styles.glob("*.npy"))

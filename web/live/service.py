@@ -17,22 +17,17 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from models.app.bundled import DEFAULT_STYLE, bundled_shapes, style_files_of
+from models.app.bundled import DEFAULT_STYLE, bundled_shapes
 from models.app.sampling_flags import own_sampling
-from models.app.style_files import encoder_of, style_from_file, style_of
+from models.app.style_files import StyledTalker, encoder_of, style_from_file, style_of
 from models.diffusion.guidance import OWN_SCALES
 from models.fast.engine import Engine, EngineConfig
-from models.generation.animator import Animator
 from models.generation.live import LIVE_STEPS, LiveConfig, LiveTalker, next_pieces
 from models.generation.style_extractor import StyleExtractor
 from models.generation.windows import WindowGenerator
-from models.heads.flame import Flame, load_flame
 from models.networks.person import Person
-from utils.devices import pick_device
 from utils.errors import UserError
-from utils.exports.arkit import has_arkit_expressions
 from utils.motion_file import OPEN_HEAD, Motion, load_style
-from utils.runs.run_dir import find_checkpoint
 from utils.timebase import SAMPLE_RATE
 from web.live.rig import ArkitRig
 from web.live.senders import FrameSink
@@ -73,12 +68,9 @@ class Seated(Protocol):
 
 
 @dataclass
-class Service:
+class Service(StyledTalker):
     """A loaded model of the open head, and its sessions."""
 
-    animator: Animator
-    flame: Flame
-    styles: Path
     usual_style: str
     live: LiveConfig
     max_sessions: int = 16
@@ -98,13 +90,8 @@ class Service:
         Raises:
             UserError: no such experiment, or a model without style input or for FLAME's head.
         """
-        animator = Animator.load(find_checkpoint("DPT", exp_name, None), None, pick_device(device))
-        recorded, flame = animator.model.config.style_enc_ckpt, load_flame(None)
-        if animator.published or not recorded or not has_arkit_expressions(flame.head):
-            raise UserError(f"--exp_name {exp_name}: the server needs a model of the open head with styles")
-        animator.know_head(flame.head)
-        usual = Path(DEFAULT_STYLE).stem
-        service = cls(animator, flame, style_files_of(recorded), usual, live, max_sessions, precision)
+        loaded, usual = StyledTalker.load(exp_name, device, "server"), Path(DEFAULT_STYLE).stem
+        service = cls(**vars(loaded), usual_style=usual, live=live, max_sessions=max_sessions, precision=precision)
         service.warm_up()
         return service
 
@@ -121,9 +108,6 @@ class Service:
     def names(self) -> list[str]:
         """Of the head's expressions."""
         return list(self.flame.head.exp_names or ())
-
-    def style_names(self) -> list[str]:
-        return sorted(path.stem for path in self.styles.glob("*.npy"))
 
     def warm_up(self) -> None:
         """Prepare weights, and graphs of all batches, before the first visitor comes."""
