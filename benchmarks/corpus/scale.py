@@ -7,7 +7,8 @@
   batch. Memory is what a process holds alone (USS), after --draws random items have been located. The rates of what is
   done once per data set, by Python, are measured on --listed clips: writing the index, and the split by speaker.
 - sharing: --files clips of a minute prepared by one process, and by two parts at once, with one worker each; merging.
-- kills: two parts of a preparation, killed --kills times in all at random moments and continued by the same command.
+- kills: --kills SIGKILLs at random moments. One half hit two parts of a preparation, which are continued by the same
+  command; the others one of two processes that train, which torchrun starts again. Nothing may differ in the end.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any
 import lmdb
 import numpy as np
 
+from benchmarks.corpus.killed_training import killed_training
 from benchmarks.report import Flags, column, read_flags, table, write_json
 from benchmarks.speed.data import write_random_files
 from datasets.clip_encoding import encode_metadata
@@ -169,11 +171,11 @@ def sharing(flags: ScaleFlags, folder: Path) -> list[Measured]:
 
 
 def kills(flags: ScaleFlags, folder: Path) -> list[Measured]:
-    """Parts killed at random moments, continued, merged, and compared with one process."""
+    """Parts killed at random moments, continued, merged, and compared with one process; training likewise."""
     write_random_files(folder, flags.files)
     subprocess.run(preparing(folder, folder / "one"), cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
     draw, done = random.Random(0), 0
-    for number in range(flags.kills):
+    for number in range(flags.kills - flags.kills // 2):
         record = folder / "two" / ".shards" / f"{number % 2}-of-2" / "shard.json"  # written when the work begins
         before = record.stat().st_mtime_ns if record.is_file() else 0
         words = preparing(folder, folder / "two", "--shard", f"{number % 2}/2")
@@ -187,7 +189,11 @@ def kills(flags: ScaleFlags, folder: Path) -> list[Measured]:
     for more in (["--shard", "0/2"], ["--shard", "1/2"], []):
         subprocess.run(preparing(folder, folder / "two", *more), cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
     check_same(folder / "one", folder / "two")
-    return [Measured("SIGKILLs that found the process at work, content the same", done, "")]
+    rows = [Measured("SIGKILLs that found the process at work, content the same", done, "")]
+    if flags.kills > 1:
+        done = killed_training(folder / "one", folder / "runs", flags.kills // 2)
+        rows.append(Measured("SIGKILLs of one of two that train, weights and log the same", done, ""))
+    return rows
 
 
 def check_same(one: Path, two: Path) -> None:

@@ -1,10 +1,11 @@
 """benchmarks.corpus.scale on small numbers."""
 
 import json
+import random
 
 import pytest
 
-from benchmarks.corpus import scale
+from benchmarks.corpus import killed_training, scale
 
 
 def rows_of(tmp_path, *flags):
@@ -30,3 +31,28 @@ def test_other_content_is_an_error(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         rows_of(tmp_path, "--parts", "kills", "--files", "6", "--kills", "1")
     assert "hold something else" in capsys.readouterr().err
+
+
+LATE = """
+import json, os, sys, time
+from pathlib import Path
+run = Path(sys.argv[1]) / "SE" / "run"
+if os.environ["RANK"] == "0":
+    for name in ("logs", "checkpoints"):
+        (run / name).mkdir(parents=True, exist_ok=True)
+    (run / "config.json").touch()
+    (run / "logs" / "metrics.jsonl").open("a").write(json.dumps({"step": 1, "speed/step_ms": time.time()}) + "\\n")
+time.sleep(0.5)
+(run / "checkpoints" / "iter_0000600.pt").write_bytes(b"weights")
+"""
+
+
+def test_processes_of_training_are_killed(tmp_path, monkeypatch):
+    """A stand-in for the training program: what it logs tells in how many attempts it came so far."""
+    (tmp_path / "late.py").write_text(LATE)
+    monkeypatch.setattr(killed_training, "PROGRAM", [str(tmp_path / "late.py")])
+    monkeypatch.setattr(killed_training, "_STARTING", 0.1)
+    launcher = killed_training.launch(tmp_path, tmp_path / "out", 2)
+    assert killed_training.kill_some(launcher, tmp_path / "out", 2, random.Random(3)) == 2
+    log, saved = killed_training.outcome(launcher, tmp_path / "out")
+    assert 1 <= len(log) <= 3 and log[0] == {"step": 1} and saved == b"weights"
