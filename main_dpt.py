@@ -33,14 +33,15 @@ from models.training.distillation import Distillation, make_student, only_denois
 from models.training.flags import NETWORK_FLAGS, Configs, parse_args
 from models.training.losses import MotionLoss
 from models.training.objective import Ends, TalkerObjective
-from models.training.validation_clips import ValidationClips, check_video
+from models.training.validation_clips import N_VIDEOS, ValidationClips, check_video
+from models.training.validation_loss import validation_loss
 from utils.coefs import CoefStats, MotionCodec
 from utils.devices import pick_device
 from utils.errors import UserError, cli
 from utils.runs.checkpoint import Checkpoint
 from utils.runs.run_dir import find_checkpoint, iter_name
 from utils.training import training_run
-from utils.training.data_order import EndlessBatches, Share, evaluation_batches, to_device
+from utils.training.data_order import EndlessBatches, Share, to_device
 from utils.training.preflight import Problems, freeze
 from utils.training.process_group import end_processes, start_processes
 from utils.training.randomness import Randomness
@@ -50,7 +51,6 @@ from utils.training.trainer import Task
 from utils.training.training_run import Plan
 
 log = logging.getLogger(__name__)
-MEASURED = 16  # pairs that a validation measures at once, whatever --batch_size is: the published batch
 
 
 def pairs(configs: Configs, codec: MotionCodec, split: str) -> MotionPairs:
@@ -109,20 +109,6 @@ class Setup:
         loss = MotionLoss(configs.loss, options.target, codec.to(device), flame)
         schedule = Schedule.make(options.diff_schedule, options.n_diff_steps).to(device)
         return cls(TalkerObjective(configs.objective, schedule, loss, style_encoder), stats, codec, flame, device)
-
-    def evaluate(self, model: Talker, dataset: MotionPairs, seed: int) -> dict[str, float]:
-        """Mean loss terms over the pairs of a data set, with the same crops, steps and noise at every call.
-
-        Groups of `MEASURED` pairs share their noise and their cuts, so --batch_size does not matter.
-        """
-        random, sums, count = Randomness(seed, self.device), {}, 0
-        for batch in evaluation_batches(dataset, MEASURED, 0):
-            terms = self.objective(model, to_device(batch, self.device), random)
-            weight = len(batch["motion"])
-            for name, value in {"total": self.objective.loss.config.total(terms), **terms}.items():
-                sums[name] = sums.get(name, 0.0) + weight * value.item()
-            count += weight
-        return {name: value / count for name, value in sums.items()}
 
     def distilling(self, model: Talker, teacher: Path) -> "Setup":
         """The same set-up with an objective that learns the teacher's sampling paths.
@@ -202,7 +188,7 @@ def train(configs: Configs) -> None:
             problems.found.append(f"--distilled_steps {distilled}: needs --init_from, the model to distil")
         random = Randomness(config.seed, accelerator.device, share.process, share.processes)
         make_step = check(step_maker, config.cuda_graph, accelerator, [random.device])
-        if config.val_video_iter > 0 and accelerator.is_main_process:
+        if config.val_video_iter > 0 and share.process < N_VIDEOS:
             check(check_video)
         if problems.found:
             return None
@@ -212,9 +198,9 @@ def train(configs: Configs) -> None:
         model = model.to(setup.device).train()
         if distilled and config.init_from is not None:
             setup = setup.distilling(model, config.init_from)
-        task = make_task(configs, setup, model, val_set, random)
+        task = make_task(configs, setup, model, val_set, random, share)
         return Plan(
-            with_clips(task, configs, setup, run.folder) if accelerator.is_main_process else task,
+            with_clips(task, configs, setup, run.folder, share),
             batches_from(train_set, config, setup.device, share),
             {"clips, training": len(train_set), "clips, validation": len(val_set)},
             checkpoint if run.resumed else None,
@@ -226,7 +212,9 @@ def train(configs: Configs) -> None:
     end_processes()
 
 
-def make_task(configs: Configs, setup: Setup, model: Talker, val_set: MotionPairs, random: Randomness) -> Task[Talker]:
+def make_task(
+    configs: Configs, setup: Setup, model: Talker, val_set: MotionPairs, random: Randomness, share: Share
+) -> Task[Talker]:
     def prepare(batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Ends]:
         ends = setup.objective.draw_ends(len(batch["motion"]), configs.model.n_motions, random)
         return to_device(batch, setup.device), to_device(ends, setup.device)
@@ -241,12 +229,12 @@ def make_task(configs: Configs, setup: Setup, model: Talker, val_set: MotionPair
         begin_step=random.begin,
         prepare=prepare,
         loss=loss,
-        validate=lambda network: setup.evaluate(network, val_set, configs.run.seed),
+        validate=lambda network: validation_loss(setup.objective, network, val_set, configs.run.seed, share),
         checkpoint=lambda network, step, state: checkpoint_of(network, setup.stats, step, state),
     )
 
 
-def with_clips(task: Task[Talker], configs: Configs, setup: Setup, folder: Path) -> Task[Talker]:
+def with_clips(task: Task[Talker], configs: Configs, setup: Setup, folder: Path, share: Share) -> Task[Talker]:
     """The task with a validation that also generates a few clips, for metrics, curves and videos."""
     config = configs.run
     if config.val_clips == 0:
@@ -260,12 +248,12 @@ def with_clips(task: Task[Talker], configs: Configs, setup: Setup, folder: Path)
     except UserError as error:  # for example, the user's head has no lip mask
         log.warning("no motion metrics: %s", error)
         return task
-    generated = ValidationClips(validator, setup.flame)
+    generated = ValidationClips(validator, setup.flame, share)
 
     def illustrate(step: int) -> dict[str, np.ndarray]:
         if config.val_video_iter and (step % config.val_video_iter == 0 or step == config.max_iter):
             generated.write_videos(folder / "videos" / iter_name(step))
-        return {"mouth_opening": generated.curves()}
+        return {"mouth_opening": generated.curves()} if share.process == 0 else {}
 
     validate = task.validate
     return replace(task, validate=lambda net: validate(net) | generated.scalars(net), illustrate=illustrate)
@@ -291,8 +279,8 @@ def test(configs: Configs) -> None:
     problems.report()
     assert setup is not None  # or `report` had raised
     log.info("testing %s on %s", path, configs.run.data_root)
-    with torch.no_grad():
-        result = setup.evaluate(model.to(setup.device), pairs(configs, setup.codec, "test"), configs.run.seed)
+    dataset = pairs(configs, setup.codec, "test")
+    result = validation_loss(setup.objective, model.to(setup.device), dataset, configs.run.seed)
     print(", ".join(f"{name} {value:.6g}" for name, value in result.items()))
 
 

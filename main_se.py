@@ -7,6 +7,7 @@ python main_se.py --exp_name NAME --mode test      (the last checkpoint, with th
 import logging
 import sys
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ from utils.runs.run_dir import find_checkpoint
 from utils.training import training_run
 from utils.training.data_order import EndlessBatches, Share, evaluation_batches, to_device
 from utils.training.preflight import Problems, freeze
-from utils.training.process_group import end_processes, start_processes
+from utils.training.process_group import end_processes, gathered, start_processes
 from utils.training.randomness import Randomness
 from utils.training.run_config import OpenedRun, RunConfig, read_run_flags
 from utils.training.train_step import step_maker
@@ -88,10 +89,22 @@ def pairs(config: StyleRunConfig, codec: MotionCodec, split: str, n_motions: int
     return StylePairs(store, store.table(split), codec, n_motions, config.seed)
 
 
-def evaluate(encoder: nn.Module, dataset: StylePairs, config: StyleRunConfig, device: torch.device) -> dict[str, float]:
-    """NT-Xent in groups of people, and how often a clip's nearest clip is the same person's (style retrieval)."""
-    batches = [to_device(batch, device) for batch in evaluation_batches(dataset, MEASURED, 0)]
-    first, second = (torch.cat([encoder(batch[:, i]) for batch in batches]) for i in (0, 1))
+def evaluate(
+    encoder: nn.Module,
+    dataset: StylePairs,
+    config: StyleRunConfig,
+    device: torch.device,
+    share: Share = Share(),  # noqa: B008
+) -> dict[str, float]:
+    """NT-Xent in groups of people, and how often a clip's nearest clip is the same person's (style retrieval).
+
+    Each process encodes its share of the clips; all compare all of them.
+    """
+    features = {}
+    for number, batch in zip(count(share.process, share.processes), evaluation_batches(dataset, MEASURED, 0, share)):
+        pair = to_device(batch, device)
+        features[number] = torch.stack([encoder(pair[:, i]) for i in (0, 1)]).cpu()
+    first, second = torch.cat(list(gathered(features).values()), dim=1).to(device)
     persons = {"persons": float(len(dataset))}
     if len(dataset) < 2:  # one person has no negatives
         return persons
@@ -158,7 +171,8 @@ def make_task(
     config: StyleRunConfig, encoder: StyleEncoder, stats: CoefStats, val_set: StylePairs, accelerator: "Accelerator"
 ) -> Task[StyleEncoder]:
     device = accelerator.device
-    random = Randomness(config.seed, device, accelerator.process_index)
+    share = Share(accelerator.process_index, accelerator.num_processes)
+    random = Randomness(config.seed, device, share.process)
 
     def loss(batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         features = encoder(batch.flatten(0, 1)).float().unflatten(0, (-1, 2))
@@ -170,7 +184,7 @@ def make_task(
         begin_step=random.begin,
         prepare=lambda batch: to_device(batch, device),
         loss=loss,
-        validate=lambda network: evaluate(network, val_set, config, device),
+        validate=lambda network: evaluate(network, val_set, config, device, share),
         checkpoint=lambda network, step, state: checkpoint_of(network, stats, step, state),
         best_by="nt_xent",
     )

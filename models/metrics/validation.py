@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,17 +18,26 @@ from models.metrics.measure import HeadMeasure, Sampled, Tracks
 from models.metrics.predict import Draw, Predictor, first_seed, style_vectors
 from models.metrics.regions import find_regions
 from models.metrics.results import Results
-from models.metrics.score import ClipTruth
+from models.metrics.score import ClipTruth, Quotients
 from models.networks.style_encoder import StyleEncoder
 from models.networks.talker import Talker
 from utils.coefs import MotionCodec
 from utils.speech import SpokenClip
+from utils.training.data_order import Share
 
 _STEPS = 10  # ddim steps, enough to compare checkpoints
 SCALARS = (
     "lve", "opening_correlation", "sync_lag", "opening_ratio", "closure_recall", "jitter", "head_std_pitch",
     "head_std_yaw", "head_std_roll",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What one clip's motions have given."""
+
+    quotients: Quotients
+    tracks: Tracks
 
 
 class Validator:
@@ -57,11 +67,14 @@ class Validator:
         )
 
     @torch.no_grad()
-    def drawn(self, model: Talker) -> list[Sampled]:
-        """Generate motions of all clips.
+    def drawn(self, model: Talker, share: Share = Share()) -> dict[int, Sampled]:  # noqa: B008
+        """Generate motions of this process's share of the clips, by their numbers.
 
         The model is in eval mode meanwhile. Only the samples' own random generators are used.
         """
+        own = range(len(self.clips))[share.process :: share.processes]
+        if not own:
+            return {}
         training, options = model.training, model.config
         draw = self.draw
         if draw is None:
@@ -71,23 +84,25 @@ class Validator:
             draw = Draw(GenerationConfig(guidance, sampler, engine=engine), n_samples=1, batch_size=64)
         model.eval()
         try:
-            seeds = [first_seed(draw.seed, index) for index in range(len(self.clips))]
-            return Predictor(model, self.codec, draw)(self.clips, self.styles, seeds)
+            clips, styles = [self.clips[i] for i in own], [self.styles[i] for i in own]
+            seeds = [first_seed(draw.seed, i) for i in own]
+            return dict(zip(own, Predictor(model, self.codec, draw)(clips, styles, seeds)))
         finally:
             model.train(training)
 
     @torch.no_grad()
-    def score(self, drawn: Sequence[Sampled]) -> tuple[dict[str, float], list[Tracks]]:
-        """Metric -> value pooled over clips and averaged over samples, if it has one; and the clips' tracks."""
-        results, tracks = Results(), []
-        for clip, truth, motion in zip(self.clips, self.truths, drawn):
-            quotients, found = truth.score(motion, ClosureRule())
-            results.add("model", clip.name, quotients)
-            tracks.append(found)
+    def score(self, drawn: Mapping[int, Sampled]) -> dict[int, Scored]:
+        """The scores of motions, by the numbers of their clips."""
+        return {i: Scored(*self.truths[i].score(motion, ClosureRule())) for i, motion in drawn.items()}
+
+    def pooled(self, scored: Mapping[int, Scored]) -> dict[str, float]:
+        """Metric -> value pooled over all clips and averaged over samples, if it has one."""
+        results = Results()
+        for i, one in scored.items():
+            results.add("model", self.clips[i].name, one.quotients)
         pooled = results.pooled("model")
-        scalars = {name: pooled[name]["mean"] for name in SCALARS if pooled.get(name, {}).get("mean") is not None}
-        return scalars, tracks
+        return {name: pooled[name]["mean"] for name in SCALARS if pooled.get(name, {}).get("mean") is not None}
 
     def __call__(self, model: Talker) -> dict[str, float]:
         """The metrics of a model."""
-        return self.score(self.drawn(model))[0]
+        return self.pooled(self.score(self.drawn(model)))

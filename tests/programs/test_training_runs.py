@@ -15,8 +15,10 @@ import torch
 import main_dpt
 import main_se
 from benchmarks.speed.workload import free_port, surroundings
+from models.networks.loading import load_style_encoder
 from tests.support.golden_weights import NAMES
 from tests.support.training_data import make_data
+from utils.coefs import MotionCodec
 from utils.runs import run_dir
 from utils.runs.checkpoint import load_checkpoint
 
@@ -30,6 +32,15 @@ TWO = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return make_data(tmp_path_factory.mktemp("data"), persons=10)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """As `data`, with more than two groups of what a validation measures at once."""
+    folder = make_data(tmp_path_factory.mktemp("many"), persons=44)
+    (folder / "train.txt").write_text("".join(f"person{i:02d}/000\n" for i in range(8)))
+    (folder / "val.txt").write_text("".join(f"person{i:02d}/000\n" for i in range(8, 42)))
+    return folder
 
 
 def start(experiments, script, flags, launcher=(), environment=None):
@@ -123,9 +134,9 @@ def test_two_processes_make_the_step_of_one():
 
 
 @pytest.fixture(scope="module")
-def shared(data, tmp_path_factory):
+def shared(many, tmp_path_factory):
     """Two processes' run of six steps: its experiments folder, and its flags."""
-    flags = [*SIZES, "--exp_name", "two", "--data_root", str(data), "--save_iter", "2", "--val_iter", "2"]
+    flags = [*SIZES, "--exp_name", "two", "--data_root", str(many), "--save_iter", "2", "--val_iter", "2"]
     flags += ["--batch_size", "4", "--precision", "bf16", "--ema_decay", "0.9"]
     folder = tmp_path_factory.mktemp("shared")
     finish(start(folder, "main_se", [*flags, "--max_iter", "6"], TWO))
@@ -138,6 +149,13 @@ def test_two_processes_share_a_run(shared, tmp_path, train_here):
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     run = only_run(tmp_path, "SE")
     assert [row["step"] for row in entries(run)] == [1, 2, 2, 3, 4, 4, 5, 6, 6]
+    encoder, checkpoint = load_style_encoder(run / "checkpoints" / "iter_0000006.pt")
+    config = main_se.parse_args([*flags, "--max_iter", "6"]).run
+    validated = main_se.pairs(config, MotionCodec(encoder.config.layout, checkpoint.stats), "val", 100)
+    with torch.no_grad():
+        alone = main_se.evaluate(encoder, validated, config, torch.device("cpu"))
+    assert alone["persons"] == 34  # two groups, one for each process
+    assert {f"val/{name}": value for name, value in alone.items()}.items() <= entries(run)[-1].items()
     train_here(tmp_path, main_se, [*flags, "--max_iter", "8", "--resume"])
     assert [row["step"] for row in entries(run) if "train/total" in row] == list(range(1, 9))
 
@@ -155,8 +173,10 @@ def test_lost_processes_are_started_again(shared, tmp_path):
         torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
-def test_two_processes_train_as_one_with_the_items_of_both(data, tmp_path, train_here):
+def test_two_processes_train_as_one_with_the_items_of_both(many, tmp_path, train_here):
     """The same noise, steps and dropped conditions for each item: without dropout the same losses, to rounding.
+
+    The same for validation, of which each measures a share, and generates and draws one of two clips.
 
     No clip is cut short: a process's mean is over its own valid frames, which then differ in number.
     """
@@ -166,9 +186,10 @@ def test_two_processes_train_as_one_with_the_items_of_both(data, tmp_path, train
             "mask_time_prob", "mask_feature_prob")  # fmt: skip
     config = HubertConfig(**{**NAMES["dpt_head/audio_config"], **dict.fromkeys(calm, 0.0)})
     HubertModel(config).save_pretrained(tmp_path / "hubert")
-    flags = [*SIZES, "--exp_name", "same", "--data_root", str(data), "--audio_model_path", str(tmp_path / "hubert")]
+    flags = [*SIZES, "--exp_name", "same", "--data_root", str(many), "--audio_model_path", str(tmp_path / "hubert")]
     flags += ["--dropout", "0", "--person_noise", "0.1", "--trunc_prob1", "0", "--trunc_prob2", "0", "--lr", "1e-3"]
-    flags += ["--max_iter", "4", "--val_iter", "2", "--val_clips", "0", "--n_diff_steps", "8", "--n_motions", "20"]
+    flags += ["--max_iter", "4", "--val_iter", "2", "--val_clips", "2", "--n_diff_steps", "8", "--n_motions", "20"]
+    flags += ["--val_video_iter", "4"]
     flags += ["--n_prev_motions", "5", "--l_vert", "0", "--l_vel", "0", "--l_smooth", "0", "--log_smooth_win", "1"]
     finish(start(tmp_path / "two", "main_dpt", [*flags, "--batch_size", "2"], TWO))
     train_here(tmp_path / "one", main_dpt, [*flags, "--batch_size", "4"])
@@ -176,6 +197,9 @@ def test_two_processes_train_as_one_with_the_items_of_both(data, tmp_path, train
     assert len(one) == len(two) == 6 and len({row["train/total"] for row in one if "train/total" in row}) == 4
     for a, b in zip(one, two):
         assert b == pytest.approx(a, rel=1e-4)
+    assert {"val/clips/lve", "val/noise"} <= one[-1].keys()
+    films = [sorted(path.name for path in tmp_path.glob(f"{name}/DPT/*/videos/*/*")) for name in ("one", "two")]
+    assert films == [["person08_000.mp4", "person41_000.mp4"]] * 2
 
 
 def test_two_processes_end_together_when_asked_to(data, tmp_path, train_here):

@@ -64,9 +64,15 @@ def training_batches(
     return iter(_loader(dataset, num_workers, batch_sampler=sampler))
 
 
-def evaluation_batches(dataset: Any, batch_size: int, num_workers: int) -> DataLoader:
-    """Every item once, in order, with epoch 0's crops."""
-    return _loader(dataset, num_workers, batch_size=min(batch_size, len(dataset)))
+def evaluation_batches(
+    dataset: Any,
+    batch_size: int,
+    num_workers: int,
+    share: Share = Share(),  # noqa: B008
+) -> DataLoader:
+    """Every item once, in order, with epoch 0's crops; of several processes, each gets every P-th batch."""
+    batches = [range(len(dataset))[i : i + batch_size] for i in range(0, len(dataset), batch_size)]
+    return _loader(dataset, num_workers, batch_sampler=batches[share.process :: share.processes])
 
 
 def readers(asked: int) -> int:

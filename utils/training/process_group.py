@@ -56,7 +56,7 @@ def start_processes(device: str = "auto", precision: str = "fp32", captured: boo
     AcceleratorState._reset_state(reset_partial_state=True)  # another run in this Python process had its own
     if captured:  # NCCL's watchdog would ask for the state of what is only recorded
         os.environ["TORCH_NCCL_ASYNC_ERROR_HANDLING"] = "0"  # torchrun sets 1
-    # Others wait while one validates.
+    # Others wait while one has more to validate, or saves.
     waiting = InitProcessGroupKwargs(init_method=init_method(), timeout=timedelta(hours=2))
     return Accelerator(
         cpu=chosen.type == "cpu",
@@ -118,6 +118,15 @@ def first_after_all(processes: int) -> bool:
         return distributed.get_rank() == 0
     finally:
         distributed.destroy_process_group()
+
+
+def gathered(found: dict[int, Result]) -> dict[int, Result]:
+    """What all processes have found, by number and in the order of the numbers; every process gets it."""
+    if torch.distributed.is_initialized():
+        parts: list = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(parts, found)
+        found = {number: value for part in parts for number, value in part.items()}
+    return dict(sorted(found.items()))
 
 
 def on_first(accelerator: Accelerator, work: Callable[[], Result]) -> Result:

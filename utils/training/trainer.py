@@ -63,7 +63,7 @@ class Task(Generic[Network]):
     begin_step: Callable[[int], None]  # seed every random number of a step
     prepare: Callable[[Any], Any]  # batch -> on the device, with whatever the host decides at random
     loss: Loss
-    validate: Callable[[Network], Scalars]  # network -> scalars
+    validate: Callable[[Network], Scalars]  # network -> scalars; all processes call it, and share the work
     checkpoint: Callable[[Network, int, dict], Any]  # (network, step, training state) -> object with .save(path)
     best_by: str = "total"  # which validation scalar the best checkpoint has lowest
     illustrate: Callable[[int], dict[str, np.ndarray]] | None = None  # step -> pictures of the validation just done
@@ -194,26 +194,31 @@ class Trainer:
         return scalars
 
     def _validate(self) -> None:
-        """Validate on the first process; the others wait."""
+        """Validate, each process its share of the data; the first one logs it."""
+        network = self.network_for_use
+        training = network.training
+        network.eval()
+        with torch.no_grad():
+            scalars = self.task.validate(network)
+        network.train(training)
+        pictures = self.task.illustrate(self.step) if self.task.illustrate else {}
         if self.accelerator.is_main_process:
-            network = self.network_for_use
-            training = network.training
-            network.eval()
-            with torch.no_grad():
-                scalars = self.task.validate(network)
-            network.train(training)
-            log.info("step %d: %s", self.step, ", ".join(f"{k} {v:.4g}" for k, v in scalars.items()))
-            self.log.write(self.step, {f"val/{k}": v for k, v in scalars.items()})
-            for name, pixels in self.task.illustrate(self.step).items() if self.task.illustrate else ():
-                self.log.picture(self.step, f"val/{name}", pixels)
-            value = scalars.get(self.task.best_by, math.nan)
-            if self.kept.is_best(value):
-                regular = self._due(self.config.save_iter)  # then it is saved right after this
-                if not regular:
-                    self.save()
-                self.kept.set_best(self.step, value, regular)
+            self._record(scalars, pictures)
         self.accelerator.wait_for_everyone()
         self._clock.restart(self.step)
+
+    def _record(self, scalars: Scalars, pictures: dict[str, np.ndarray]) -> None:
+        """Log a validation, and keep a checkpoint if it is the best so far."""
+        log.info("step %d: %s", self.step, ", ".join(f"{k} {v:.4g}" for k, v in scalars.items()))
+        self.log.write(self.step, {f"val/{k}": v for k, v in scalars.items()})
+        for name, pixels in pictures.items():
+            self.log.picture(self.step, f"val/{name}", pixels)
+        value = scalars.get(self.task.best_by, math.nan)
+        if self.kept.is_best(value):
+            regular = self._due(self.config.save_iter)  # then it is saved right after this
+            if not regular:
+                self.save()
+            self.kept.set_best(self.step, value, regular)
 
     def save(self) -> Path:
         """Write `checkpoints/iter_XXXXXXX.pt` with everything that resuming needs (the first process does)."""
