@@ -10,13 +10,14 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 
 from torch.distributed import PrefixStore, Store, TCPStore, register_rendezvous_handler
 
 from utils.errors import UserError
 
 _SCHEME = "attempt"
-_PATIENCE, _PAUSE = 600, 0.02  # seconds
+_PAUSE = 0.02  # seconds
 
 
 def launch_store() -> Store | None:
@@ -39,14 +40,14 @@ def init_method() -> str | None:
     return f"{_SCHEME}://"
 
 
-def _join(url: str, **_: object) -> Iterator[tuple[Store, int, int]]:
+def _join(url: str, timeout: timedelta, **_: object) -> Iterator[tuple[Store, int, int]]:
     """A rendezvous handler of torch."""
     store, rank, processes = launch_store(), int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     assert store is not None  # `init_method` has looked
-    yield PrefixStore(meet(store, rank, processes), store), rank, processes
+    yield PrefixStore(meet(store, rank, processes, timeout.total_seconds()), store), rank, processes
 
 
-def meet(store: Store, rank: int, processes: int, patience: float = _PATIENCE) -> str:
+def meet(store: Store, rank: int, processes: int, patience: float) -> str:
     """A name for this attempt on which its processes agree, whatever earlier ones have left in the store.
 
     Each process greets the first one with a random word and waits for the answer to this word, which no dead process
@@ -74,5 +75,5 @@ def meet(store: Store, rank: int, processes: int, patience: float = _PATIENCE) -
 
 def _wait(end: float, who: str) -> None:
     if time.monotonic() > end:
-        raise UserError(f"torchrun: {who} not joined within {_PATIENCE} s; look at the logs of all machines")
+        raise UserError(f"torchrun: {who} not joined in time; look at the logs of all machines")
     time.sleep(_PAUSE)

@@ -1,6 +1,7 @@
 """Processes that start again meet each other, not what dead ones left."""
 
 import threading
+from datetime import timedelta
 
 import pytest
 from torch.distributed import HashStore, PrefixStore
@@ -15,7 +16,7 @@ def gathered(store, processes):
     names = [""] * processes
 
     def join(rank):
-        names[rank] = meet(store, rank, processes)
+        names[rank] = meet(store, rank, processes, 30)
 
     threads = [threading.Thread(target=join, args=[rank]) for rank in reversed(range(processes))]
     for thread in threads:
@@ -51,5 +52,5 @@ def test_a_process_group_is_joined_in_its_own_part_of_the_store(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "1")
     monkeypatch.setattr(elastic, "launch_store", HashStore)
     assert elastic.init_method() == elastic.init_method() == "attempt://"
-    ((store, rank, processes),) = elastic._join("attempt://")
+    ((store, rank, processes),) = elastic._join("attempt://", timedelta(seconds=30))
     assert isinstance(store, PrefixStore) and (rank, processes) == (0, 1)
