@@ -52,7 +52,7 @@ class StylePairs(Dataset):
     @property
     def persons(self) -> list[str]:
         """Name of each item's person."""
-        return [person_of(self._table[self._rows[end - 1]][0]) for end in self._ends]
+        return [person_of(self._table[int(self._rows[end - 1])][0]) for end in self._ends]
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -65,7 +65,7 @@ class StylePairs(Dataset):
         """Clip and first frame of an item's crop."""
         index, random = crop_random(self._seed, key)
         first, end = self._ends[index - 1] if index else 0, self._ends[index]
-        clip, length = self._table[self._rows[first + random.integers(end - first)]]
+        clip, length = self._table[int(self._rows[first + random.integers(end - first)])]
         return clip, crop_start(random, length, self.span)
 
     @property

@@ -23,9 +23,7 @@ from torch import Tensor, nn
 
 PIECE = 2**19  # samples of the batch convolved at once, which bounds the memory of the first layers
 _ALIGN = 8  # matrix products are fast for rows of a multiple of 8 numbers
-AnyModule: TypeAlias = (
-    Any  # a module of transformers; to a type checker, every attribute of an nn.Module may be a tensor
-)
+AnyModule: TypeAlias = Any  # of transformers; to a type checker, every attribute of an nn.Module may be a tensor
 
 
 def convolves(x: Tensor) -> bool:
