@@ -41,11 +41,12 @@ from models.metrics.predict import first_seed
 from models.metrics.regions import find_regions
 from models.metrics.scored_files import load_scored, save_scored
 from models.metrics.suite import MODEL, Example, ScoredClip, Suite
-from models.metrics.sweep import Point, read_points, score_points, write_sweep
+from models.metrics.sweep import score_points, write_sweep
 from utils.atomic import check_apart, check_output
 from utils.config import read_flags
 from utils.devices import pick_device
 from utils.errors import UserError, cli
+from utils.runs.grid import Point, read_points
 from utils.runs.shards import Shard, SharedWork, settings_of
 from utils.timebase import FPS
 from utils.training.process_group import first_after_all

@@ -29,6 +29,7 @@ from models.metrics.validation import Validator
 from models.networks.loading import checkpoint_of, load_style_encoder, load_talker
 from models.networks.style_encoder import StyleEncoder
 from models.networks.talker import Talker, TalkerConfig, build_talker
+from models.training.ablation import ablate
 from models.training.distillation import Distillation, make_student, only_denoiser
 from models.training.flags import NETWORK_FLAGS, Configs, parse_args
 from models.training.losses import MotionLoss
@@ -287,7 +288,10 @@ def test(configs: Configs) -> None:
 @cli
 def main(argv: list[str] | None = None) -> None:
     configs = parse_args(argv)
-    train(configs) if configs.run.mode == "train" else test(configs)
+    if configs.run.ablate is not None:
+        ablate("DPT", configs, sys.argv[1:] if argv is None else argv, parse_args, train)
+    else:
+        train(configs) if configs.run.mode == "train" else test(configs)
 
 
 if __name__ == "__main__":

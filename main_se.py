@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 import utils.startup  # noqa: F401  # isort: skip
@@ -22,6 +22,7 @@ from datasets.sources.clip_sources import ClipSources, statistics_of
 from datasets.style_pairs import StylePairs
 from models.networks.loading import checkpoint_of, load_style_encoder
 from models.networks.style_encoder import StyleEncoder, StyleEncoderConfig
+from models.training.ablation import ablate
 from models.training.losses import nt_xent
 from utils.coefs import CoefStats, MotionCodec
 from utils.config import flag, to_plain
@@ -79,6 +80,10 @@ class Configs:
     rot_repr: str = flag("aa", choices=("aa",))
     """Accepted for old command lines."""
 
+    def resolved(self) -> dict[str, Any]:
+        """The flags as config.json records them."""
+        return {"run": to_plain(self.run), "style_encoder": to_plain(self.style_encoder)}
+
 
 def parse_args(argv: list[str] | None = None) -> Configs:
     return read_run_flags("SE", Configs, argv, (__doc__ or "").partition("\n")[0])
@@ -131,9 +136,9 @@ def retrieval_top1(a: Tensor, b: Tensor) -> float:
     return (similarity.argmax(1) == torch.arange(len(a), device=a.device)).float().mean().item()
 
 
-def train(config: StyleRunConfig, options: StyleEncoderConfig) -> None:
+def train(configs: Configs) -> None:
+    config, options = configs.run, configs.style_encoder
     accelerator = start_processes(config.device, config.matmul_precision, config.cuda_graph)
-    resolved = {"run": to_plain(config), "style_encoder": to_plain(options)}
 
     def make_plan(run: OpenedRun, problems: Problems) -> Plan | None:
         check = problems.check
@@ -163,7 +168,7 @@ def train(config: StyleRunConfig, options: StyleEncoderConfig) -> None:
             make_step,
         )
 
-    training_run.train("SE", config, resolved, accelerator, make_plan)
+    training_run.train("SE", config, configs.resolved(), accelerator, make_plan)
     end_processes()
 
 
@@ -207,7 +212,10 @@ def test(config: StyleRunConfig) -> None:
 @cli
 def main(argv: list[str] | None = None) -> None:
     configs = parse_args(argv)
-    train(configs.run, configs.style_encoder) if configs.run.mode == "train" else test(configs.run)
+    if configs.run.ablate is not None:
+        ablate("SE", configs, sys.argv[1:] if argv is None else argv, parse_args, train)
+    else:
+        train(configs) if configs.run.mode == "train" else test(configs.run)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ from datasets.splits import read_list
 from examples import drive_avatar
 from models.audio.whisper import WhisperEncoder
 from models.exports.arkit_pairs import find_pairs
-from models.metrics.sweep import read_points
 from models.networks.loading import load_style_encoder, load_talker
 from models.training.flags import TalkerRunConfig
 from scripts_for_dataset.preparing.building import _check_treatment, read_report
@@ -53,6 +52,7 @@ from utils.media.sound_file import Track
 from utils.motion_file import load_motion, load_shape, load_style
 from utils.reading.array_file import read_npy, read_npz
 from utils.rendering.head_paint import read_image
+from utils.runs.grid import read_points
 from utils.runs.kept_checkpoints import KeptCheckpoints
 from utils.runs.run_log import drop_later_lines
 from utils.speech import read_phones

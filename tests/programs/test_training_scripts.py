@@ -1,5 +1,6 @@
 """Both training scripts from end to end on the published-layout data set: train, resume, test, and use the result."""
 
+import csv
 import json
 
 import numpy as np
@@ -46,6 +47,36 @@ def workspace(tmp_path_factory, open_head_space):
 def style_encoder(workspace):
     main_se.main(["--exp_name", "se", "--max_iter", "2", *SIZES])
     return run_dir.find_checkpoint("SE", "se", 2)
+
+
+def test_variants_are_trained_once_and_compared(workspace, tmp_path, capsys):
+    """A second call trains what was added only; a variant that fails leaves the others alone."""
+    grid, folder = tmp_path / "grid.json", workspace / "experiments/SE"
+    data = make_data(tmp_path / "data")
+    command = ["--exp_name", "trial", "--max_iter", "1", *SIZES, "--data_root", str(data), "--ablate", str(grid)]
+    grid.write_text('[{}, {"temperature": 0.5}]')
+    main_se.main(command)
+    runs = sorted(folder.glob("trial+*"))
+    assert [run.name.rpartition("-")[0] for run in runs] == ["trial+base", "trial+temperature=0.5"]
+    assert [json.loads((run / "config.json").read_text())["run"]["ablate"] for run in runs] == [None, None]
+    grid.write_text('[{}, {"temperature": 0.5}, {"freeze": "nothing"}]')
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main_se.main(command)
+    shown = capsys.readouterr()
+    assert "1 of 3 variants failed, see above: trial+freeze=nothing" in shown.err.splitlines()[-1]
+    assert sorted(folder.glob("trial+*")) == runs
+    rows = list(csv.DictReader((folder / "trial-ablation.csv").open()))
+    entries = [json.loads((run / "logs/metrics.jsonl").read_text().splitlines()[-1]) for run in runs]
+    assert [float(row["nt_xent"]) for row in rows[:2]] == pytest.approx(
+        [one["val/nt_xent"] for one in entries], rel=1e-5
+    )
+    assert [row["temperature"] for row in rows] == ["", "0.5", ""] and rows[2]["nt_xent"] == ""
+    assert shown.out.splitlines()[0].split() == ["temperature", "freeze", "nt_xent", "retrieval_top1", "persons"]
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
+        patch.setenv("WORLD_SIZE", "2")
+        main_se.main(command)
+    assert "leave --mode and torchrun out" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 # Flags that may differ between a run and its continuation by the same command.
 _PRACTICAL = (
     *("resume", "fresh", "dry_run", "num_workers", "device", "mode", "iter", "cuda_graph", "preload"),
-    "log_with",
+    *("log_with", "ablate"),
 )
 _KINDS = {"SE": "style_encoder", "DPT": "talker"}
 _NOTE = "run"
@@ -72,6 +72,8 @@ class RunConfig(TrainerConfig):
     """Continue the newest run of this name even if other flags have changed. The same command continues without it."""
     fresh: bool = False
     """Begin a new run although the same command left an unfinished one."""
+    ablate: Path | None = None
+    """JSON of flags to try, {flag: [values]} or [{flag: value}, {}]: train all variants and print their validations."""
     freeze: str | None = None
     """Parts of the network that are not trained: names of modules, separated by commas."""
     dry_run: bool = False
@@ -182,6 +184,14 @@ def _run_to_continue(kind: str, config: RunConfig, resolved: dict[str, Any]) -> 
             return run
         if unfinished and differing:
             log.info("%s is unfinished but not continued: %s differ; --resume would", run.name, ", ".join(differing))
+    return None
+
+
+def finished_run(kind: str, config: RunConfig, resolved: dict[str, Any]) -> Path | None:
+    """The newest run of this name that has been trained to its end with the same configuration."""
+    for run in find_runs(kind, config.exp_name):
+        if max(saved_steps(run), default=0) >= config.max_iter and not _differences(run, resolved):
+            return run
     return None
 
 

@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from models.metrics.sweep import Point, read_points, score_points, write_sweep
+from models.metrics.sweep import score_points, write_sweep
 from utils.errors import UserError
+from utils.runs.grid import Point, grid_csv, read_points
 
 
 def test_all_combinations_in_the_order_of_the_file(tmp_path):
@@ -18,9 +19,21 @@ def test_all_combinations_in_the_order_of_the_file(tmp_path):
     assert points[0].argv == ["--exp_name", "a/b", "--steps", "6", "--skip_own_style", "--dtr", "0.5"]
 
 
+def test_a_list_of_variants(tmp_path):
+    (tmp_path / "s.json").write_text('[{}, {"steps": 6},\n{"seed": [0, 1], "whole": true}]')
+    points = read_points(tmp_path / "s.json")
+    assert [point.name for point in points] == ["base", "steps=6", "seed=0,whole=True", "seed=1,whole=True"]
+    rows = list(
+        csv.DictReader(grid_csv(points, ["loss"], [{"loss": 0.5}, {}, {"loss": None}, {"loss": 2}]).splitlines())
+    )
+    assert [list(row.values()) for row in rows] == [
+        ["", "", "", "0.5"], ["6", "", "", ""], ["", "0", "True", ""], ["", "1", "True", "2"]
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    "text", ["{}", '{"steps": []}', '{"steps": [6, 6]}', '{"steps": [[6]]}', '{"steps": [null]}', '{"a": [false]}',
-             '{"a": ["x", "y%s"]}' % ("z" * 200), "[1]", "{"],
+    "text", ["[]", "[{}]", '[{"steps": 6}, {"steps": 6}]', "7", "[1]", "{", "{}", '{"steps": []}', '{"steps": [6, 6]}',
+             '{"steps": [[6]]}', '{"steps": [null]}', '{"a": [false]}', '{"a": ["x", "y%s"]}' % ("z" * 200)],
 )  # fmt: skip
 def test_what_is_no_grid_is_refused(tmp_path, text):
     (tmp_path / "s.json").write_text(text)

@@ -1,0 +1,99 @@
+"""Variants of a training run, one after the other, and one table of them: `--ablate` of both training scripts."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from utils.atomic import write_text
+from utils.errors import UserError
+from utils.reading.json_file import read_lines
+from utils.reports.text_table import text_table
+from utils.runs import run_dir
+from utils.runs.grid import Point, flags_in, grid_csv, grid_rows, read_points
+from utils.training.run_config import RunConfig, finished_run
+
+log = logging.getLogger(__name__)
+_MEASURED = "val/"
+
+
+class Program(Protocol):
+    """All flags of a training script, a dataclass."""
+
+    @property
+    def run(self) -> RunConfig: ...
+
+    def resolved(self) -> dict[str, Any]:
+        """The flags as config.json records them."""
+        ...
+
+
+Flags = TypeVar("Flags", bound=Program)
+
+
+def ablate(
+    kind: str, flags: Flags, argv: list[str], parse: Callable[[list[str]], Flags], train: Callable[[Flags], None]
+) -> None:
+    """Train every variant that is not trained yet; write and print the table of their last validations.
+
+    Args:
+        kind: SE or DPT.
+        flags: of the command line `argv`.
+
+    Raises:
+        UserError: a file that is no grid of flags, several processes, or variants that could not be trained.
+    """
+    path, name = flags.run.ablate, flags.run.exp_name
+    assert path is not None
+    if flags.run.mode != "train" or os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UserError("--ablate: trains one variant after the other in one process; leave --mode and torchrun out")
+    points = read_points(path)
+    variants = [_variant(point, path, name, argv, parse) for point in points]
+    failed = []
+    for number, one in enumerate(variants, 1):
+        if not one.run.fresh and finished_run(kind, one.run, one.resolved()):
+            continue
+        log.info("variant %d of %d: %s", number, len(variants), one.run.exp_name)
+        try:
+            train(one)
+        except UserError as error:  # the others may be better
+            log.error("%s: %s", one.run.exp_name, error)
+            failed.append(one.run.exp_name)
+    if not flags.run.dry_run:
+        runs = [finished_run(kind, one.run, one.resolved()) for one in variants]
+        out = run_dir.EXPERIMENTS / kind / f"{name}-ablation.csv"
+        print(write_table(out, points, [{} if run is None else last_validation(run) for run in runs]))
+    if failed:
+        raise UserError(f"{path}: {len(failed)} of {len(variants)} variants failed, see above: {', '.join(failed)}")
+
+
+def _variant(point: Point, path: Path, name: str, argv: list[str], parse: Callable[[list[str]], Flags]) -> Flags:
+    """Its flags; it is a run of its own, named after its values."""
+    try:
+        found = parse([*argv, *point.argv, "--exp_name", f"{name}+{point.name.replace(',', '+')}"])
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    return replace(found, run=replace(found.run, ablate=None))  # pyright: ignore[reportArgumentType]
+
+
+def last_validation(run: Path) -> dict[str, float]:
+    """Measure -> value after the last step, from the run's log."""
+    entries = [json.loads(line) for line in read_lines(run / "logs" / "metrics.jsonl")]
+    found = {name: value for entry in entries for name, value in entry.items() if name.startswith(_MEASURED)}
+    return {name.removeprefix(_MEASURED): value for name, value in found.items()}
+
+
+def write_table(out: Path, points: list[Point], found: list[dict[str, float]]) -> str:
+    """All measures as CSV; the table of the losses, without what was measured on generated clips."""
+    columns = list(dict.fromkeys(name for one in found for name in one))
+    write_text(out, grid_csv(points, columns, found))
+    log.info("wrote %s", out)
+    shown = [name for name in columns if "/" not in name]
+    body = [[*row, *(f"{one[name]:.5g}" if name in one else "-" for name in shown)]
+            for row, one in zip(grid_rows(points), found)]  # fmt: skip
+    return text_table([[*flags_in(points), *shown], *body])
