@@ -58,6 +58,8 @@ class StoreFlags(Flags):
         """Raises UserError for a number out of range."""
         super().check()
         check_least(self, clips=2, seconds=0.1, latency=0)
+        if (self.only is None) != (self.folder is None):
+            raise UserError("--only and --folder: give both or neither")
 
 
 @dataclass(frozen=True)
