@@ -45,7 +45,8 @@ async def joined(address: str, **start: Any) -> AsyncIterator[LiveHead]:
         try:
             head = await stack.enter_async_context(LiveHead.connect(address, **start))
         except (OSError, WebSocketException, ValueError, OverflowError) as error:
-            raise UserError(f"--address {address}: no server there ({error}); start python -m web.serve") from error
+            why = str(error) or type(error).__name__
+            raise UserError(f"--address {address}: no server there ({why}); start python -m web.serve") from error
         try:
             yield head
         except ConnectionClosed as error:

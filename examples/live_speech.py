@@ -17,7 +17,7 @@ import json
 import logging
 import re
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -69,69 +69,19 @@ class SpeechFlags:
         return SAMPLE_RATE if self.sound else VOICE_RATE
 
 
-def sentences(source: BinaryIO) -> Iterator[str]:
-    """UTF-8 text as it arrives -> its sentences, each once it is complete: at the next one, or when a line ends.
-
-    An empty one means that there is no more for now. Single line breaks in what arrives together count as spaces.
-
-    Raises:
-        UserError: other bytes.
-    """
-    from hibari import Hibari
-
-    decoder, text = codecs.getincrementaldecoder("utf-8")(), ""
-    while data := source.read(1 << 16):
-        try:
-            text += decoder.decode(data)
-        except UnicodeDecodeError as error:
-            raise UserError(f"{STDIN}: is not UTF-8 text ({error.reason}); sound needs --sound") from error
-        whole = text.endswith("\n")
-        text = re.sub(r"(?<!\n)\n(?!\n)", " ", text)
-        found = Hibari.split_sentences(text)
-        text = "" if whole or not found else text[text.rfind(found.pop()) :]
-        yield from found and [*found, ""]
-    yield from Hibari.split_sentences(text)
-
-
-def spoken(voice: Callable[..., np.ndarray], texts: Iterable[str]) -> Iterator[np.ndarray]:
-    """Sentences -> float32 (n,) at `VOICE_RATE`, each as soon as it is synthesised; n is 0 for an empty one."""
-    for text in texts:
-        try:
-            yield voice(text, seed=0)
-        except (IndexError, KeyError, ValueError) as error:
-            log.warning("%s: %.40r cannot be said (%s) and is left out", STDIN, text, error)
-
-
-def speech(flags: SpeechFlags, source: BinaryIO) -> Iterator[np.ndarray]:
-    """Standard input as sound at `flags.rate`.
-
-    Raises:
-        UserError: the voice is not installed; others come with the pieces.
-    """
-    if flags.sound:
-        return piped_blocks(source, flags.pcm_rate, Track(Path(STDIN), 0))
-    try:
-        from hibari import Hibari
-    except ImportError as error:
-        raise UserError("the voice is missing: pip install hibari-tts, or pipe in sound with --sound") from error
-    voice = Hibari()
-    voice("Ready.")  # the first sentence takes the longest
-    return spoken(voice, sentences(source))
-
-
-async def arriving(pieces: Iterator[np.ndarray]) -> AsyncIterator[np.ndarray]:
+async def arriving(items: Iterator[Any]) -> AsyncIterator[Any]:
     """The items of an iterator that waits, from a thread that does not hold up the program's end."""
     loop, queue, room = asyncio.get_running_loop(), asyncio.Queue[Any](), threading.Semaphore(2)
 
-    def put(item: np.ndarray | Exception | None) -> None:
+    def put(item: Any) -> None:
         room.acquire()
         with contextlib.suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(queue.put_nowait, item)
 
     def read() -> None:
         try:
-            for piece in pieces:
-                put(piece)
+            for item in items:
+                put(item)
             put(None)
         except Exception as error:
             put(error)
@@ -144,6 +94,58 @@ async def arriving(pieces: Iterator[np.ndarray]) -> AsyncIterator[np.ndarray]:
         yield item
 
 
+async def sentences(source: BinaryIO) -> AsyncIterator[str]:
+    """UTF-8 text as it arrives -> its sentences, each once it is complete: at the next one, or when a line ends.
+
+    An empty one means that there is no more for now. Single line breaks in what arrives together count as spaces.
+
+    Raises:
+        UserError: other bytes.
+    """
+    from hibari import Hibari
+
+    decoder, text = codecs.getincrementaldecoder("utf-8")(), ""
+    async for data in arriving(iter(lambda: source.read(1 << 16), b"")):
+        try:
+            text += decoder.decode(data)
+        except UnicodeDecodeError as error:
+            raise UserError(f"{STDIN}: is not UTF-8 text ({error.reason}); sound needs --sound") from error
+        whole = text.endswith("\n")
+        text = re.sub(r"(?<!\n)\n(?!\n)", " ", text)
+        found = Hibari.split_sentences(text)
+        text = "" if whole or not found else text[text.rfind(found.pop()) :]
+        for sentence in found and [*found, ""]:
+            yield sentence
+    for sentence in Hibari.split_sentences(text):
+        yield sentence
+
+
+async def spoken(voice: Callable[..., np.ndarray], texts: AsyncIterator[str]) -> AsyncIterator[np.ndarray]:
+    """Sentences -> float32 (n,) at `VOICE_RATE`, each as soon as it is synthesised; n is 0 for an empty one."""
+    async for text in texts:
+        try:
+            yield await asyncio.to_thread(voice, text, seed=0)
+        except (IndexError, KeyError, ValueError) as error:
+            log.warning("%s: %.40r cannot be said (%s) and is left out", STDIN, text, error)
+
+
+def speech(flags: SpeechFlags, source: BinaryIO) -> AsyncIterator[np.ndarray]:
+    """Standard input as sound at `flags.rate`.
+
+    Raises:
+        UserError: the voice is not installed; others come with the pieces.
+    """
+    if flags.sound:
+        return arriving(piped_blocks(source, flags.pcm_rate, Track(Path(STDIN), 0)))
+    try:
+        from hibari import Hibari
+    except ImportError as error:
+        raise UserError("the voice is missing: pip install hibari-tts, or pipe in sound with --sound") from error
+    voice = Hibari()
+    voice("Ready.")  # the first sentence takes the longest
+    return spoken(voice, sentences(source))
+
+
 class Speaker:
     """Sends speech, never far ahead of the face, and prints the frames or keeps everything for a video."""
 
@@ -153,14 +155,14 @@ class Speaker:
         self.heard: list[np.ndarray] = []
         self.frames: list[dict[str, Any]] = []
 
-    async def speak(self, head: LiveHead, pieces: Iterator[np.ndarray]) -> None:
+    async def speak(self, head: LiveHead, pieces: AsyncIterator[np.ndarray]) -> None:
         """Until the pieces end. An empty one means that what came before is complete.
 
         Raises:
             UserError: of the pieces.
         """
         try:
-            async for piece in arriving(pieces):
+            async for piece in pieces:
                 for start in range(0, len(piece), self.rate):
                     await self._say(head, piece[start : start + self.rate])
                 if not len(piece):
