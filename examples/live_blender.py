@@ -3,8 +3,9 @@
     python -m web.serve --livelink 127.0.0.1
     blender head.blend --python examples/live_blender.py      (or run it in Blender's text editor)
 
-Meshes with shape keys of ARKit's names follow, as those of our glb exports have them, and an armature's head. Runs
-inside Blender (tried with the bpy package 5.0), without this project's packages.
+Meshes with shape keys of ARKit's names follow, as those of our glb exports have them, and an armature's head. Every
+packet counts, so there should be one session. It runs inside Blender (tried with the bpy package 5.0), without this
+project's packages.
 """
 
 import socket
