@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,18 +10,21 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.subject import INPUT
+from benchmarks.tracking.props import paint_beard, with_glasses
 from models.heads.decode import motion_vertices
 from models.heads.flame import Flame, load_flame
 from utils.media.video import write_video
 from utils.media.video_frames import VideoFrame
 from utils.motion_file import Motion, load_motion, load_shape
-from utils.rendering.looks import dress
+from utils.rendering.looks import dress, framed_part
 from utils.rendering.renderer import Renderer, RenderStyle
+from utils.rendering.stage import stage_for
 from utils.timebase import FPS
 from utils.trackers.landmarker import find_model, watch
 from utils.trackers.sightings import Sightings
 
 STYLES = ("normal", "big_mouth", "small_mouth", "smile", "serious", "large_head_movements", "small_head_movements")
+WORN = ("nothing", "glasses", "beard", "glasses and beard")
 HELD_OUT = ("female_round", "male_narrow", "male_young")  # identities of the films
 
 
@@ -32,6 +36,7 @@ class Scene:
     look: str = "skin"
     size: int = 320
     fov: float = 18.0  # degrees; a phone has 50 to 65
+    worn: str = WORN[0]
 
 
 class Cinema:
@@ -44,9 +49,12 @@ class Cinema:
     def frames(self, motion: Motion, scene: Scene) -> Iterator[np.ndarray]:
         """Pictures uint8 (size, size, 3) of a motion on the scene's identity."""
         self._prepare(scene)
-        shape = load_shape(INPUT / "coef" / f"{scene.identity}.npy")
-        for chunk in motion_vertices(self._dressed, replace(motion, shape=shape)):
-            yield from self._renderer.frames(chunk)
+        motion = replace(motion, shape=load_shape(INPUT / "coef" / f"{scene.identity}.npy"))
+        pictures = (p for chunk in motion_vertices(self._dressed, motion) for p in self._renderer.frames(chunk))
+        if "glasses" in scene.worn:
+            stage = stage_for(framed_part(self._dressed.head), scene.size, black_bg=False, fov=scene.fov)
+            pictures = with_glasses(pictures, self.flame.head, motion, stage.to_screen)
+        yield from pictures
 
     def watch(self, motion: Motion, scene: Scene) -> Sightings:
         """What MediaPipe sees of it."""
@@ -54,11 +62,14 @@ class Cinema:
         return watch((VideoFrame(i / FPS, p) for i, p in enumerate(pictures)), find_model(), "render")
 
     def _prepare(self, scene: Scene) -> None:
-        key = (scene.look, scene.size, scene.fov)
+        bearded = "beard" in scene.worn
+        key = (scene.look, scene.size, scene.fov, bearded)
         if key != self._key:
             look = dress(self.flame.head, scene.look)
             self._dressed = Flame(look.drawn)
-            self._renderer = Renderer(look.drawn, RenderStyle(scene.size, texture=look.texture, fov=scene.fov))
+            with tempfile.TemporaryDirectory() as folder:
+                texture = paint_beard(self.flame.head, Path(folder) / "beard.png") if bearded else look.texture
+                self._renderer = Renderer(look.drawn, RenderStyle(scene.size, texture=texture, fov=scene.fov))
             self._key = key
 
 
