@@ -1,6 +1,7 @@
-"""Build `models/data/open_head_landmarks.npz`: where each of MediaPipe's 478 landmarks lies on the open head.
+"""Build `models/data/open_head_landmarks.npz`: where each of MediaPipe's 478 landmarks lies on a head.
 
     python -m setup.build_landmarks [--renders 160] [-o FILE]
+    python -m setup.build_landmarks --head generic_model.pkl -o flame_landmarks.npz     # for track_video --landmarks
 
 Needs MediaPipe and OpenGL; takes a minute. Random identities with random expressions, jaws and poses are rendered with
 known vertices; a landmark's place is the point of a triangle (three vertices, weights that sum to 1) whose projection
@@ -21,8 +22,9 @@ from models.heads.mouth import LOWER, UPPER
 from models.tracking.embedding import EMBEDDING
 from utils.atomic import write_npz
 from utils.config import check_least, flag, read_flags
-from utils.errors import cli
+from utils.errors import UserError, cli
 from utils.heads.head_file import HeadFile
+from utils.heads.joints import LEFT_EYE, RIGHT_EYE
 from utils.rendering.looks import dress, framed_part
 from utils.rendering.renderer import Renderer, RenderStyle, VertexNormals
 from utils.rendering.stage import stage_for
@@ -37,7 +39,7 @@ AVERAGE = 30  # renders of the average identity, the rest are random
 FRONT = 0.05  # least z of a vertex normal, head unturned
 NEAR = 6  # nearest vertices whose triangles are tried
 FIRST_IRIS = 468  # landmarks from here on lie on the eyeballs
-FIXED = {13: UPPER, 14: LOWER}  # the mouth's opening is measured between these, so they are vertices
+FIXED = {13: UPPER, 14: LOWER}  # the open head's opening is measured between these, so they are vertices
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,15 @@ class Renders:
 def random_coefficients(flame: Flame, n: int, rng: np.random.Generator) -> tuple[torch.Tensor, ...]:
     """shape (n, S), exp (n, E) and pose (n, 6)."""
     names = flame.head.exp_names
-    moved = [k for k, name in enumerate(names) if name.startswith(MOVED)]
     shape = 0.7 * rng.standard_normal((n, flame.n_shape))
     shape[:AVERAGE] = 0
-    exp, pose = np.zeros((n, len(names))), np.zeros((n, 6))
+    exp, pose = np.zeros((n, flame.n_exp)), np.zeros((n, 6))
+    moved = [k for k, name in enumerate(names or []) if name.startswith(MOVED)]
     for row in range(n):
-        exp[row, rng.choice(moved, 3, replace=False)] = rng.uniform(0.2, 0.8, 3)
+        if names is None:  # principal components, as FLAME's
+            exp[row] = 0.5 * rng.standard_normal(flame.n_exp)
+        else:
+            exp[row, rng.choice(moved, 3, replace=False)] = rng.uniform(0.2, 0.8, 3)
     pose[:, :3] = rng.uniform(*np.array(TURNS).T, (n, 3))
     pose[:, 3] = rng.choice(JAWS, n)
     return tuple(torch.from_numpy(x).float() for x in (shape, exp, pose))
@@ -69,7 +74,7 @@ def render(flame: Flame, n: int, model: Path) -> Renders:
         UserError: MediaPipe or OpenGL is missing.
     """
     coefficients = random_coefficients(flame, n, np.random.default_rng(0))
-    look = dress(flame.head, "skin")
+    look = dress(flame.head, None)
     with torch.no_grad():
         vertices = flame(*coefficients).numpy()
         drawn = Flame(look.drawn)(*coefficients).numpy()
@@ -83,14 +88,15 @@ def render(flame: Flame, n: int, model: Path) -> Renders:
 
 def place(renders: Renders, head: HeadFile) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Vertices (478, 3), weights (478, 3) and root mean square error (478,) in pixels of each landmark."""
-    eyeballs = head.mask("left_eyeball") | head.mask("right_eyeball")
+    eyeballs = head.weights[:, [LEFT_EYE, RIGHT_EYE]].max(axis=1) > 0.5
+    fixed = {k: head.landmark(name) for k, name in FIXED.items() if head.landmarks}
     behind = VertexNormals(head.faces, head.n_vertices)(head.v_template)[:, 2] < FRONT
     n_landmarks = renders.seen.shape[1]
     corners, weights, errors = np.zeros((n_landmarks, 3), int), np.zeros((n_landmarks, 3)), np.zeros(n_landmarks)
     for k in range(n_landmarks):
         wanted = renders.seen[:, k]
-        if k in FIXED:
-            vertex = head.landmark(FIXED[k])
+        if k in fixed:
+            vertex = fixed[k]
             corners[k], weights[k] = vertex, (1, 0, 0)
             errors[k] = _error(renders.projected[:, vertex], wanted)
             continue
@@ -130,6 +136,8 @@ class LandmarkFlags:
 
     renders: int = 160
     """Pictures, at least 60."""
+    head: Path | None = None
+    """FLAME pkl or npz (default: the open head); needs --output."""
     model: Path | None = None
     """face_landmarker.task (default: of the installed package)."""
     output: Path = flag(EMBEDDING, "-o")
@@ -137,12 +145,14 @@ class LandmarkFlags:
 
     def check(self) -> None:
         check_least(self, renders=2 * AVERAGE)
+        if self.head is not None and self.output == EMBEDDING:
+            raise UserError("--output: the default file is the open head's; name one for --head")
 
 
 @cli
 def main(argv: list[str] | None = None) -> None:
     flags = read_flags(LandmarkFlags, argv, (__doc__ or " ").splitlines()[0])
-    flame = load_flame()
+    flame = load_flame(flags.head)
     renders = render(flame, flags.renders, find_model(flags.model))
     corners, weights, errors = place(renders, flame.head)
     arrays = {"vertices": corners.astype(np.int32), "weights": weights.astype(np.float32)}
