@@ -7,6 +7,7 @@ torchrun --standalone --nproc_per_node 2 evaluate.py --data_root LMDB_FOLDER    
 
 import json
 import logging
+import os
 import sys
 from dataclasses import asdict as plain
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 import utils.startup  # noqa: F401  # isort: skip
+
+if __name__ == "__main__":  # NumPy's products round differently on other numbers of threads, and here they are small
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import torch
 from tqdm import tqdm
