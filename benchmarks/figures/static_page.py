@@ -178,11 +178,18 @@ def check_live(visitor: Visitor) -> dict[str, bool]:
     visitor.page.wait_for_timeout(12_000)
     pieces, frames = visitor.page.evaluate("() => measured.live"), visitor.frames()
     visitor.page.click("#live")
+    visitor.page.wait_for_timeout(5000)  # for the last frames
+    last = visitor.frames()[-1]
+    visitor.page.select_option("#emotion", "happy")
+    visitor.page.wait_for_timeout(2000)
+    change = visitor.frames()[-1] - last
+    visitor.page.select_option("#emotion", "")
     later = pieces[len(pieces) // 2 :]
     behind, took = (np.array([one[key] for one in later]) for key in ("behind", "took"))
     text = f"live: {len(frames)} frames, {np.median(behind):.2f} s behind the voice (at most {behind.max():.2f} s), "
     text += f"{np.median(took):.2f} s of them computing ({took.max():.2f} s)"
-    return {text: len(frames) > 225 and np.median(behind) < LIVE_SECONDS and float(frames[:, 53].std()) > 0.005}
+    good = len(frames) > 225 and np.median(behind) < LIVE_SECONDS and float(frames[:, 53].std()) > 0.005
+    return {text: good, "an emotion after it shows at once": float(change[:50].max()) > 0.3}
 
 
 def check_bad_file(visitor: Visitor, path: Path) -> dict[str, bool]:

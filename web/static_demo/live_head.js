@@ -19,8 +19,8 @@ export class LiveHead extends Head {
 
   clear() { this.made = []; this.frames = []; this.mixer = new Mixer(this.table, this.config); this.rest(); }
 
-  // Raw coefficients of further frames.
-  push(frames) { this.made.push(frames); this.show(this.mixer.push(frames)); }
+  // Raw coefficients of further frames. Of live speech only the last ones are kept for another mix.
+  push(frames, live = false) { this.made = live ? [frames] : [...this.made, frames]; this.show(this.mixer.push(frames)); }
 
   show(frames) {
     for (let i = 0; i < frames.length; i += COEFFICIENTS) this.frames.push(frames.subarray(i, i + COEFFICIENTS));

@@ -61,7 +61,7 @@ async function follow() {
   };
   const stop = () => {
     ear.port.onmessage = null; silence();
-    if (mine === id) { worker.postMessage({ kind: 'end', id: mine }); say('Press a button.'); }
+    if (mine === id) { worker.postMessage({ kind: 'end', id: mine }); live.ended = true; say('Press a button.'); }
     at('live').textContent = 'Live'; at('live').onclick = following;
   };
   context.createMediaStreamSource(stream).connect(ear);
@@ -90,7 +90,7 @@ function made({ frames, took }) {
     live.rate = spare > SPARE ? 1 + Math.min(spare, 0.5) : 1;
     measured.live.push({ behind: live.heard - live.shown, took });
   }
-  head.push(frames);
+  head.push(frames, Boolean(live));
   if (live || measured.first !== undefined) return;
   measured.first = (performance.now() - pressed) / 1000;
   sound.play().catch(() => say('Press play.'));
@@ -132,7 +132,7 @@ async function main() {
   const desk = new Desk(table, { changed: () => { mixed = false; }, wrong: (text) => say(text, true) });
   Object.assign(window, { view, head });
   const step = () => {
-    if (!mixed) { head.mix(desk.config, Boolean(live)); mixed = true; view.drawn = ''; }
+    if (!mixed) { head.mix(desk.config, Boolean(live) && !live.ended); mixed = true; view.drawn = ''; }
     view.draw(live ? liveTime() : sound.currentTime); requestAnimationFrame(step);
   };
   step();
