@@ -6,7 +6,9 @@ FOLDER holds <person>/<clip>.mkv; words.jsonl lies in it or beside it, with line
 `{"clip": "person/clip", "words": [[word, start s, end s], ...]}`.
 All clips of a person are fitted together. The ruler: landmarks 13 and 14 of the inner lips, in mm where the outer
 corners of the eyes are 90 mm apart; the tracked mouth is the average head's opening under the tracked motion, in mm of
-the same ruler. Words that begin with b or p begin with shut lips, within two frames of their onset.
+the same ruler. Brows are measured likewise: the height of their inner ends above the eyes' inner corners, less what the
+turn of the head alone would change. Words that begin with b or p begin with shut lips, within two frames of their
+onset.
 """
 
 from __future__ import annotations
@@ -17,12 +19,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.spatial.transform import Rotation
 
 from benchmarks.people.mouth_scores import ruler_openings
 from benchmarks.people.recordings import Words, read_words, shut_onsets
 from benchmarks.report import Flags, column, machine, publish, read_flags, table
 from models.metrics.upper_face import runs
-from models.tracking.embedding import LandmarkHead
+from models.tracking.embedding import CORNERS, EYES_APART, LandmarkHead
+from models.tracking.embedding import column as place
 from models.tracking.film import LIDS, Film, FilmFitter, Fitted
 from models.tracking.person import features, ruler
 from models.tracking.video import film_of
@@ -37,6 +41,7 @@ NEAR = 2  # frames about a word's onset
 SHUT, SHUT_SEEN = 1.0, 1.5  # mm: tracked and seen openings of shut lips
 BLINK_SEEN, BLINK = 0.45, 0.5  # share of the usual lid gap below which an eye is shut; eyeBlink above which it blinks
 WIDTH, BROWS = 1, (4, 5)  # of `features`
+INNER_BROWS = ((107, 133), (336, 362))  # inner end of a brow, inner corner of the eye
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +71,7 @@ class Row:
     false_blinks: float = column("false", "{:.0%}")
     smile: float = column("smile~width", "{:.2f}")
     brow: float = column("brow~height", "{:.2f}")
+    inner_brows: float = column("brows", "{:.2f}")
     residual: float = column("residual mm", "{:.2f}")
     speed: float = column("x real time", "{:.1f}")
 
@@ -105,6 +111,7 @@ class Take:
     film: Film
     fitted: Fitted
     opening: np.ndarray  # (T,) mm of the average head under the tracked motion
+    brows: np.ndarray  # (2, T) see `brow_heights`
 
     @property
     def measures(self) -> np.ndarray:
@@ -117,6 +124,23 @@ class Take:
         return ruler(torch.from_numpy(np.asarray(self.film.points, np.float64))).numpy()
 
 
+def brow_heights(head: LandmarkHead, film: Film, fitted: Fitted) -> np.ndarray:
+    """(2, T) ruler mm: inner brows as seen, less those of a face at rest that turns alike, and on the average head."""
+    exp, jaw = (torch.from_numpy(x.astype(np.float64)) for x in (fitted.exp, fitted.pose[:, 3]))
+    none = exp.new_zeros(head.n_shape), exp.new_zeros(1, 3)
+    resting = head(*none, 0 * exp[:1], 0 * jaw[:1]).numpy() @ Rotation.from_rotvec(fitted.pose[:, :3]).inv().as_matrix()
+    return np.stack([_inner_brows(film.points) - _inner_brows(resting), _inner_brows(head(*none, exp, jaw).numpy())])
+
+
+def _inner_brows(points: np.ndarray) -> np.ndarray:
+    """(T, P, 2 or 3) -> (T,) ruler mm in the plane of the picture."""
+
+    def apart(a: int, b: int) -> np.ndarray:
+        return np.linalg.norm((points[:, place(a)] - points[:, place(b)])[:, :2], axis=1)
+
+    return EYES_APART * np.mean([apart(*pair) for pair in INNER_BROWS], axis=0) / apart(*CORNERS)
+
+
 def track(paths: list[Path], fitter: FilmFitter) -> tuple[list[Take], float]:
     """All clips of a person, and how many times real time it took."""
     begin, model = time.perf_counter(), find_model()
@@ -126,8 +150,9 @@ def track(paths: list[Path], fitter: FilmFitter) -> tuple[list[Take], float]:
     seconds = sum(len(film.times) for film in films) / FPS
     speed = seconds / (time.perf_counter() - begin)
     openings = [ruler_openings(fitter.head, [Motion(fit.exp, fit.pose)])[0] for fit in fitted]
+    brows = [brow_heights(fitter.head, *pair) for pair in zip(films, fitted)]
     clips = [f"{path.parent.name}/{path.stem}" for path in paths]
-    return [Take(*parts) for parts in zip(clips, films, fitted, openings)], speed
+    return [Take(*parts) for parts in zip(clips, films, fitted, openings, brows)], speed
 
 
 def at_onsets(take: Take, words: Words) -> list[tuple[float, float]]:
@@ -177,6 +202,7 @@ def measured(person: str, takes: list[Take], words: dict[str, Words], names: lis
         float(np.corrcoef(seen, tracked)[0, 1]), float(tracked.std() / seen.std()), float((tracked - seen).mean()),
         *blinks(takes, names), within(smile, [t.measures[:, WIDTH] for t in takes]),
         within(brow, [t.measures[:, BROWS].sum(1) for t in takes]),
+        within(*([t.brows[k] for t in takes] for k in (0, 1))),
         float(np.mean([t.fitted.residual.mean() for t in takes])), float("nan"),
     )  # fmt: skip
 

@@ -130,7 +130,8 @@ def _rest_costs(problem: Problem, n_rest: int) -> Tensor:
 def _cost(problem: Problem, person: Person, frames: Frames, linear: Tensor) -> float:
     single = single_costs(problem, person, frames, linear)
     offset = person.offset / person.offset.new_tensor(OFFSET) * 1000
-    return float(_share(frames) * single.sum() + person.shape.square().sum() + offset.square().sum())
+    own = problem.prior.person * (person.shape.square().sum() + offset.square().sum())
+    return float(_share(frames) * single.sum() + own)
 
 
 def _share(frames: Frames) -> float:
@@ -144,7 +145,7 @@ def _step(problem: Problem, person: Person, frames: Frames, linear: Tensor, damp
     own, pull = normal_equations(problem, frames, seen, weights, linear, _share(frames))
     diagonal = own.diagonal(dim1=1, dim2=2)
     diagonal += damping * diagonal + 1e-9
-    shared, shared_pull, mixed = _shared_equations(seen, weights, person)
+    shared, shared_pull, mixed = _shared_equations(seen, weights, person, problem.prior.person)
     shared.diagonal().mul_(1 + damping)
 
     def solve(stiff: Tensor, more: Tensor) -> tuple[Tensor, Tensor]:
@@ -164,8 +165,11 @@ def _step(problem: Problem, person: Person, frames: Frames, linear: Tensor, damp
     return moved_person, solver.moved(problem, frames, frame_step)
 
 
-def _shared_equations(seen: Linearised, weights: Tensor, person: Person) -> tuple[Tensor, Tensor, Tensor]:
-    """Half normal equations of shape and offsets (Q, Q), half gradient (Q,), and the frames' part (K, n, Q)."""
+def _shared_equations(
+    seen: Linearised, weights: Tensor, person: Person, stiff: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Half normal equations of shape and offsets (Q, Q), half gradient (Q,), and the frames' part (K, n, Q); `stiff` is
+    the factor of their prior."""
     root = weights.sqrt()[..., None, None]
     assert seen.by_shape is not None and seen.by_offset is not None
     shape, offset, frame, error = (
@@ -175,13 +179,13 @@ def _shared_equations(seen: Linearised, weights: Tensor, person: Person) -> tupl
     matrix = shape.new_zeros(n_shape + 3 * n_points, n_shape + 3 * n_points)
     flat_shape, flat_offset, flat_error = (x.permute(1, 0, 2, 3).flatten(1, 2) for x in (shape, offset, error))
     rows = flat_shape.flatten(0, 1)
-    matrix[:n_shape, :n_shape] = rows.T @ rows + torch.eye(n_shape, dtype=rows.dtype, device=rows.device)
+    matrix[:n_shape, :n_shape] = rows.T @ rows + stiff * torch.eye(n_shape, dtype=rows.dtype, device=rows.device)
     cross = (flat_shape.transpose(1, 2) @ flat_offset).permute(1, 0, 2).flatten(1)  # (S, 3P)
     matrix[:n_shape, n_shape:], matrix[n_shape:, :n_shape] = cross, cross.T
-    looseness = 1e6 / person.offset.new_tensor(OFFSET).square()
+    looseness = stiff * 1e6 / person.offset.new_tensor(OFFSET).square()
     blocks = flat_offset.transpose(1, 2) @ flat_offset + torch.diag(looseness)
     matrix[n_shape:, n_shape:] = torch.block_diag(*blocks)
-    pull = torch.cat([(rows * flat_error.flatten(0, 1)).sum(0) + person.shape,
+    pull = torch.cat([(rows * flat_error.flatten(0, 1)).sum(0) + stiff * person.shape,
                       ((flat_offset * flat_error).sum(1) + looseness * person.offset).flatten()])  # fmt: skip
     by_shape = frame.flatten(1, 2).transpose(1, 2) @ shape.flatten(1, 2)
     by_offset = (frame.transpose(2, 3) @ offset).permute(0, 2, 1, 3).flatten(2)

@@ -28,6 +28,7 @@ SPIN, SHIFT, DEPTH = 4000.0, 1e4, 1e5  # cost per squared radian and metre
 JAW_MOST = 0.5  # radians
 # Of FLAME's expressions, which are principal components of unit variance.
 SQUARE_FLAME, STEADY_FLAME, JUMP_FLAME, REST_FLAME = 0.3, 1.0, 0.5, 0.15
+PERSON_FLAME = 2.0  # with less, heads become too deep and turns too small
 
 
 def fitted_units(head: HeadFile) -> torch.Tensor:
@@ -50,13 +51,16 @@ def _empty(n: int) -> Prior:
     rest, linear, square, steady, jump, least, most, at_rest = torch.zeros(8, n + 1).double()
     rigid = torch.tensor([SPIN, SPIN, SPIN, SHIFT, SHIFT, DEPTH]).double()
     pairs = torch.zeros(n + 1, n + 1).double()
-    return Prior(rest, linear, square, steady, jump + JUMP, rigid, pairs, least, most + 1, at_rest)
+    return Prior(
+        rest, linear, square, steady, jump + JUMP, rigid, pairs, least, most + 1, torch.tensor(1.0).double(), at_rest
+    )
 
 
 def _gaussian(n: int) -> Prior:
     prior, every = _empty(n), torch.ones(n + 1).double()
+    prior = replace(prior, person=torch.tensor(PERSON_FLAME).double(), at_rest=REST_FLAME * every)
     return replace(prior, square=SQUARE_FLAME * every, steady=STEADY_FLAME * every, jump=JUMP_FLAME * every,
-                   least=-torch.inf * every, most=torch.inf * every, at_rest=REST_FLAME * every)  # fmt: skip
+                   least=-torch.inf * every, most=torch.inf * every)  # fmt: skip
 
 
 def _units(names: list[str]) -> Prior:

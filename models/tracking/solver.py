@@ -74,6 +74,7 @@ class Prior:
     pairs: Tensor  # (E + 1, E + 1) cost of squared differences between left and right
     least: Tensor  # bounds
     most: Tensor
+    person: Tensor  # () factor of the costs of head shape and face at rest
     at_rest: Tensor  # share of the higher linear cost of frames at rest that their squares have as well
 
     def to(self, device: torch.device) -> Prior:

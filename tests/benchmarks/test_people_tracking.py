@@ -6,10 +6,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
+from scipy.spatial.transform import Rotation
 
 from benchmarks.people.halves import found, halves, styles
-from benchmarks.people.tracking import LIDS, at_onsets, blinks, measured, needed_words, people, within
+from benchmarks.people.tracking import LIDS, at_onsets, blinks, brow_heights, measured, needed_words, people, within
+from models.tracking.embedding import LandmarkHead
+from models.tracking.solver import Camera, Frames, Person, project
 from utils.errors import UserError
+from utils.heads.head_file import load_head_file
 
 NAMES = ["browInnerUp", "eyeBlinkLeft", "eyeBlinkRight", "mouthSmileLeft", "mouthSmileRight"]
 FRAMES = 100
@@ -24,6 +29,10 @@ class MadeUp:
     blinking: np.ndarray  # (T,) whether the lids are seen shut
     exp: np.ndarray
     clip: str = "ann/one"
+
+    @property
+    def brows(self) -> np.ndarray:
+        return np.stack([self.exp[:, 0], -self.exp[:, 0]])
 
     @property
     def film(self) -> SimpleNamespace:
@@ -58,6 +67,7 @@ def test_a_perfect_tracker_has_perfect_figures():
     assert row.r == pytest.approx(1) and row.gain == pytest.approx(1) and row.offset == pytest.approx(0)
     assert (row.blinks, row.false_blinks) == (1, 0)
     assert row.smile == pytest.approx(1) and row.brow == pytest.approx(1) and row.residual == pytest.approx(0.4)
+    assert row.inner_brows == pytest.approx(-1)
 
 
 def test_lips_left_open_and_wrong_blinks_show():
@@ -70,6 +80,20 @@ def test_onsets_of_b_and_p_alone_count_and_only_near_frames():
     found = at_onsets(take(), [["bin", 0.76, 1], ["at", 1.0, 1.1], ["p", 3.0, 3.2], ["please", 99.0, 99.5]])
     seen = take().seen
     assert found == [(seen[17:22].min(),) * 2, (seen[73:78].min(),) * 2]
+
+
+def test_brows_are_seen_as_tracked_whatever_the_turn_of_the_head():
+    head = LandmarkHead(load_head_file(None))
+    exp, pose, camera = np.zeros((30, 50), np.float32), np.zeros((30, 6), np.float32), Camera(500.0, (0.0, 0.0))
+    exp[:, (head.head.exp_names or []).index("browInnerUp")] = np.linspace(0, 1, 30) ** 2
+    pose[:, 0] = 0.2 * np.sin(np.arange(30))
+    turn, nothing = Rotation.from_rotvec(pose[:, :3]).as_matrix(), torch.zeros(100).double()
+    place = torch.tensor([[0, 0, -2.0]]).double().expand(30, 3)
+    frames = Frames(torch.from_numpy(exp).double(), torch.zeros(30).double(), torch.from_numpy(turn), place)
+    points = project(head, camera, Person(nothing, torch.zeros(1, 3).double()), frames).numpy()
+    seen, tracked = brow_heights(head, SimpleNamespace(points=points), SimpleNamespace(exp=exp, pose=pose))
+    assert np.corrcoef(seen, tracked)[0, 1] > 0.98 and np.ptp(tracked) > 1
+    assert np.ptp(seen) == pytest.approx(np.ptp(tracked), rel=0.15)
 
 
 def test_correlation_within_clips_skips_what_does_not_move():

@@ -33,7 +33,7 @@ class LandmarkPlaces:
     @property
     def known(self) -> np.ndarray:
         """(478,) bool: the landmarks that have a place."""
-        return self.weights.any(axis=1)
+        return np.asarray(self.weights.any(axis=1))
 
     def points(self, head: HeadFile) -> np.ndarray:
         """(478, 3) metres on the head at rest."""
