@@ -94,7 +94,7 @@ class IdleFace:
             self._target = np.array(_AWAY[mood]) + self._random.normal(0, _GLANCES[mood], 2) * (1, 0.5)
             self._next_glance = self._frame + round(FPS * self._random.uniform(0.8, 3.0))
         self._gaze += _GAZE_SPEED * (self._target - self._gaze)
-        aside, up = np.clip(self._gaze, -0.6, 0.6)
+        aside, up = (min(0.6, max(-0.6, value)) for value in self._gaze.tolist())
         for left, right, value in (
             ("Out", "In", aside),
             ("In", "Out", -aside),

@@ -60,6 +60,12 @@ class Mixer:
         self._use(config)
         self._before, self._changed = before, self.frame
 
+    @property
+    def rests(self) -> bool:
+        """Whether `push` would change nothing, now and later."""
+        moves = self._constants or self._curves or self._seconds or self.config.mirror
+        return self._changed is None and not moves
+
     def push(self, motion: Motion) -> Motion:
         """The next frames, changed.
 

@@ -142,12 +142,15 @@ class AudioInput:
                 f"audio: {len(data)} bytes are not whole samples; {self._start.format} with {self._start.channels} "
                 f"channel(s) takes {whole} bytes each"
             )
-        samples = np.frombuffer(data, kind).astype(np.float32).reshape(-1, self._start.channels).mean(axis=1)
+        samples = np.frombuffer(data, kind).astype(np.float32)
+        if self._start.channels > 1:
+            samples = samples.reshape(-1, self._start.channels).mean(axis=1)
         if kind.kind == "i":
             samples /= 32768
         elif not np.isfinite(samples).all():
             raise UserError("audio: NaN or infinite samples; check the source")
-        samples = np.clip(samples, -4, 4)  # f32 beyond full scale would spoil the level for minutes
+        else:
+            samples = np.clip(samples, -4, 4)  # values beyond full scale would spoil the level for minutes
         loud = len(samples) > 0 and float(np.abs(samples).max()) > SILENT_PEAK
         self.silent = 0.0 if loud else self.silent + len(samples) / self._start.rate
         return samples if self._stream is None else self._stream.resample_chunk(samples)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from models.generation.idle import Face
 from models.heads.decode import decode
@@ -25,22 +25,35 @@ HEAD_NAMES = ("headX", "headY", "headZ", "headW")  # quaternion
 EYE_NAMES = ("leftEyeYaw", "leftEyePitch", "rightEyeYaw", "rightEyePitch")  # radians
 
 
+_JAW, _TONGUE = BLEND_SHAPES.index("jawOpen"), BLEND_SHAPES.index("tongueOut")
+
+
+def quaternion(turn: np.ndarray) -> np.ndarray:
+    """Axis-angle (3,) -> x, y, z, w; SciPy's takes ten times as long for a single one."""
+    x, y, z = turn.tolist()
+    angle = math.sqrt(x * x + y * y + z * z)
+    share = math.sin(angle / 2) / angle if angle > 1e-9 else 0.5
+    return np.array([share * x, share * y, share * z, math.cos(angle / 2)])
+
+
 class ArkitRig:
     """ARKit's values of single faces of the open head, as `utils.exports.arkit` has them of motions."""
 
     def __init__(self, head: HeadFile) -> None:
         assert head.exp_names is not None, "the open head"
-        self._order = [head.exp_names.index(name) if name in head.exp_names else -1 for name in BLEND_SHAPES]
+        column = {name: k for k, name in enumerate(head.exp_names)}
+        self._columns = np.array([column.get(name, 0) for name in BLEND_SHAPES])
+        self._known = np.array([name in column for name in BLEND_SHAPES], np.float32)
         still = Motion(np.zeros((len(BLEND_SHAPES), N_EXP), np.float32), np.zeros((len(BLEND_SHAPES), 6), np.float32))
         turns = track_angles(still, np.eye(len(BLEND_SHAPES), dtype=np.float32), head)  # of each shape at weight 1
         self._turns = turns[:, [3, 4, 6, 7]]
 
     def weights(self, face: Face) -> np.ndarray:
         """(52,) in 0..1, in the order of `BLEND_SHAPES`."""
-        weights = np.append(face.exp, np.float32(0))[self._order]
-        weights[BLEND_SHAPES.index("jawOpen")] = face.pose[3] / JAW_OPEN_RADIANS
-        weights[BLEND_SHAPES.index("tongueOut")] = face.tongue
-        return np.clip(weights, 0, 1)
+        weights = face.exp.take(self._columns)
+        weights *= self._known
+        weights[_JAW], weights[_TONGUE] = face.pose[3] / JAW_OPEN_RADIANS, face.tongue
+        return weights.clip(0, 1, out=weights)
 
     def eyes(self, weights: np.ndarray) -> np.ndarray:
         """(4,) radians, as `EYE_NAMES`."""
@@ -49,6 +62,9 @@ class ArkitRig:
 
 def mixed(face: Face, mixer: Mixer) -> Face:
     """The face behind a session's mixer."""
+    if mixer.rests:
+        mixer.frame += 1
+        return face
     tongue = np.array([[face.tongue, 0]], np.float32)
     motion = mixer.push(Motion(face.exp[None], face.pose[None], tongue=tongue))
     return Face(motion.exp[0], motion.pose[0], face.tongue if motion.tongue is None else float(motion.tongue[0, 0]))
@@ -85,8 +101,7 @@ class Output:
     def _values(self, face: Face) -> dict[str, np.ndarray]:
         if self._rig is not None:
             weights = self._rig.weights(face)
-            head = Rotation.from_rotvec(face.pose[:3]).as_quat()
-            return {"arkit": weights, "head": head, "eyes": self._rig.eyes(weights)}
+            return {"arkit": weights, "head": quaternion(face.pose[:3]), "eyes": self._rig.eyes(weights)}
         if self._what == "coefficients":
             return {"exp": face.exp, "pose": face.pose}
         vertices = decode(self._flame, Motion(face.exp[None], face.pose[None]), self._shape)

@@ -40,6 +40,16 @@ def unit(flame, motion: Motion, name: str) -> np.ndarray:
     return motion.exp[:, flame.head.exp_names.index(name)]
 
 
+def test_a_mixer_rests_until_it_is_told_something():
+    mixer = Mixer()
+    assert mixer.rests
+    mixer.change(MixerConfig.of({"happy": 1}))
+    assert not mixer.rests
+    mixer.change(MixerConfig())
+    assert not mixer.rests  # it glides back
+    assert not any(Mixer(MixerConfig(**one)).rests for one in ({"smooth": ("head=0.2",)}, {"mirror": ("head",)}))
+
+
 def test_without_changes_the_motion_is_the_same(motion):
     assert Mixer().push(motion) is motion
     assert mixed(motion, gain__brows=1, happy=0) is motion

@@ -20,7 +20,7 @@ from utils.errors import UserError
 from utils.exports.arkit import BLEND_SHAPES, arkit_of_open_head
 from utils.motion_file import Motion
 from web.live import senders
-from web.live.rig import ArkitRig, Output
+from web.live.rig import ArkitRig, Output, quaternion
 from web.live.senders import LineSender, LiveLinkSender, VmcSender, osc
 from web.live.session import Frame
 
@@ -80,6 +80,11 @@ def test_vmc(receiver):
     turn = Rotation.from_quat(bones["Head"][3:]).as_rotvec()
     np.testing.assert_allclose(turn * (1, -1, -1), FACE.pose[:3], atol=1e-5)
     assert [one.params for one in found if one.address == "/VMC/Ext/T"] == [[2.0]]
+
+
+def test_quaternions_are_scipys():
+    for turn in np.array([[0, 0, 0], [1e-12, 0, 0], [0.3, -0.2, 0.1], [3, 0.5, 0]], np.float32):
+        np.testing.assert_allclose(quaternion(turn), Rotation.from_rotvec(turn).as_quat(), atol=1e-12)
 
 
 def test_osc_padding():
