@@ -17,36 +17,29 @@ session.
 from __future__ import annotations
 
 import asyncio
-import json
 import math
-import multiprocessing
 import os
 import random
 import re
 import sys
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from websockets.asyncio.client import ClientConnection, connect
 
 from benchmarks.report import DeviceFlags, column, machine, publish, read_flags
 from benchmarks.speed.hostile_clients import attack
+from benchmarks.speed.speaking_clients import Speech, drift, everyone, lost_frames
 from models.app.bundled import input_folder
 from utils.config import check_least
 from utils.errors import UserError, cli
-from utils.exports.arkit import BLEND_SHAPES
 from utils.media.audio import load_audio
 from utils.timebase import FPS, SAMPLE_RATE
-from web.live.protocol import HEADER, STATES
 
-CLIENTS = 100  # of a process
-JAW, SHUT = BLEND_SHAPES.index("jawOpen"), 0.01
 AT_START = 0.1  # of the time, after which memory counts
 
 
@@ -96,22 +89,6 @@ class ServeRow:
     interrupt_s: float = column("interrupt_s", "{:.2f}")
     growth_mb: float = column("growth_mb", "{:.1f}")
     cpu: float = column("cpu", "{:.2f}")
-
-
-@dataclass
-class Track:
-    """What one client saw."""
-
-    began: float = 0.0
-    audio: list[float] = field(default_factory=list)  # of the frames of speech
-    came: list[float] = field(default_factory=list)
-    every: list[float] = field(default_factory=list)  # when any frame came
-    interrupted: float = math.nan
-    shut: float = math.nan
-
-    @property
-    def delays(self) -> np.ndarray:
-        return np.array(self.came) - self.began - np.array(self.audio)
 
 
 @dataclass(frozen=True)
@@ -164,68 +141,6 @@ async def server(flags: ServeBenchFlags) -> AsyncIterator[Server]:
             print("the server said:", rest.decode()[-2000:], file=sys.stderr)
 
 
-@dataclass(frozen=True)
-class Speech:
-    """What one client says."""
-
-    pcm: bytes
-    seconds: float
-    wait: float  # seconds until the client connects
-    first: int = 0  # sample of the pcm that it begins with
-    block: int = SAMPLE_RATE // 50  # samples in a message
-    starts: float = 1.0  # seconds from now at which it begins to speak, if it is connected
-
-
-async def speak(address: str, speech: Speech) -> Track:
-    """One client: a moment of silence, speech in real time, an interrupt at its end."""
-    track, block, begins = Track(), speech.block, time.monotonic() + speech.wait + speech.starts
-    await asyncio.sleep(speech.wait)
-    async with connect(address, max_queue=None, open_timeout=30) as socket:
-        start = {"type": "start", "version": 1, "frames": "packed", "seed": round(speech.wait * 1000)}
-        await socket.send(json.dumps(start))
-        reading = asyncio.create_task(_read(socket, track))
-        await asyncio.sleep(max(1.0, begins - time.monotonic()))
-        track.began = time.monotonic()
-        for i in range(round(speech.seconds * SAMPLE_RATE / block)):
-            await asyncio.sleep(track.began + (i + 1) * block / SAMPLE_RATE - time.monotonic())
-            at = 2 * (speech.first + block * i) % (len(speech.pcm) - 2 * block)
-            await socket.send(speech.pcm[at : at + 2 * block])
-        track.interrupted = time.monotonic()
-        await socket.send('{"type": "interrupt"}')
-        await socket.send('{"type": "end"}')
-        await reading
-    return track
-
-
-async def _read(socket: ClientConnection, track: Track) -> None:
-    async for message in socket:
-        now = time.monotonic()
-        if isinstance(message, str):
-            if '"error"' in message:
-                raise UserError(f"the server refused: {message}")
-            continue
-        _, state, _, _, _, audio = HEADER.unpack_from(message)
-        track.every.append(now)
-        if STATES[state] == "speaking":
-            track.audio.append(audio)
-            track.came.append(now)
-        jaw = np.frombuffer(message, "<f4", 1, HEADER.size + 4 * JAW)[0]
-        if math.isnan(track.shut) and now > track.interrupted and jaw < SHUT:
-            track.shut = now
-
-
-def lost_frames(track: Track) -> int:
-    """Frames of speech that never came, of those before the last one that did."""
-    numbers = {round(audio * FPS) for audio in track.audio}
-    return max(numbers) + 1 - len(numbers)
-
-
-def drift(track: Track) -> float:
-    """How much later the last tenth of the frames came than the first, seconds."""
-    tenth = -(-len(track.audio) // 10)
-    return float(track.delays[-tenth:].mean() - track.delays[:tenth].mean())
-
-
 async def measured(running: Server, pcm: bytes, n: int, seconds: float, block: float = 0.02) -> ServeRow:
     """n sessions at once."""
     memory: list[float] = []
@@ -258,26 +173,6 @@ def _speeches(pcm: bytes, n: int, seconds: float, block: int) -> list[Speech]:
     chance, samples = random.Random(n), len(pcm) // 2
     spread = max(1.0, n / 100)
     return [Speech(pcm, seconds, chance.uniform(0, spread), samples * i // n // block * block, block) for i in range(n)]
-
-
-async def everyone(address: str, speeches: list[Speech]) -> list[Track]:
-    """What all clients saw; many of them are divided among processes."""
-    if len(speeches) <= CLIENTS:
-        return await asyncio.gather(*(speak(address, speech) for speech in speeches))
-    parts = [speeches[i :: -(-len(speeches) // CLIENTS)] for i in range(-(-len(speeches) // CLIENTS))]
-    with ProcessPoolExecutor(len(parts), multiprocessing.get_context("spawn")) as pool:
-        loop = asyncio.get_running_loop()
-        done = await asyncio.gather(*(loop.run_in_executor(pool, _some, address, part) for part in parts))
-    return [track for tracks in done for track in tracks]
-
-
-def _some(address: str, speeches: list[Speech]) -> list[Track]:
-    """Clients of a process of their own."""
-
-    async def gather() -> list[Track]:
-        return await asyncio.gather(*(speak(address, speech) for speech in speeches))
-
-    return asyncio.run(gather())
 
 
 def greatest(values: Iterable[float]) -> float:

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.speed import serve
 from benchmarks.speed.hostile_clients import attack
+from benchmarks.speed.speaking_clients import Track
 from tests.support.demo_workspace import speech
 from tests.support.live_server import served, tiny_service
 
@@ -58,7 +59,7 @@ def test_a_mouth_that_never_shuts_is_seen():
 
 
 def test_lost_and_later_frames():
-    track = serve.Track(0.0, [0.0, 0.04, 0.12], [0.3, 0.34, 0.52])
+    track = Track(0.0, [0.0, 0.04, 0.12], [0.3, 0.34, 0.52])
     np.testing.assert_allclose(track.delays, [0.3, 0.3, 0.4])
     assert serve.lost_frames(track) == 1 and abs(serve.drift(track) - 0.1) < 1e-9
 

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import io
 import logging
-import tempfile
-import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,7 +15,7 @@ import numpy as np
 
 from models.app.bundled import DEFAULT_STYLE, bundled_shapes
 from models.app.sampling_flags import own_sampling
-from models.app.style_files import StyledTalker, encoder_of, style_from_file, style_of
+from models.app.style_files import StyledTalker, encoder_of
 from models.diffusion.guidance import OWN_SCALES
 from models.fast.engine import Engine, EngineConfig
 from models.generation.live import LIVE_STEPS, LiveConfig, LiveTalker, next_pieces
@@ -27,11 +23,12 @@ from models.generation.style_extractor import StyleExtractor
 from models.generation.windows import WindowGenerator
 from models.networks.person import Person
 from utils.errors import UserError
-from utils.motion_file import OPEN_HEAD, Motion, load_style
+from utils.motion_file import load_style
 from utils.timebase import SAMPLE_RATE
 from web.live.rig import ArkitRig
 from web.live.senders import FrameSink
 from web.live.session import Session
+from web.live.styles import style_of_motion
 
 log = logging.getLogger(__name__)
 POLL = 0.004  # seconds between two looks for something to compute
@@ -41,7 +38,6 @@ MAX_GUIDANCES = 4  # kept ready; each is a copy of the network's prepared weight
 Seat = TypeVar("Seat", bound="Seated")
 MAX_HOP = 1.0
 PIECE_SECONDS = 1.9  # of audio that is given to a talker at most: see `PIECE` in session.py
-MAX_UNPACKED = 20_000_000  # bytes of a motion that gives a style
 SHORT = {"cpu": 25, "cuda": None}  # frames that the network sees of a hop: fewer cost less time on a processor
 
 
@@ -256,44 +252,8 @@ class Service(StyledTalker):
                 raise UserError(f"style: {name!r} is not a choice; use one of {', '.join(self.style_names())}")
             return load_style(self.styles / f"{name}.npy", size)
         if isinstance(style, dict):
-            return self._style_of_motion(style, self.extractor)
+            return style_of_motion(style, self.extractor)
         numbers = np.array(style, np.float32)
         if numbers.shape != (size,) or not np.isfinite(numbers).all():
             raise UserError(f"style: must be {size} finite numbers, got {numbers.size}")
         return numbers
-
-    @staticmethod
-    def _style_of_motion(motion: dict[str, Any], extractor: StyleExtractor) -> np.ndarray:
-        if "npz" not in motion:
-            exp, pose = _rows(motion, "exp", 50), _rows(motion, "pose", 6)
-            if len(exp) != len(pose):
-                raise UserError(f"style: exp has {len(exp)} rows, pose {len(pose)}; give as many of both")
-            return style_of(extractor, Motion(exp, pose, head_model=OPEN_HEAD))
-        try:
-            data = base64.b64decode(motion["npz"], validate=True)
-            with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                unpacked = sum(entry.file_size for entry in archive.infolist())
-        except (ValueError, zipfile.BadZipFile) as error:
-            raise UserError("style: npz is not an npz file as base64") from error
-        if unpacked > MAX_UNPACKED:
-            raise UserError(f"style: npz unpacks to {unpacked} bytes; {MAX_UNPACKED} are allowed, cut the motion")
-        with tempfile.TemporaryDirectory(prefix="diffposetalk-") as folder:
-            path = Path(folder) / "style.npz"
-            path.write_bytes(data)
-            try:
-                return style_from_file(path, extractor)[0]
-            except UserError as error:
-                raise UserError(str(error).replace(str(path), "style")) from error
-
-
-def _rows(motion: dict[str, Any], name: str, width: int) -> np.ndarray:
-    rows: Sequence[Sequence[float]] = motion[name]
-    if any(len(row) != width for row in rows):
-        raise UserError(f"style: every row of {name} must have {width} numbers")
-    try:
-        values = np.array(rows, np.float32).reshape(-1, width)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"style: {name} must be numbers") from error
-    if not np.isfinite(values).all():
-        raise UserError(f"style: {name} must be finite numbers")
-    return values

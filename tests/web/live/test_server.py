@@ -23,6 +23,7 @@ from tests.support.demo_workspace import speech
 from tests.support.live_server import client, served, tiny_service
 from web.live.protocol import HEADER, SCHEMA
 from web.live.service import MAX_GUIDANCES
+from web.live.styles import style_of_motion
 from web.serve import main
 
 PCM = (speech(1.0) * 32767).astype("<i2").tobytes()
@@ -170,7 +171,7 @@ def test_styles_of_all_kinds(service, tmp_path):
         ({"exp": [["x"] * 50], "pose": [[0.0] * 6]}, "numbers"),
     ):
         with pytest.raises(ValueError, match=expected):
-            service._style_of_motion(motion, extractor=None)
+            style_of_motion(motion, extractor=None)
 
 
 def test_guidance_settings_are_limited(service):
