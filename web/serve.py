@@ -45,7 +45,7 @@ class ServeFlags:
     device: str = "auto"
     """cuda, cpu or auto."""
     hop: float = 0.2
-    """Seconds of motion generated at once, 0.08 to 1: longer hops are cheaper and later."""
+    """Seconds of motion generated at once, 0.04 to 1: longer hops are cheaper and later."""
     look_ahead: float = 0.04
     """Seconds of audio to wait for beyond a hop."""
     short: int | None = None
@@ -79,7 +79,7 @@ class ServeFlags:
         if PRECISION_SPELLINGS.get(self.precision, self.precision) not in PRECISIONS:
             raise UserError(f"--precision {self.precision}: must be one of {', '.join(PRECISIONS)}")
         if self.hop > 1:
-            raise UserError(f"--hop {self.hop:g}: must lie between 0.08 and 1")
+            raise UserError(f"--hop {self.hop:g}: must lie between 0.04 and 1")
         if self.ndjson and self.front_ends:
             raise UserError("--ndjson: needs --front_ends 0, since one process writes the file")
         self.live()

@@ -80,7 +80,7 @@ class LiveFlags:
     """Read audio as it arrives (-a - for raw 16 bit mono PCM on stdin, or a named pipe, mic, a file) and write frames
     as they are generated (-o - for lines of JSON on stdout, the default; .ndjson, .csv; .npz or .mp4 at the end)."""
     hop: float = 0.6
-    """Seconds of motion generated at once, 0.08 to 4."""
+    """Seconds of motion generated at once, 0.04 to 4."""
     look_ahead: float = 0.2
     """Seconds of audio to wait for beyond a hop."""
     pcm_rate: int = 16000

@@ -26,7 +26,7 @@ from utils.motion_file import Motion
 from utils.timebase import FPS, SAMPLE_RATE
 
 LIVE_SAMPLER, LIVE_STEPS = "ddim", 4  # the default of our models: docs/live.md
-HOPS = (0.08, 4.0)  # seconds: shortest and longest hop
+HOPS = (0.04, 4.0)  # seconds: shortest and longest hop
 REST = 10  # frames that follow a piece in an encoder's window that is not whole: look-ahead, then silence
 QUIET = 0.005  # RMS; the voice counts as at least this loud, so that noise before the first word is not amplified
 

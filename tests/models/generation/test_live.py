@@ -187,7 +187,7 @@ def test_noise_before_the_voice_is_not_taken_for_speech(model):
 
 
 def test_wrong_settings():
-    for flags in ({"hop": 0.05}, {"hop": 5.0}, {"hop": float("nan")}, {"look_ahead": -1.0}, {"short": 0}):
+    for flags in ({"hop": 0.03}, {"hop": 5.0}, {"hop": float("nan")}, {"look_ahead": -1.0}, {"short": 0}):
         with pytest.raises(UserError, match=r"^--(hop|look_ahead|short) "):
             LiveConfig(**flags)
 

@@ -362,7 +362,7 @@ def test_the_program_starts_says_so_and_stops(tmp_path):
     [
         (["--host", "0.0.0.0"], "--host 0.0.0.0: lets other machines in"),
         (["--port", "70000"], "--port 70000"),
-        (["--hop", "0.05"], "--hop 0.05"),
+        (["--hop", "0.03"], "--hop 0.03"),
         (["--hop", "2"], "--hop 2"),
         (["--livelink", "127.0.0.1:x"], "--livelink 127.0.0.1:x"),
         (["--ndjson", "/"], "--ndjson /"),
