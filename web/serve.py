@@ -49,7 +49,7 @@ class ServeFlags:
     look_ahead: float = 0.04
     """Seconds of audio to wait for beyond a hop."""
     short: int | None = None
-    """Frames that the network sees of a hop: fewer cost less (default: 25 on a CPU, all 100 on a GPU)."""
+    """Frames that the network sees of a hop: fewer cost less (default: 25)."""
     precision: str = "fp32"
     """Of the network on a GPU: fp32, tf32, bf16 or fp16."""
     livelink: str = ""

@@ -32,8 +32,7 @@ import numpy as np
 import torch
 
 from benchmarks.report import DeviceFlags, column, machine, publish, read_flags
-from benchmarks.speed.hostile_clients import attack
-from benchmarks.speed.speaking_clients import Speech, drift, everyone, lost_frames
+from benchmarks.speed.live_clients import Speech, attack, drift, everyone, lost_frames
 from models.app.bundled import input_folder
 from utils.config import check_least
 from utils.errors import UserError, cli

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.speed import serve
-from benchmarks.speed.hostile_clients import attack
-from benchmarks.speed.speaking_clients import Track
+from benchmarks.speed.live_clients import Track, attack
 from tests.support.demo_workspace import speech
 from tests.support.live_server import served, tiny_service
 

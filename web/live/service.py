@@ -38,7 +38,10 @@ MAX_GUIDANCES = 4  # kept ready; each is a copy of the network's prepared weight
 Seat = TypeVar("Seat", bound="Seated")
 MAX_HOP = 1.0
 PIECE_SECONDS = 1.9  # of audio that is given to a talker at most: see `PIECE` in session.py
-SHORT = {"cpu": 25, "cuda": None}  # frames that the network sees of a hop: fewer cost less time on a processor
+SHORT, HEARD = (
+    25,
+    50,
+)  # frames that the network and the audio encoder see of a hop: a third of the cost of whole windows
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class Service(StyledTalker):
 
     @classmethod
     def open(cls, exp_name: str, device: str, live: LiveConfig, max_sessions: int, precision: str = "fp32") -> Service:
-        """Load a model; live.short: None for what suits the device.
+        """Load a model; live.short: None for `SHORT`.
 
         Raises:
             UserError: no such experiment, or a model without style input or for FLAME's head.
@@ -219,8 +222,8 @@ class Service(StyledTalker):
         """Raises UserError: see `enter`."""
         hop = min(config.hop or self.live.hop, MAX_HOP)
         narrow = self.animator.model.config.align_mask_width == 1  # only then a window may be cut
-        short = (self.live.short or SHORT[self.animator.model.device.type]) if narrow else None
-        live = replace(self.live, hop=hop, first_hop=hop, short=short, catch_up=True)
+        short = (self.live.short or SHORT) if narrow else None
+        live = replace(self.live, hop=hop, first_hop=hop, short=short, heard=HEARD, catch_up=True)
         generator = self._generator(config.guidance)
         return LiveTalker(self.animator, self.person(config), generator.config, live, config.seed, generator)
 

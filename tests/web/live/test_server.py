@@ -321,7 +321,7 @@ def test_a_failure_of_the_network_interrupts_and_does_not_stop_the_server(servic
 
 def test_thousands_of_bad_messages_and_cut_connections(service):
     """A few of them here; `python -m benchmarks.speed.serve --fuzz 10000` does the rest. A good client is unharmed."""
-    from benchmarks.speed.hostile_clients import attack
+    from benchmarks.speed.live_clients import attack
 
     async def talk():
         async with served(service, message=1 << 16) as address, client(address) as good:
