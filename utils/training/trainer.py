@@ -215,16 +215,17 @@ class Trainer:
             self.log.picture(self.step, f"val/{name}", pixels)
         value = scalars.get(self.task.best_by, math.nan)
         if self.kept.is_best(value):
-            regular = self._due(self.config.save_iter)  # then it is saved right after this
-            if not regular:
-                self.save()
-            self.kept.set_best(self.step, value, regular)
+            best = {"step": self.step, "value": value, "regular": self._due(self.config.save_iter)}
+            if not best["regular"]:  # or it is saved right after this
+                self.save({"best": best})
+            self.kept.set_best(**best)
 
-    def save(self) -> Path:
+    def save(self, more: dict[str, Any] | None = None) -> Path:
         """Write `checkpoints/iter_XXXXXXX.pt` with everything that resuming needs (the first process does)."""
         path = self.kept.path(self.step)
         if self.accelerator.is_main_process:
-            state = self.learner.state() | {"recent": {name: list(values) for name, values in self._recent.items()}}
+            recent = {name: list(values) for name, values in self._recent.items()}
+            state = {**self.learner.state(), "recent": recent, **(more or {})}
             self.task.checkpoint(self.network_for_use, self.step, state).save(path)
             self.kept.prune()
         self._clock.restart(self.step)
@@ -239,6 +240,8 @@ class Trainer:
         self.learner.restore(model, training, step, self.run.name)
         window = self.config.log_smooth_win
         self._recent = {name: deque(values, window) for name, values in training.get("recent", {}).items()}
+        if "best" in training and self.accelerator.is_main_process:  # a kill may have come before it was recorded
+            self.kept.set_best(**training["best"])
 
 
 def _batch_size(batch: Any) -> int:

@@ -222,6 +222,22 @@ def test_the_last_and_the_best_checkpoints_are_kept(tmp_path):
     assert json.loads((tmp_path / "checkpoints" / "best.json").read_text())["step"] == 4
 
 
+def test_the_best_step_is_recorded_although_a_kill_came_before(tmp_path, monkeypatch):
+    config = dataclasses.replace(LOOP, max_iter=6, save_iter=3, val_iter=2)
+    trainer = make_trainer(tmp_path, config)
+    values, record = iter([5.0, 3.0]), trainer.kept.set_best
+    trainer.task = dataclasses.replace(trainer.task, validate=lambda net: {"total": next(values)})
+    monkeypatch.setattr(trainer.kept, "set_best", lambda **best: record(**best) if best["step"] < 4 else 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        trainer.fit(data)
+    best = tmp_path / "checkpoints" / "best.json"
+    assert json.loads(best.read_text())["step"] == 2 and sorted(saved_steps(tmp_path)) == [2, 3, 4]
+    checkpoint = load_checkpoint(tmp_path / "checkpoints" / "iter_0000004.pt", "style_encoder")
+    make_trainer(tmp_path, config).restore(checkpoint.model, checkpoint.training, checkpoint.step)
+    assert json.loads(best.read_text()) == {"step": 4, "value": 3.0, "regular": False}
+    assert sorted(saved_steps(tmp_path)) == [3, 4]
+
+
 def test_the_log_forgets_what_will_come_again(tmp_path):
     lines = tmp_path / "metrics.jsonl"
     lines.write_text('{"step": 1}\n{"step": 2, "a": 1}\n{"step": 3}\n{"st')
