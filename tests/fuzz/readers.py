@@ -44,6 +44,7 @@ from utils.errors import UserError
 from utils.exports.arkit import ArkitTrack
 from utils.heads.flame_pickle import load_mask_pickle
 from utils.heads.head_file import load_head_file
+from utils.heads.landmark_file import read_landmark_places
 from utils.media.alignment import read_transcripts
 from utils.media.audio import decode_flac_part, load_audio, stream_audio
 from utils.media.input_list import read_inputs
@@ -151,6 +152,12 @@ def _pairs(path: Path) -> None:
     head = load_head_file(None)
     found = find_pairs(head, head, path)
     assert max(found.open_vertices.max(), found.head_vertices.max()) < head.n_vertices
+
+
+def _landmarks(path: Path) -> None:
+    head = load_head_file(None)
+    places = read_landmark_places(path, head)
+    assert np.isfinite(places.points(head)).all() and places.known.any()
 
 
 def _value(path: Path) -> None:
@@ -278,6 +285,7 @@ READERS = (
     ),
     Reader("head", seeds.head_files, _ZIP, _head),
     Reader("pairs", seeds.pair_files, _ZIP, _pairs),
+    Reader("landmarks", seeds.landmark_files, _ARRAYS, _landmarks, seeds.odd_npz),
     Reader("open_head", seeds.packed_heads, (mutate_member,), _head),
     Reader("lmdb_value", seeds.store_values, (mutate_pickle, *_BINARY), _value, seeds.odd_value),
     Reader("data_set_audio", sounds.flacs, _BINARY, _flac),

@@ -20,14 +20,17 @@ from datasets.evaluation.protocol import EvaluationProtocol, ProtocolClip
 from models.networks.loading import checkpoint_of
 from models.networks.style_encoder import StyleEncoder, StyleEncoderConfig
 from models.networks.talker import TalkerConfig, build_talker
+from models.tracking.embedding import EMBEDDING
 from tests.fuzz.mutate import HOSTILE
 from tests.support.arkit_files import ARKIT_FILES, live_link, make_recording, write_json
 from tests.support.flame_fixtures import python2_pickle, tiny_flame, write_flame_pickle
+from tests.support.made_up_flame import flame_embedding
 from tests.support.small_store import clip_content
 from tests.support.tracker_files import FLAME_FILES, make_truth, pose_of, timecodes, write_csv
 from utils.coefs import CoefStats
 from utils.exports.gltf import GltfWriter
 from utils.exports.livelink import HEADER
+from utils.heads.head_file import load_head_file
 from utils.media.audio import encode_flac
 from utils.media.frame_writers import LineWriter
 from utils.motion_file import Motion
@@ -177,6 +180,15 @@ def head_files(folder: Path) -> list[Seed]:
     flame = tiny_flame()
     np.savez(folder / "h.npz", **flame, **more, vt=np.zeros((4, 2)), ft=np.zeros((20, 3), int))
     return [seed(folder / "h.npz")]
+
+
+def landmark_files(folder: Path) -> list[Seed]:
+    """Where landmarks lie on the open head, in our builder's format and in FLAME's."""
+    with np.load(EMBEDDING) as file:
+        own = {name: file[name] for name in ("vertices", "weights")}
+    np.savez(folder / "own.npz", **own)
+    np.savez(folder / "flame.npz", **flame_embedding(load_head_file(None), **own))
+    return [seed(folder / "own.npz"), seed(folder / "flame.npz")]
 
 
 def pair_files(folder: Path) -> list[Seed]:

@@ -56,9 +56,14 @@ def write_flame(folder: Path) -> MadeUpFlame:
         vertices, weights = np.argsort(order)[file["vertices"]], file["weights"]
     own, embedding = folder / "own.npz", folder / FLAME_EMBEDDING
     np.savez(own, vertices=vertices, weights=weights)
-    faces, shares = zip(*(_triangle(head, vertices[k], weights[k]) for k in NUMBERS))
-    np.savez(embedding, lmk_face_idx=np.array(faces), lmk_b_coords=np.array(shares), landmark_indices=np.array(NUMBERS))
+    np.savez(embedding, **flame_embedding(head, vertices, weights))
     return MadeUpFlame(model, embedding, own)
+
+
+def flame_embedding(head: HeadFile, vertices: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Places (478, 3) of landmarks in FLAME's format."""
+    faces, shares = zip(*(_triangle(head, vertices[k], weights[k]) for k in NUMBERS))
+    return {"lmk_face_idx": np.array(faces), "lmk_b_coords": np.array(shares), "landmark_indices": np.array(NUMBERS)}
 
 
 def _arrays(head: HeadFile) -> dict[str, np.ndarray]:
