@@ -127,8 +127,8 @@ def landmark_head(path: Path | None = None, landmarks: Path | None = None) -> La
         landmarks = EMBEDDING if path is None or has_arkit_expressions(head) else path.with_name(FLAME_EMBEDDING)
     if not landmarks.is_file():
         raise UserError(
-            f"--landmarks {landmarks}: no such file; give FLAME's {FLAME_EMBEDDING} (its MediaPipe landmark embedding), "
-            "or make a file with `python -m setup.build_landmarks --head`"
+            f"--landmarks {landmarks}: no such file; give FLAME's {FLAME_EMBEDDING} (MediaPipe landmark embedding), or "
+            "make a file with `python -m setup.build_landmarks --head`"
         )
     return LandmarkHead(head, landmarks)
 
