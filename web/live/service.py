@@ -41,7 +41,7 @@ PIECE_SECONDS = 1.9  # of audio that is given to a talker at most: see `PIECE` i
 SHORT, HEARD = (
     25,
     50,
-)  # frames that the network and the audio encoder see of a hop: a third of the cost of whole windows
+)  # frames that the network and the audio encoder see of a hop: docs/live_protocol.md, Delay
 
 
 @dataclass(frozen=True)
