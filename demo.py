@@ -95,10 +95,11 @@ def read_style(name: str | None, model: Model) -> np.ndarray | None:
     path = style_file(name, model)
     if path is None:
         return None
+    style = load_style(path, model.animator.model.config.d_style)
     if not path.resolve().parent.name.startswith("iter_"):
-        log.warning("--style %s: its folder does not say which style encoder made it; %s needs %s", path, model.folder,
-                    model.styles)  # fmt: skip
-    return load_style(path, model.animator.model.config.d_style)
+        log.warning("--style %s: taken for a style of encoder %s, since its folder does not say which one made it",
+                    path, model.styles)  # fmt: skip
+    return style
 
 
 def style_file(name: str | None, model: Model) -> Path | None:

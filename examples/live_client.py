@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import soundfile
@@ -105,6 +106,8 @@ def print_line(frame: dict[str, Any]) -> None:
 
 async def run(flags: ClientFlags) -> None:
     """Raises UserError: a file, style, token or address that cannot be used."""
+    if not Path(flags.audio).is_file():
+        raise UserError(f"{flags.audio}: no such file; check the path")
     try:
         audio, rate = soundfile.read(flags.audio, dtype="int16", always_2d=True)
     except soundfile.SoundFileError as error:

@@ -89,8 +89,9 @@ def style_of(extractor: StyleExtractor, motion: Motion, window: int | str = "bes
                     "extract_style.py --head_motion FILE chooses another", motion.source)  # fmt: skip
         motion = with_head_motion(motion)
     if isinstance(window, int):
+        style = extractor(motion, window)
         log.info("style of frames %d to %d", window, window + length - 1)
-        return extractor(motion, window)
+        return style
     last = max(len(motion) - length, 0)
     starts = np.unique(np.linspace(0, last, min(last // HOP + 1, MAX_WINDOWS)).round().astype(int))
     starts = moving_windows(motion, starts, length)

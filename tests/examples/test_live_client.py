@@ -74,7 +74,7 @@ def test_delays_do_not_add_up():
 @pytest.mark.parametrize(
     "flags,expected",
     [
-        (["nosuch.wav"], "nosuch.wav: not readable as audio"),
+        (["nosuch.wav"], "nosuch.wav: no such file"),
         (["{wav}", "--address", "ws://127.0.0.1:1"], "no server there"),
         (["{wav}", "--address", "here"], "--address here"),
     ],
