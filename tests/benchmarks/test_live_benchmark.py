@@ -72,5 +72,5 @@ def test_long_speech_is_as_long_as_said(tmp_path):
 
 def test_wrong_hop_before_any_work():
     with pytest.raises(SystemExit) as end:
-        live.main(["--hops", "0.05"])
+        live.main(["--hops", "0.03"])
     assert end.value.code == 2
