@@ -217,7 +217,7 @@ def run(flags: DemoFlags, model: Model, flame: Flame) -> None:
     io = flags.io
     name = Path(io.output) if io.output else bundled.OUTPUT / model.folder / f"{Path(io.audio).stem}.mp4"
     if name.suffix.lower() != ".mp4":
-        raise UserError(f"--output {name}: must end in .mp4")
+        raise UserError(f"--output {name}: must end in .mp4; npz and exports have its name with their own endings")
     videos, source = output_paths(flags, name), find_speech(io.audio)
     check_sources(flags, model, [source], videos)
     head = make_talking_head(flags, model, flame, None)
