@@ -34,7 +34,7 @@ class EndlessBatches(Sampler):
         if n_items < together:
             times = f" x {share.processes} processes" if share.processes > 1 else ""
             raise UserError(
-                f"--batch_size {batch_size}{times}: the data set has only {n_items} items; use a smaller batch or more data"
+                f"--batch_size {batch_size}{times}: the data set has only {n_items} items; use a smaller batch"
             )
         self.n_items, self.batch_size, self.seed, self.start, self.share = n_items, batch_size, seed, start, share
 
