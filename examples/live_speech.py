@@ -206,8 +206,9 @@ async def run(flags: SpeechFlags, source: BinaryIO, speaker: Speaker) -> None:
     """
     pieces = speech(flags, source)
     start = {"style": flags.style} if flags.style else {}
-    what = "coefficients" if speaker.keep else "arkit"
-    async with joined(flags.address, rate=flags.rate, format="f32", what=what, **start) as head:
+    if speaker.keep:
+        start |= {"what": "coefficients", "late": "wait"}  # a video has time
+    async with joined(flags.address, rate=flags.rate, format="f32", **start) as head:
         await converse(head, speaker.speak(head, pieces), speaker.show)
     if not speaker.sent:
         raise UserError(f"{STDIN}: has no words to say; pipe in English text, or sound with --sound")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import ipaddress
 import socket
+from urllib.parse import urlsplit
 
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # all of this machine's addresses -> one that it can open
 
@@ -48,3 +49,11 @@ def qr_code(text: str) -> str:
     data = io.BytesIO()
     segno.make(text, micro=False).save(data, kind="svg", scale=4, border=3, light="white", xmldecl=False)
     return data.getvalue().decode()
+
+
+def is_local_origin(origin: str) -> bool:
+    """Whether a page comes from a server of this machine; `null` (a file, a sandboxed frame) may be anyone's."""
+    try:
+        return is_loopback(urlsplit(origin).hostname)
+    except ValueError:
+        return False

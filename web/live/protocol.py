@@ -51,6 +51,7 @@ class Start:
     fps: int = 25
     what: str = "arkit"
     frames: str = "json"
+    late: str = "skip"
 
 
 @cache

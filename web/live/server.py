@@ -23,7 +23,7 @@ from models.mixing.config import MixerConfig
 from models.mixing.mixer import Mixer
 from utils.errors import UserError
 from utils.timebase import FPS, SAMPLE_RATE
-from web.addresses import is_loopback
+from web.addresses import is_local_origin
 from web.live.protocol import SILENT_SECONDS, VERSION, AudioInput, Start, json_text, read_message, read_start
 from web.live.remote import RemoteService
 from web.live.rig import Output, mixed
@@ -138,7 +138,7 @@ class _Door:
     def _check_origin(self, socket: ServerConnection) -> None:
         """A page of another site must not use this machine's server behind its visitor's back."""
         assert socket.request is not None
-        foreign = [origin for origin in socket.request.headers.get_all("Origin") if not _is_local(origin)]
+        foreign = [origin for origin in socket.request.headers.get_all("Origin") if not is_local_origin(origin)]
         if foreign and self.limits.token is None:
             raise Refused(FOREIGN, f"origin: pages of {foreign[0][:80]} need a token; start the server with --token")
 
@@ -157,13 +157,14 @@ class _Client:
 
     def __init__(self, socket: ServerConnection, service: Heads, session: Session[Any], start: Start) -> None:
         self.socket, self.service, self.session, self.start = socket, service, session, start
+        session.patient = start.late == "wait"
         head = service.flame, session.talker.shape
         self.output = Output(*head, start.what, start.fps, service.rig)
         self.mixer = Mixer(MixerConfig.of(start.mix), service.flame.head)
         self._sunk = Output(*head, "arkit", FPS, service.rig) if service.sinks else None
         self.inputs = [AudioInput(start) for _ in range(2)]
         self._unread: asyncio.Queue[str | bytes] = asyncio.Queue(UNREAD)
-        self._state, self._warned = "", False
+        self._state, self._warnings = "", set[str]()
 
     @classmethod
     async def join(cls, socket: ServerConnection, service: Heads, start: Start) -> _Client:
@@ -214,6 +215,8 @@ class _Client:
             for frame in session.frames():
                 self._show_one(frame)
                 await asyncio.sleep(0)  # after a stall many frames are due: they must be written, or the queue is full
+            if session.too_slow:
+                self._warn("server: it is too slow for its sessions, and leaves out speech that is late")
             await asyncio.sleep(max(WAIT, session.rest))
         self._say("ended", time=session.number / FPS, frames=self.output.sent)
 
@@ -232,6 +235,12 @@ class _Client:
         packed = self.start.frames == "packed" or self.start.what == "vertices"
         for shown in self.output.send(frame):
             self._put(shown.packed() if packed else shown.json(self.output.names))
+
+    def _warn(self, message: str) -> None:
+        """Once in a session."""
+        if message not in self._warnings:
+            self._warnings.add(message)
+            self._say("warning", message=message)
 
     def _say(self, kind: str, **values: Any) -> None:
         self._put(json_text(kind, **values))
@@ -252,9 +261,8 @@ class _Client:
             source, data = data[0], data[1:]
         audio = self.inputs[source].read(data)
         (self.session.hear, self.session.other.hear)[source](audio)
-        if self.inputs[0].silent > SILENT_SECONDS and not self._warned:
-            self._warned = True
-            self._say("warning", message=f"audio: {SILENT_SECONDS} s of silence; check the source")
+        if self.inputs[0].silent > SILENT_SECONDS:
+            self._warn(f"audio: {SILENT_SECONDS} s of silence; check the source")
 
     async def _obey(self, message: dict[str, Any]) -> None:
         """A message after start."""
@@ -284,14 +292,6 @@ class _Client:
         else:
             config = SessionConfig(message["style"], self.start.identity)
             await self.service.restyle(self.session, config)
-
-
-def _is_local(origin: str) -> bool:
-    """Whether a page comes from a server of this machine; `null` (a file, a sandboxed frame) may be anyone's."""
-    try:
-        return is_loopback(urlsplit(origin).hostname)
-    except ValueError:
-        return False
 
 
 async def _close(socket: ServerConnection, code: int, message: str) -> None:

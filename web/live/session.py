@@ -4,7 +4,8 @@ The clock. Frames are numbered from the start of the session, and frame k is due
 also has its place in the audio: `audio`, seconds of the samples that this session was given. An utterance's frames are
 shown as soon as the first piece of it is ready (the frames' clock is put forward by up to 1/25 s for that, and back
 while nothing is said); from then on both clocks run alike until the audio pauses. A frame of speech that is late is
-waited for (`GRACE`) and shown at once; the frames behind it keep their times.
+waited for (`GRACE`) and shown at once; the frames behind it keep their times. Beyond `LATE`, unless `patient`, the
+mouth shuts, and speech goes on at the place where its sound is by then.
 
 What is heard and what is shown. While speech is there, the network moves everything. Otherwise `IdleFace` does, by
 rule, and the mouth shuts within 0.2 s. The next utterance continues the frames that were shown last.
@@ -16,16 +17,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from models.generation.idle import MOODS, Face, IdleFace
-from models.generation.live import LiveConfig
 from utils.errors import UserError
 from utils.motion_file import Motion
 from utils.timebase import FPS, SAMPLE_RATE
 from web.live.listening import Listener
+from web.live.talker import Backlog, Talker
 
 UNIT = SAMPLE_RATE // FPS
 GRACE = 0.12  # seconds that a late frame is waited for before the mouth shuts
@@ -36,6 +37,7 @@ JOIN = 5  # frames in which an utterance's first frames leave those that were sh
 PIECE, QUEUED = 25, 12  # frames that are generated at once if their audio is there; at hand before more are generated
 CONTEXT = 10  # shown frames that an utterance continues
 MAX_WAITING = 120  # seconds of audio that are not yet spoken
+LATE = 2  # seconds that a frame of speech may be late before speech is left out
 
 
 @dataclass(frozen=True)
@@ -51,24 +53,6 @@ class Frame:
     def time(self) -> float:
         """Seconds since the start of the session."""
         return self.number / FPS
-
-
-class Talker(Protocol):
-    """What a session needs of a `LiveTalker`: it may be in another process."""
-
-    live: LiveConfig
-    shape: np.ndarray
-    ended: bool
-    done: int
-
-    @property
-    def waiting(self) -> int: ...
-
-    def restart(self) -> None: ...
-
-    def hear(self, block: np.ndarray) -> None: ...
-
-    def continue_from(self, before: Motion) -> None: ...
 
 
 AnyTalker = TypeVar("AnyTalker", bound=Talker)
@@ -93,12 +77,16 @@ class Session(Generic[AnyTalker]):
         self.ended = False  # the client has nothing more to say
         self.heard = 0  # samples so far
         self.slot = 1  # number among the sessions of a service
-        self._waiting: deque[np.ndarray | None] = deque()  # audio for the talker; None: the end of an utterance
-        self._waiting_samples = 0
+        self.patient = False  # late speech is shown late, not left out
+        self.too_slow = False  # some was left out
+        self._waiting = Backlog()  # audio for the talker
         self._heard_at = self.start
         self._speech: deque[Face] = deque()  # generated and not yet shown
         self._speaking = self._stale = False  # in an utterance; what is being computed is not wanted any more
         self._begun_at = self.start
+        self._asked_at: float | None = None  # when the next piece was first wanted
+        self._took = 0.0  # seconds until the last one was there
+        self._zero: float | None = None  # when the audio began whose late frames were left out
         self._given = 0  # samples that the talker has of the utterance
         self._first: float | None = None  # seconds of audio before the utterance's next frame to be shown
         self._count = 0  # frames of it that were shown
@@ -116,30 +104,27 @@ class Session(Generic[AnyTalker]):
         Raises:
             UserError: more than two minutes are not yet spoken.
         """
-        if self._waiting_samples + len(audio) > MAX_WAITING * SAMPLE_RATE:
-            raise UserError(f"audio: more than {MAX_WAITING} s are not yet spoken; send it more slowly")
+        if self._waiting.samples + len(audio) > MAX_WAITING * SAMPLE_RATE:
+            if not self.too_slow:
+                raise UserError(f"audio: more than {MAX_WAITING} s are not yet spoken; send it more slowly")
+            self._waiting.skip(self._waiting.samples - LATE * SAMPLE_RATE, ends=True)
         if len(audio):
-            self._waiting.append(audio)
-            self._waiting_samples += len(audio)
+            self._waiting.add(audio)
             self.heard += len(audio)
             self._heard_at = self.clock()
 
     def flush(self) -> None:
         """The utterance is complete: speak it to its end without waiting for more."""
-        if self._waiting:
-            open_end = self._waiting[-1] is not None
-        else:
-            open_end = self._speaking and not self.talker.ended
-        if open_end:
-            self._waiting.append(None)
+        if self._waiting.is_open if self._waiting else self._speaking and not self.talker.ended:
+            self._waiting.end()
 
     def interrupt(self) -> float:
         """Drop what is not yet spoken, and shut the mouth -> seconds of audio that were spoken or dropped before."""
-        spoken = (self.heard - self._waiting_samples) / SAMPLE_RATE
+        spoken = self._place
         if self._speaking:
             spoken = (self._first or 0.0) + self._count / FPS
         self._waiting.clear()
-        self._waiting_samples, self._stale = 0, self.busy
+        self._zero = None
         self._stop()
         return spoken
 
@@ -152,9 +137,10 @@ class Session(Generic[AnyTalker]):
         if not self._speaking and not self._begin():
             return False
         while self._waiting and not self.talker.ended and self.talker.waiting < PIECE:
-            self._give(self._waiting.popleft())
+            self._give()
         if not self.talker.waiting:
             return False
+        self._asked_at = self._asked_at or self.clock()
         if not self.talker.done and self._shown:
             exp, pose = (np.stack([getattr(face, name) for face in self._shown]) for name in ("exp", "pose"))
             self.talker.continue_from(Motion(exp, pose))
@@ -163,6 +149,7 @@ class Session(Generic[AnyTalker]):
     def take(self, motion: Motion) -> None:
         """The piece that was generated after `prepare`."""
         self.busy = False
+        self._took, self._asked_at = self.clock() - (self._asked_at or self.clock()), None
         if not self._stale:
             tongue = [0.0] * len(motion) if motion.tongue is None else motion.tongue[:, 0].tolist()
             self._speech.extend(map(Face, motion.exp, motion.pose, tongue))
@@ -211,27 +198,32 @@ class Session(Generic[AnyTalker]):
 
     def _begin(self) -> bool:
         """Begin an utterance with the audio that waits, if there is any."""
-        while self._waiting and self._waiting[0] is None:
-            self._waiting.popleft()
-        if not self._waiting:
+        if self._zero is not None:  # its first piece takes as long as the late one
+            now = self.clock()
+            took = self._took if self._asked_at is None else now - self._asked_at
+            self._waiting.skip(round((now + took - self._zero - self._place) * SAMPLE_RATE))
+            self._zero = self._asked_at = None
+        if not self._waiting.begin():
             return False
         self._speaking, self._given, self._count, self._begun_at = True, 0, 0, self.clock()
-        self._first = (self.heard - self._waiting_samples) / SAMPLE_RATE
+        self._first = self._place
         self.talker.restart()
         return True
 
-    def _give(self, block: np.ndarray | None) -> None:
-        """Hand the talker a block, or as much of it as a piece needs; None: the utterance's end."""
+    @property
+    def _place(self) -> float:
+        """Seconds of the session's audio before what waits."""
+        return (self.heard - self._waiting.samples) / SAMPLE_RATE
+
+    def _give(self) -> None:
+        """Hand the talker what comes next, but no more than a piece needs."""
+        block = self._waiting.next((PIECE - 1) * UNIT)  # with what the talker has, a window of 50 frames
         if block is None:
             self.talker.hear(np.zeros(-self._given % UNIT, np.float32))  # the last frame is a whole one
             self.talker.ended = True
             return
-        most = (PIECE - 1) * UNIT  # with what waits, a window of 50 frames
-        if len(block) > most:
-            self._waiting.appendleft(block[most:])
-        self.talker.hear(block[:most])
-        self._given += len(block[:most])
-        self._waiting_samples -= len(block[:most])
+        self.talker.hear(block)
+        self._given += len(block)
 
     def _wait(self, now: float) -> bool:
         """Whether to wait for the next frame of speech. An utterance whose audio does not come ends."""
@@ -239,10 +231,20 @@ class Session(Generic[AnyTalker]):
         if idle and self.talker.ended:
             self._stop()
             return False
+        if self._count and now - self.due > LATE and (self._waiting or not idle) and not self.patient:
+            self._leave_out()
+            return False
         stalled = now - (self.due if self._count else self._heard_at) > (GRACE if self._count else PAUSE)
         if idle and stalled and not self._waiting:
             self.flush()
         return self._count > 0  # until the first piece is there, the idle face is shown
+
+    def _leave_out(self) -> None:
+        """The frames that are due are not there: speech goes on where its sound is when the next ones are."""
+        self.too_slow = True
+        if not self.talker.ended:  # else what waits is another utterance
+            self._zero = self.due - (self._first or 0.0) - self._count / FPS
+        self._stop()
 
     def _next(self) -> Frame:
         self.other.tick()
@@ -283,7 +285,8 @@ class Session(Generic[AnyTalker]):
         return "thinking" if self.other.waits else MOODS[0]
 
     def _stop(self) -> None:
-        """The utterance is over."""
+        """The utterance is over; a piece of it that is being computed is not wanted."""
+        self._stale = self.busy
         self._speech.clear()
         self._speaking = False
 

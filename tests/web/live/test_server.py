@@ -19,6 +19,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidMessage
 
 import web.live.server
+import web.live.service
+import web.live.session
 from tests.support.demo_workspace import speech
 from tests.support.live_server import client, served, tiny_service
 from web.live.protocol import HEADER, SCHEMA
@@ -122,6 +124,37 @@ def test_resampled_audio_is_heard_to_its_end(service):
 
     found = [one for one in asyncio.run(talk()) if one["type"] == "interrupted"]
     assert [(one["spoken"], one["sent"]) for one in found] == [(0, 1), (1, 1.5)]
+
+
+def test_a_server_that_is_too_slow_says_so_once(service, monkeypatch):
+    monkeypatch.setattr(web.live.session, "LATE", 0.3)
+    compute, stall = web.live.service.next_pieces, iter((0, 1.0, 1.0))
+
+    def slow(talkers):
+        time.sleep(next(stall, 0))
+        return compute(talkers)
+
+    monkeypatch.setattr(web.live.service, "next_pieces", slow)
+
+    async def talk(late):
+        async with served(service) as address, client(address, late=late) as socket:
+            await socket.send(PCM * 5)
+            await asyncio.sleep(0.2)
+            (session,) = service.sessions
+            await socket.send('{"type": "end"}')
+            found = await messages(socket)
+        return session, found
+
+    for late in ("skip", "wait"):
+        stall = iter((0, 1.0, 1.0))
+        session, found = asyncio.run(talk(late))
+        spoken = [one["audio"] for one in found if one["type"] == "frame" and one["audio"] is not None]
+        warnings = [one["message"] for one in found if one["type"] == "warning"]
+        assert session.patient == (late == "wait")
+        if late == "wait":
+            assert not warnings and len(spoken) == 125
+        else:
+            assert len(warnings) == 1 and "too slow" in warnings[0] and 20 < len(spoken) < 125
 
 
 def test_all_sessions_are_shown_to_other_programs(service):

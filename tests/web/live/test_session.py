@@ -198,6 +198,79 @@ def test_a_late_frame_is_waited_for_and_none_is_lost():
     assert len(stalled) < 10 and player.frames[-1].number == int(player.now * 25 - 1e-6)
 
 
+@pytest.mark.parametrize(("seconds", "shown"), [(1.5, 400), (3, 40)])
+def test_a_server_that_is_too_slow_leaves_out_speech_that_is_late(seconds, shown):
+    """A minute in which every piece takes so long, then a fast computer: the face stays near the voice, and lives."""
+    player, audio, came = Player(), np.tile(speech(2.0), 35), []
+    player.computes, piece, due = False, None, 0.0
+    for i in range(0, len(audio), UNIT):
+        if player.now > 60:
+            seconds = 0.0
+        if piece is None and player.session.prepare():
+            player.session.busy, due = True, player.now + seconds
+            piece = next_pieces([player.session.talker])[0]
+        if piece is not None and player.now >= due:
+            player.session.take(piece)
+            piece = None
+        came += [(player.now, frame.audio) for frame in player.say(audio[i : i + UNIT]) if frame.audio is not None]
+    assert [frame.number for frame in player.frames] == list(range(70 * 25))
+    delays = np.array([now - audio for now, audio in came])
+    assert player.session.too_slow and delays.min() > 0 and delays.max() < 7
+    assert sum(now < 60 for now, _ in came) > shown and delays[-100:].max() < 4
+    assert (np.diff(player.spoken()) > 0.039).all()
+
+
+def test_speech_that_came_at_once_goes_on_where_its_sound_is():
+    player = Player()
+    player.session.hear(speech(16.0))
+    player.session.flush()
+    player.play(1)
+    player.computes = False
+    player.play(4)
+    player.computes = True
+    player.play(1)
+    spoken = player.spoken()
+    assert 2 < np.diff(spoken).max() < 4.5 and abs(spoken[-1] - 6) < 1
+    player.play(14)
+    assert player.spoken()[-1] == pytest.approx(15.96) and shut(player.frames[-1])
+
+
+def test_another_utterance_is_spoken_whole_after_one_that_was_late():
+    player = Player()
+    player.session.hear(speech(2.0))
+    player.session.flush()
+    player.session.hear(speech(2.0))
+    player.play(0.5)
+    player.computes = False
+    player.play(4)
+    player.computes = True
+    player.play(4)
+    spoken = player.spoken()
+    np.testing.assert_allclose(spoken[spoken >= 2], 2 + np.arange(50) / 25, atol=1e-6)
+
+
+def test_a_patient_session_leaves_nothing_out():
+    player = Player()
+    player.session.patient = True
+    player.session.hear(speech(4.0))
+    player.play(0.5)
+    player.computes = False
+    player.play(5)
+    player.computes = True
+    player.play(1)
+    np.testing.assert_allclose(player.spoken(), np.arange(100) / 25, atol=1e-6)
+    assert not player.session.too_slow
+
+
+def test_too_much_audio_for_a_slow_server_drops_the_oldest():
+    session = Player().session
+    session.too_slow = True
+    session.hear(np.zeros(16_000 * 119, np.float32))
+    session.flush()
+    session.hear(np.zeros(16_000 * 2, np.float32))
+    assert session._waiting.samples == 16_000 * 4
+
+
 def test_it_listens():
     player, quiet = Player(), np.zeros(UNIT, np.float32)
     voice = 0.1 * np.sin(np.arange(UNIT) / 5).astype(np.float32)
