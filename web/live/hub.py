@@ -74,32 +74,37 @@ class Hub:
     def __init__(self, service: Service, count: int, config: FrontEndConfig) -> None:
         self.service, self._seats = service, dict[int, _Seat]()
         self._inbox: queue.SimpleQueue[tuple[int, tuple[Any, ...]]] = queue.SimpleQueue()
-        self._starting, self._going = count, True
+        self._config, self._going, self._begun = config, True, False  # begun: all front ends were ready
         self._batches, self._busy = 0, 0.0  # computed, and the seconds for them
-        context = multiprocessing.get_context("spawn")
-        self._occupied = context.Value("i", 0, lock=False)
-        self._links, self._processes = [], []
-        for front in range(count):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=front_end, args=(theirs, config, self._occupied), daemon=True)
-            process.start()
-            theirs.close()
-            self._links.append(ours)
-            self._processes.append(process)
-            threading.Thread(target=self._listen, args=(front, ours), daemon=True).start()
+        self._context = multiprocessing.get_context("spawn")
+        self._occupied = self._context.Value("i", 0, lock=False)
+        self._links: dict[int, Connection] = {}  # of the front ends that live, by their numbers
+        self._processes, self._ready = [], set[int]()
+        for _ in range(count):
+            self._start()
+
+    def _start(self) -> None:
+        """One more front end."""
+        front, (ours, theirs) = len(self._processes), self._context.Pipe()
+        process = self._context.Process(target=front_end, args=(theirs, self._config, self._occupied), daemon=True)
+        process.start()
+        theirs.close()
+        self._links[front] = ours
+        self._processes.append(process)
+        threading.Thread(target=self._listen, args=(front, ours), daemon=True).start()
 
     def run(self, ready: Callable[[], None]) -> None:
         """Compute until `stop`; ready: called when all front ends accept clients.
 
         Raises:
-            UserError: a front end has failed.
+            UserError: a front end has failed before it was ready; a later failure ends its sessions only.
         """
         try:
             while self._going:
                 waiting = [seat for seat in self._seats.values() if seat.wanted]
                 self._read(wait=not waiting)
-                if self._starting == 0:
-                    self._starting = -1
+                if not self._begun and len(self._ready) == len(self._links):
+                    self._begun = True
                     ready()
                 if waiting := [seat for seat in self._seats.values() if seat.wanted]:
                     self._compute(waiting)
@@ -108,7 +113,8 @@ class Hub:
 
     def stop(self) -> None:
         """End `run`, from any thread or signal handler."""
-        self._inbox.put((0, ("stop",)))
+        self._going = False
+        self._inbox.put((-1, ("stop",)))  # wakes it
 
     def _listen(self, front: int, link: Connection) -> None:
         """A thread that takes a front end's messages, so that it never waits for the computation."""
@@ -122,7 +128,8 @@ class Hub:
         with contextlib.suppress(queue.Empty):
             while True:
                 front, (kind, *values) = self._inbox.get(block=wait)
-                getattr(self, f"_on_{kind}")(front, *values)
+                if front in self._links:  # else it has failed since, and its sessions have ended
+                    getattr(self, f"_on_{kind}")(front, *values)
                 wait = False
 
     def _compute(self, waiting: list[_Seat]) -> None:
@@ -146,14 +153,14 @@ class Hub:
         self._batches, self._busy = self._batches + 1, self._busy + time.perf_counter() - began
 
     def _tell(self, front: int, *message: Any) -> None:
-        with contextlib.suppress(OSError):  # it has failed, which its thread says
+        with contextlib.suppress(OSError):  # it has failed, which its thread will say
             self._links[front].send(message)
 
     def _end(self) -> None:
         if self._batches:
             log.info("%d windows in %d batches of %.1f ms", self.service.windows, self._batches,
                      1000 * self._busy / self._batches)  # fmt: skip
-        for front in range(len(self._links)):
+        for front in self._links:
             self._tell(front, "stop")
         for process in self._processes:
             process.join(STOP_SECONDS)
@@ -163,14 +170,17 @@ class Hub:
     # Messages of front ends
 
     def _on_ready(self, front: int) -> None:
-        self._starting -= 1
-
-    def _on_stop(self, front: int) -> None:
-        self._going = False
+        self._ready.add(front)
 
     def _on_failed(self, front: int) -> None:
-        if self._going:
-            raise UserError(f"--front_ends: number {front + 1} has ended; its messages are above")
+        if front not in self._ready:
+            raise UserError("--front_ends: one of them did not start; its messages are above")
+        lost = [slot for slot, seat in self._seats.items() if seat.front == front]
+        log.error("a front end has ended, and %d sessions with it; another one starts", len(lost))
+        for slot in lost:
+            self._on_leave(front, slot)
+        del self._links[front]
+        self._start()
 
     def _on_wanted(self, front: int, pieces: list[Wanted]) -> None:
         for wanted in pieces:

@@ -87,7 +87,7 @@ def test_sessions_of_all_front_ends_share_the_model(tmp_path):
     assert refusal.rcvd.code == 4400 and end.rcvd.code == 1001
 
 
-def test_too_many_sessions_and_a_front_end_that_dies(tmp_path):
+def test_too_many_sessions_and_a_front_end_that_dies(tmp_path, caplog):
     with running(tmp_path, 1) as (hub, place, errors):
 
         async def talk():
@@ -100,7 +100,37 @@ def test_too_many_sessions_and_a_front_end_that_dies(tmp_path):
             return refusal.value
 
         assert asyncio.run(talk()).rcvd.code == 4429
-        hub._processes[0].kill()
-        hub._processes[0].join()
-        hub._processes[1].join(20)
-    assert len(errors) == 1 and errors[0].startswith("--front_ends: number 1 has ended")
+
+        async def lose():
+            async with client(f"ws://{place}") as socket:
+                await socket.recv()
+                (seat,) = hub._seats.values()
+                hub._processes[seat.front].kill()
+                with pytest.raises(ConnectionClosed):
+                    while True:
+                        await socket.recv()
+
+        asyncio.run(lose())
+        audio, _ = asyncio.run(asyncio.wait_for(again(f"ws://{place}"), 60))
+        np.testing.assert_allclose(audio, np.arange(25) / 25, atol=1e-4)
+        assert len(hub._processes) == 3 and sorted(hub._links) != [0, 1]
+    assert not errors and "a front end has ended, and 1 sessions with it" in caplog.text
+
+
+async def again(address: str) -> tuple[np.ndarray, np.ndarray]:
+    """An utterance, as soon as there is a session."""
+    while True:
+        try:
+            return await spoken(address)
+        except ConnectionClosed:
+            await asyncio.sleep(0.2)
+
+
+def test_a_front_end_that_does_not_start_ends_the_server(tmp_path):
+    listening = create_server(("127.0.0.1", 0))
+    with pytest.raises(UserError, match="--front_ends: one of them did not start"):
+        Hub(tiny_service(tmp_path), 1, FrontEndConfig(listening, Limits(), 1, broken_sinks)).run(lambda: None)
+
+
+def broken_sinks() -> list:
+    raise UserError("no such sink")
