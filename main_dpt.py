@@ -61,7 +61,7 @@ def pairs(configs: Configs, codec: MotionCodec, split: str) -> MotionPairs:
     return MotionPairs(store, store.table(split), codec, configs.model.n_motions, config.seed, repeats)
 
 
-def frozen_style_encoder(options: TalkerConfig, stats: CoefStats, device: torch.device) -> StyleEncoder | None:
+def frozen_style_encoder(options: TalkerConfig, stats: CoefStats | None, device: torch.device) -> StyleEncoder | None:
     """The style encoder named by `style_enc_ckpt`; logs a warning if it was trained with statistics unlike `stats`.
 
     Raises:
@@ -75,7 +75,7 @@ def frozen_style_encoder(options: TalkerConfig, stats: CoefStats, device: torch.
         raise UserError(f"--style_enc_ckpt {options.style_enc_ckpt}: needs a style encoder trained {wanted} head pose")
     if encoder.config.feature_dim != options.d_style:
         raise UserError(f"--d_style {options.d_style}: the style encoder gives {encoder.config.feature_dim} components")
-    if checkpoint.stats is not None and not checkpoint.stats.same_motion(stats):
+    if stats is not None and checkpoint.stats is not None and not checkpoint.stats.same_motion(stats):
         log.warning(
             "--style_enc_ckpt %s: was trained with other statistics than this network uses (the data set's, or "
             "those of --init_from), so it will see motion on another scale than in extract_style.py",
@@ -102,7 +102,7 @@ class Setup:
         run, options, check, before = configs.run, configs.model, problems.check, len(problems.found)
         stats = stats or check(statistics_of, run.data_root, run.stats_file)
         flame = check(load_flame, run.head)
-        style_encoder = check(frozen_style_encoder, options, stats or CoefStats.identity(), device)
+        style_encoder = check(frozen_style_encoder, options, stats, device)
         if stats is None or flame is None or len(problems.found) > before:
             return None
         flame = flame.to(device)

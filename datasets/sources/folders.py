@@ -1,6 +1,6 @@
 """The folders that `--data_root` names, with their weights.
 
-`--data_root` names a folder, folders separated by commas, a text file with a folder per line, or a JSON object
+`--data_root` names a folder, folders separated by commas, a .txt file with a folder per line, or a .json object
 {folder: weight}; relative paths in a file start at its folder. A weight is how often the training clips of a folder
 occur in an epoch.
 """
@@ -39,8 +39,10 @@ def sources_of(data_root: Path) -> list[WeightedFolder]:
     if data_root.suffix == ".json" and data_root.is_file():
         given = read_json(data_root)
         weights = dict(zip(_once([str(data_root.parent / name) for name in given]), given.values()))
-    elif data_root.is_file():
+    elif data_root.suffix == ".txt" and data_root.is_file():
         weights = _once([str(data_root.parent / line.strip()) for line in read_lines(data_root) if line.strip()])
+    elif data_root.is_file():
+        raise UserError(f"--data_root {data_root}: is a file; name an LMDB folder, or a .txt or .json of folders")
     else:
         weights = _once([name for name in str(data_root).split(",") if name])
     for name, weight in weights.items():
@@ -59,7 +61,7 @@ def sources_of(data_root: Path) -> list[WeightedFolder]:
 def _once(names: list[str]) -> dict[str, float]:
     twice = {name for name in names if names.count(name) > 1}
     if twice:
-        raise UserError(f"--data_root: {min(twice)} is named twice; give weights in a JSON file")
+        raise UserError(f"--data_root: {min(twice)} is named twice; name it once (a JSON file gives weights)")
     return dict.fromkeys(names, 1)
 
 

@@ -167,6 +167,8 @@ def test_bad_lists(two, text, message):
         ClipSources(two / "list.json")
     with pytest.raises(UserError, match="named twice"):
         sources_of(Path("a,b,a"))
+    with pytest.raises(UserError, match="data.mdb: is a file"):
+        sources_of(two / "a" / "data.mdb")
 
 
 def test_the_index_changes_nothing_but_the_time(two, caplog):

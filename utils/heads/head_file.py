@@ -100,7 +100,9 @@ def load_head_file(path: str | Path | None = None) -> HeadFile:
     """
     path = OPEN_HEAD_FILE if path is None else Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no such head model; {_HOW}")
+        raise UserError(
+            f"{path}: no such head model; setup/README.md tells where FLAME comes from, or leave out --head"
+        )
     if path.suffix == ".pkl":
         arrays = load_flame_pickle(path)
         masks = path.with_name("FLAME_masks.pkl")
