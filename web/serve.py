@@ -129,6 +129,7 @@ def run_hub(flags: ServeFlags, service: Service) -> None:
     """The same with front ends."""
     from web.live.hub import FrontEndConfig, Hub
 
+    flags.sinks()  # here as well, so that a wrong address is told in one line
     try:
         family = socket.AF_INET6 if ":" in flags.host else socket.AF_INET
         listening = socket.create_server((flags.host, flags.port), family=family, backlog=1024)

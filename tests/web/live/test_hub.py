@@ -16,6 +16,7 @@ from tests.support.live_server import client, tiny_service
 from utils.errors import UserError
 from web.live.hub import FrontEndConfig, Hub
 from web.live.server import Limits
+from web.serve import ServeFlags, run_hub
 
 PCM = (speech(1.0) * 32767).astype("<i2").tobytes()
 
@@ -130,6 +131,12 @@ def test_a_front_end_that_does_not_start_ends_the_server(tmp_path):
     listening = create_server(("127.0.0.1", 0))
     with pytest.raises(UserError, match="--front_ends: one of them did not start"):
         Hub(tiny_service(tmp_path), 1, FrontEndConfig(listening, Limits(), 1, broken_sinks)).run(lambda: None)
+
+
+def test_a_wrong_address_is_told_before_anything_starts(tmp_path):
+    flags = ServeFlags(port=0, front_ends=1, vmc="127.0.0.1:99999")
+    with pytest.raises(UserError, match="--vmc 127.0.0.1:99999: must be"):
+        run_hub(flags, tiny_service(tmp_path))
 
 
 def broken_sinks() -> list:
