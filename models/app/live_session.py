@@ -92,8 +92,8 @@ class LiveReport:
     def __str__(self) -> str:
         speed = self.audio_seconds / max(self.busy_seconds, 1e-9)
         return (
-            f"{self.n_frames} frames from {self.audio_seconds:.1f} s of audio, {speed:.1f} times faster than real "
-            f"time; the first ones came {self.first_seconds:.2f} s after the first audio"
+            f"{self.n_frames} frames from {self.audio_seconds:.1f} s of audio at {speed:.2g} times real time; "
+            f"the first ones came {self.first_seconds:.2f} s after the first audio"
         )
 
 
