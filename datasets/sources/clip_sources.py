@@ -117,8 +117,8 @@ class ClipSources:
 
 def statistics_of(data_root: Path, name: Path) -> CoefStats:
     """The statistics of `--data_root`; one folder need not hold a data set. Raises UserError: see `statistics`."""
-    if len(sources_of(data_root)) == 1 and not data_root.is_file():
-        return CoefStats.load(data_root / name)
+    if len(sources := sources_of(data_root)) == 1 and not data_root.is_file():
+        return CoefStats.load(sources[0].folder / name)
     return ClipSources(data_root).statistics(name)
 
 

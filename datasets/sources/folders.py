@@ -44,7 +44,7 @@ def sources_of(data_root: Path) -> list[WeightedFolder]:
     elif data_root.is_file():
         raise UserError(f"--data_root {data_root}: is a file; name an LMDB folder, or a .txt or .json of folders")
     else:
-        weights = _once([name for name in str(data_root).split(",") if name])
+        weights = _once([name.strip() for name in str(data_root).split(",") if name.strip()])
     for name, weight in weights.items():
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
             raise UserError(f"{data_root}: the weight of {name} is {weight!r}; give a positive number")

@@ -74,6 +74,8 @@ def test_ways_to_name_the_folders(two):
         assert [one.folder for one in sources_of(name)] == expected
     assert [one.repeats for one in sources_of(two / "list.json")] == [2, 5]
     assert [one.repeats for one in sources_of(two / "a")] == [1]
+    assert [one.folder for one in sources_of(Path(f"{two / 'a'}, {two / 'b'}, "))] == expected
+    assert statistics_of(Path(f"{two / 'a'},"), STATS).same_motion(CoefStats.load(two / "a" / STATS))
 
 
 def test_weights_count_in_epochs_of_training(two):
