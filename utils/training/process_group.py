@@ -109,7 +109,8 @@ def first_after_all(processes: int) -> bool:
     """
     from torch import distributed
 
-    if "MASTER_ADDR" not in os.environ or os.environ.get("WORLD_SIZE") != str(processes):
+    given = {"MASTER_ADDR", "MASTER_PORT", "RANK"} <= os.environ.keys()  # batch scripts for srun set some of them
+    if not given or os.environ.get("WORLD_SIZE") != str(processes):
         return False
     waiting = timedelta(days=30)  # a launcher ends those whose partner failed
     distributed.init_process_group("gloo", init_method=init_method(), timeout=waiting)

@@ -20,7 +20,7 @@ from utils.errors import UserError
 from utils.runs.checkpoint import Checkpoint, load_checkpoint
 from utils.runs.run_dir import saved_steps
 from utils.runs.run_log import RunLog
-from utils.training.process_group import start_processes
+from utils.training.process_group import first_after_all, start_processes
 from utils.training.randomness import Randomness
 from utils.training.train_step import Learner, lr_factor, make_update
 from utils.training.trainer import Task, Trainer, TrainerConfig
@@ -351,6 +351,15 @@ def test_settings_of_accelerate_launch_that_our_flags_override(monkeypatch, capl
     monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "NO")
     start_processes("cpu", "bf16")
     assert not caplog.records
+
+
+def test_processes_without_a_meeting_place_do_not_wait(monkeypatch):
+    """A batch script may set MASTER_ADDR and WORLD_SIZE for other programs; srun gives no RANK."""
+    for name in ("RANK", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MASTER_ADDR", "localhost")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert not first_after_all(2)
 
 
 def test_accelerate_launch_on_the_cpu(monkeypatch):
