@@ -61,8 +61,8 @@ def ablate(
         log.info("variant %d of %d: %s", number, len(variants), one.run.exp_name)
         try:
             train(one)
-        except UserError as error:  # the others may be better
-            log.error("%s: %s", one.run.exp_name, error)
+        except Exception as error:  # out of memory, for example; the others may be better
+            log.error("%s: %s", one.run.exp_name, error, exc_info=not isinstance(error, UserError))
             failed.append(one.run.exp_name)
     if not flags.run.dry_run:
         runs = [finished_run(kind, one.run, one.resolved()) for one in variants]

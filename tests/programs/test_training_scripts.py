@@ -59,20 +59,22 @@ def test_variants_are_trained_once_and_compared(workspace, tmp_path, capsys):
     runs = sorted(folder.glob("trial+*"))
     assert [run.name.rpartition("-")[0] for run in runs] == ["trial+base", "trial+temperature=0.5"]
     assert [json.loads((run / "config.json").read_text())["run"]["ablate"] for run in runs] == [None, None]
-    grid.write_text('[{}, {"temperature": 0.5}, {"freeze": "nothing"}]')
+    grid.write_text('[{}, {"temperature": 0.5}, {"freeze": "nothing"}, {"feature_dim": 33}]')
     capsys.readouterr()
     with pytest.raises(SystemExit):
         main_se.main(command)
     shown = capsys.readouterr()
-    assert "1 of 3 variants failed, see above: trial+freeze=nothing" in shown.err.splitlines()[-1]
+    failed = "2 of 4 variants failed, see above: trial+freeze=nothing, trial+feature_dim=33"
+    assert failed in shown.err.splitlines()[-1]
     assert sorted(folder.glob("trial+*")) == runs
     rows = list(csv.DictReader((folder / "trial-ablation.csv").open()))
     entries = [json.loads((run / "logs/metrics.jsonl").read_text().splitlines()[-1]) for run in runs]
     assert [float(row["nt_xent"]) for row in rows[:2]] == pytest.approx(
         [one["val/nt_xent"] for one in entries], rel=1e-5
     )
-    assert [row["temperature"] for row in rows] == ["", "0.5", ""] and rows[2]["nt_xent"] == ""
-    assert shown.out.splitlines()[0].split() == ["temperature", "freeze", "nt_xent", "retrieval_top1", "persons"]
+    assert [row["temperature"] for row in rows] == ["", "0.5", "", ""] and rows[2]["nt_xent"] == ""
+    names = ["temperature", "freeze", "feature_dim", "nt_xent", "retrieval_top1", "persons"]
+    assert shown.out.splitlines()[0].split() == names
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
         patch.setenv("WORLD_SIZE", "2")
         main_se.main(command)
