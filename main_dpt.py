@@ -7,7 +7,7 @@ python main_dpt.py --exp_name NAME --mode test      (the last checkpoint, with t
 
 import logging
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
@@ -26,12 +26,12 @@ from models.app.bundled import style_encoder_file
 from models.diffusion.schedule import Schedule
 from models.heads.flame import Flame, load_flame
 from models.metrics.validation import Validator
-from models.networks.loading import checkpoint_of, load_style_encoder, load_talker
-from models.networks.style_encoder import StyleEncoder
-from models.networks.talker import Talker, TalkerConfig, build_talker
+from models.networks.loading import checkpoint_of, load_talker
+from models.networks.talker import Talker
 from models.training.ablation import ablate
-from models.training.distillation import Distillation, make_student, only_denoiser
-from models.training.flags import NETWORK_FLAGS, Configs, parse_args
+from models.training.distillation import Distillation
+from models.training.first_networks import frozen_style_encoder, starting_model
+from models.training.flags import Configs, parse_args
 from models.training.losses import MotionLoss
 from models.training.objective import Ends, TalkerObjective
 from models.training.validation_clips import N_VIDEOS, ValidationClips, check_video
@@ -39,7 +39,6 @@ from models.training.validation_loss import validation_loss
 from utils.coefs import CoefStats, MotionCodec
 from utils.devices import pick_device
 from utils.errors import UserError, cli
-from utils.runs.checkpoint import Checkpoint
 from utils.runs.run_dir import find_checkpoint, iter_name
 from utils.training import training_run
 from utils.training.data_order import EndlessBatches, Share, to_device
@@ -59,29 +58,6 @@ def pairs(configs: Configs, codec: MotionCodec, split: str) -> MotionPairs:
     store = ClipSources(config.data_root)
     repeats = config.repeat_clips if split == "train" else 1
     return MotionPairs(store, store.table(split), codec, configs.model.n_motions, config.seed, repeats)
-
-
-def frozen_style_encoder(options: TalkerConfig, stats: CoefStats | None, device: torch.device) -> StyleEncoder | None:
-    """The style encoder named by `style_enc_ckpt`; logs a warning if it was trained with statistics unlike `stats`.
-
-    Raises:
-        UserError: it was trained with other motion (with or without head pose), or its width is not `d_style`.
-    """
-    if options.style_enc_ckpt is None:
-        return None
-    encoder, checkpoint = load_style_encoder(options.style_enc_ckpt)
-    if encoder.config.no_head_pose != options.no_head_pose:
-        wanted = "without" if options.no_head_pose else "with"
-        raise UserError(f"--style_enc_ckpt {options.style_enc_ckpt}: needs a style encoder trained {wanted} head pose")
-    if encoder.config.feature_dim != options.d_style:
-        raise UserError(f"--d_style {options.d_style}: the style encoder gives {encoder.config.feature_dim} components")
-    if stats is not None and checkpoint.stats is not None and not checkpoint.stats.same_motion(stats):
-        log.warning(
-            "--style_enc_ckpt %s: was trained with other statistics than this network uses (the data set's, or "
-            "those of --init_from), so it will see motion on another scale than in extract_style.py",
-            options.style_enc_ckpt,
-        )
-    return encoder.to(device).requires_grad_(False)
 
 
 @dataclass(frozen=True)
@@ -126,37 +102,20 @@ class Setup:
         return replace(self, objective=objective)
 
 
-def starting_model(configs: Configs, source: Path | None) -> tuple[Talker, Checkpoint | None]:
-    """A fresh model around a pretrained audio encoder, or the model of a checkpoint, with the checkpoint.
-
-    Raises:
-        UserError: the checkpoint's network differs from the one that the flags describe.
-    """
-    if source is None:
-        return build_talker(configs.model, pretrained=True, path=configs.run.audio_model_path), None
-    model, checkpoint = load_talker(source)
-    check_network(configs.model, model.config, source)
-    if configs.model.distilled_steps and not model.config.distilled_steps:
-        model = make_student(model, configs.model.distilled_steps)
-    model.config = configs.model
-    model.denoising_net.set_dropout(configs.model.dropout)
-    if configs.model.distilled_steps:
-        only_denoiser(model)
-    return model, checkpoint
-
-
-def check_network(wanted: TalkerConfig, found: TalkerConfig, source: Path) -> None:
-    """Raises UserError if a checkpoint's network is not the one that the flags describe."""
-    flags, has = asdict(wanted), asdict(found)
-    differing = [f"--{k} {has[k]}" for k in flags if k in NETWORK_FLAGS and flags[k] != has[k]]
-    if wanted.no_use_learnable_pe and flags["positional_encoding"] != has["positional_encoding"]:
-        differing.append(f"--positional_encoding {has['positional_encoding']}")
-    if wanted.has_style != found.has_style:
-        differing.append(f"{'a' if found.has_style else 'no'} --style_enc_ckpt")
-    if found.distilled_steps not in (0, wanted.distilled_steps):
-        differing.append(f"--distilled_steps {found.distilled_steps} (start from its teacher instead)")
-    if differing:
-        raise UserError(f"{source}: was trained with {', '.join(differing)}; give the same flags")
+def check_style_swap(configs: Configs) -> None:
+    """Raises UserError if `style_swap` and the folders of `data_root` do not go together."""
+    shares = configs.objective.style_swap
+    if not any(shares):
+        return
+    given, folders = (
+        f"--style_swap {' '.join(f'{share:g}' for share in shares)}:",
+        len(sources_of(configs.run.data_root)),
+    )
+    if folders == 1:
+        raise UserError(f"{given} takes styles from another folder of --data_root; name two folders there, separated "
+                        "by commas")  # fmt: skip
+    if len(shares) not in (1, folders):
+        raise UserError(f"{given} --data_root has {folders} folders; give one share, or one for each folder")
 
 
 def train(configs: Configs) -> None:
@@ -177,14 +136,7 @@ def train(configs: Configs) -> None:
             check(EndlessBatches, len(train_set), config.batch_size, config.seed, 0, share)
         if model is not None:
             check(freeze, model, config.freeze)
-        if any(swap := configs.objective.style_swap) and (sources := check(sources_of, config.data_root)):
-            given = f"--style_swap {' '.join(f'{share:g}' for share in swap)}: "
-            if len(sources) == 1:
-                problems.found.append(f"{given}takes styles from another folder of --data_root; name two folders "
-                                      "there, separated by commas")  # fmt: skip
-            elif len(swap) not in (1, len(sources)):
-                problems.found.append(f"{given}--data_root has {len(sources)} folders; give one share, or one for "
-                                      "each folder")  # fmt: skip
+        check(check_style_swap, configs)
         if distilled and config.init_from is None:
             problems.found.append(f"--distilled_steps {distilled}: needs --init_from, the model to distil")
         random = Randomness(config.seed, accelerator.device, share.process, share.processes)
