@@ -141,7 +141,8 @@ def hibari(voice: str, text: str, speed: float = 1.0) -> tuple[np.ndarray, Timed
     spoken = model.phonemize(plain_text(text))[0]
     inputs = {"ids": np.asarray([model.ids(spoken)], np.int64), "speed": np.asarray([speed], np.float32)}
     *tracks, durations = map(np.asarray, model.sess.run(None, inputs))
-    audio = dsp.synth(*(track[0] for track in tracks[:5]), tracks[5][0], np.random.default_rng(0))
+    lh, th, ln, lr, phi, f0 = (track[0] for track in tracks[:6])
+    audio = dsp.synth(lh, th, ln, lr, phi, f0, np.random.default_rng(0))
     phones = neural_phones(["^", *spoken, "$"], durations.ravel(), _HIBARI_SHIFT)
     return to_16k(audio, NEURAL_RATE), phones
 
