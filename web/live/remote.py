@@ -7,6 +7,7 @@ and what it has to do is sent along with the request for its next piece.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -123,7 +124,7 @@ class RemoteService:
     def leave(self, session: Session[RemoteTalker]) -> None:
         """A session has ended."""
         del self.sessions[session.slot]
-        self._link.send(("leave", session.slot))
+        self._send(("leave", session.slot))
 
     async def compute(self) -> None:
         """Ask for what the sessions need, until this task is cancelled."""
@@ -135,7 +136,7 @@ class RemoteService:
                 for session in ready:
                     session.busy = True
                 if ready:
-                    self._link.send(("wanted", [one.talker.wanted(one.deadline) for one in ready]))
+                    self._send(("wanted", [one.talker.wanted(one.deadline) for one in ready]))
                 await asyncio.sleep(POLL)
         finally:
             loop.remove_reader(self._link.fileno())
@@ -144,8 +145,12 @@ class RemoteService:
         """Raises UserError, if that is the answer."""
         number = next(self._numbers)
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
-        self._link.send((kind, number, *values))
+        self._send((kind, number, *values))
         return await answer
+
+    def _send(self, message: tuple[Any, ...]) -> None:
+        with contextlib.suppress(ConnectionError):  # the other process has ended, which `_read` notices
+            self._link.send(message)
 
     def _read(self) -> None:
         try:

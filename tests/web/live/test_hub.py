@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import multiprocessing
 import threading
 import urllib.request
 from contextlib import contextmanager
@@ -11,10 +12,13 @@ import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from models.heads.flame import load_flame
 from tests.support.demo_workspace import speech
-from tests.support.live_server import client, tiny_service
+from tests.support.live_server import LIVE, client, tiny_service
 from utils.errors import UserError
+from web.live import server
 from web.live.hub import FrontEndConfig, Hub
+from web.live.remote import RemoteService, Seating
 from web.live.server import Limits
 from web.serve import ServeFlags, run_hub
 
@@ -137,6 +141,30 @@ def test_a_wrong_address_is_told_before_anything_starts(tmp_path):
     flags = ServeFlags(port=0, front_ends=1, vmc="127.0.0.1:99999")
     with pytest.raises(UserError, match="--vmc 127.0.0.1:99999: must be"):
         run_hub(flags, tiny_service(tmp_path))
+
+
+def test_sessions_end_quietly_when_the_models_process_dies(caplog):
+    """A front end without a hub: clients are told, and nothing is logged for each of them."""
+
+    async def talk():
+        ours, theirs = multiprocessing.Pipe()
+        service = RemoteService(theirs, load_flame(None), 2, multiprocessing.Value("i", 0, lock=False), [])
+        async with (
+            server.running(service, "127.0.0.1", 0, Limits()) as running,
+            client(f"ws://127.0.0.1:{running.sockets[0].getsockname()[1]}") as socket,
+        ):
+            while not ours.poll():
+                await asyncio.sleep(0.02)
+            kind, number, _ = ours.recv()
+            shape = np.zeros(100, np.float32)
+            ours.send(("answer", number, Seating(1, LIVE, 100, 640, shape)))
+            assert kind == "enter" and json.loads(await socket.recv())["type"] == "ready"
+            await socket.send(PCM)
+            ours.close()
+            await asyncio.wait_for(service.stopped.wait(), 20)
+        return service.sessions
+
+    assert not asyncio.run(talk()) and not caplog.records
 
 
 def broken_sinks() -> list:
