@@ -36,6 +36,7 @@ from models.heads.mouth import opening_mm
 from models.metrics.synchrony import lag_curve, subframe_lag
 from models.metrics.upper_face import runs
 from models.tracking.video import TrackedVideo, VideoOptions, motion_of, track_video
+from utils.config import check_least
 from utils.errors import cli
 from utils.media.audio import load_audio
 from utils.motion_file import Motion, load_shape, load_style
@@ -126,6 +127,10 @@ class TrackingFlags(Flags):
     """Without the cost of change between frames."""
     speak: bool = False
     """Compare speech in the bundled styles with speech in the styles of their tracked films."""
+
+    def check(self) -> None:
+        super().check()
+        check_least(self, frames=100)
 
 
 def run(flags: TrackingFlags, folder: Path) -> list[dict]:

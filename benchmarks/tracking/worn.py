@@ -20,6 +20,7 @@ from benchmarks.tracking.accuracy import compare
 from benchmarks.tracking.films import HELD_OUT, WORN, Case, Cinema, Scene, bundled
 from models.heads.mouth import opening_mm
 from models.tracking.video import TrackedVideo, VideoOptions, motion_of
+from utils.config import check_least
 from utils.errors import cli
 from utils.motion_file import Motion, load_shape
 
@@ -33,6 +34,10 @@ class WornFlags(Flags):
 
     frames: int = 150
     """Of each film, at least 100."""
+
+    def check(self) -> None:
+        super().check()
+        check_least(self, frames=100)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.tracking import accuracy, worn
 from benchmarks.tracking.films import bundled
 from benchmarks.tracking.props import DARK, paint_beard, rims, with_glasses
 from benchmarks.tracking.worn import shut_kept
@@ -16,6 +17,13 @@ from utils.rendering.looks import SKIN_UV, SKINS, framed_part
 from utils.rendering.stage import stage_for
 
 SIZE = 200
+
+
+@pytest.mark.parametrize("program", [accuracy, worn])
+def test_short_films_are_refused(program, capsys):
+    with pytest.raises(SystemExit):
+        program.main(["--frames", "20"])
+    assert "--frames 20: must be at least 100" in capsys.readouterr().err
 
 
 def test_glasses_frame_the_eyes_and_turn_with_the_head():
