@@ -177,9 +177,14 @@ class _Client:
         config = SessionConfig(start.style, start.identity, start.guidance, start.seed, start.hop)
         MixerConfig.of(start.mix)
         try:
-            return cls(socket, service, await service.enter(config), start)
+            session = await service.enter(config)
         except Full as error:
             raise Refused(FULL, str(error)) from error
+        try:
+            return cls(socket, service, session, start)
+        except BaseException:
+            service.leave(session)
+            raise
 
     async def serve(self) -> None:
         """Until the client ends, leaves, or is refused."""

@@ -157,6 +157,19 @@ def test_a_server_that_is_too_slow_says_so_once(service, monkeypatch):
             assert len(warnings) == 1 and "too slow" in warnings[0] and 20 < len(spoken) < 125
 
 
+def test_a_client_that_cannot_be_made_keeps_no_session(service, monkeypatch, caplog):
+    def fail(start):
+        raise RuntimeError("no resampler")
+
+    monkeypatch.setattr(web.live.server, "AudioInput", fail)
+
+    async def talk():
+        async with served(service) as address, client(address) as socket:
+            return await refusal(socket)
+
+    assert asyncio.run(talk())[0] == 1011 and "no resampler" in caplog.text and not service.sessions
+
+
 def test_all_sessions_are_shown_to_other_programs(service):
     seen = []
 
