@@ -121,7 +121,7 @@ class RemoteService:
         """See `Service.restyle`."""
         await self._ask("restyle", config, session.slot)
 
-    def leave(self, session: Session[RemoteTalker]) -> None:
+    def leave(self, session: Session[Any]) -> None:
         """A session has ended."""
         del self.sessions[session.slot]
         self._send(("leave", session.slot))
