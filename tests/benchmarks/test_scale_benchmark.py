@@ -2,6 +2,7 @@
 
 import json
 import random
+import sys
 
 import pytest
 
@@ -28,6 +29,7 @@ def test_parts_killed_and_merged(tmp_path):
 
 def test_other_content_is_an_error(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(scale, "content", lambda folder: folder.name)
+    monkeypatch.setattr(scale, "preparing", lambda *_: [sys.executable, "-c", ""])
     with pytest.raises(SystemExit):
         rows_of(tmp_path, "--parts", "kills", "--files", "6", "--kills", "1")
     assert "hold something else" in capsys.readouterr().err
