@@ -34,7 +34,7 @@ from utils.training.data_order import EndlessBatches, Share, evaluation_batches,
 from utils.training.preflight import Problems, freeze
 from utils.training.process_group import end_processes, gathered, start_processes
 from utils.training.randomness import Randomness
-from utils.training.run_config import OpenedRun, RunConfig, read_run_flags
+from utils.training.run_config import OpenedRun, RunConfig, check_heads, read_run_flags
 from utils.training.train_step import step_maker
 from utils.training.trainer import Task
 from utils.training.training_run import Plan
@@ -83,6 +83,10 @@ class Configs:
     def resolved(self) -> dict[str, Any]:
         """The flags as config.json records them."""
         return {"run": to_plain(self.run), "style_encoder": to_plain(self.style_encoder)}
+
+    def check(self) -> None:
+        """Raises UserError: heads that do not divide the features."""
+        check_heads(self.style_encoder.feature_dim, self.style_encoder.n_heads)
 
 
 def parse_args(argv: list[str] | None = None) -> Configs:

@@ -12,7 +12,7 @@ from models.training.losses import LossConfig
 from models.training.objective import ObjectiveConfig
 from utils.config import check_choice, flag, to_plain
 from utils.errors import UserError
-from utils.training.run_config import RunConfig, read_run_flags
+from utils.training.run_config import RunConfig, check_heads, read_run_flags
 
 DESCRIPTION = "Train or test the denoising network (paper section 3.3)."
 
@@ -66,7 +66,9 @@ class Configs:
         return {name: to_plain(getattr(self, name)) for name in ("run", "model", "objective", "loss")}
 
     def check(self) -> None:
-        """Raises UserError for an unknown schedule, a share beyond 0 to 1, or weights for a frozen audio encoder."""
+        """Raises UserError for heads that do not divide the features, an unknown schedule, a share beyond 0 to 1, or
+        weights for a frozen audio encoder."""
+        check_heads(self.model.feature_dim, self.model.n_heads)
         check_choice("--diff_schedule", self.model.diff_schedule, SCHEDULES)
         for name, share in [("audio_noise", self.objective.audio_noise),
                             *(("style_swap", share) for share in self.objective.style_swap)]:  # fmt: skip

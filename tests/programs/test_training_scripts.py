@@ -241,6 +241,14 @@ def test_a_test_of_the_style_encoder_takes_the_flags_of_its_run(style_encoder, c
     assert scores_of(main_se, capsys, "--exp_name", "se", "--iter", "1") != plain
 
 
+@pytest.mark.parametrize(("program", "flags"), [(main_se, ("--feature_dim", "33")), (main_dpt, ("--n_heads", "7"))])
+def test_heads_divide_the_features(program, flags, capsys):
+    with pytest.raises(SystemExit) as ended:
+        program.main(["--exp_name", "odd", *flags])
+    assert ended.value.code == 2
+    assert "must be a multiple of --n_heads" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("mode", ["train", "test"])
 def test_a_batch_of_one_person_is_refused_before_anything_is_read(mode, tmp_path, capsys):
     with pytest.raises(SystemExit) as end:

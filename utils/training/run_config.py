@@ -94,6 +94,12 @@ class _Program(Protocol):
 Program = TypeVar("Program", bound=_Program)
 
 
+def check_heads(feature_dim: int, n_heads: int) -> None:
+    """Raises UserError: attention cannot divide the features among its heads."""
+    if feature_dim < 1 or n_heads < 1 or feature_dim % n_heads:
+        raise UserError(f"--feature_dim {feature_dim}: must be a multiple of --n_heads, which is {n_heads}")
+
+
 def read_run_flags(kind: str, program: type[Program], argv: list[str] | None, description: str) -> Program:
     """The flags of a training script. A test takes those that are not given from the run's own config.json.
 
