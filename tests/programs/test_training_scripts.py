@@ -59,12 +59,20 @@ def test_variants_are_trained_once_and_compared(workspace, tmp_path, capsys):
     runs = sorted(folder.glob("trial+*"))
     assert [run.name.rpartition("-")[0] for run in runs] == ["trial+base", "trial+temperature=0.5"]
     assert [json.loads((run / "config.json").read_text())["run"]["ablate"] for run in runs] == [None, None]
-    grid.write_text('[{}, {"temperature": 0.5}, {"freeze": "nothing"}, {"feature_dim": 33}]')
+    grid.write_text('[{}, {"temperature": 0.5}, {"freeze": "nothing"}, {"feature_dim": 36}]')
     capsys.readouterr()
-    with pytest.raises(SystemExit):
+    made = main_se.StyleEncoder
+
+    def encoder(config):
+        if config.feature_dim == 36:
+            raise MemoryError("as on a device that is too small")
+        return made(config)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(main_se, "StyleEncoder", encoder)
         main_se.main(command)
     shown = capsys.readouterr()
-    failed = "2 of 4 variants failed, see above: trial+freeze=nothing, trial+feature_dim=33"
+    failed = "2 of 4 variants failed, see above: trial+freeze=nothing, trial+feature_dim=36"
     assert failed in shown.err.splitlines()[-1]
     assert sorted(folder.glob("trial+*")) == runs
     rows = list(csv.DictReader((folder / "trial-ablation.csv").open()))
