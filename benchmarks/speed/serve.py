@@ -4,7 +4,7 @@
     python -m benchmarks.speed.serve --sessions 4 --seconds 3600         (a soak)
     python -m benchmarks.speed.serve --sessions 500 --front_ends 9 --block 0.1     (many, on a GPU)
 
-A server runs in a process of its own, and so does every hundred of the clients. Every client speaks the bundled
+The server and every hundred clients run in separate processes. Every client speaks the bundled
 recordings one after the other without a pause, 20 ms at a time as a microphone gives them (`--block`), and reads packed
 frames; clients begin at different times. Each row is printed when it is there. Columns: seconds
 from the first sound to its frame (median of the clients); from any sound to its frame, median and 99th percentile;

@@ -73,7 +73,7 @@ def ablate(
 
 
 def _variant(point: Point, path: Path, name: str, argv: list[str], parse: Callable[[list[str]], Flags]) -> Flags:
-    """Its flags; it is a run of its own, named after its values."""
+    """Its flags; each variant is a separate run, named after its values."""
     try:
         found = parse([*argv, *point.argv, "--exp_name", f"{name}+{point.name.replace(',', '+')}"])
     except UserError as error:

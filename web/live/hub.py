@@ -187,7 +187,7 @@ class Hub:
             self._seats[wanted.slot].wanted = wanted
 
     def _on_enter(self, front: int, number: int, config: SessionConfig) -> None:
-        """A motion that gives a style is read on another thread, so that nobody's frames wait for it."""
+        """A motion that gives a style is read on another thread, so that no session's frames wait for it."""
         if isinstance(config.style, dict):
             self._aside(front, number, lambda: ("enter", number, self.service.settled(config)))
             return

@@ -198,7 +198,7 @@ class Service(StyledTalker):
                 session.take(motion)
 
     def aside(self, work: Callable[[], None]) -> None:
-        """Run slow work on a thread of its own."""
+        """Run slow work on a separate thread."""
         self._side.submit(work)
 
     async def in_background(self, work, *args):
