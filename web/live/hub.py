@@ -78,7 +78,7 @@ class Hub:
         self._batches, self._busy = 0, 0.0  # computed, and the seconds for them
         self._context = multiprocessing.get_context("spawn")
         self._occupied = self._context.Value("i", 0, lock=False)
-        self._links: dict[int, Connection] = {}  # of the front ends that live, by their numbers
+        self._outboxes: dict[int, queue.SimpleQueue] = {}  # messages to the front ends that live, by their numbers
         self._processes, self._ready = [], set[int]()
         for _ in range(count):
             self._start()
@@ -89,9 +89,10 @@ class Hub:
         process = self._context.Process(target=front_end, args=(theirs, self._config, self._occupied), daemon=True)
         process.start()
         theirs.close()
-        self._links[front] = ours
+        outbox = self._outboxes[front] = queue.SimpleQueue()
         self._processes.append(process)
         threading.Thread(target=self._listen, args=(front, ours), daemon=True).start()
+        threading.Thread(target=_send, args=(ours, outbox), daemon=True).start()
 
     def run(self, ready: Callable[[], None]) -> None:
         """Compute until `stop`; ready: called when all front ends accept clients.
@@ -103,7 +104,7 @@ class Hub:
             while self._going:
                 waiting = [seat for seat in self._seats.values() if seat.wanted]
                 self._read(wait=not waiting)
-                if not self._begun and len(self._ready) == len(self._links):
+                if not self._begun and len(self._ready) == len(self._outboxes):
                     self._begun = True
                     ready()
                 if waiting := [seat for seat in self._seats.values() if seat.wanted]:
@@ -128,7 +129,7 @@ class Hub:
         with contextlib.suppress(queue.Empty):
             while True:
                 front, (kind, *values) = self._inbox.get(block=wait)
-                if front in self._links:  # else it has failed since, and its sessions have ended
+                if front in self._outboxes:  # else it has failed since, and its sessions have ended
                     getattr(self, f"_on_{kind}")(front, *values)
                 wait = False
 
@@ -153,14 +154,13 @@ class Hub:
         self._batches, self._busy = self._batches + 1, self._busy + time.perf_counter() - began
 
     def _tell(self, front: int, *message: Any) -> None:
-        with contextlib.suppress(OSError):  # it has failed, which its thread will say
-            self._links[front].send(message)
+        self._outboxes[front].put(message)
 
     def _end(self) -> None:
         if self._batches:
             log.info("%d windows in %d batches of %.1f ms", self.service.windows, self._batches,
                      1000 * self._busy / self._batches)  # fmt: skip
-        for front in self._links:
+        for front in self._outboxes:
             self._tell(front, "stop")
         for process in self._processes:
             process.join(STOP_SECONDS)
@@ -179,7 +179,7 @@ class Hub:
         log.error("a front end has ended, and %d sessions with it; another one starts", len(lost))
         for slot in lost:
             self._on_leave(front, slot)
-        del self._links[front]
+        self._outboxes.pop(front).put(None)
         self._start()
 
     def _on_wanted(self, front: int, pieces: list[Wanted]) -> None:
@@ -229,6 +229,13 @@ class Hub:
                     log.exception("a style failed")
 
         self.service.aside(done)
+
+
+def _send(link: Connection, outbox: queue.SimpleQueue[tuple[Any, ...] | None]) -> None:
+    """A thread that gives a front end its messages until None comes, so that a slow one holds up no other's."""
+    with contextlib.suppress(OSError):  # it has failed, which `_listen` says
+        while (message := outbox.get()) is not None:
+            link.send(message)
 
 
 def _obey(seat: _Seat) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import multiprocessing
+import os
+import signal
 import threading
 import urllib.request
 from contextlib import contextmanager
@@ -52,9 +54,14 @@ def running(folder, sessions: int):
 async def spoken(address: str, **start) -> tuple[np.ndarray, np.ndarray]:
     """Places in the audio and head rotations of the frames of speech of one utterance."""
     async with client(address, **start) as socket:
-        await socket.send(PCM)
-        await socket.send('{"type": "end"}')
-        found = [json.loads(text) async for text in socket]
+        return await utterance(socket)
+
+
+async def utterance(socket) -> tuple[np.ndarray, np.ndarray]:
+    """As `spoken`, of a session that has begun."""
+    await socket.send(PCM)
+    await socket.send('{"type": "end"}')
+    found = [json.loads(text) async for text in socket]
     frames = [one for one in found if one["type"] == "frame" and one["audio"] is not None]
     return np.array([one["audio"] for one in frames]), np.array([one["head"] for one in frames])
 
@@ -118,8 +125,33 @@ def test_too_many_sessions_and_a_front_end_that_dies(tmp_path, caplog):
         asyncio.run(lose())
         audio, _ = asyncio.run(asyncio.wait_for(again(f"ws://{place}"), 60))
         np.testing.assert_allclose(audio, np.arange(25) / 25, atol=1e-4)
-        assert len(hub._processes) == 3 and sorted(hub._links) != [0, 1]
+        assert len(hub._processes) == 3 and sorted(hub._outboxes) != [0, 1]
     assert not errors and "a front end has ended, and 1 sessions with it" in caplog.text
+
+
+def test_a_front_end_that_is_stopped_holds_up_no_other(tmp_path):
+    """It is given more than its pipe holds; when it goes on, its session speaks."""
+    with running(tmp_path, 2) as (hub, place, _):
+
+        async def talk():
+            async with client(f"ws://{place}") as stopped:
+                await stopped.recv()
+                (seat,) = hub._seats.values()
+                process = hub._processes[seat.front].pid
+                os.kill(process, signal.SIGSTOP)
+                try:
+                    unknown = (999, bytes(1 << 20))  # of a session that has left
+                    telling = threading.Thread(target=hub._tell, args=(seat.front, "made", [unknown]), daemon=True)
+                    telling.start()
+                    telling.join(5)
+                    assert not telling.is_alive()
+                    other = await asyncio.wait_for(spoken(f"ws://{place}"), 20)
+                finally:
+                    os.kill(process, signal.SIGCONT)
+                return other, await asyncio.wait_for(utterance(stopped), 20)
+
+        for audio, _ in asyncio.run(talk()):
+            np.testing.assert_allclose(audio, np.arange(25) / 25, atol=1e-4)
 
 
 async def again(address: str) -> tuple[np.ndarray, np.ndarray]:
