@@ -42,6 +42,7 @@ PROGRAMS = {
     "scripts_for_dataset.generate_split_file": "SplitFlags",
     "scripts_for_dataset.calc_stats_random_sample": "StatsFlags",
     "scripts_for_dataset.train_tongue": "TongueFlags",
+    "scripts_for_dataset.harden_front_end": "HardenFlags",
     "scripts_for_dataset.convert_dataset": "ConvertFlags",
     "scripts_for_dataset.inspect_dataset": "InspectFlags",
     "scripts_for_dataset.make_synthetic_speech": "SpeechFlags",

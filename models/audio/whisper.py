@@ -153,8 +153,13 @@ class WhisperEncoder(nn.Module):
             (B, n_windows * WINDOW, 3 * width).
         """
         with torch.autocast(audio.device.type, enabled=False):
+            return self.with_gradients(audio)[:, : n_windows * WINDOW]
+
+    def with_gradients(self, audio: Tensor) -> Tensor:
+        """As `surrounded`, for training the weights (`buffers()`); products have the precision of the autocast."""
+        with torch.autocast(audio.device.type, enabled=False):
             mel = mel_power(audio.float(), self.size.n_mels)[:, :, EXTRA_MEL:-EXTRA_MEL]
-            return self._windows(mel)[:, : n_windows * WINDOW]
+        return self._windows(mel)
 
     def _windows(self, mel: Tensor) -> Tensor:
         """Log-mel power (B, n_mels, T) of windows and the margins around them -> (B, frames of all windows, .)."""
@@ -173,7 +178,7 @@ class WhisperEncoder(nn.Module):
         """Input mel (B, n_mels, 2 L) -> the last block's output (B, L, width)."""
         x = F.gelu(F.conv1d(mel, self.conv1_weight, self.conv1_bias, padding=1))
         x = F.gelu(F.conv1d(x, self.conv2_weight, self.conv2_bias, stride=2, padding=1)).transpose(1, 2)
-        x = x + _positions(x.shape[1], self.size.width, x.device).to(x.dtype)
+        x = x + _positions(x.shape[1], self.size.width, x.device)  # from here on in single precision
         for i in range(self.size.n_blocks):
             x = x + self._attention(f"block{i}_", self._norm(f"block{i}_norm1", x))
             hidden = F.gelu(self._linear(f"block{i}_up", self._norm(f"block{i}_norm2", x)))

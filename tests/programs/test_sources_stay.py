@@ -91,6 +91,7 @@ CASES = [
     ("scripts_for_dataset.make_synthetic_dataset", ["--speech", "speech", "--output", "speech"], 2),
     ("scripts_for_dataset.make_style_clips", ["--speech", "speech", "--output", "me.npz"], 2),
     ("scripts_for_dataset.train_tongue", ["--speech", "speech", "-o", "me.npz"], 2),
+    ("scripts_for_dataset.harden_front_end", ["store", "-o", "me.npz"], 2),
     (
         "scripts_for_dataset.fit_visemes",
         ["--motion", "coefs", "--audio", "audio", "--words", "w.json", "--output", "w.json"],

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.training.audio_noise import SNR_DB, with_noise
+from models.training.audio_noise import SNR_DB, band_limited, in_rooms, with_noise, with_pink_noise
 from tests.models.training.test_objective import NEVER, Watch, batch, make_objective
 from tests.support.tiny_talker import make_talker
 from utils.training.randomness import Randomness
@@ -71,3 +71,32 @@ def flame_losses():
     from models.heads.flame import load_flame
 
     return load_flame(None)
+
+
+def test_pink_noise_has_the_asked_level_and_slope():
+    audio = speech(8)
+    heard = with_pink_noise(audio, 5.0, Randomness(0, "cpu"))
+    gain = (heard * audio).mean(1, keepdim=True)
+    noise = heard - gain * audio
+    torch.testing.assert_close(20 * torch.log10(gain[:, 0] / noise.std(1)), torch.full((8,), 5.0), atol=0.2, rtol=0)
+    power = torch.fft.rfft(noise).abs().square().mean(0)  # bins of 0.5 Hz
+    octaves = [10 * float(torch.log10(power[2 * f : 4 * f].mean())) for f in (1000, 2000)]
+    assert 2.5 < octaves[0] - octaves[1] < 3.5
+
+
+def test_a_room_keeps_the_timing_and_follows_the_sound():
+    audio = torch.zeros(16, N)
+    audio[:, 8000] = 1
+    heard = in_rooms(audio, 1.0, Randomness(0, "cpu"))
+    assert (heard.abs().argmax(1) == 8000).all()
+    assert heard[:, :7990].abs().max() < 1e-3 * heard.abs().max()
+    assert (heard[:, 8030:].square().sum(1) > 0.04 * heard.square().sum(1)).all()
+    assert torch.equal(in_rooms(audio, 0.0, Randomness(0, "cpu")), audio)
+
+
+def test_narrow_bands_lose_high_frequencies_and_a_telephone_low_ones():
+    audio = torch.randn(64, N, generator=torch.Generator().manual_seed(0))
+    power = torch.fft.rfft(band_limited(audio, 1.0, Randomness(0, "cpu"))).abs().square()
+    low, middle, high = (power[:, 2 * a : 2 * b].mean(1) for a, b in ((20, 150), (800, 2500), (7500, 8000)))
+    assert (high < 0.5 * middle).all()
+    assert 20 <= (low < 0.1 * middle).sum() <= 44

@@ -1,0 +1,203 @@
+"""Train the Whisper front end to hear through noise: its features of disturbed speech become those of clean speech.
+
+    python -m scripts_for_dataset.harden_front_end data/syn data/people -o robust.safetensors --seconds 500
+
+Self-distillation: the teacher is the bundled encoder, which hears the speech as it is; the student starts as a copy and
+hears it in noise, among voices, in rooms or by telephone, or, in one clip of five, as it is. Networks that were trained
+on the teacher's features go on working on the student's. Clips whose pauses are loud are left out: a teacher that hears
+noise teaches noise. The file is written anew every `SAVE_SECONDS`, so that little is lost with an interrupted run;
+`--start` goes on from such a file.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from datasets.clip_store import ClipStore
+from models.audio.log_mel import LEVEL_BLOCK, level_speech
+from models.audio.whisper import SURROUNDINGS, WHISPER_WEIGHTS, WINDOW, WhisperEncoder
+from models.training.audio_noise import band_limited, in_rooms, with_noise, with_pink_noise
+from utils.atomic import atomic_path
+from utils.config import check_least, positional, read_flags, required
+from utils.devices import pick_device
+from utils.errors import UserError, cli
+from utils.timebase import samples_per_frame
+from utils.training.randomness import Randomness
+
+log = logging.getLogger(__name__)
+ROOMS, NOISE, BANDS = 0.25, 0.75, 0.2  # shares of the clips
+EDGES = 0.25  # share of the windows at whose start the recording starts; as many end with it
+LOUDEST_PAUSE_DB = -30.0  # level of a clip's quietest blocks of 50 ms, a tenth of them, against its loudest tenth
+HELD = 64  # windows of val.txt for the errors that are reported
+WARM, GRADIENT_NORM, SAVE_SECONDS = 0.03, 1.0, 100.0  # share of the run in which the learning rate rises
+LENGTH = WINDOW * samples_per_frame() + 2 * SURROUNDINGS  # samples of a window with its margins
+
+
+@dataclass(frozen=True, kw_only=True)
+class HardenFlags:
+    """All flags."""
+
+    data_root: tuple[Path, ...] = positional(metavar="data_root")
+    """Data sets with train.txt and val.txt; best of clean speech (--no_augment when they are made)."""
+    output: Path = required("-o")
+    """safetensors to write."""
+    teacher: Path = WHISPER_WEIGHTS
+    """Weights whose features of clean speech are learnt."""
+    start: Path | None = None
+    """Weights to start from; without it the teacher's."""
+    steps: int = 8000
+    """Optimiser steps."""
+    seconds: float | None = None
+    """Train this long instead of --steps; the learning rate falls accordingly."""
+    batch_size: int = 256
+    """Windows of 4 s."""
+    lr: float = 5e-4
+    """Highest learning rate."""
+    every: int = 500
+    """Steps between reports."""
+    seed: int = 0
+    """Of crops and noise."""
+    device: str = "auto"
+    """auto, cuda or cpu; cuda computes products in bf16."""
+
+    def check(self) -> None:
+        """Raises UserError for an output of another kind, or a number out of range."""
+        if self.output.suffix != ".safetensors":
+            raise UserError(f"--output {self.output}: must end in .safetensors")
+        check_least(self, steps=1, seconds=1, batch_size=2, lr=0, every=1)
+
+
+def pause_db(audio: np.ndarray) -> float:
+    """Level of the quietest tenth of the 50 ms blocks of audio (n,) over that of the loudest tenth."""
+    blocks = audio[: len(audio) // LEVEL_BLOCK * LEVEL_BLOCK].astype(np.float32).reshape(-1, LEVEL_BLOCK)
+    quiet, loud = np.quantile(blocks.var(axis=1) + 1e-3, (0.1, 0.9))
+    return float(10 * np.log10(quiet / loud))
+
+
+def read_speech(folders: Sequence[Path], split: str, device: torch.device) -> Tensor:
+    """All quiet clips of a list, one after another: (n,) int16 on the device.
+
+    Raises:
+        UserError: no such list, or too little clean speech.
+    """
+    found, n = [], 0
+    for folder in folders:
+        store = ClipStore(folder)
+        for clip in tqdm(store.clips(folder / f"{split}.txt"), f"{folder.name} {split}", unit="clip"):
+            audio, n = store.read_frames(clip, 0, store.n_frames(clip), "int16").audio, n + 1
+            if len(audio) >= LEVEL_BLOCK and pause_db(audio) <= LOUDEST_PAUSE_DB:
+                found.append(audio)
+    length = sum(map(len, found))
+    if length < 2 * LENGTH:
+        raise UserError(f"{folders[0]}: {split}.txt has less than 10 s of clean speech; give more, with quiet pauses")
+    log.info("%s: %d of %d clips are clean, %.2f h", split, len(found), n, length / samples_per_frame() / 90_000)
+    return torch.from_numpy(np.concatenate(found)).to(device)
+
+
+def cut(speech: Tensor, starts: Tensor) -> Tensor:
+    """Crops (B, LENGTH) of standard deviation 1 that begin at `starts` (B,)."""
+    audio = speech[starts[:, None] + torch.arange(LENGTH, device=speech.device)].float()
+    return (audio - audio.mean(1, keepdim=True)) / audio.std(1, keepdim=True).clamp(min=1)
+
+
+def training_pair(speech: Tensor, size: int, random: Randomness) -> tuple[Tensor, Tensor]:
+    """Clean and disturbed audio (B, LENGTH), both as the encoder takes them."""
+    clean = cut(speech, random.integers(0, len(speech) - LENGTH, size))
+    heard = with_noise(in_rooms(clean, ROOMS, random), NOISE, random)
+    both = torch.stack([level_speech(clean), level_speech(band_limited(heard, BANDS, random))])
+    at_start, at_end = random.uniform(2, size, 1) < EDGES
+    both[:, :, :SURROUNDINGS] *= ~at_start
+    both[:, :, -SURROUNDINGS:] *= ~at_end
+    return both[0], both[1]
+
+
+class Lesson:
+    """The error of a student's features, against the variance of each of the teacher's."""
+
+    def __init__(self, teacher: WhisperEncoder, held: Tensor, random: Randomness) -> None:
+        """held: (B, LENGTH) clean speech that is not trained on."""
+        self.teacher = teacher
+        noisy = {f"{snr} dB": with_pink_noise(held, snr, random) for snr in (10, 5)}
+        self.held = {name: level_speech(audio) for name, audio in {"clean": held, **noisy}.items()}
+        self.truth = teacher.surrounded(self.held["clean"], 1)
+        self.spread = self.truth.flatten(0, 1).std(0).clamp(min=1e-4)
+
+    def errors(self, features: Tensor, truth: Tensor) -> Tensor:
+        """Share of the variance (B,) by which features (B, T, D) miss the truth."""
+        return ((features.float() - truth) / self.spread).square().mean((1, 2))
+
+    def loss(self, student: WhisperEncoder, clean: Tensor, heard: Tensor) -> Tensor:
+        """The mean of the roots: the small errors of clean clips weigh as much as the large ones of noisy clips."""
+        truth = self.teacher.surrounded(clean, 1)
+        with torch.autocast("cuda", torch.bfloat16, enabled=clean.is_cuda):
+            features = student.with_gradients(heard)
+        return self.errors(features, truth).clamp(min=1e-6).sqrt().mean()
+
+    def report(self, student: WhisperEncoder) -> str:
+        """Errors on held-out speech: clean, and in pink noise."""
+        found = {name: self.errors(student.surrounded(audio, 1), self.truth) for name, audio in self.held.items()}
+        return ", ".join(f"{name} {float(error.mean()):.2%}" for name, error in found.items())
+
+
+def save(student: WhisperEncoder, path: Path) -> None:
+    """The weights in half precision."""
+    from safetensors.torch import save_file
+
+    with atomic_path(path) as temporary:
+        weights = {name: value.detach().half().cpu() for name, value in student.named_buffers()}
+        save_file(weights, temporary, metadata={"source": "openai/whisper tiny.en, hardened", "licence": "MIT"})
+
+
+def harden(student: WhisperEncoder, lesson: Lesson, speech: Tensor, flags: HardenFlags) -> None:
+    """Train the student's weights in place, and save them on the way."""
+    random, weights = Randomness(flags.seed, speech.device), list(student.buffers())
+    optimizer = torch.optim.Adam([w.requires_grad_() for w in weights], flags.lr, fused=speech.is_cuda)
+    began = saved = time.monotonic()
+    step, done = 0, 0.0
+    log.info("before: %s", lesson.report(student))
+    while done < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = flags.lr * min(1, done / WARM + 0.01) * (1 + math.cos(math.pi * done)) / 2
+        random.begin(step)
+        loss = lesson.loss(student, *training_pair(speech, flags.batch_size, random))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights, GRADIENT_NORM)
+        optimizer.step()
+        step, now = step + 1, time.monotonic()
+        done = (now - began) / flags.seconds if flags.seconds else step / flags.steps
+        if step in (10, 50) or step % flags.every == 0 or done >= 1:
+            seen = f"loss {float(loss.detach()):.4f}; {lesson.report(student)}"
+            log.info("step %d, %.0f %%, %.2f steps/s: %s", step, 100 * done, step / (now - began), seen)
+        if now - saved > SAVE_SECONDS:
+            save(student, flags.output)
+            saved = now
+
+
+@cli
+def main(argv: list[str] | None = None) -> None:
+    flags = read_flags(HardenFlags, argv, (__doc__ or " ").splitlines()[0])
+    device = pick_device(flags.device)
+    torch.set_float32_matmul_precision("high")
+    teacher = WhisperEncoder.load(flags.teacher).to(device)
+    student = WhisperEncoder.load(flags.start or flags.teacher).to(device)
+    held = read_speech(flags.data_root, "val", device)
+    starts = torch.linspace(0, len(held) - LENGTH - 1, HELD, device=device).long()
+    lesson = Lesson(teacher, cut(held, starts), Randomness(flags.seed, device))
+    harden(student, lesson, read_speech(flags.data_root, "train", device), flags)
+    save(student, flags.output)
+    log.info("wrote %s", flags.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""The front end that is trained to hear through noise: it learns, clean speech stays, and loud pauses are left out."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from datasets.clip_store import ClipWriter
+from models.audio.whisper import WHISPER_WEIGHTS, WhisperEncoder
+from scripts_for_dataset import harden_front_end
+from scripts_for_dataset.harden_front_end import HardenFlags, Lesson, cut, harden, pause_db
+from tests.models.audio.test_whisper import SMALL, random_weights, speechlike
+from tests.support.small_store import clip_content, write_store
+from utils.training.randomness import Randomness
+
+SECONDS = 16
+
+
+def int16(audio: torch.Tensor) -> torch.Tensor:
+    return (audio[0] * 8000).to(torch.int16)
+
+
+def test_noise_costs_less_after_training_and_clean_speech_stays(tmp_path: Path) -> None:
+    speech = int16(speechlike(SECONDS * 16000, 1))
+    teacher, student = (WhisperEncoder(random_weights(SMALL), SMALL) for _ in range(2))
+    lesson = Lesson(teacher, cut(speech, torch.tensor([40_000, 120_000])), Randomness(0, "cpu"))
+
+    def errors() -> dict[str, float]:
+        return {
+            name: float(lesson.errors(student.surrounded(audio, 1), lesson.truth).mean())
+            for name, audio in lesson.held.items()
+        }
+
+    before = errors()
+    flags = HardenFlags(data_root=(), output=tmp_path / "w.safetensors", steps=40, batch_size=4, lr=5e-3)
+    harden(student, lesson, speech, flags)
+    after = errors()
+    assert before["clean"] == 0 < before["10 dB"] < before["5 dB"]
+    assert after["10 dB"] < 0.8 * before["10 dB"] and after["5 dB"] < 0.8 * before["5 dB"]
+    assert after["clean"] < 0.3 * after["10 dB"]
+    assert not teacher.conv1_weight.requires_grad and student.conv1_weight.ne(teacher.conv1_weight).any()
+
+
+def test_clips_with_loud_pauses_are_told_from_clean_ones() -> None:
+    clean = speechlike(SECONDS * 16000, 2)
+    noise = clean.std() * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    assert pause_db(int16(clean).numpy()) < -40
+    assert pause_db(int16(clean + 0.2 * noise).numpy()) > -25
+
+
+def data_set(folder: Path) -> Path:
+    with ClipWriter(folder, 100) as writer:
+        for seed, clip in enumerate(("a/0", "b/0")):
+            writer.add_clip(clip, speechlike(300 * 640, seed)[0].numpy(), clip_content(300)[1])
+    for split, clip in (("train", "a/0"), ("val", "b/0")):
+        (folder / f"{split}.txt").write_text(f"{clip}\n")
+    return folder
+
+
+def test_the_program_writes_weights_that_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(harden_front_end, "HELD", 2)
+    output = tmp_path / "robust.safetensors"
+    flags = ["--steps", "1", "--batch_size", "2", "--device", "cpu", "-o", str(output)]
+    harden_front_end.main([str(data_set(tmp_path / "store")), *flags])
+    before, after = load_file(WHISPER_WEIGHTS), load_file(output)
+    assert {k: (v.dtype, v.shape) for k, v in after.items()} == {k: (v.dtype, v.shape) for k, v in before.items()}
+    assert any(not torch.equal(after[name], before[name]) for name in before)
+    audio = speechlike(64000)
+    assert WhisperEncoder.load(output)(audio, 100).isfinite().all()
+
+
+def test_noise_alone_is_no_lesson(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_store(tmp_path / "store", {"a/0": 300})
+    (folder / "val.txt").write_text("a/0\n")
+    with pytest.raises(SystemExit) as end:
+        harden_front_end.main([str(folder), "-o", str(tmp_path / "w.safetensors"), "--device", "cpu"])
+    assert end.value.code == 2 and "quiet pauses" in capsys.readouterr().err
+    assert not (tmp_path / "w.safetensors").exists()
