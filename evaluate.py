@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import asdict as plain
 from dataclasses import dataclass
 from functools import partial
@@ -45,7 +46,7 @@ from models.metrics.predict import first_seed
 from models.metrics.regions import find_regions
 from models.metrics.scored_files import load_scored, save_scored
 from models.metrics.suite import MODEL, Example, ScoredClip, Suite
-from models.metrics.sweep import score_points, write_sweep
+from models.metrics.sweep import is_done, score_points, write_sweep
 from utils.atomic import check_apart, check_output
 from utils.config import read_flags
 from utils.devices import pick_device
@@ -193,6 +194,8 @@ def record(flags: EvaluateFlags) -> str:
 def sweep(flags: EvaluateFlags, argv: list[str]) -> None:
     """Score all points of `--sweep`, or a part of them; those that are there already are kept.
 
+    Every n-th point is one part's. Points that are left over then, fewer than parts, are shared by clips.
+
     Raises:
         UserError: a file that is no grid of flags, or a point with another setting than before.
     """
@@ -209,10 +212,17 @@ def sweep(flags: EvaluateFlags, argv: list[str]) -> None:
         records = [record(made[point.name]) for point in these]
         score_points(folder, these, records, lambda point: evaluate(made[point.name], None))
 
+    def score_part(shard: Shard) -> None:
+        whole = len(points) // shard.count * shard.count
+        score(shard.of(points[:whole]))
+        for one in (made[point.name] for point in points[whole:]):
+            if not is_done(output_folder(one, None), record(one)):
+                evaluate(one, shard, merges=lambda _: False)
+
     shard = flags.work.part()
     work = SharedWork(folder, [record(one) for one in made.values()], settings_of(flags))
     if shard is not None:
-        work.do_part(shard, lambda _: score(shard.of(points)))
+        work.do_part(shard, lambda _: score_part(shard))
         if not first_after_all(shard.count):
             return
     work.finished()
@@ -230,8 +240,12 @@ def main(argv: list[str] | None = None) -> None:
         sweep(flags, sys.argv[1:] if argv is None else argv)
 
 
-def evaluate(flags: EvaluateFlags, shard: Shard | None) -> None:
-    """One evaluation, or a part of it; the process that merges writes all files and prints the tables."""
+def evaluate(flags: EvaluateFlags, shard: Shard | None, merges: Callable[[int], bool] = first_after_all) -> None:
+    """One evaluation, or a part of it; the process that merges writes all files and prints the tables.
+
+    Args:
+        merges: number of parts -> whether this process merges them, when it has done its own.
+    """
     sources = find_sources(flags)
     output = output_folder(flags, sources[0].checkpoint)
     keep = output / "coef" if flags.out.save_coef else None
@@ -242,7 +256,7 @@ def evaluate(flags: EvaluateFlags, shard: Shard | None) -> None:
     work = run.work(output, flags, sources)
     if shard is not None:
         work.do_part(shard, partial(run.score_part, shard, keep))
-        if not first_after_all(shard.count):
+        if not merges(shard.count):
             return
     parts = work.finished()
     files = [file for part in parts for file in sorted(part.folder.glob("*.npz"))]

@@ -29,6 +29,7 @@ from utils.config import flag, to_plain
 from utils.devices import pick_device
 from utils.errors import UserError, cli
 from utils.runs.run_dir import find_checkpoint
+from utils.runs.shards import ShardFlags
 from utils.training import training_run
 from utils.training.data_order import EndlessBatches, Share, evaluation_batches, to_device
 from utils.training.preflight import Problems, freeze
@@ -77,6 +78,8 @@ class Configs:
     """run"""
     style_encoder: StyleEncoderConfig
     """style encoder"""
+    work: ShardFlags
+    """sharing the variants of --ablate (docs/scale.md)"""
     rot_repr: str = flag("aa", choices=("aa",))
     """Accepted for old command lines."""
 

@@ -1,11 +1,12 @@
-"""Variants of a training run, one after the other, and one table of them: `--ablate` of both training scripts."""
+"""Variants of a training run, which processes may share, and one table of them: `--ablate` of both scripts."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -16,6 +17,8 @@ from utils.reading.json_file import read_lines
 from utils.reports.text_table import text_table
 from utils.runs import run_dir
 from utils.runs.grid import Point, flags_in, grid_csv, grid_rows, read_points
+from utils.runs.shards import ShardFlags, SharedWork, settings_of
+from utils.training.process_group import alone, first_after_all
 from utils.training.run_config import RunConfig, finished_run
 
 log = logging.getLogger(__name__)
@@ -27,6 +30,9 @@ class Program(Protocol):
 
     @property
     def run(self) -> RunConfig: ...
+
+    @property
+    def work(self) -> ShardFlags: ...
 
     def resolved(self) -> dict[str, Any]:
         """The flags as config.json records them."""
@@ -41,35 +47,69 @@ def ablate(
 ) -> None:
     """Train every variant that is not trained yet; write and print the table of their last validations.
 
+    Of several parts, each trains every n-th variant by itself, on one device; the process that merges writes the table.
+
     Args:
         kind: SE or DPT.
         flags: of the command line `argv`.
 
     Raises:
-        UserError: a file that is no grid of flags, several processes, or variants that could not be trained.
+        UserError: a file that is no grid of flags, or variants that could not be trained.
     """
     path, name = flags.run.ablate, flags.run.exp_name
     assert path is not None
-    if flags.run.mode != "train" or os.environ.get("WORLD_SIZE", "1") != "1":
-        raise UserError("--ablate: trains one variant after the other in one process; leave --mode and torchrun out")
-    points = read_points(path)
+    if flags.run.mode != "train":
+        raise UserError("--ablate: trains variants; leave --mode out")
+    points, shard = read_points(path), flags.work.part()
     variants = [_variant(point, path, name, argv, parse) for point in points]
+    mine = variants if shard is None else shard.of(variants)
+    if flags.run.dry_run:
+        _report(path, mine, train_all(kind, mine, train))
+        return
+    out = run_dir.EXPERIMENTS / kind / f"{name}-ablation"
+    work = SharedWork(out, [one.run.exp_name for one in variants], settings_of(flags))
+    if shard is not None:
+        failed: list[str] = []
+        work.do_part(shard, lambda _: failed.extend(train_all(kind, mine, train)) or failed)
+        if not first_after_all(shard.count):
+            if "RANK" not in os.environ:  # else torchrun's first process reports, and an error here would end it
+                _report(path, mine, failed)
+            return
+    parts = work.finished()
+    failed = [each for part in parts for each in part.results] if parts else train_all(kind, mine, train)
+    runs = [finished_run(kind, one.run, one.resolved()) for one in variants]
+    measured = [{} if run is None else last_validation(run) for run in runs]
+    print(write_table(out.with_name(f"{out.name}.csv"), points, measured))
+    work.remove()
+    with contextlib.suppress(OSError):  # there is no such folder without parts
+        out.rmdir()
+    _report(path, variants, failed)
+
+
+def train_all(kind: str, variants: Sequence[Flags], train: Callable[[Flags], None]) -> list[str]:
+    """Train these variants one after the other, except finished ones; the names of those that failed."""
     failed = []
     for number, one in enumerate(variants, 1):
         if not one.run.fresh and finished_run(kind, one.run, one.resolved()):
             continue
         log.info("variant %d of %d: %s", number, len(variants), one.run.exp_name)
         try:
-            train(one)
+            with alone(one.run.device) as device:
+                train(_with_run(one, device=device))
         except Exception as error:  # out of memory, for example; the others may be better
             log.error("%s: %s", one.run.exp_name, error, exc_info=not isinstance(error, UserError))
             failed.append(one.run.exp_name)
-    if not flags.run.dry_run:
-        runs = [finished_run(kind, one.run, one.resolved()) for one in variants]
-        out = run_dir.EXPERIMENTS / kind / f"{name}-ablation.csv"
-        print(write_table(out, points, [{} if run is None else last_validation(run) for run in runs]))
+    return failed
+
+
+def _report(path: Path, variants: Sequence[Program], failed: list[str]) -> None:
+    """Raises UserError if variants failed."""
     if failed:
         raise UserError(f"{path}: {len(failed)} of {len(variants)} variants failed, see above: {', '.join(failed)}")
+
+
+def _with_run(flags: Flags, **changed: Any) -> Flags:
+    return replace(flags, run=replace(flags.run, **changed))  # pyright: ignore[reportArgumentType]
 
 
 def _variant(point: Point, path: Path, name: str, argv: list[str], parse: Callable[[list[str]], Flags]) -> Flags:
@@ -78,7 +118,7 @@ def _variant(point: Point, path: Path, name: str, argv: list[str], parse: Callab
         found = parse([*argv, *point.argv, "--exp_name", f"{name}+{point.name.replace(',', '+')}"])
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    return replace(found, run=replace(found.run, ablate=None))  # pyright: ignore[reportArgumentType]
+    return _with_run(found, ablate=None)
 
 
 def last_validation(run: Path) -> dict[str, float]:

@@ -12,6 +12,7 @@ from models.training.losses import LossConfig
 from models.training.objective import ObjectiveConfig
 from utils.config import check_choice, flag, to_plain
 from utils.errors import UserError
+from utils.runs.shards import ShardFlags
 from utils.training.run_config import RunConfig, check_heads, read_run_flags
 
 DESCRIPTION = "Train or test the denoising network (paper section 3.3)."
@@ -56,6 +57,8 @@ class Configs:
     """training pairs"""
     loss: LossConfig
     """losses"""
+    work: ShardFlags
+    """sharing the variants of --ablate (docs/scale.md)"""
     rot_repr: str = flag("aa", choices=("aa",))
     """Accepted for old command lines."""
     architecture: str = flag("decoder", choices=("decoder",))

@@ -324,6 +324,41 @@ def test_a_sweep_goes_on_where_it_stopped(data, tmp_path, capsys):
     assert "grid.json: " in capsys.readouterr().err
 
 
+def test_points_that_would_leave_processes_idle_are_shared_by_clips(data, scored, tmp_path, capsys):
+    """Of three points two processes score one each, and half of the clips of the third, whose files are those of one
+    process, byte by byte."""
+    grid, out = tmp_path / "grid.json", tmp_path / "out"
+    grid.write_text('{"steps": [2, 3, 1]}')
+    command = [
+        "--data_root",
+        str(data),
+        "-n",
+        "2",
+        "--device",
+        "cpu",
+        "--save_coef",
+        "--sweep",
+        str(grid),
+        "-o",
+        str(out),
+    ]
+    evaluate.main([*command, "--shard", "1/2"])
+    assert (out / "steps=3/point.json").is_file() and not (out / "steps=2").exists()
+    assert not (out / "steps=1/metrics.json").exists() and (out / "steps=1/.shards/1-of-2").is_dir()
+    with pytest.raises(SystemExit):
+        evaluate.main(command)
+    assert "--shard 0/2, then merge" in capsys.readouterr().err.splitlines()[-1]
+    evaluate.main([*command, "--shard", "0/2"])
+    assert not (out / "sweep.csv").exists()
+    evaluate.main(command)
+    made = {str(path.relative_to(out / "steps=1")): path for path in (out / "steps=1").rglob("*") if path.is_file()}
+    del made["point.json"]
+    assert set(made) == {str(path.relative_to(scored[0])) for path in scored[0].rglob("*") if path.is_file()}
+    for name, path in made.items():
+        assert path.read_bytes() == (scored[0] / name).read_bytes(), name
+    assert [row["steps"] for row in csv.DictReader((out / "sweep.csv").open())] == ["2", "3", "1"]
+
+
 def test_another_judge_does_not_change_the_motion(data, scored, tmp_path):
     """The model is given styles of its own encoder; only their scores are the judge's."""
     judge = next((ROOT / "experiments/SE/embedded-no_head/checkpoints").glob("iter_*.pt"))

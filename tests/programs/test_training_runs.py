@@ -173,6 +173,19 @@ def test_lost_processes_are_started_again(shared, tmp_path):
         torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
+def test_two_processes_share_variants(data, tmp_path, train_here):
+    """Each trains every second one by itself; the first one's table is that of one process, byte by byte."""
+    grid = tmp_path / "grid.json"
+    grid.write_text('{"temperature": [0.1, 0.2, 0.4]}')
+    flags = ["--exp_name", "v", "--data_root", str(data), *SIZES, "--batch_size", "4", "--max_iter", "2"]
+    flags += ["--save_iter", "2", "--val_iter", "2", "--ablate", str(grid)]
+    output = finish(start(tmp_path / "two", "main_se", flags, TWO))
+    assert "part 0/2: 2 of 3 items" in output and "part 1/2: 1 of 3 items" in output
+    train_here(tmp_path / "one", main_se, flags)
+    one, two = ((tmp_path / name / "SE/v-ablation.csv").read_bytes() for name in ("one", "two"))
+    assert one == two and len(one.splitlines()) == 4
+
+
 def test_two_processes_train_as_one_with_the_items_of_both(many, tmp_path, train_here):
     """The same noise, steps and dropped conditions for each item: without dropout the same losses, to rounding.
 

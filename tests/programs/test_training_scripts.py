@@ -83,10 +83,41 @@ def test_variants_are_trained_once_and_compared(workspace, tmp_path, capsys):
     assert [row["temperature"] for row in rows] == ["", "0.5", "", ""] and rows[2]["nt_xent"] == ""
     names = ["temperature", "freeze", "feature_dim", "nt_xent", "retrieval_top1", "persons"]
     assert shown.out.splitlines()[0].split() == names
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
-        patch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SystemExit):
+        main_se.main([*command, "--mode", "test"])
+    assert "leave --mode out" in capsys.readouterr().err
+
+
+def test_parts_train_every_nth_variant(workspace, tmp_path, capsys):
+    """A part that fails names its variant; until all parts are done, there is no table."""
+    grid, folder = tmp_path / "grid.json", workspace / "experiments/SE"
+    command = ["--exp_name", "parts", "--max_iter", "1", *SIZES, "--data_root", str(make_data(tmp_path / "data")),
+               "--ablate", str(grid)]  # fmt: skip
+    grid.write_text('[{}, {"freeze": "nothing"}, {"temperature": 0.5}]')
+
+    def fails(*more: str) -> str:
+        with pytest.raises(SystemExit) as error:
+            main_se.main([*command, *more])
+        assert error.value.code == 2
+        return capsys.readouterr().err.splitlines()[-1]
+
+    assert "1 of 1 variants failed, see above: parts+freeze=nothing" in fails("--shard", "1/2")
+    main_se.main([*command, "--shard", "0/2", "--dry_run"])
+    assert [path.name for path in folder.glob("parts*")] == ["parts-ablation"]
+    assert "0-of-2: this part is missing; give the same command with --shard 0/2, then merge" in fails()
+    with pytest.MonkeyPatch.context() as patch:  # as torchrun starts it
+        for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2"}.items():
+            patch.setenv(name, value)
         main_se.main(command)
-    assert "leave --mode and torchrun out" in capsys.readouterr().err
+    runs = sorted(folder.glob("parts+*"))
+    assert [run.name.rpartition("-")[0] for run in runs] == ["parts+base", "parts+temperature=0.5"]
+    assert not (folder / "parts-ablation.csv").exists()
+    assert "1 of 3 variants failed, see above: parts+freeze=nothing" in fails()
+    assert sorted(folder.glob("parts+*")) == runs and not (folder / "parts-ablation").exists()
+    rows = list(csv.DictReader((folder / "parts-ablation.csv").open()))
+    assert [row["nt_xent"] != "" for row in rows] == [True, False, True]
+    command = command[: command.index("--ablate")]
+    assert "--shard 0/2: shares the variants of --ablate" in fails("--shard", "0/2")
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
@@ -24,6 +25,8 @@ _OTHER_WAYS = {
     "ACCELERATE_USE_PARALLELISM_CONFIG": "a parallelism config",
 }  # fmt: skip
 _ON_CPU = "ACCELERATE_USE_CPU"
+# Variables by which accelerate and torch know that a process is one of several.
+_LAUNCHED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "TORCHELASTIC_USE_AGENT_STORE")
 # Of DistributedDataParallel: the sums are the gradients, without a copy; 32 MB are sent at once, enough for the link's
 # full speed and little to wait for at the end.
 _GRADIENTS = {"static_graph": True, "gradient_as_bucket_view": True, "bucket_cap_mb": 32}
@@ -100,6 +103,23 @@ def end_processes() -> None:
     gc.collect()  # NCCL would wait for ever for captured graphs that use it
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+
+
+@contextlib.contextmanager
+def alone(device: str) -> Iterator[str]:
+    """Within, this process is the only one of its run, whatever launcher has started it; gives its own device's name.
+
+    Raises:
+        UserError: the device is absent.
+    """
+    device = "cpu" if device == "auto" and _is_on(_ON_CPU) else device
+    if pick_device(device).type == "cuda":
+        device = f"cuda:{torch.cuda.current_device()}"
+    known = {name: os.environ.pop(name) for name in _LAUNCHED if name in os.environ}
+    try:
+        yield device
+    finally:
+        os.environ.update(known)
 
 
 def first_after_all(processes: int) -> bool:

@@ -19,6 +19,7 @@ from utils.reading.json_file import read_json
 from utils.runs.checkpoint import load_checkpoint
 from utils.runs.file_lock import hold
 from utils.runs.run_dir import find_run, find_runs, iter_name, new_run, saved_steps
+from utils.runs.shards import ShardFlags
 from utils.training.trainer import TrainerConfig
 
 if TYPE_CHECKING:
@@ -90,6 +91,9 @@ class _Program(Protocol):
     @property
     def run(self) -> RunConfig: ...
 
+    @property
+    def work(self) -> ShardFlags: ...
+
 
 Program = TypeVar("Program", bound=_Program)
 
@@ -104,9 +108,12 @@ def read_run_flags(kind: str, program: type[Program], argv: list[str] | None, de
     """The flags of a training script. A test takes those that are not given from the run's own config.json.
 
     Raises:
-        UserError: as `read_flags`; in a test also: no such run.
+        UserError: as `read_flags`; a part of something else than variants; in a test also: no such run.
     """
     flags = read_flags(program, argv, description)
+    if flags.work.shard is not None and flags.run.ablate is None:
+        raise UserError(f"--shard {flags.work.shard}: shares the variants of --ablate; several processes share one run "
+                        "through torchrun (docs/training.md)")  # fmt: skip
     if flags.run.mode == "train":
         return flags
     record = find_run(kind, flags.run.exp_name) / "config.json"

@@ -20,6 +20,7 @@ from utils.errors import UserError
 from utils.runs.checkpoint import Checkpoint, load_checkpoint
 from utils.runs.run_dir import saved_steps
 from utils.runs.run_log import RunLog
+from utils.training import process_group
 from utils.training.process_group import first_after_all, start_processes
 from utils.training.randomness import Randomness
 from utils.training.train_step import Learner, lr_factor, make_update
@@ -360,6 +361,16 @@ def test_processes_without_a_meeting_place_do_not_wait(monkeypatch):
     monkeypatch.setenv("MASTER_ADDR", "localhost")
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert not first_after_all(2)
+
+
+def test_a_process_can_train_alone_on_its_own_gpu(monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(process_group, "pick_device", torch.device)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    with pytest.raises(MemoryError), process_group.alone("cuda") as device:
+        assert device == "cuda:1" and "LOCAL_RANK" not in os.environ
+        raise MemoryError
+    assert os.environ["LOCAL_RANK"] == "1"
 
 
 def test_accelerate_launch_on_the_cpu(monkeypatch):
