@@ -157,7 +157,7 @@ def train(configs: Configs) -> None:
             batches_from(train_set, config, setup.device, share),
             {"clips, training": len(train_set), "clips, validation": len(val_set)},
             checkpoint if run.resumed else None,
-            lambda: compile_blocks(model),
+            lambda: compile_blocks(model, setup.objective),
             make_step,
         )
 
@@ -212,10 +212,11 @@ def with_clips(task: Task[Talker], configs: Configs, setup: Setup, folder: Path,
     return replace(task, validate=lambda net: validate(net) | generated.scalars(net), illustrate=illustrate)
 
 
-def compile_blocks(model: Talker) -> None:
-    """Compile the denoiser whole, and the audio encoder layer by layer, because training drops layers at random."""
+def compile_blocks(model: Talker, objective: TalkerObjective) -> None:
+    """Compile the denoiser and the losses whole, and one layer of the audio encoder for all."""
     model.denoising_net.compile()
     model.audio_encoder.compile_layers()
+    objective.loss.compile()
 
 
 def test(configs: Configs) -> None:

@@ -95,6 +95,7 @@ class Workload:
     def _compile(self) -> None:
         self.model.denoising_net.compile()
         self.model.audio_encoder.compile_layers()
+        self.objective.loss.compile()
 
     def loss(self, prepared: tuple[dict[str, Tensor], Ends]) -> tuple[Tensor, dict[str, Tensor]]:
         batch, ends = prepared

@@ -116,7 +116,9 @@ def _strided_product(conv: nn.Conv1d, x: Tensor) -> Tensor:
 # The trained encoder
 
 
-def encode(encoder: AnyModule, hidden: Tensor, run_layer: Callable[[AnyModule, Tensor], Tensor]) -> Tensor:
+def encode(
+    encoder: AnyModule, hidden: Tensor, run_layer: Callable[[AnyModule, Tensor, Tensor | None], Tensor]
+) -> Tensor:
     """`encoder(hidden).last_hidden_state`.
 
     `run_layer` is `encoder_layer`, compiled or not, for encoders that normalise after each block (the base models);
@@ -132,22 +134,31 @@ def encode(encoder: AnyModule, hidden: Tensor, run_layer: Callable[[AnyModule, T
     hidden = encoder.dropout(encoder.layer_norm(hidden + placed) if post_norm else hidden + placed)
     drop = encoder.config.layerdrop if encoder.training else 0.0
     for layer in encoder.layers:
-        result = run_layer(layer, hidden) if post_norm else layer(hidden)
-        # A dropped layer is computed as well: a captured graph must do the same work at every step, and every process
-        # must send the same gradients.
-        hidden = torch.where(torch.rand((), device=hidden.device) < drop, hidden, result) if drop > 0 else result
+        dropped = torch.rand((), device=hidden.device) < drop if drop > 0 else None
+        hidden = run_layer(layer, hidden, dropped) if post_norm else _kept(layer(hidden), hidden, dropped)
     return hidden if post_norm else encoder.layer_norm(hidden)
 
 
-def encoder_layer(layer: AnyModule, x: Tensor) -> Tensor:
-    """A post-norm transformer layer of either backbone, (B, L, C) -> (B, L, C)."""
-    attention, given = layer.attention, x.to(product_precision(x))  # cast once for all three
-    parts = (project(given) for project in (attention.q_proj, attention.k_proj, attention.v_proj))
+def _kept(result: Tensor, x: Tensor, dropped: Tensor | None) -> Tensor:
+    """A layer's result, or its input if the layer is dropped.
+
+    A dropped layer is computed as well: a captured graph must do the same work at every step, and every process must
+    send the same gradients.
+    """
+    return result if dropped is None else torch.where(dropped, x, result)
+
+
+def encoder_layer(layer: AnyModule, x: Tensor, dropped: Tensor | None = None) -> Tensor:
+    """A post-norm transformer layer of either backbone, (B, L, C) -> (B, L, C); dropped: () bool."""
+    attention = layer.attention
+    projections = attention.q_proj, attention.k_proj, attention.v_proj
+    weight, bias = (torch.cat([getattr(one, name) for one in projections]) for name in ("weight", "bias"))
+    parts = F.linear(x, weight, bias).chunk(3, dim=-1)  # one product instead of three
     query, key, value = (part.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for part in parts)
     dropout = attention.dropout if layer.training else 0.0
     mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout).transpose(1, 2).flatten(2)
-    x = layer.layer_norm(x + layer.dropout(attention.out_proj(mixed)))
-    return layer.final_layer_norm(x + layer.feed_forward(x))
+    middle = layer.layer_norm(x + layer.dropout(attention.out_proj(mixed)))
+    return _kept(layer.final_layer_norm(middle + layer.feed_forward(middle)), x, dropped)
 
 
 def spectral_convolution(x: Tensor, conv: nn.Conv1d) -> Tensor:

@@ -6,6 +6,7 @@ All means are taken over the valid elements of the batch. A difference counts if
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial, reduce
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -92,16 +93,14 @@ class Window:
         return max(0, self.n_context - order)
 
 
-def make_window(output: Tensor, truth: Tensor, prev: Tensor | None, ends: Tensor | None, config: LossConfig) -> Window:
+def make_window(output: Tensor, truth: Tensor, prev: Tensor | None, ends: Tensor, config: LossConfig) -> Window:
     """Line up the network's output (B, P + L, D) with the truth (B, L, D) and the previous frames (B, P, D).
 
     A first clip (prev None) has the L new frames alone. A later clip has all P + L frames; with `no_constrain_prev` the
     true previous frames replace the predicted ones and only serve differences. ends (B,): number of valid new frames.
     """
     n_frames = truth.shape[1]
-    frames = torch.arange(n_frames, device=truth.device)
-    valid = frames < (n_frames if ends is None else ends[:, None])
-    valid = valid.expand(len(truth), -1)
+    valid = torch.arange(n_frames, device=truth.device) < ends[:, None]
     new = output[:, -n_frames:]
     if prev is None:
         return Window(new, truth, valid, 0)
@@ -114,6 +113,8 @@ def make_window(output: Tensor, truth: Tensor, prev: Tensor | None, ends: Tensor
 
 class MotionLoss:
     """Unweighted loss terms of one clip by name, without those that do not apply."""
+
+    compiled: Callable[..., dict[str, Tensor]] | None = None
 
     def __init__(
         self, config: LossConfig, target: str, codec: MotionCodec, flame: Flame, compressed: bool = True
@@ -130,7 +131,7 @@ class MotionLoss:
     def __call__(
         self, output: Tensor, truth: Tensor, prev: Tensor | None, noise: Tensor, shape: Tensor, ends: Tensor | None
     ) -> dict[str, Tensor]:
-        """Terms for one clip.
+        """Terms for one clip. Compiled, if at all, only with gradients: validation has batches of many sizes.
 
         Args:
             output: (B, P + L, D) network output.
@@ -140,6 +141,18 @@ class MotionLoss:
             shape: (B, 100) normalised shape.
             ends: (B,) number of valid frames, None for all.
         """
+        if ends is None:  # the same code as for others, so that it is compiled once
+            ends = torch.full((len(truth),), truth.shape[1], device=truth.device)
+        run = self.compiled if self.compiled is not None and torch.is_grad_enabled() else self._terms
+        return run(output, truth, prev, noise, shape, ends)
+
+    def compile(self, **options: Any) -> None:
+        """Fuse the hundreds of small kernels of the terms; options as for `torch.compile`."""
+        self.compiled = torch.compile(self._terms, dynamic=False, **options)
+
+    def _terms(
+        self, output: Tensor, truth: Tensor, prev: Tensor | None, noise: Tensor, shape: Tensor, ends: Tensor
+    ) -> dict[str, Tensor]:
         if self.target == "noise":
             return {"noise": F.mse_loss(output[:, -truth.shape[1] :], noise)}
         window = make_window(output, truth, prev, ends, self.config)

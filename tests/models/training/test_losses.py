@@ -1,5 +1,7 @@
 """Loss terms, one by one, against the published implementation's numbers."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -93,3 +95,23 @@ def test_nothing_valid_is_no_loss():
 def test_total_uses_the_published_weights():
     terms = {name: torch.tensor(1.0) for name in TERMS}  # the lips' has weight 0 unless it is asked for
     assert LossConfig().total(terms).item() == pytest.approx(1 + 2e6 + 1e7 + 1e5 + 0.05 + 5 + 0.5 + 0.5)
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_compiled(compressed, flame, stats):
+    """Traced without a break, once for first and once for second clips, cut short or whole; only with gradients."""
+    loss = MotionLoss(LossConfig(), "sample", MotionCodec(CoefLayout(), stats), flame, compressed)
+    plain, traced = copy.copy(loss), []
+    loss.compile(fullgraph=True, backend=lambda graph, _: traced.append(1) or graph.forward)
+    output, truth, shape = torch.randn(2, 30, 54, requires_grad=True), torch.randn(2, 20, 54), torch.randn(2, 100)
+    for prev in (None, torch.randn(2, 10, 54)):
+        for ends in (None, torch.tensor([7, 2])):
+            given = output, truth, prev, truth, shape, ends
+            compiled, expected = loss(*given), plain(*given)
+            torch.testing.assert_close(compiled, expected)
+            gradients = [torch.autograd.grad(loss.config.total(terms), output) for terms in (compiled, expected)]
+            torch.testing.assert_close(*gradients)
+    assert len(traced) == 2
+    with torch.no_grad():
+        loss(output[:1], truth[:1], None, truth[:1], shape[:1], None)
+    assert len(traced) == 2
