@@ -1,11 +1,13 @@
 """Train the Whisper front end to hear through noise: its features of disturbed speech become those of clean speech.
 
-    python -m scripts_for_dataset.harden_front_end data/syn data/people -o robust.safetensors --seconds 500
+    python -m scripts_for_dataset.harden_front_end data/syn data/people -o robust.safetensors --seconds 500 \\
+        --talkers embedded embedded-no_head
 
 Self-distillation: the teacher is the bundled encoder, which hears the speech as it is; the student starts as a copy and
 hears it in noise, among voices, in rooms or by telephone, or, in one clip of five, as it is. Networks that were trained
 on the teacher's features go on working on the student's. Clips whose pauses are loud are left out: a teacher that hears
-noise teaches noise. The file is written anew every `SAVE_SECONDS`, so that little is lost with an interrupted run;
+noise teaches noise. With `--talkers` the error of what their first layer makes of the features counts as much as that
+of the features. The file is written anew every `SAVE_SECONDS`, so that little is lost with an interrupted run;
 `--start` goes on from such a file.
 """
 
@@ -24,9 +26,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from datasets.clip_store import ClipStore
-from models.audio.log_mel import LEVEL_BLOCK, level_speech
-from models.audio.whisper import SURROUNDINGS, WHISPER_WEIGHTS, WINDOW, WhisperEncoder
-from models.training.audio_noise import band_limited, in_rooms, with_noise, with_pink_noise
+from models.audio.log_mel import LEVEL_BLOCK
+from models.audio.whisper import WHISPER_WEIGHTS, WhisperEncoder
+from models.training.front_end_lesson import LENGTH, Lesson, cut, first_layers, training_pair
 from utils.atomic import atomic_path
 from utils.config import check_least, positional, read_flags, required
 from utils.devices import pick_device
@@ -35,12 +37,9 @@ from utils.timebase import samples_per_frame
 from utils.training.randomness import Randomness
 
 log = logging.getLogger(__name__)
-ROOMS, NOISE, BANDS = 0.25, 0.75, 0.2  # shares of the clips
-EDGES = 0.25  # share of the windows at whose start the recording starts; as many end with it
 LOUDEST_PAUSE_DB = -30.0  # level of a clip's quietest blocks of 50 ms, a tenth of them, against its loudest tenth
 HELD = 64  # windows of val.txt for the errors that are reported
 WARM, GRADIENT_NORM, SAVE_SECONDS = 0.03, 1.0, 100.0  # share of the run in which the learning rate rises
-LENGTH = WINDOW * samples_per_frame() + 2 * SURROUNDINGS  # samples of a window with its margins
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +54,8 @@ class HardenFlags:
     """Weights whose features of clean speech are learnt."""
     start: Path | None = None
     """Weights to start from; without it the teacher's."""
+    talkers: tuple[str, ...] = ()
+    """Experiments in experiments/DPT of talkers on this front end."""
     steps: int = 8000
     """Optimiser steps."""
     seconds: float | None = None
@@ -104,51 +105,6 @@ def read_speech(folders: Sequence[Path], split: str, device: torch.device) -> Te
     return torch.from_numpy(np.concatenate(found)).to(device)
 
 
-def cut(speech: Tensor, starts: Tensor) -> Tensor:
-    """Crops (B, LENGTH) of standard deviation 1 that begin at `starts` (B,)."""
-    audio = speech[starts[:, None] + torch.arange(LENGTH, device=speech.device)].float()
-    return (audio - audio.mean(1, keepdim=True)) / audio.std(1, keepdim=True).clamp(min=1)
-
-
-def training_pair(speech: Tensor, size: int, random: Randomness) -> tuple[Tensor, Tensor]:
-    """Clean and disturbed audio (B, LENGTH), both as the encoder takes them."""
-    clean = cut(speech, random.integers(0, len(speech) - LENGTH, size))
-    heard = with_noise(in_rooms(clean, ROOMS, random), NOISE, random)
-    both = torch.stack([level_speech(clean), level_speech(band_limited(heard, BANDS, random))])
-    at_start, at_end = random.uniform(2, size, 1) < EDGES
-    both[:, :, :SURROUNDINGS] *= ~at_start
-    both[:, :, -SURROUNDINGS:] *= ~at_end
-    return both[0], both[1]
-
-
-class Lesson:
-    """The error of a student's features, against the variance of each of the teacher's."""
-
-    def __init__(self, teacher: WhisperEncoder, held: Tensor, random: Randomness) -> None:
-        """held: (B, LENGTH) clean speech that is not trained on."""
-        self.teacher = teacher
-        noisy = {f"{snr} dB": with_pink_noise(held, snr, random) for snr in (10, 5)}
-        self.held = {name: level_speech(audio) for name, audio in {"clean": held, **noisy}.items()}
-        self.truth = teacher.surrounded(self.held["clean"], 1)
-        self.spread = self.truth.flatten(0, 1).std(0).clamp(min=1e-4)
-
-    def errors(self, features: Tensor, truth: Tensor) -> Tensor:
-        """Share of the variance (B,) by which features (B, T, D) miss the truth."""
-        return ((features.float() - truth) / self.spread).square().mean((1, 2))
-
-    def loss(self, student: WhisperEncoder, clean: Tensor, heard: Tensor) -> Tensor:
-        """The mean of the roots: the small errors of clean clips weigh as much as the large ones of noisy clips."""
-        truth = self.teacher.surrounded(clean, 1)
-        with torch.autocast("cuda", torch.bfloat16, enabled=clean.is_cuda):
-            features = student.with_gradients(heard)
-        return self.errors(features, truth).clamp(min=1e-6).sqrt().mean()
-
-    def report(self, student: WhisperEncoder) -> str:
-        """Errors on held-out speech: clean, and in pink noise."""
-        found = {name: self.errors(student.surrounded(audio, 1), self.truth) for name, audio in self.held.items()}
-        return ", ".join(f"{name} {float(error.mean()):.2%}" for name, error in found.items())
-
-
 def save(student: WhisperEncoder, path: Path) -> None:
     """The weights in half precision."""
     from safetensors.torch import save_file
@@ -193,7 +149,8 @@ def main(argv: list[str] | None = None) -> None:
     student = WhisperEncoder.load(flags.start or flags.teacher).to(device)
     held = read_speech(flags.data_root, "val", device)
     starts = torch.linspace(0, len(held) - LENGTH - 1, HELD, device=device).long()
-    lesson = Lesson(teacher, cut(held, starts), Randomness(flags.seed, device))
+    maps = first_layers(flags.talkers, device)
+    lesson = Lesson(teacher, cut(held, starts), Randomness(flags.seed, device), maps)
     harden(student, lesson, read_speech(flags.data_root, "train", device), flags)
     save(student, flags.output)
     log.info("wrote %s", flags.output)

@@ -8,8 +8,9 @@ from safetensors.torch import load_file
 
 from datasets.clip_store import ClipWriter
 from models.audio.whisper import WHISPER_WEIGHTS, WhisperEncoder
+from models.training.front_end_lesson import Lesson, cut
 from scripts_for_dataset import harden_front_end
-from scripts_for_dataset.harden_front_end import HardenFlags, Lesson, cut, harden, pause_db
+from scripts_for_dataset.harden_front_end import HardenFlags, harden, pause_db
 from tests.models.audio.test_whisper import SMALL, random_weights, speechlike
 from tests.support.small_store import clip_content, write_store
 from utils.training.randomness import Randomness
@@ -33,13 +34,27 @@ def test_noise_costs_less_after_training_and_clean_speech_stays(tmp_path: Path) 
         }
 
     before = errors()
-    flags = HardenFlags(data_root=(), output=tmp_path / "w.safetensors", steps=40, batch_size=4, lr=5e-3)
+    flags = HardenFlags(data_root=(), output=tmp_path / "w.safetensors", steps=30, batch_size=2, lr=5e-3)
     harden(student, lesson, speech, flags)
     after = errors()
     assert before["clean"] == 0 < before["10 dB"] < before["5 dB"]
     assert after["10 dB"] < 0.8 * before["10 dB"] and after["5 dB"] < 0.8 * before["5 dB"]
     assert after["clean"] < 0.3 * after["10 dB"]
     assert not teacher.conv1_weight.requires_grad and student.conv1_weight.ne(teacher.conv1_weight).any()
+
+
+def test_a_talker_counts_what_it_sees_of_the_features() -> None:
+    held = cut(int16(speechlike(SECONDS * 16000, 1)), torch.tensor([40_000]))
+    teacher = WhisperEncoder(random_weights(SMALL), SMALL)
+    first = torch.eye(72)[:2] * torch.tensor([[3.0], [0.1]])  # sees two features, mostly the first
+    lesson = Lesson(teacher, held, Randomness(0, "cpu"), [first])
+    plain = Lesson(teacher, held, Randomness(0, "cpu"))
+    truth, off = lesson.truth, torch.zeros(72)
+    off[5] = 1
+    unseen = lesson.errors(truth + off, truth)
+    torch.testing.assert_close(unseen, plain.errors(truth + off, truth) / 2)
+    mean = truth.mean((0, 1)).expand_as(truth)
+    torch.testing.assert_close(lesson.errors(mean, truth), torch.ones(1), atol=0.02, rtol=0)
 
 
 def test_clips_with_loud_pauses_are_told_from_clean_ones() -> None:
@@ -61,7 +76,7 @@ def data_set(folder: Path) -> Path:
 def test_the_program_writes_weights_that_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(harden_front_end, "HELD", 2)
     output = tmp_path / "robust.safetensors"
-    flags = ["--steps", "1", "--batch_size", "2", "--device", "cpu", "-o", str(output)]
+    flags = ["--steps", "1", "--batch_size", "2", "--device", "cpu", "-o", str(output), "--talkers", "embedded"]
     harden_front_end.main([str(data_set(tmp_path / "store")), *flags])
     before, after = load_file(WHISPER_WEIGHTS), load_file(output)
     assert {k: (v.dtype, v.shape) for k, v in after.items()} == {k: (v.dtype, v.shape) for k, v in before.items()}
