@@ -14,6 +14,10 @@ from collections.abc import Callable, Iterator
 OWN = ("utils", "models", "datasets", "scripts_for_dataset", "setup", "benchmarks", "web", "examples")
 
 
+# What a path on the command line can have that no check of ours foresaw: permissions, a name of thousands of letters.
+_UNREACHABLE = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EROFS, errno.EIO, errno.ELOOP)
+
+
 class UserError(ValueError):
     """A mistake the user can mend. The message names the file or flag, what is wrong and what to do, in one line."""
 
@@ -27,7 +31,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def cli(main: Callable[..., None]) -> Callable[..., None]:
-    """Decorate a script's `main`: user errors and a full disk end it with one line on stderr and exit code 2.
+    """Decorate a script's `main`: user errors, unreachable files and a full disk end it with one line and exit code 2.
 
     Ctrl-C, SIGTERM and SIGHUP end it without a traceback; a reader of its output may close the pipe.
     """
@@ -53,10 +57,12 @@ def cli(main: Callable[..., None]) -> Callable[..., None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still buffered would fail again when Python ends
             sys.exit(128 + signal.SIGPIPE)
         except Exception as error:
-            if not disk_full(error):
+            where = getattr(error, "filename", None)
+            if disk_full(error):
+                _exit(f"{where or 'the output'}: no disk space left; free some or choose another output folder")
+            if where is None or getattr(error, "errno", None) not in _UNREACHABLE:
                 raise
-            where = getattr(error, "filename", None) or "the output"
-            _exit(f"{where}: no disk space left; free some or choose another output folder")
+            _exit(f"{where}: not reachable ({os.strerror(error.errno)}); check the path and its permissions")
 
     return wrapped
 

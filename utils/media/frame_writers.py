@@ -72,6 +72,9 @@ class LineWriter:
             if self._file is sys.stdout:  # what is still buffered would fail again when Python ends
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise UserError(f"--output {self.path}: the program that read the frames has closed the pipe") from error
+        except OSError as error:  # a full disk does not say where
+            error.filename = self.path
+            raise
         self.count += len(motion)
 
     def close(self) -> None:

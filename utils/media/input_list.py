@@ -94,9 +94,13 @@ def _recordings(folder: Path, recursive: bool, own: bool) -> Iterator[Path]:
 
 def _files(folder: Path, recursive: bool) -> Iterator[Path]:
     """Files by name, hidden ones and hidden folders left out; links to folders are not followed."""
-    for where, folders, files in os.walk(folder):
+    for where, folders, files in os.walk(folder, onerror=_refuse):
         folders[:] = sorted(name for name in folders if recursive and not name.startswith("."))
         yield from (Path(where, name) for name in sorted(files) if not name.startswith("."))
+
+
+def _refuse(error: OSError) -> None:
+    raise UserError(f"{error.filename}: cannot be read ({error.strerror}); change its permissions") from error
 
 
 def result_name(name: str) -> str:

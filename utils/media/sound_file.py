@@ -6,6 +6,7 @@ PyAV decodes: torchaudio's readers need a system FFmpeg.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -68,7 +69,7 @@ class Track:
 
 
 def check_sound_file(path: Path) -> None:
-    """Raises UserError unless the path is a regular file that is not empty."""
+    """Raises UserError unless the path is a regular file that can be read and is not empty."""
     try:
         exists = path.exists()
     except OSError as error:  # a name of thousands of letters
@@ -85,6 +86,8 @@ def check_sound_file(path: Path) -> None:
         )
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty (0 bytes); give a recording")
+    if not os.access(path, os.R_OK):
+        raise UserError(f"{path}: may not be read (permission denied); change its permissions")
 
 
 def find_track(path: Path, number: int | None = None) -> Track:
@@ -197,11 +200,7 @@ def decode(track: Track, clock: Clock, notes: list[str]) -> Iterator[Piece]:
     Raises:
         UserError: not readable, an impossible sample rate, or more than MAX_LOST of it is lost.
     """
-    try:
-        handle = track.path.open("rb")
-    except PermissionError as error:
-        raise UserError(f"{track.path}: may not be read (permission denied); change its permissions") from error
-    with handle:
+    with track.path.open("rb") as handle:
         yield from decode_handle(handle, track, clock, notes)
 
 

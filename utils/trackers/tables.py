@@ -27,7 +27,9 @@ class Table:
 
 
 def decode_text(data: bytes) -> str | None:
-    """UTF-8 or UTF-16 text; None for anything else."""
+    """UTF-8 or UTF-16 text; None for anything else, zip archives (npz) included, whose bytes can pass as UTF-16."""
+    if data[:2] == b"PK":
+        return None
     head = data[:_HEAD]
     wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")
     zeros = [head[start::2].count(0) > len(head) // 3 for start in (0, 1)]

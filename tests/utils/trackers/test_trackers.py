@@ -335,3 +335,10 @@ def test_mica_is_a_shape(tmp_path):
     path = write_matrices(tmp_path, make_truth())
     import_coefs.main([str(path), str(tmp_path / "m.npz"), "--shape", str(tmp_path / "mica.npz")])
     np.testing.assert_array_equal(load_motion(tmp_path / "m.npz").shape, shape[:100])
+
+
+def test_an_npz_is_never_taken_for_a_table(tmp_path):
+    path = tmp_path / "lost.npz"
+    np.savez(path, exp=np.full((200, 50), np.nan), pose=np.zeros((200, 6)))  # its bytes pass as UTF-16
+    with pytest.raises(UserError, match="NaN"):
+        import_motion(path)
