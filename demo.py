@@ -10,137 +10,57 @@ python demo.py --exp_name NAME --iter 110000 -a speech.wav -c shape.npy -s style
 import logging
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 import utils.startup  # noqa: F401  # isort: skip
 
-import numpy as np
-
 from models.app import bundled
-from models.app.bundled import DEFAULT_STYLE, find_input, person_like
-from models.app.demo_flags import DESCRIPTION, DemoFlags, ModelFlags
-from models.app.demo_outputs import all_files, check_distinct, output_paths, results
+from models.app.bundled import person_like
+from models.app.demo_files import (
+    Model,
+    check_distinct,
+    check_sources,
+    choose_head,
+    find_speech,
+    output_paths,
+    read_style,
+    results,
+    shape_file,
+    shape_of,
+    style_file,
+)
+from models.app.demo_flags import DESCRIPTION, DemoFlags
 from models.app.export_flags import exporter_from
 from models.app.head_film import HeadFilm
 from models.app.recording import Recording
 from models.app.sampling_flags import generation_config
 from models.app.speaking import TalkingHead, Titles
-from models.exports.motion_export import check_foreign
 from models.fast.engine import EngineConfig
-from models.generation.animator import Animator
 from models.generation.windows import GenerationConfig
 from models.heads.flame import Flame, load_flame
 from models.mixing.mixer import Mixer
 from models.networks.person import Person
-from utils.atomic import check_apart
-from utils.config import paths_of, read_flags
-from utils.devices import pick_device
+from utils.config import read_flags
 from utils.errors import UserError, cli
 from utils.exports.arkit import has_arkit_expressions
 from utils.media.audio import SoundPart, own_sound
 from utils.media.input_list import is_many, read_inputs
 from utils.media.live_audio import MICROPHONE, STDIN, live_blocks
 from utils.media.panels import STYLE_NAME
-from utils.media.sound_file import check_sound_file
-from utils.motion_file import load_shape, load_style
+from utils.motion_file import load_shape
 from utils.rendering.looks import Look, dress
 from utils.rendering.renderer import RenderStyle
-from utils.runs.run_dir import ROOT, find_checkpoint, style_folder
 from utils.runs.shards import SharedWork, settings_of
 
 log = logging.getLogger(__name__)
-FLAME_FILES = (ROOT / "models" / "data" / "flame.npz", ROOT / "models" / "data" / "generic_model.pkl")
-
-
-@dataclass(frozen=True)
-class Model:
-    """A loaded talker and the folders of its files."""
-
-    animator: Animator
-    folder: Path  # <exp>/iter_XXXXXXX
-    styles: Path | None  # <SE exp>/iter_XXXXXXX
-    published: bool
-
-    @classmethod
-    def load(cls, flags: ModelFlags) -> "Model":
-        checkpoint = find_checkpoint("DPT", flags.exp_name, flags.iter)
-        animator = Animator.load(checkpoint, flags.coef_stats, pick_device(flags.device))
-        style_enc = animator.model.config.style_enc_ckpt
-        styles = style_folder(style_enc) if style_enc else None
-        return cls(animator, Path(checkpoint.parent.parent.name) / checkpoint.stem, styles, animator.published)
-
-
-def choose_head(path: Path | None, published: bool) -> Path | None:
-    """`--head`, else the FLAME file in models/data for published models, if it exists, else None (the open head)."""
-    if path is not None or not published:
-        return path
-    for candidate in FLAME_FILES:
-        if candidate.is_file():
-            return candidate
-    log.warning(
-        "this model moves FLAME, whose coefficients mean nothing on the open head: the video will look wrong; "
-        "give --head generic_model.pkl (setup/README.md explains how to get it)"
-    )
-    return None
-
-
-def read_style(name: str | None, model: Model) -> np.ndarray | None:
-    """The style vector, or None for the null style.
-
-    Raises:
-        UserError: see `style_file`; or the file has the wrong size.
-    """
-    path = style_file(name, model)
-    if path is None:
-        return None
-    style = load_style(path, model.animator.model.config.d_style)
-    if not path.resolve().parent.name.startswith("iter_"):
-        log.warning("--style %s: taken for a style of encoder %s, since its folder does not say which one made it",
-                    path, model.styles)  # fmt: skip
-    return style
-
-
-def style_file(name: str | None, model: Model) -> Path | None:
-    """The file of the style, or None for the null style.
-
-    Raises:
-        UserError: a missing file, a file of another style encoder, or a model without style input.
-    """
-    if model.styles is None:
-        if name is not None:
-            raise UserError(f"--style {name}: {model.folder} was trained without a style encoder; leave out --style")
-        return None
-    styles = bundled.input_folder("style")
-    folder = styles / model.styles
-    if name is None:
-        default = folder / DEFAULT_STYLE
-        return default if default.is_file() else None
-    path = find_input(name, [folder, styles])
-    made_by = path.resolve().parent
-    if made_by.name.startswith("iter_") and Path(made_by.parent.name, made_by.name) != model.styles:
-        raise UserError(
-            f"--style {path}: comes from style encoder {made_by.parent.name}/{made_by.name}, but {model.folder} needs "
-            f"{model.styles}; extract it again with extract_style.py"
-        )
-    return path
 
 
 def make_config(flags: DemoFlags, model: Model) -> GenerationConfig:
     """Guidance, solver and precision from the flags, with the model's own settings as defaults."""
     config = generation_config(flags.sampling, model.animator.model.config, model.published)
     return replace(config, engine=EngineConfig(flags.model.precision))
-
-
-def check_sources(flags: DemoFlags, model: Model, recordings: list[Path], videos: list[Path]) -> None:
-    """Raises UserError if a file that will be written is one that is read, or a sidecar would replace a foreign one."""
-    written = [file for path in videos for file in all_files(flags, path)]
-    named = [Path(flags.io.audio), shape_file(flags), style_file(flags.io.style, model)]
-    named = [path for path in named if path is not None and not path.is_dir()]  # of a folder, the recordings count
-    others = [file for _, paths in paths_of(flags) for file in paths]
-    check_apart(written, [*recordings, *named, *others])
-    check_foreign(written)
 
 
 def make_film(flags: DemoFlags, flame: Flame) -> HeadFilm | None:
@@ -163,35 +83,11 @@ def look_of(flags: DemoFlags, flame: Flame) -> Look:
     return dress(flame.head, picture.look, picture.texture, picture.hair, picture.skin, person_like(shape_of(flags)))
 
 
-def shape_of(flags: DemoFlags) -> np.ndarray:
-    """(100,) the head shape of `--coef`."""
-    return load_shape(shape_file(flags))
-
-
-def shape_file(flags: DemoFlags) -> Path:
-    """`--coef`, a file or the name of a bundled one."""
-    return find_input(flags.io.coef, [bundled.input_folder("coef")])
-
-
 def titles(flags: DemoFlags, model: Model) -> Titles:
     """The caption of the videos, with the name of the style filled in."""
     style = style_file(flags.io.style, model)
     name = "none" if style is None else style.stem
     return Titles(flags.picture.caption.replace(STYLE_NAME, name), flags.picture.side_by_side)
-
-
-def find_speech(name: str) -> Path:
-    """`--audio`, a file or the name of a bundled one.
-
-    Raises:
-        UserError: there is no such file, or it is a pipe or an address.
-    """
-    if name == STDIN:
-        raise UserError("--audio -: standard input is read with --stream; add it, or give a file")
-    path = Path(name)
-    if "://" in name or (path.exists() and not path.is_dir()):
-        check_sound_file(path)
-    return find_input(name, [bundled.input_folder("audio")])
 
 
 def make_talking_head(flags: DemoFlags, model: Model, flame: Flame, film: HeadFilm | None) -> TalkingHead:

@@ -23,8 +23,8 @@ from utils.atomic import check_apart
 from utils.config import check_least, flag, paths_of, positional, read_flags
 from utils.errors import UserError, cli
 from utils.media.audio import SoundPart
+from utils.media.motion_length import check_length, from_rate
 from utils.motion_file import Motion, load_motion, load_shape
-from utils.motion_length import check_length, from_rate
 from utils.rendering.looks import HAIR, LOOKS, SKINS, dress
 from utils.timebase import FPS, samples_per_frame
 

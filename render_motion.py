@@ -25,9 +25,9 @@ from utils.config import check_least, flag, positional, read_flags, required
 from utils.errors import UserError, cli
 from utils.exports.arkit import warn_of_other_head
 from utils.media.audio import SoundPart
+from utils.media.motion_length import check_length, from_rate
 from utils.media.panels import AUDIO_NAME
 from utils.motion_file import Motion, load_motion, load_shape
-from utils.motion_length import check_length, from_rate
 from utils.rendering.looks import HAIR, LOOKS, SKINS, dress
 from utils.rendering.renderer import RENDERERS, RenderStyle
 from utils.timebase import FPS, samples_per_frame

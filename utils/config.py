@@ -8,11 +8,8 @@ program `--config FILE.json`: a flat object {flag: value} or a run's own config.
 from __future__ import annotations
 
 import argparse
-import ast
 import dataclasses
 import functools
-import inspect
-import textwrap
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from utils.arguments import Gather, UserParser, field_docs
 from utils.atomic import check_apart
 from utils.errors import UserError
 from utils.reading.json_file import read_json
@@ -34,20 +32,13 @@ _CONFIG_HELP = "JSON with values of these flags, or a run's config.json; flags o
 class Looks:
     """What a flag has beyond its name, type and default."""
 
-    names: tuple[str, ...] = ()
-    """Other names: -a, --another."""
-    choices: tuple[str, ...] = ()
-    """The only values; `{choices}` in the help stands for them."""
-    spellings: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """Another spelling of a value -> the value."""
-    known: tuple[str, ...] = ()
-    """Words that `{known}` in the help stands for."""
-    const: Any = None
-    """The value if the flag is given alone."""
+    names: tuple[str, ...] = ()  # others: -a, --another
+    choices: tuple[str, ...] = ()  # the only values; `{choices}` in the help stands for them
+    spellings: Mapping[str, str] = dataclasses.field(default_factory=dict)  # another spelling of a value -> the value
+    known: tuple[str, ...] = ()  # words that `{known}` in the help stands for
+    const: Any = None  # the value if the flag is given alone
     positional: bool = False
-    """Whether it is a positional argument."""
-    metavar: str | None = None
-    """What the help calls the value."""
+    metavar: str | None = None  # what the help calls the value
 
 
 def flag(default: Any, *names: str, **looks: Any) -> Any:
@@ -145,25 +136,8 @@ class Flag:
             group.add_argument(self.name, **options)
             return
         if self.many or self.looks.const is not None:
-            options |= {"nargs": "+", "action": _Gather} if self.many else {"nargs": "?", "const": self.looks.const}
+            options |= {"nargs": "+", "action": Gather} if self.many else {"nargs": "?", "const": self.looks.const}
         group.add_argument(*self.spelled, dest=self.name, required=missing, **options)
-
-
-def field_docs(config_class: type) -> dict[str, str]:
-    """The string under each field of a dataclass (and of the dataclasses it inherits from)."""
-    docs: dict[str, str] = {}
-    for cls in reversed(config_class.__mro__):
-        if not dataclasses.is_dataclass(cls):
-            continue
-        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
-        assert isinstance(definition, ast.ClassDef)
-        body = definition.body
-        for field, text in zip(body, body[1:]):
-            if not (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)):
-                continue
-            if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
-                docs[field.target.id] = " ".join(str(text.value.value).split())
-    return docs
 
 
 @functools.cache
@@ -316,18 +290,3 @@ def check_least(config: Any, **least: float) -> None:
         value = getattr(config, name)
         if value is not None and not value >= low:
             raise UserError(f"--{name} {value}: must be at least {low:g}")
-
-
-class _Gather(argparse.Action):
-    """The values of a flag that is given more than once are joined."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        known = getattr(namespace, self.dest)
-        setattr(namespace, self.dest, values if known is self.default else [*known, *values])
-
-
-class UserParser(argparse.ArgumentParser):
-    """A parser whose errors are UserErrors: one line, exit code 2."""
-
-    def error(self, message: str) -> typing.NoReturn:
-        raise UserError(f"{message}; see --help")

@@ -13,8 +13,8 @@ import torch
 from models.metrics.measure import Sampled
 from models.metrics.score import sampled
 from utils.errors import UserError
+from utils.media.motion_length import check_length
 from utils.motion_file import Motion, load_motion
-from utils.motion_length import check_length
 from utils.speech import SpokenClip
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.fuzz.pool import Job, run_all
 from tests.fuzz.readers import READERS
-from utils.config import UserParser
+from utils.arguments import UserParser
 from utils.errors import UserError, cli
 
 log = logging.getLogger(__name__)

@@ -9,6 +9,8 @@ import soundfile
 
 import demo
 import extract_style
+from models.app import demo_files
+from models.app.bundled import DEFAULT_STYLE
 from models.diffusion.guidance import DynamicThreshold
 from models.fast.engine import EngineConfig
 from models.generation.animator import Animator
@@ -149,7 +151,7 @@ def test_a_style_that_has_lost_its_folder_is_warned_of(space, calls, tmp_path, c
 def test_without_style_the_default_or_the_null_style(space, calls):
     demo.main([*ARGS, "--no_video"])
     assert calls[-1]["style"] is None
-    np.save(space.styles / demo.DEFAULT_STYLE, np.ones(128, np.float32))
+    np.save(space.styles / DEFAULT_STYLE, np.ones(128, np.float32))
     demo.main([*ARGS, "--no_video"])
     assert (calls[-1]["style"] == 1).all()
     demo.main([*ARGS, "--no_video", "--exp_name", "nostyle"])
@@ -160,7 +162,7 @@ def test_the_caption_names_the_style_that_is_used(space):
     flags = demo.parse_args([*ARGS, "--caption", "{style}"])
     model = demo.Model.load(flags.model)
     assert demo.titles(flags, model).caption == "none"
-    np.save(space.styles / demo.DEFAULT_STYLE, np.ones(128, np.float32))
+    np.save(space.styles / DEFAULT_STYLE, np.ones(128, np.float32))
     assert demo.titles(flags, model).caption == "normal"
 
 
@@ -323,7 +325,7 @@ def test_wider_expressions_are_cut_to_fifty(space):
 
 def test_published_models_take_the_users_flame(tmp_path, monkeypatch, caplog):
     flame = tmp_path / "flame.npz"
-    monkeypatch.setattr(demo, "FLAME_FILES", (flame,))
+    monkeypatch.setattr(demo_files, "FLAME_FILES", (flame,))
     assert demo.choose_head(None, published=True) is None
     assert "--head" in caplog.text
     flame.touch()

@@ -13,7 +13,8 @@ from models.networks.talker import TalkerConfig
 from models.training import flags as training_flags
 from models.training.losses import LossConfig
 from models.training.objective import ObjectiveConfig
-from utils.config import UserParser, add_flags, check_choice, field_docs, from_args, to_plain
+from utils.arguments import UserParser, field_docs
+from utils.config import add_flags, check_choice, from_args, to_plain
 from utils.errors import UserError
 
 CONFIGS = [

@@ -16,8 +16,8 @@ from tests.support.tracker_files import import_motion, make_truth, pose_of
 from utils.errors import UserError
 from utils.exports.arkit import warn_of_other_head
 from utils.heads.head_file import load_head_file
+from utils.media.motion_length import check_length, from_rate
 from utils.motion_file import Motion, doubts, load_motion, load_shape
-from utils.motion_length import check_length, from_rate
 from utils.runs.run_dir import ROOT
 
 BUNDLED = load_motion(ROOT / "demo/input/motion/smile.npz")
