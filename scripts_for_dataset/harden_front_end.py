@@ -148,7 +148,7 @@ def main(argv: list[str] | None = None) -> None:
     teacher = WhisperEncoder.load(flags.teacher).to(device)
     student = WhisperEncoder.load(flags.start or flags.teacher).to(device)
     held = read_speech(flags.data_root, "val", device)
-    starts = torch.linspace(0, len(held) - LENGTH - 1, HELD, device=device).long()
+    starts = torch.linspace(0, len(held) - LENGTH - 1, HELD, dtype=torch.float64, device=device).long()
     maps = first_layers(flags.talkers, device)
     lesson = Lesson(teacher, cut(held, starts), Randomness(flags.seed, device), maps)
     harden(student, lesson, read_speech(flags.data_root, "train", device), flags)
