@@ -1,4 +1,4 @@
-"""A training step replayed as one CUDA graph.
+"""A training step, or a function of one tensor, replayed as one CUDA graph.
 
 A small network's step is a few thousand kernels that the GPU finishes faster than Python can launch them. Captured
 once and replayed, they cost one launch. What a step does must then be the same every time: no waiting for the device,
@@ -9,6 +9,7 @@ them in the same memory.
 from __future__ import annotations
 
 import gc
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+log = logging.getLogger(__name__)
 _WARM_UP = 3  # eager steps of a kind before its capture: they create optimiser state, workspaces and cached tables
 
 Step = Callable[[Any], dict[str, Tensor]]
@@ -118,3 +120,37 @@ class GraphedStep:
         for parameter in self._parameters:
             parameter.grad = None
         return _Captured(graph, [x for x in static if x is not None], outputs)
+
+
+class Replayed:
+    """A function of one tensor on the GPU, without gradients, replayed from a graph for each shape."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor], device: torch.device) -> None:
+        self._function, self._device = function, device
+        self._captured: dict[torch.Size, tuple[torch.cuda.CUDAGraph, Tensor, Tensor] | None] = {}
+        self._pool = torch.cuda.graph_pool_handle()  # of all graphs: each result is read before the next replay
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """x: on the device, or in pinned memory. The next call overwrites the result."""
+        if x.shape not in self._captured:
+            self._captured[x.shape] = self._capture(x.to(self._device))
+        if (captured := self._captured[x.shape]) is None:
+            return self._function(x.to(self._device, non_blocking=True))
+        graph, given, result = captured
+        given.copy_(x, non_blocking=True)
+        graph.replay()
+        return result
+
+    def _capture(self, x: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor] | None:
+        """The graph, its input and its output; None: the function cannot be recorded."""
+        given, graph = x.clone(), torch.cuda.CUDAGraph()
+        with side_stream():
+            for _ in range(_WARM_UP):
+                self._function(given)
+        try:
+            with recording(graph, self._pool):
+                result = self._function(given)
+        except RuntimeError as error:
+            log.warning("not recorded as a CUDA graph, and slower so: %s", str(error).partition("\n")[0])
+            return None
+        return graph, given, result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
 import torch
 
 from utils.errors import UserError
@@ -37,3 +38,26 @@ def pick_device(name: str) -> torch.device:
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)  # graphs and our kernels run on the current one
     return device
+
+
+class OnItsWay:
+    """A tensor that is copied to the host while both go on."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self._host, self._event = tensor, None
+        if tensor.is_cuda:
+            self._host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+            self._host.copy_(tensor, non_blocking=True)
+            self._event = torch.cuda.Event()
+            self._event.record()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has arrived."""
+        return self._event is None or self._event.query()
+
+    def numpy(self) -> np.ndarray:
+        """The numbers; waits for them."""
+        if self._event is not None:
+            self._event.synchronize()
+        return self._host.numpy()

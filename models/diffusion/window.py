@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -65,6 +66,23 @@ class BranchInputs:
     prev_motion: Tensor  # (N, P, D)
     indicator: Tensor | None  # (N, L)
 
+    def map(self, change: Callable[[Tensor], Tensor]) -> BranchInputs:
+        """These inputs with every tensor changed."""
+        indicator = None if self.indicator is None else change(self.indicator)
+        rest = change(self.person), change(self.prev_motion), indicator
+        return BranchInputs(self.branches, [change(memory) for memory in self.memories], *rest)
+
+    def copy_(self, other: BranchInputs) -> None:
+        """Copy the inputs of n <= N samples into these tensors' first samples."""
+        n = len(other.prev_motion)
+        for mine, theirs in zip(self._by_sample(), other._by_sample(), strict=True):
+            mine[:, :n].copy_(theirs)
+
+    def _by_sample(self) -> list[Tensor]:
+        """Views (., N, ...)."""
+        given = [*self.memories, self.prev_motion, *([] if self.indicator is None else [self.indicator])]
+        return [self.person.unflatten(0, (self.branches.persons, -1)), *(tensor[None] for tensor in given)]
+
 
 def with_folding(guidance: Guidance, model: Talker) -> Guidance:
     """The guidance, folded into the network if the model is distilled.
@@ -81,9 +99,15 @@ def with_folding(guidance: Guidance, model: Talker) -> Guidance:
 def persons(model: Talker, given: Conditions, guidance: Guidance, seen: Sequence[Collection[str]]) -> Tensor:
     """Inputs of the person tokens of branches that see these conditions, (len(seen) B, person_dim)."""
     if guidance.folded:
-        scales = torch.tensor([[guidance.scales[name] for name in model.config.columns]], device=given.audio.device)
+        scales = _row(tuple(float(guidance.scales[name]) for name in model.config.columns), given.audio.device)
         return model.person_vector(given.person, scales.expand(len(given.audio), -1))
     return torch.cat([model.person_vector(given.person.only(names)) for names in seen])
+
+
+@lru_cache(64)
+def _row(numbers: tuple[float, ...], device: torch.device) -> Tensor:
+    """(1, n); kept, since copying numbers to a GPU waits for all that it does."""
+    return torch.tensor([numbers], device=device)
 
 
 def branch_inputs(model: Talker, given: Conditions, guidance: Guidance) -> BranchInputs:

@@ -5,7 +5,7 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,12 +15,12 @@ from torch import Tensor
 from models.diffusion.guidance import Guidance
 from models.diffusion.plain import guided_denoiser
 from models.diffusion.solvers import Noise, Step, run_steps
-from models.diffusion.window import Conditions, branch_inputs, with_folding
+from models.diffusion.window import BranchInputs, Conditions, branch_inputs, with_folding
 from models.fast.cached_denoiser import CachedDenoiser
 from models.fast.kernels.select import kernels_for
 from models.fast.window_cache import WindowCache
 from models.networks.talker import Talker
-from utils.cuda_graph import recording
+from utils.cuda_graph import recording, side_stream
 from utils.devices import PRECISION_SPELLINGS, PRECISIONS
 
 if TYPE_CHECKING:
@@ -103,16 +103,17 @@ class Engine:
             return run_steps(steps, lambda x, t: self.predict(x, self.net.steps[t], cache), x_T, noise)
 
     def _run_graph(self, given: Conditions, steps: list[Step], x_T: Tensor, noise: Noise) -> Tensor:
-        """One window by CUDA graphs of a few batch sizes; a batch in between is filled up with its last window."""
-        n = len(x_T)
-        index = torch.arange(self.batch_size(n), device=x_T.device).clamp(max=n - 1)
-        cache = self.net.window(branch_inputs(self.model, given[index], self.guidance))
-        key = (len(index), x_T.shape[1], tuple(steps))
-        graph = self._graphs.pop(key, None) or _StepGraph(self, cache, steps, x_T[index])
+        """One window by CUDA graphs of a few batch sizes; a batch in between is filled up with any windows."""
+        size = self.batch_size(len(x_T))
+        key = (size, x_T.shape[1], tuple(steps))
+        graph = self._graphs.pop(key, None)
+        if graph is None:
+            index = torch.arange(size, device=x_T.device).clamp(max=len(x_T) - 1)
+            graph = _StepGraph(self, branch_inputs(self.model, given[index], self.guidance), steps, x_T[index])
         self._graphs[key] = graph  # now the most recent in the dictionary
         while len(self._graphs) > _MAX_GRAPHS * max(1, len(self.config.batches)):
             del self._graphs[next(iter(self._graphs))]
-        return graph.run(cache, x_T[index], noise, n)
+        return graph.run(branch_inputs(self.model, given, self.guidance), x_T, noise)
 
 
 def graph_size(n: int) -> int:
@@ -126,9 +127,12 @@ def graph_length(steps: int) -> int:
 
 
 class _StepGraph:
-    """Some steps of a solver, captured once. Each step reads its row of a table of numbers and updates x."""
+    """The constants of a window, and some steps of a solver, captured once.
 
-    def __init__(self, engine: Engine, cache: WindowCache, steps: list[Step], x_T: Tensor) -> None:
+    Each step reads its row of a table of numbers and updates x.
+    """
+
+    def __init__(self, engine: Engine, given: BranchInputs, steps: list[Step], x_T: Tensor) -> None:
         self.engine, self.length = engine, graph_length(len(steps))
         idle = Step(t=1, keep=1.0, data=0.0)
         self.steps = steps + [idle] * (-len(steps) % self.length)
@@ -139,9 +143,10 @@ class _StepGraph:
         self.line = torch.zeros(1, dtype=torch.long, device=x_T.device)
         self.x, self.before = x_T.clone(), torch.zeros_like(x_T)
         self.noise = torch.zeros(self.length, *x_T.shape, device=x_T.device)
-        self.cache = cache.clone()
+        self.given = given.map(torch.clone)
+        self.cache = engine.net.window(given).clone()
         self.fused = self._fused(engine.guidance.weights())
-        self.graph = self._capture()
+        self.opening, self.graph = self._capture(self.open), self._capture(self.some_steps)
 
     def _fused(self, weights: list[float] | None) -> "FusedStep | None":
         """CUDA kernels for the work around the network; None without CUDA, or if guidance is not a weighted sum."""
@@ -158,19 +163,22 @@ class _StepGraph:
         if self.fused is not None:
             self.fused.start()
 
-    def _capture(self) -> "torch.cuda.CUDAGraph":
+    def _capture(self, work: Callable[[], None]) -> "torch.cuda.CUDAGraph":
         """Warm up on a side stream, since libraries allocate and compile at first use, then record."""
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
+        with side_stream():
             for _ in range(3):
-                self._start()
+                self.open()
                 self.step(self.noise[0])
-        torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         with recording(graph):
-            self.some_steps()
+            work()
         return graph
+
+    def open(self) -> None:
+        """What comes before the first step."""
+        self.cache.copy_(self.engine.net.window(self.given))
+        self.before.zero_()
+        self._start()
 
     def some_steps(self) -> None:
         """The steps of one graph."""
@@ -196,12 +204,12 @@ class _StepGraph:
             self.x.addcmul_(z, noise)
         self.line.add_(1)
 
-    def run(self, cache: WindowCache, x_T: Tensor, noise: Noise, n: int) -> Tensor:
-        """Run a whole window; noise is drawn for the first n items, which are returned."""
-        self.cache.copy_(cache)
-        self.x.copy_(x_T)
-        self.before.zero_()
-        self._start()
+    def run(self, given: BranchInputs, x_T: Tensor, noise: Noise) -> Tensor:
+        """Run a whole window of n items, at most as many as were captured -> (n, L, D)."""
+        n = len(x_T)
+        self.given.copy_(given)
+        self.x[:n].copy_(x_T)
+        self.opening.replay()
         for start in range(0, len(self.steps), self.length):
             drawn = [noise(s.t, self.x[:n]) if s.noise else None for s in self.steps[start : start + self.length]]
             if any(z is not None for z in drawn):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -26,12 +26,33 @@ from models.networks.talker import Talker
 from models.tracking.carry import carry
 from models.tracking.embedding import LandmarkHead
 from utils.coefs import N_EXP, N_POSE, MotionCodec
+from utils.devices import OnItsWay
 from utils.errors import UserError
 from utils.exports.arkit import head_model_of
 from utils.heads.head_file import HeadFile
 from utils.media.audio import standardise
 from utils.motion_file import OPEN_HEAD, UNKNOWN_FLAME, Motion
 from utils.timebase import SAMPLE_RATE
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Raw coefficients of a batch, and what makes motions of them."""
+
+    values: OnItsWay  # (B, L, expression ++ pose ++ tongue)
+    head_model: str
+    mouth: LandmarkHead | None
+
+    def motions(self, lengths: list[int], shapes: list[np.ndarray]) -> list[Motion]:
+        """Of the first frames of each row, on heads of these shapes (100,)."""
+        return [self._motion(row[:n], shape) for row, n, shape in zip(self.values.numpy(), lengths, shapes)]
+
+    def _motion(self, values: np.ndarray, shape: np.ndarray) -> Motion:
+        tongue = values[:, N_EXP + N_POSE :] if values.shape[1] > N_EXP + N_POSE else None
+        exp, pose = values[:, :N_EXP], values[:, N_EXP : N_EXP + N_POSE]
+        carried = self.mouth is not None and shape.any()
+        motion = Motion(exp, pose, None if carried else shape, head_model=self.head_model, tongue=tongue)
+        return carry(self.mouth, motion, shape) if self.mouth is not None and carried else motion
 
 
 class Animator:
@@ -42,7 +63,7 @@ class Animator:
         self.model, self.codec, self.published = model, codec, published
         self.head_model = UNKNOWN_FLAME if published else ""  # that motions are for
         self.tongue: TongueReader | None = None  # None: motions have no tongue
-        self._mouth: LandmarkHead | None = None
+        self.mouth: LandmarkHead | None = None  # of heads whose openings are solved anew
         self._engine: tuple[tuple[Guidance, EngineConfig], Engine] | None = None
 
     @classmethod
@@ -155,32 +176,16 @@ class Animator:
         if self.head_model == OPEN_HEAD and isinstance(self.model.audio_encoder, WhisperEncoder):
             self.tongue = TongueReader.load().to(self.model.device)
         if carried and self.model.config.no_shape_input and CLOSE in (head.exp_names or []):
-            self._mouth = LandmarkHead(head)
+            self.mouth = LandmarkHead(head)
 
     def decode(self, motion: Tensor, shape: np.ndarray, tongue: Tensor | None = None) -> Motion:
         """Normalised motion (n, D), and the tongue (n or more, 2) -> raw coefficients."""
-        n = len(motion)
-        return self.decode_batch(motion[None], [n], [shape], None if tongue is None else tongue[None, :n])[0]
+        return self.decoded(motion[None], None if tongue is None else tongue[None]).motions([len(motion)], [shape])[0]
 
-    def decode_batch(
-        self, motion: Tensor, lengths: list[int], shapes: list[np.ndarray], tongue: Tensor | None = None
-    ) -> list[Motion]:
-        """Normalised motion (B, L, D), and the tongue (B, L, 2) -> raw coefficients of the first frames of each row.
-
-        All of them leave the device at once.
-        """
-        most = max(lengths)
-        parts = [*self.codec.decode(motion[:, :most]), *([] if tongue is None else [tongue[:, :most]])]
-        values = torch.cat(parts, dim=-1).cpu().numpy()
-        made = []
-        for row, n, shape in zip(values, lengths, shapes):
-            exp, pose, units = np.split(row[:n], (N_EXP, N_EXP + N_POSE), axis=1)
-            raw = Motion(exp, pose, head_model=self.head_model, tongue=None if tongue is None else units)
-            if self._mouth is None or not shape.any():
-                made.append(replace(raw, shape=shape))
-            else:
-                made.append(carry(self._mouth, raw, shape))
-        return made
+    def decoded(self, motion: Tensor, tongue: Tensor | None = None) -> Decoded:
+        """Normalised motion (B, L, D), the tongue (B, L or more, 2) -> raw coefficients on their way to the host."""
+        parts = [*self.codec.decode(motion), *([] if tongue is None else [tongue[:, : motion.shape[1]]])]
+        return Decoded(OnItsWay(torch.cat(parts, dim=-1)), self.head_model, self.mouth)
 
     def generator(self, config: GenerationConfig) -> WindowGenerator:
         """A generator with this configuration; it reuses the weights and graphs prepared for the last guidance."""

@@ -8,7 +8,7 @@ that overlap by `_CONTEXT` frames on either side.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,6 +21,7 @@ from models.audio.log_mel import LEVEL_BLOCK
 from models.generation.speech import Heard
 from models.generation.tongue import TongueReader
 from models.networks.talker import Talker
+from utils.cuda_graph import Replayed
 from utils.media.audio import STD_FLOOR
 from utils.timebase import plan_windows, samples_per_frame
 
@@ -136,6 +137,18 @@ class SpanEncoder:
         self.margin = -(-self.windows.surroundings // self.unit) if self.windows else context
         step = math.lcm(window, self.windows.frames) if self.windows else window
         self.chunk = -(-_CHUNK // step) * step if whole else window  # frames
+
+    @cached_property
+    def one_window(self) -> Callable[[Tensor], Tensor]:
+        """(B, samples) of a window each, in pinned memory for a GPU -> (B, frames, hidden_size), by CUDA graphs.
+
+        On a GPU, the next call overwrites the result.
+        """
+        windows, device = self.windows, self.model.device
+        assert windows is not None, "an encoder with windows"
+        if device.type != "cuda":
+            return lambda audio: windows.encode(audio, 1)
+        return Replayed(lambda audio: windows.encode(audio, 1), device)
 
     def level(self, scale: AudioScale | Loudness, least_rms: float = 0.0) -> Level:
         """How a recording is scaled for the encoder; its level counts as `least_rms` or more."""

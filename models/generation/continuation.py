@@ -52,47 +52,48 @@ class Piece:
 def next_windows(samples: Sequence[Continuation], audio: Tensor, pieces: Sequence[Piece]) -> Tensor:
     """The next window (B, L, D) of B samples of one generator, of whose frames each sample takes its piece's first n.
 
-    The samples advance by their pieces. Those with equal pieces advance together, so that the work does not grow with
-    the number of samples.
+    The samples advance by their pieces, all of them together.
 
     Args:
         audio: features (B, L, F) of the windows; frames beyond n + ahead are padding.
     """
     generator = samples[0].generator
     made = generator([one.sample for one in samples], audio, [piece.n + piece.ahead for piece in pieces])
-    kinds: dict[tuple[Piece, int], list[int]] = {}
-    for row, (one, piece) in enumerate(zip(samples, pieces)):
-        kinds.setdefault((piece, min(len(one.expected), piece.n + piece.ahead)), []).append(row)
-    for (piece, known), rows in kinds.items():
-        which = slice(None) if len(rows) == len(samples) else torch.tensor(rows, device=made.device)
-        end = piece.n + piece.ahead
-        made[which, :end] = _advance([samples[row] for row in rows], made[which, :end], audio[which], piece.n, known)
+    known = [min(len(one.expected), piece.n + piece.ahead) for one, piece in zip(samples, pieces)]
+    counts = torch.tensor([known, [piece.n for piece in pieces]]).to(made.device, non_blocking=True)
+    if most := max(known):
+        expected = torch.stack([_padded(one.expected, most) for one in samples])
+        made[:, :most] = faded(expected, made[:, :most], counts[0])
+    _advance(samples, made, audio, counts[1], pieces)
     return made
 
 
-def _advance(samples: Sequence[Continuation], made: Tensor, audio: Tensor, n: int, known: int) -> Tensor:
-    """Advance by n of the frames (b, n + ahead, D) that were generated from the audio (b, L, F) -> motion like `made`.
-
-    known: frames that the last windows have generated already.
-    """
-    if known:
-        made = faded(torch.stack([one.expected[:known] for one in samples]), made)
-    before = [torch.stack([getattr(one.sample, name) for one in samples]) for name in ("motion", "audio")]
-    kept = before[0].shape[1]
-    states = [torch.cat([old, new[:, :n]], dim=1)[:, -kept:] for old, new in zip(before, (made, audio))]
-    for one, motion, heard, expected in zip(samples, *(s.unbind() for s in states), made[:, n:].unbind()):
-        one.sample.motion, one.sample.audio, one.expected = motion, heard, expected
-    return made
+def _padded(frames: Tensor, n: int) -> Tensor:
+    """Frames (k, D) -> (n, D)."""
+    return frames if len(frames) == n else F.pad(frames[:n], (0, 0, 0, max(0, n - len(frames))))
 
 
-def faded(old: Tensor, new: Tensor) -> Tensor:
-    """Motion (..., n, D) that fades from `old` (..., k, D) to `new` (..., n, D) over k frames."""
-    k = min(old.shape[-2], new.shape[-2])
-    if not k:
-        return new
-    share = (torch.arange(1, k + 1, device=new.device, dtype=new.dtype) / (k + 1))[:, None]
-    start = torch.lerp(old[..., :k, :], new[..., :k, :], share * share * (3 - 2 * share))
-    return torch.cat([start, new[..., k:, :]], dim=-2)
+def _advance(samples: Sequence[Continuation], made: Tensor, audio: Tensor, n: Tensor, pieces: Sequence[Piece]) -> None:
+    """Advance by the first n (B,) of the frames (B, L, D) that were generated from the audio (B, L, F)."""
+    kept, ahead = len(samples[0].sample.motion), max(piece.ahead for piece in pieces)
+    place = n[:, None] + torch.arange(max(kept, ahead), device=n.device)
+    rows = torch.arange(len(samples), device=n.device)[:, None]
+    states = []
+    for name, new in (("motion", made), ("audio", audio)):
+        before = torch.stack([getattr(one.sample, name) for one in samples])
+        states.append(torch.cat([before, new], dim=1)[rows, place[:, :kept]].unbind())
+    expected = made[rows, place[:, :ahead].clamp(max=made.shape[1] - 1)]
+    for one, piece, motion, heard, following in zip(samples, pieces, *states, expected.unbind()):
+        one.sample.motion, one.sample.audio = motion, heard
+        one.expected = following if piece.ahead == ahead else following[: piece.ahead]
+
+
+def faded(old: Tensor, new: Tensor, frames: Tensor) -> Tensor:
+    """Motion (B, k, D) that fades from `old` to `new` (both B, k, D) over the first `frames` (B,) of the frames."""
+    place, frames = torch.arange(1, old.shape[1] + 1, device=new.device), frames[:, None]
+    share = place.to(new.dtype) / (frames + 1)
+    weight = torch.where(place <= frames, share * share * (3 - 2 * share), 1.0)
+    return torch.lerp(old, new, weight[..., None])
 
 
 def continued_motion(windows: Iterable[Tensor], n_frames: int, sample: Continuation) -> Iterator[Tensor]:

@@ -15,102 +15,50 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from models.generation.animator import Animator
+from models.generation.animator import Animator, Decoded
 from models.generation.audio_stream import AudioScale, Level, Loudness, Span
-from models.generation.continuation import Piece, next_windows, whole
+from models.generation.continuation import next_windows, whole
+from models.generation.piece_clock import REST, LiveConfig, PieceClock
 from models.generation.speech import Heard
 from models.generation.windows import GenerationConfig, WindowGenerator
 from models.networks.person import Person
 from utils.errors import UserError
 from utils.motion_file import Motion
-from utils.timebase import FPS, SAMPLE_RATE
+from utils.timebase import SAMPLE_RATE
 
 LIVE_SAMPLER, LIVE_STEPS = "ddim", 4  # the default of our models: docs/live.md
-HOPS = (0.04, 4.0)  # seconds: shortest and longest hop
-REST = 10  # frames that follow a piece in an encoder's window that is not whole: look-ahead, then silence
 QUIET = 0.005  # RMS; the voice counts as at least this loud, so that noise before the first word is not amplified
+KEPT = 1 << 14  # samples that there is room for at first
 
 
-@dataclass(frozen=True)
-class LiveConfig:
-    """How much audio a stream waits for, and how much motion it generates at once."""
+class _Tail:
+    """The last samples of an utterance: new ones are written behind them, and old ones forgotten without copying."""
 
-    hop: float = 0.6
-    """Seconds of motion generated at once: longer hops are better and cheaper, but later."""
-    first_hop: float = 0.4
-    """Seconds of the first hop (at most `hop`), so that the first frames come early."""
-    look_ahead: float = 0.2
-    """Seconds of audio to wait for beyond a hop: the encoder needs what follows a sound, and hops are faded there."""
-    short: int | None = None
-    """Frames that the network sees of a hop (more if it needs more); None: whole windows, as in training."""
-    heard: int | None = None
-    """Frames that an audio encoder with windows hears at once, unless a piece needs more; None: whole windows."""
-    catch_up: bool = False
-    """Generate several waiting hops as one window; the frames then depend on when the audio arrived."""
+    def __init__(self) -> None:
+        self._room = np.empty(KEPT, np.float32)
+        self._first = self._end = 0
 
-    def __post_init__(self) -> None:
-        if not HOPS[0] <= self.hop <= HOPS[1]:
-            raise UserError(f"--hop {self.hop:g}: must lie between {HOPS[0]:g} and {HOPS[1]:g} seconds")
-        if self.short is not None and self.short < 1:
-            raise UserError(f"--short {self.short}: must be at least 1 frame")
-        if self.heard is not None and self.heard <= REST:
-            raise UserError(f"--heard {self.heard}: must be more than {REST} frames")
-        if not 0 <= self.look_ahead <= 1:
-            raise UserError(f"--look_ahead {self.look_ahead:g}: must lie between 0 and 1 second")
-
-
-class PieceClock:
-    """When a talker's next piece can be generated: counts frames and samples of an utterance, and holds none."""
-
-    def __init__(self, live: LiveConfig, window: int, unit: int) -> None:
-        """window: most frames of a piece; unit: samples per frame."""
-        self.live, self.window, self.unit = live, window, unit
-        self.done = 0  # frames generated of this utterance
-        self.ended = False  # no more audio of this utterance will come
-        self._samples = 0  # of this utterance
-        self._hop = min(window, _frames(live.hop))
-        self._first = min(self._hop, _frames(live.first_hop))
-        self._ahead = round(live.look_ahead * FPS)
-
-    def restart(self) -> None:
-        """Begin another utterance."""
-        self.done, self._samples, self.ended = 0, 0, False
-
-    def count(self, samples: int) -> None:
-        """Audio has arrived."""
-        self._samples += samples
-
-    def advance(self, n: int) -> None:
-        """Go on behind the next n frames."""
-        self.done += n
+    def __len__(self) -> int:
+        return self._end - self._first
 
     @property
-    def waiting(self) -> int:
-        """Frames of the next piece; 0: it needs more audio."""
-        left = self._received - self.done
-        if self.ended:
-            return min(left, self._hop + self._ahead, self.window)
-        hop = self._hop if self.done else self._first
-        if left < hop + self._ahead:
-            return 0
-        return min(self.window, (left - self._ahead) // hop * hop) if self.live.catch_up else hop
+    def samples(self) -> np.ndarray:
+        """(n,), to be read before the next `append`."""
+        return self._room[self._first : self._end]
 
-    @property
-    def piece(self) -> Piece:
-        """The next piece, if the talker is `waiting`."""
-        n = self.waiting
-        return Piece(n, min(self._ahead, self._received - self.done - n, self.window - n))
+    def append(self, block: np.ndarray) -> None:
+        """More samples (n,)."""
+        if self._end + len(block) > len(self._room):
+            kept, needed = self.samples, len(self) + len(block)
+            room = self._room if 4 * needed <= 3 * len(self._room) else np.empty(2 * needed, np.float32)
+            room[: len(kept)] = kept
+            self._room, self._first, self._end = room, 0, len(kept)
+        self._room[self._end : self._end + len(block)] = block
+        self._end += len(block)
 
-    @property
-    def missing(self) -> int:
-        """Samples that the next piece still needs, at most 0 if none."""
-        needed = self.done + (self._hop if self.done else self._first) + self._ahead
-        return needed * self.unit - self._samples
-
-    @property
-    def _received(self) -> int:
-        """Whole frames of this utterance's audio that have arrived."""
-        return self._samples // self.unit
+    def forget(self, n: int) -> None:
+        """Drop the first n samples."""
+        self._first += n
 
 
 class LiveTalker(PieceClock):
@@ -146,10 +94,7 @@ class LiveTalker(PieceClock):
         self.loudness: Loudness | None = None  # of the voice, if the owner measures it
         self.sample = animator.continuation(person, config, seed, generator)
         self._encoder = animator.spans
-        self._audio, self._begin = (
-            np.zeros(0, np.float32),
-            0,
-        )  # the audio that is kept, and the number of its first frame
+        self._audio, self._begin = _Tail(), 0  # the audio that is kept, and the number of its first frame
 
     def push(self, block: np.ndarray) -> list[Motion]:
         """Add the next samples (n,) float32 at 16 kHz; returns the motion that they complete, in any number of pieces.
@@ -195,12 +140,13 @@ class LiveTalker(PieceClock):
     def keep(self, block: np.ndarray) -> None:
         """Take the next samples, of which the owner has measured the loudness."""
         self.count(len(block))
-        self._audio = np.concatenate([self._audio, block])
+        self._audio.append(block)
 
     def restart(self) -> None:
         """Begin another utterance; of the one before, only the level of the voice and the last frames are kept."""
         super().restart()
-        self._audio, self._begin = np.zeros(0, np.float32), 0
+        self._audio.forget(len(self._audio))
+        self._begin = 0
 
     def continue_from(self, before: Motion) -> None:
         """Continue silent motion, which was shown last, instead of this talker's own last frames."""
@@ -221,14 +167,14 @@ class LiveTalker(PieceClock):
 
     def span(self) -> Span:
         """The audio of the next piece, for encoders that attend to everything."""
-        audio, unit = self.level.scaled(self._audio), self.unit
+        audio, unit = self.level.scaled(self._audio.samples), self.unit
         now = self.done - self._begin
         first, end = max(0, now - self._encoder.margin), now + self.waiting
         return Span(audio[first * unit : now * unit], audio[now * unit : end * unit],
                     audio[end * unit : len(audio) // unit * unit])  # fmt: skip
 
     def fill(self, row: np.ndarray, around: int) -> int:
-        """Put the audio of the next piece into a window of zeros with `around` samples on either side.
+        """Put the audio of the next piece into a window with `around` samples on either side, and zeros elsewhere.
 
         Once enough has been heard, the new frames lie in the middle of a whole window, where features depend least on
         their place, and `REST` frames before the end of a shorter one.
@@ -239,23 +185,47 @@ class LiveTalker(PieceClock):
         now, n, window = self.done - self._begin, self.waiting, (len(row) - 2 * around) // self.unit
         first = max(0, now - ((window - n) // 2 if window == self.window else window - n - REST))
         begin = first * self.unit - around
-        heard = self._audio[max(0, begin) : begin + len(row)]
-        self.level.scaled(heard, out=row[max(0, -begin) :][: len(heard)])
+        heard, before = self._audio.samples[max(0, begin) : begin + len(row)], max(0, -begin)
+        self.level.scaled(heard, out=row[before : before + len(heard)])
+        row[:before] = row[before + len(heard) :] = 0
         return now - first
 
     def advance(self, n: int) -> None:
         """Go on behind the next n frames, and forget audio that no later piece needs."""
         super().advance(n)
         keep = max(self._begin, self.done - self.window - self._encoder.margin)
-        self._audio = self._audio[(keep - self._begin) * self.unit :]
+        self._audio.forget(min(len(self._audio), (keep - self._begin) * self.unit))
         self._begin = keep
 
 
-@torch.no_grad()
 def next_pieces(talkers: Sequence[LiveTalker]) -> list[Motion]:
-    """The next piece of several talkers of one generator as one batch; all of them must be `waiting`.
+    """The next piece of several talkers of one generator as one batch; all of them must be `waiting`."""
+    return begin_pieces(talkers).motions()
 
-    What is done for each talker by itself is little, and never waits for the device.
+
+@dataclass(frozen=True)
+class Begun:
+    """Pieces that a GPU may still be computing."""
+
+    decoded: Decoded
+    lengths: list[int]
+    shapes: list[np.ndarray]
+
+    @property
+    def ready(self) -> bool:
+        """Whether `motions` will not wait."""
+        return self.decoded.values.ready
+
+    def motions(self) -> list[Motion]:
+        """Of the talkers, in their order."""
+        return self.decoded.motions(self.lengths, self.shapes)
+
+
+@torch.no_grad()
+def begin_pieces(talkers: Sequence[LiveTalker]) -> Begun:
+    """`next_pieces` without waiting for the device; the talkers can take more audio, and be begun again.
+
+    What is done for each talker by itself is little.
     """
     animator, pieces = talkers[0].animator, [talker.piece for talker in talkers]
     most = animator.model.config.n_motions
@@ -267,9 +237,8 @@ def next_pieces(talkers: Sequence[LiveTalker]) -> list[Motion]:
     made = next_windows([talker.sample for talker in talkers], heard.features, pieces)
     for talker, piece in zip(talkers, pieces):
         talker.advance(piece.n)
-    return animator.decode_batch(
-        made, [piece.n for piece in pieces], [talker.shape for talker in talkers], heard.tongue
-    )
+    lengths = [piece.n for piece in pieces]
+    return Begun(animator.decoded(made[:, : max(lengths)], heard.tongue), lengths, [one.shape for one in talkers])
 
 
 def _heard(talkers: Sequence[LiveTalker], length: int, window: int | None) -> Heard:
@@ -285,13 +254,10 @@ def _heard(talkers: Sequence[LiveTalker], length: int, window: int | None) -> He
     window = min(window or encoder.windows.frames, encoder.windows.frames)
     size = 2 * around + window * encoder.unit
     batch = talkers[0].sample.generator.engine.batch_size(len(talkers))
-    audio = torch.zeros(batch, size, pin_memory=device.type == "cuda")
+    audio = torch.empty(batch, size, pin_memory=device.type == "cuda")
+    audio[len(talkers) :] = 0
     firsts = [talker.fill(row, around) for talker, row in zip(talkers, audio.numpy())]
-    encoded = encoder.windows.encode(audio.to(device, non_blocking=True), 1)
+    encoded = encoder.one_window(audio)
     frames = (torch.tensor(firsts)[:, None] + torch.arange(length)).clamp(max=window - 1)
     rows = torch.arange(len(talkers), device=device)[:, None]
     return Heard.of(encoder.model, encoded[rows, frames.to(device, non_blocking=True)], encoder.reader)
-
-
-def _frames(seconds: float) -> int:
-    return max(1, round(seconds * FPS))

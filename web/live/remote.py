@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from models.generation.audio_stream import AudioScale, Loudness
-from models.generation.live import LiveConfig, PieceClock
+from models.generation.piece_clock import LiveConfig, PieceClock
 from models.heads.flame import Flame
 from utils.motion_file import Motion
 from web.live.rig import ArkitRig

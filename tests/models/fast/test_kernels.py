@@ -147,8 +147,8 @@ def coarse(monkeypatch):
 def kernels(monkeypatch, coarse):
     """Whatever there are kernels for is done by them, and recording a graph is left out."""
 
-    def capture(self):
-        return SimpleNamespace(replay=self.some_steps)
+    def capture(self, work):
+        return SimpleNamespace(replay=work)
 
     monkeypatch.setattr(models.fast.engine, "kernels_for", lambda device: all_kernels())
     monkeypatch.setattr(models.fast.frozen_linear, "_pack", lambda weight: None)

@@ -163,13 +163,13 @@ def test_pieces_of_many_talkers_cost_few_calls_each(model):
 
 
 def test_fading():
-    old, new = torch.ones(4, 2), torch.zeros(6, 2)
-    out = faded(old, new)
+    old, new = torch.ones(2, 6, 2), torch.zeros(2, 6, 2)
+    out, unfaded = faded(old, new, torch.tensor([4, 0]))
     assert out.shape == (6, 2)
     assert (out[:4, 0].diff() < 0).all() and 0.85 < out[0, 0] < 1 and 0 < out[3, 0] < 0.15
     assert (out[4:] == 0).all()
-    assert torch.equal(faded(old[:0], new), new)
-    assert torch.equal(faded(old, old), old)
+    assert torch.equal(unfaded, new[1])
+    assert torch.equal(faded(old, old, torch.tensor([4, 6])), old)
 
 
 def test_an_offset_and_the_loudness_do_not_matter(model):
@@ -182,7 +182,7 @@ def test_noise_before_the_voice_is_not_taken_for_speech(model):
     """Level with the floor: samples 60 dB below speech stay far below the level of speech."""
     talker = LiveTalker(animator(model), PERSON, CONFIG)
     talker.push(1e-4 * speech(1))
-    scaled = talker._encoder.scaled(talker._audio, talker.scale, 0.005)
+    scaled = talker._encoder.scaled(talker._audio.samples, talker.scale, 0.005)
     assert np.abs(scaled).max() < 0.01
 
 
