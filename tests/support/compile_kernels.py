@@ -52,7 +52,7 @@ if __name__ == "__main__":
     models.fast.engine.kernels_for = lambda device: all_kernels()
     models.fast.frozen_linear._pack = lambda weight: None
     EngineConfig.on = lambda self, device: self
-    _StepGraph._capture = lambda self: SimpleNamespace(replay=self.some_steps)
+    _StepGraph._capture = lambda self, work: SimpleNamespace(replay=work)
     launch.can_overlap = lambda device: True
     model = talker(feature_dim=128, n_heads=4, n_layers=2)
     steps = solver_steps(SamplerConfig("ddim", 1), Schedule.make("cosine", 6), "sample")

@@ -1,7 +1,8 @@
 """One model, many processes that hold the clients: `python -m web.serve --front_ends N`.
 
 A front end accepts clients, reads their audio and sends their frames; the model's process computes windows for the
-sessions of all front ends in batches, and does nothing else. `web/live/remote.py` has the other side of the messages.
+sessions of all front ends in batches, and does nothing else. While a GPU computes a batch, messages are read and the
+next batch is prepared. `web/live/remote.py` has the other side of the messages.
 """
 
 from __future__ import annotations
@@ -10,26 +11,31 @@ import asyncio
 import contextlib
 import logging
 import multiprocessing
+import pickle
 import queue
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from socket import socket
 from typing import Any
 
-from models.generation.live import LiveTalker, next_pieces
+from models.generation.live import Begun, LiveTalker, begin_pieces
 from models.heads.flame import load_flame
 from utils.errors import UserError
-from web.live.remote import TODO, Count, RemoteService, Seating, Wanted
+from utils.motion_file import Motion
+from web.live.remote import Count, RemoteService, Seating, Wanted
 from web.live.senders import FrameSink
 from web.live.server import Limits, running
 from web.live.service import Service, SessionConfig
 
 log = logging.getLogger(__name__)
 STOP_SECONDS = 5
+FAILED = "a batch of %d windows failed; their sessions are interrupted"
+LOOK = 0.0003  # seconds between two looks whether a GPU has computed a batch
 
 
 @dataclass(frozen=True)
@@ -68,14 +74,36 @@ class _Seat:
     wanted: Wanted | None = None
 
 
+@dataclass(frozen=True)
+class _Batch:
+    """Pieces of these seats that are being computed; None: that failed."""
+
+    seats: list[_Seat]
+    begun: Begun | None
+
+    @property
+    def ready(self) -> bool:
+        return self.begun is None or self.begun.ready
+
+    def motions(self) -> list[Motion] | list[None]:
+        """Of the seats; waits for them."""
+        try:
+            if self.begun is not None:
+                return [replace(motion, shape=None) for motion in self.begun.motions()]
+        except Exception:
+            log.exception(FAILED, len(self.seats))
+        return [None] * len(self.seats)
+
+
 class Hub:
     """Starts the front ends, and computes for them."""
 
     def __init__(self, service: Service, count: int, config: FrontEndConfig) -> None:
         self.service, self._seats = service, dict[int, _Seat]()
-        self._inbox: queue.SimpleQueue[tuple[int, tuple[Any, ...]]] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[tuple[int, bytes | tuple[Any, ...]]] = queue.SimpleQueue()
         self._config, self._going, self._begun = config, True, False  # begun: all front ends were ready
-        self._batches, self._busy = 0, 0.0  # computed, and the seconds for them
+        self._batch: _Batch | None = None  # which is being computed
+        self._batches, self._spent = 0, defaultdict[str, float](float)  # computed, and the seconds for what was done
         self._context = multiprocessing.get_context("spawn")
         self._occupied = self._context.Value("i", 0, lock=False)
         self._outboxes: dict[int, queue.SimpleQueue] = {}  # messages to the front ends that live, by their numbers
@@ -102,13 +130,13 @@ class Hub:
         """
         try:
             while self._going:
-                waiting = [seat for seat in self._seats.values() if seat.wanted]
-                self._read(wait=not waiting)
+                wait = 0 if self._waiting else LOOK if self._batch else None
+                with self._timed("read" if wait == 0 else "wait" if wait else "idle"):
+                    self._read(wait)
                 if not self._begun and len(self._ready) == len(self._outboxes):
                     self._begun = True
                     ready()
-                if waiting := [seat for seat in self._seats.values() if seat.wanted]:
-                    self._compute(waiting)
+                self._compute()
         finally:
             self._end()
 
@@ -121,45 +149,78 @@ class Hub:
         """A thread that takes a front end's messages, so that it never waits for the computation."""
         with contextlib.suppress(EOFError, OSError):
             while True:
-                self._inbox.put((front, link.recv()))
+                self._inbox.put((front, link.recv_bytes()))  # decoded later: it would delay the launch of kernels
         self._inbox.put((front, ("failed",)))
 
-    def _read(self, wait: bool) -> None:
-        """Do what the messages say; wait for the first one if there is nothing else to do."""
+    @property
+    def _waiting(self) -> list[_Seat]:
+        return [seat for seat in self._seats.values() if seat.wanted]
+
+    @contextlib.contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self._spent[what] += time.perf_counter() - began
+
+    def _read(self, wait: float | None) -> None:
+        """Do what the messages say; wait so many seconds for the first one, or as long as it takes."""
         with contextlib.suppress(queue.Empty):
             while True:
-                front, (kind, *values) = self._inbox.get(block=wait)
+                front, message = self._inbox.get(block=wait != 0, timeout=wait)
+                kind, *values = pickle.loads(message) if isinstance(message, bytes) else message
                 if front in self._outboxes:  # else it has failed since, and its sessions have ended
                     getattr(self, f"_on_{kind}")(front, *values)
-                wait = False
+                wait = 0
 
-    def _compute(self, waiting: list[_Seat]) -> None:
-        """The most urgent pieces, as one batch."""
-        began = time.perf_counter()
-        batch = self.service.batch(sorted(waiting, key=lambda seat: seat.wanted.deadline if seat.wanted else 0.0))
+    def _compute(self) -> None:
+        """Begin the most urgent pieces as one batch, and send those before as soon as they are there."""
+        if self._batch and self._batch.ready:
+            self._finish()
+        if waiting := self._waiting:
+            with self._timed("begin"):
+                batch = self._begin(waiting)
+            self._finish()
+            self._batch = batch
+            if batch.ready:  # without a GPU
+                self._finish()
+
+    def _begin(self, waiting: list[_Seat]) -> _Batch:
+        seats = self.service.batch(sorted(waiting, key=lambda seat: seat.wanted.deadline if seat.wanted else 0.0))
         try:
-            for seat in batch:
-                _obey(seat)
-            motions = [replace(motion, shape=None) for motion in next_pieces([seat.talker for seat in batch])]
+            for seat in seats:
+                assert seat.wanted is not None
+                seat.wanted.obey(seat.talker)
+            return _Batch(seats, begin_pieces([seat.talker for seat in seats]))
         except Exception:  # one session's numbers must not end the others
-            log.exception("a batch of %d windows failed; their sessions are interrupted", len(batch))
-            motions = [None] * len(batch)
-        self.service.windows += len(batch)
-        made: dict[int, list] = {}
-        for seat, motion in zip(batch, motions):
-            seat.wanted = None
-            made.setdefault(seat.front, []).append((seat.slot, motion))
-        for front, pieces in made.items():
-            self._tell(front, "made", pieces)
-        self._batches, self._busy = self._batches + 1, self._busy + time.perf_counter() - began
+            log.exception(FAILED, len(seats))
+            return _Batch(seats, None)
+        finally:
+            for seat in seats:
+                seat.wanted = None
+
+    def _finish(self) -> None:
+        """Send what is computed, if anything is; wait for it."""
+        if self._batch is None:
+            return
+        batch, self._batch = self._batch, None
+        with self._timed("wait"):
+            motions = batch.motions()
+        with self._timed("tell"):
+            made: dict[int, list] = {}
+            for seat, motion in zip(batch.seats, motions):
+                if self._seats.get(seat.slot) is seat:  # else its session has ended
+                    made.setdefault(seat.front, []).append((seat.slot, motion))
+            for front, pieces in made.items():
+                self._tell(front, "made", pieces)
+        self.service.windows, self._batches = self.service.windows + len(batch.seats), self._batches + 1
 
     def _tell(self, front: int, *message: Any) -> None:
         self._outboxes[front].put(message)
 
     def _end(self) -> None:
         if self._batches:
-            log.info("%d windows in %d batches of %.1f ms", self.service.windows, self._batches,
-                     1000 * self._busy / self._batches)  # fmt: skip
+            spent = ", ".join(f"{what} {seconds:.2f}" for what, seconds in self._spent.items())
+            log.info("%d windows in %d batches; seconds: %s", self.service.windows, self._batches, spent)
         for front in self._outboxes:
             self._tell(front, "stop")
         for process in self._processes:
@@ -236,12 +297,3 @@ def _send(link: Connection, outbox: queue.SimpleQueue[tuple[Any, ...] | None]) -
     with contextlib.suppress(OSError):  # it has failed, which `_listen` says
         while (message := outbox.get()) is not None:
             link.send(message)
-
-
-def _obey(seat: _Seat) -> None:
-    """What a talker has to do before its piece."""
-    assert seat.wanted is not None
-    for name, value in seat.wanted.todo:
-        assert name in TODO
-        getattr(seat.talker, name)(*(() if value is None else (value,)))
-    seat.talker.ended, seat.talker.loudness = seat.wanted.ended, seat.wanted.loudness

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from models.generation.audio_stream import AudioScale, Loudness
+from models.generation.live import LiveTalker
 from models.generation.piece_clock import LiveConfig, PieceClock
 from models.heads.flame import Flame
 from utils.motion_file import Motion
@@ -55,6 +56,13 @@ class Wanted:
     ended: bool
     loudness: Loudness
     deadline: float  # of the machine's monotonic clock
+
+    def obey(self, talker: LiveTalker) -> None:
+        """Let the talker, in the model's process, do what comes before its piece."""
+        for name, value in self.todo:
+            assert name in TODO
+            getattr(talker, name)(*(() if value is None else (value,)))
+        talker.ended, talker.loudness = self.ended, self.loudness
 
 
 class RemoteTalker(PieceClock):

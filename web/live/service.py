@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +34,7 @@ from web.live.styles import style_of_motion
 log = logging.getLogger(__name__)
 POLL = 0.004  # seconds between two looks for something to compute
 # Windows at once. A processor takes as long for two as for one and one; a GPU has graphs of these sizes ready.
-BATCHES = {"cpu": (2,), "cuda": (1, 16, 32, 64, 128)}
+BATCHES = {"cpu": (2,), "cuda": (1, 16, 32, 48, 64, 96, 128)}
 MAX_GUIDANCES = 4  # kept ready; each is a copy of the network's prepared weights
 Seat = TypeVar("Seat", bound="Seated")
 MAX_HOP = 1.0
@@ -91,6 +92,8 @@ class Service(StyledTalker):
         """
         loaded, usual = StyledTalker.load(exp_name, device, "server"), Path(DEFAULT_STYLE).stem
         service = cls(**vars(loaded), usual_style=usual, live=live, max_sessions=max_sessions, precision=precision)
+        gc.collect()
+        gc.freeze()  # the collector need not look through what stays: that takes 0.1 s, in which all sessions stand
         service.warm_up()
         return service
 
