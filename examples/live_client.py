@@ -7,6 +7,7 @@ python -m examples.live_client speech.wav [--address ws://127.0.0.1:8765] [--sty
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from utils.config import flag, positional, read_flags
 from utils.errors import UserError, cli
 
 BLOCK = 0.05  # seconds
+SHUTTING = 2  # seconds that a server may take to shut the mouth
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,11 @@ async def converse(head: LiveHead, speaking: Coroutine[Any, Any, None], show: Ca
         await watch()
     except asyncio.CancelledError:
         task.cancel()
-        await head.tell("interrupt")
-        await head.tell("end")
-        await watch()  # until the mouth is shut
+        with contextlib.suppress(TimeoutError, ConnectionClosed):  # a server that hangs, or has gone
+            async with asyncio.timeout(SHUTTING):
+                await head.tell("interrupt")
+                await head.tell("end")
+                await watch()  # until the mouth is shut
         raise
     finally:
         task.cancel()

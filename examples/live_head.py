@@ -9,6 +9,8 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
+CLOSING = 1  # seconds that a server may take to close
+
 
 class LiveHead:
     """One session:
@@ -25,7 +27,7 @@ class LiveHead:
     @asynccontextmanager
     async def connect(cls, address: str, **start: Any) -> AsyncIterator[LiveHead]:
         """start: fields of the protocol's first message."""
-        async with connect(address, max_size=1 << 22) as socket:
+        async with connect(address, max_size=1 << 22, close_timeout=CLOSING) as socket:
             await socket.send(json.dumps({"type": "start", "version": 1, **start}))
             yield cls(socket)
 

@@ -16,11 +16,12 @@ import contextlib
 import json
 import logging
 import re
+import textwrap
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -32,13 +33,16 @@ from utils.media.audio import Sound
 from utils.media.live_audio import piped_blocks
 from utils.media.sound_file import Track
 from utils.media.video import check_video_path
-from utils.motion_file import Motion
 from utils.timebase import FPS, SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from utils.motion_file import Motion
 
 log = logging.getLogger(__name__)
 STDIN = "standard input"
 AHEAD = 30  # seconds of speech that may wait in the server, which takes at most 120
 VOICE_RATE = 24_000  # Hz
+LONGEST = 300  # letters that are synthesised at once: the time for it grows with their square, and Ctrl-C waits for it
 
 
 @dataclass(frozen=True)
@@ -123,10 +127,11 @@ async def sentences(source: BinaryIO) -> AsyncIterator[str]:
 async def spoken(voice: Callable[..., np.ndarray], texts: AsyncIterator[str]) -> AsyncIterator[np.ndarray]:
     """Sentences -> float32 (n,) at `VOICE_RATE`, each as soon as it is synthesised; n is 0 for an empty one."""
     async for text in texts:
-        try:
-            yield await asyncio.to_thread(voice, text, seed=0)
-        except (IndexError, KeyError, ValueError) as error:
-            log.warning("%s: %.40r cannot be said (%s) and is left out", STDIN, text, error)
+        for part in textwrap.wrap(text, LONGEST) or [""]:
+            try:
+                yield await asyncio.to_thread(voice, part, seed=0)
+            except (IndexError, KeyError, ValueError) as error:
+                log.warning("%s: %.40r cannot be said (%s) and is left out", STDIN, part, error)
 
 
 def speech(flags: SpeechFlags, source: BinaryIO) -> AsyncIterator[np.ndarray]:
@@ -188,6 +193,8 @@ class Speaker:
 
     def film(self) -> tuple[Motion, Sound]:
         """What was kept: each frame, and the sound that belongs to it."""
+        from utils.motion_file import Motion  # with PyTorch, which lines of JSON need not wait for
+
         speech, step = np.concatenate([*self.heard, np.zeros(0, np.float32)]), self.rate // FPS
         sound = np.zeros((len(self.frames), step), np.float32)
         for row, frame in zip(sound, self.frames):
@@ -198,13 +205,12 @@ class Speaker:
         return Motion(exp, pose), Sound([sound.reshape(1, -1)], self.rate)
 
 
-async def run(flags: SpeechFlags, source: BinaryIO, speaker: Speaker) -> None:
-    """Say what comes from `source`.
+async def run(flags: SpeechFlags, pieces: AsyncIterator[np.ndarray], speaker: Speaker) -> None:
+    """Say `speech`.
 
     Raises:
         UserError: nothing to say, or an address, token or style that cannot be used.
     """
-    pieces = speech(flags, source)
     start = {"style": flags.style} if flags.style else {}
     if speaker.keep:
         start |= {"what": "coefficients", "late": "wait"}  # a video has time
@@ -229,7 +235,8 @@ def main(argv: list[str] | None = None) -> None:
     speaker = Speaker(flags.rate, film is not None)
     try:
         with open(0, "rb", buffering=0, closefd=False) as source:  # a buffer's lock would hold up the program's end
-            asyncio.run(run(flags, source, speaker))
+            pieces = speech(flags, source)  # here, where Ctrl-C ends it at once
+            asyncio.run(run(flags, pieces, speaker))
     finally:
         if film is not None and flags.output is not None and speaker.sent and speaker.frames:
             motion, sound = speaker.film()

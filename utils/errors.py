@@ -50,12 +50,15 @@ def cli(main: Callable[..., None]) -> Callable[..., None]:
         except UserError as error:
             _exit(" ".join(str(error).split()))
         except KeyboardInterrupt as error:
-            with contextlib.suppress(OSError):  # the terminal may be gone
-                print("interrupted", file=sys.stderr)
-            sys.exit(128 + getattr(error, "number", signal.SIGINT))
+            _exit_interrupted(error)
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still buffered would fail again when Python ends
             sys.exit(128 + signal.SIGPIPE)
+        except ImportError as error:  # what Ctrl-C becomes while a compiled module is imported
+            pressed = [one for one in causes(error) if isinstance(one, KeyboardInterrupt)]
+            if not pressed:
+                raise
+            _exit_interrupted(pressed[0])
         except Exception as error:
             where = getattr(error, "filename", None)
             if disk_full(error):
@@ -125,6 +128,12 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
+
+
+def _exit_interrupted(by: KeyboardInterrupt) -> None:
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        print("interrupted", file=sys.stderr)
+    sys.exit(128 + getattr(by, "number", signal.SIGINT))
 
 
 def _exit(message: str) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from benchmarks.speed import data
 from datasets.clip_encoding import encode_clip
 from datasets.clip_store import ClipStore, ClipWriter
 from scripts_for_dataset.preparing.conversion import convert
+from tests.support.programs import program
 from tests.support.small_store import clip_content, write_store
 from utils.errors import UserError
 
@@ -37,13 +37,7 @@ with ClipWriter(Path(sys.argv[1]), resume=True) as writer:
 
 
 def writer_process(path, limit=0):
-    return subprocess.Popen(
-        [sys.executable, "-c", WRITE, str(path), str(limit)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return program(["-c", WRITE, path, limit])
 
 
 def check_clips(store, n):
@@ -54,12 +48,10 @@ def check_clips(store, n):
 
 def test_a_killed_run_leaves_whole_clips_that_can_be_read_and_continued(tmp_path):
     path = tmp_path / "data set é"
-    process = writer_process(path)
-    for line in process.stdout:
-        if int(line) >= 5:
-            break
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    with writer_process(path) as process:
+        for line in process.stdout:
+            if int(line) >= 5:
+                break
     copies = [shutil.copytree(path, tmp_path / name) for name in "ab"]  # this process keeps what it reads open
     with pytest.raises(UserError, match="unfinished.*again to finish it"):
         ClipStore(copies[0]).clips()
@@ -77,8 +69,8 @@ def test_a_killed_run_leaves_whole_clips_that_can_be_read_and_continued(tmp_path
 
 def test_a_full_disk_keeps_what_is_there(tmp_path):
     """A limit on the size of files stands in for the disk's end."""
-    process = writer_process(tmp_path / "s", limit=400_000)
-    out, error = process.communicate(timeout=60)
+    with writer_process(tmp_path / "s", limit=400_000) as process:
+        out, error = process.communicate(timeout=60)
     assert process.returncode == 1 and "UserError" in error and "finished clips are kept" in error
     done = len(out.split())
     assert done >= 2
@@ -89,14 +81,10 @@ def test_a_full_disk_keeps_what_is_there(tmp_path):
 
 
 def test_a_second_writer_is_refused(tmp_path):
-    process = writer_process(tmp_path / "s")
-    process.stdout.readline()
-    try:
+    with writer_process(tmp_path / "s") as process:
+        process.stdout.readline()
         with pytest.raises(UserError, match="another process is writing"):
             ClipWriter(tmp_path / "s", resume=True)
-    finally:
-        process.kill()
-        process.communicate()
     with ClipWriter(tmp_path / "s", resume=True) as writer, pytest.raises(UserError, match="cannot be written"):
         assert "a/000" in writer
         ClipWriter(tmp_path / "s", resume=True)

@@ -33,10 +33,12 @@ def server():
     command = [".venv/bin/python", "-m", "web.serve", "--port", "0", "--device", "cpu", "--token", "secret"]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        line = next(line for line in process.stderr if line.startswith(("ready:", "error:")))
-        assert line.startswith("ready: "), line
-        yield line.split()[1].rstrip(",")
-        process.terminate()
+        try:
+            line = next(line for line in process.stderr if line.startswith(("ready:", "error:")))
+            assert line.startswith("ready: "), line
+            yield line.split()[1].rstrip(",")
+        finally:
+            process.kill()
 
 
 def spoken(pcm: bytes) -> list[Frame]:

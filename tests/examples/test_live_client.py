@@ -6,7 +6,9 @@ import time
 import numpy as np
 import pytest
 import soundfile
+from websockets.asyncio.server import serve
 
+from examples import live_client
 from examples.live_client import ClientFlags, main, run, speak
 from tests.support.demo_workspace import speech
 from tests.support.live_server import served, tiny_service
@@ -56,6 +58,30 @@ def test_a_server_that_goes_away(tmp_path, wav, monkeypatch, how):
             await client
 
     asyncio.run(talk())
+
+
+def test_an_interrupt_does_not_wait_for_a_server_that_hangs(wav, monkeypatch):
+    monkeypatch.setattr(live_client, "SHUTTING", 0.2)
+
+    async def hang(socket):
+        await socket.recv()
+        socket.transport.pause_reading()  # it will not even answer to a close
+        await socket.wait_closed()
+
+    async def talk():
+        async with serve(hang, "127.0.0.1", 0) as server:
+            address = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            client = asyncio.create_task(run(ClientFlags(wav, address)))
+            await asyncio.sleep(0.5)
+            began = time.monotonic()
+            client.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await client
+            for socket in server.connections:
+                socket.transport.abort()
+            return time.monotonic() - began
+
+    assert 0.2 <= asyncio.run(talk()) < 3
 
 
 def test_delays_do_not_add_up():

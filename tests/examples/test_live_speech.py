@@ -15,8 +15,8 @@ from examples import live_speech
 from examples.live_speech import Speaker, SpeechFlags, main, run, sentences
 from tests.support.demo_workspace import speech
 from tests.support.live_server import served, tiny_service
+from tests.support.programs import program
 from utils.errors import UserError
-from utils.runs.run_dir import ROOT
 
 
 class Pipe(io.RawIOBase):
@@ -44,7 +44,8 @@ def talk(folder, source, token="secret", kind=Speaker, **flags) -> Speaker:
 
     async def session():
         async with served(tiny_service(folder), token="secret") as address:
-            await run(SpeechFlags(f"{address}/?token={token}", **flags), source, speaker)
+            given = SpeechFlags(f"{address}/?token={token}", **flags)
+            await run(given, live_speech.speech(given, source), speaker)
 
     asyncio.run(session())
     return speaker
@@ -68,25 +69,25 @@ def test_sentences_are_said_once_they_are_complete(chunks, expected):
 def test_a_pipe_speaks_at_once_and_can_be_interrupted(tmp_path):
     """The first sentence is said while the pipe is open; Ctrl-C shuts the mouth and ends in one line."""
 
-    async def talk():
-        async with served(tiny_service(tmp_path)) as address:
-            command = ["-m", "examples.live_speech", "--address", address, "--style", "lively"]
-            pipe = asyncio.subprocess.PIPE
-            program = await asyncio.create_subprocess_exec(
-                sys.executable, *command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, limit=1 << 20
-            )
-            program.stdin.write(b"Hello there. This is a long sentence, which goes on and on and never ends. It")
-            async for line in program.stdout:
+    def talk(address):
+        with program(["-m", "examples.live_speech", "--address", address, "--style", "lively"], stdin=-1) as process:
+            process.stdin.write("Hello there. This is a long sentence, which goes on and on and never ends. It")
+            process.stdin.flush()
+            for line in process.stdout:
                 frame = json.loads(line)
                 if frame["audio"] is not None and frame["audio"] > 0.2:
                     break
-            program.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGINT)
             began = time.monotonic()
-            rest, error = await program.communicate()
-            return [json.loads(one) for one in rest.splitlines()], error.decode(), program.returncode, began
+            frames = [json.loads(line) for line in process.stdout]
+            return frames, process.stderr.read(), process.wait(60), time.monotonic() - began
 
-    frames, error, code, began = asyncio.run(asyncio.wait_for(talk(), 60))
-    assert error == "interrupted\n" and code == 130 and time.monotonic() - began < 5
+    async def listen():
+        async with served(tiny_service(tmp_path)) as address:
+            return await asyncio.to_thread(talk, address)
+
+    frames, error, code, seconds = asyncio.run(listen())
+    assert error == "interrupted\n" and code == 130 and seconds < 5
     assert frames[-1]["state"] == "idle" and frames[-1]["arkit"]["jawOpen"] < 0.01
     assert max(frame["audio"] or 0 for frame in frames) < 1.5
 
@@ -140,6 +141,24 @@ def test_another_voices_sound(tmp_path, kind):
 def test_mistakes(tmp_path, chunks, flags, expected):
     with pytest.raises(UserError, match=expected):
         talk(tmp_path, Pipe(*chunks), **flags)
+
+
+def test_a_text_without_full_stops_is_synthesised_in_short_parts():
+    said = []
+
+    def voice(text, seed):
+        said.append(text)
+        return np.zeros(1, np.float32)
+
+    text = "on and on " * 100
+    assert len(everything(live_speech.spoken(voice, sentences(Pipe(text))))) == len(said) > 3
+    assert max(map(len, said)) <= live_speech.LONGEST and " ".join(said) == text.strip()
+
+
+def test_lines_do_not_wait_for_pytorch():
+    code = "import sys, examples.live_speech\nprint('torch' in sys.modules)"
+    with program(["-c", code]) as process:
+        assert process.communicate(timeout=60) == ("False\n", "")
 
 
 def test_what_cannot_be_said_is_left_out(caplog):

@@ -6,12 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from tests.support.programs import program
 from tests.support.tracker_files import make_truth, write_spectre
 from utils.errors import Interrupted, cli
 from utils.runs.run_dir import ROOT
@@ -21,18 +21,6 @@ LONG = {  # programs that work for a while, and what shows that they have begun
     "drawing": ["render_motion.py", SMILE, "-o", "OUT/r.mp4"],
     "meshes": ["export_motion.py", SMILE, "-f", "obj", "--fps", "240", "-o", "OUT/e"],
 }
-
-
-def as_in_a_terminal() -> None:
-    """Programs heed signals, although the tests may run where they are ignored (nohup, a shell's background)."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-
-
-def start(arguments: list[str], folder: Path, **options) -> subprocess.Popen:
-    words = [word.replace("OUT", str(folder)) for word in arguments]
-    options = {"preexec_fn": as_in_a_terminal, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-    return subprocess.Popen([sys.executable, *words], cwd=ROOT, text=True, **options)
 
 
 def wait_for(condition) -> None:
@@ -47,44 +35,45 @@ def wait_for(condition) -> None:
     [("drawing", signal.SIGINT), ("drawing", signal.SIGHUP), ("meshes", signal.SIGTERM)],
 )
 def test_a_signal_leaves_nothing_behind(tmp_path, work, number):
-    process = start(LONG[work], tmp_path)
-    wait_for(lambda: process.poll() is not None or list(tmp_path.iterdir()))
-    time.sleep(0.2)
-    process.send_signal(number)
-    _, shown = process.communicate(timeout=60)
+    with program([word.replace("OUT", str(tmp_path)) for word in LONG[work]]) as process:
+        wait_for(lambda: process.poll() is not None or list(tmp_path.iterdir()))
+        time.sleep(0.2)
+        process.send_signal(number)
+        _, shown = process.communicate(timeout=60)
     assert process.returncode == 128 + number
     assert "Traceback" not in shown and shown.splitlines()[-1] == "interrupted"
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    "program",
+    "name",
     ["demo.py", "evaluate.py", "export_motion.py", "extract_style.py", "render_motion.py", "main_se.py", "main_dpt.py",
      "-m scripts_for_dataset.prepare_dataset", "-m setup.convert_flame", "-m web.app", "-m examples.drive_avatar",
      "-m benchmarks.speed.live"],
 )  # fmt: skip
-def test_ctrl_c_while_imports_run(tmp_path, program):
+def test_ctrl_c_while_imports_run(tmp_path, name):
     """NumPy is one of the first; this one presses Ctrl-C, and then goes on importing for a while."""
     (tmp_path / "numpy.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(20)\n")
-    process = start(program.split(), tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)})
-    shown = process.communicate(timeout=60)
+    with program(name.split(), env={**os.environ, "PYTHONPATH": str(tmp_path)}) as process:
+        shown = process.communicate(timeout=60)
     assert shown == ("", "interrupted\n") and process.returncode == 130
 
 
-def test_importing_a_program_leaves_ctrl_c_alone(tmp_path):
+def test_importing_a_program_leaves_ctrl_c_alone():
     code = "import signal, extract_style\nassert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
-    assert start(["-c", code], tmp_path).wait(timeout=60) == 0
+    with program(["-c", code]) as process:
+        assert process.wait(timeout=60) == 0
 
 
-def test_nohup_is_respected(tmp_path):
+def test_nohup_is_respected():
     """A signal that is ignored when the program starts stays ignored."""
     code = (
         "import os, signal\nfrom utils.errors import cli\n"
         "@cli\ndef main():\n    os.kill(os.getpid(), signal.SIGHUP)\n    print('on')\nmain()\n"
     )
     for before, expected in ((signal.SIG_IGN, (0, "on\n")), (signal.SIG_DFL, (128 + signal.SIGHUP, ""))):
-        process = start(["-c", code], tmp_path, preexec_fn=lambda before=before: signal.signal(signal.SIGHUP, before))
-        shown, _ = process.communicate(timeout=60)
+        with program(["-c", code], preexec_fn=lambda before=before: signal.signal(signal.SIGHUP, before)) as process:
+            shown, _ = process.communicate(timeout=60)
         assert (process.returncode, shown) == expected
 
 
@@ -102,6 +91,22 @@ def test_handlers_are_put_back():
     assert end.value.code == 128 + signal.SIGHUP
 
 
+def test_a_program_ends_with_its_test():
+    with pytest.raises(ZeroDivisionError), program(["-c", "import time; time.sleep(100)"]) as process:
+        _ = 1 / 0
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_ctrl_c_within_a_compiled_module(capsys):
+    @cli
+    def main():
+        raise ImportError("initialization failed") from KeyboardInterrupt()
+
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 130 and capsys.readouterr().err == "interrupted\n"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_workers_end_with_their_parent(tmp_path, number):
     """Ctrl-C reaches all processes of a terminal: one line, no traceback of a worker, no half-written file."""
@@ -115,10 +120,10 @@ def test_workers_end_with_their_parent(tmp_path, number):
             os.link(tmp_path / "in" / "coefs" / "p0" / "v.npz", folder / "v.npz")
     command = ["-m", "scripts_for_dataset.fix_pose_prediction", "--coefs", str(tmp_path / "in" / "coefs")]
     out = tmp_path / "out"
-    process = start([*command, "--out", str(out), "--workers", "2"], tmp_path, start_new_session=True)
-    wait_for(lambda: process.poll() is not None or out.is_dir())
-    os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
-    _, shown = process.communicate(timeout=60)
+    with program([*command, "--out", str(out), "--workers", "2"]) as process:
+        wait_for(lambda: process.poll() is not None or out.is_dir())
+        os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+        _, shown = process.communicate(timeout=60)
     assert process.returncode == 128 + number and "Traceback" not in shown
     assert not [path for path in out.rglob("*") if ".tmp" in path.name]
 

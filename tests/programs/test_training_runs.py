@@ -1,5 +1,6 @@
 """Training runs in processes of their own: killed and started again, and several at once."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ import main_se
 from benchmarks.speed.workload import free_port, surroundings
 from models.networks.loading import load_style_encoder
 from tests.support.golden_weights import NAMES
+from tests.support.programs import program
 from tests.support.training_data import make_data
 from utils.coefs import MotionCodec
 from utils.runs import run_dir
@@ -44,10 +46,10 @@ def many(tmp_path_factory):
 
 
 def start(experiments, script, flags, launcher=(), environment=None):
-    """A training script that writes below `experiments`."""
-    command = [sys.executable, *launcher, *SCRIPT, str(experiments), script, *flags]
+    """A training script that writes below `experiments`; its output and its errors come together."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})}
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    command = [*launcher, *SCRIPT, str(experiments), script, *flags]
+    return program(command, env=environment, stderr=subprocess.STDOUT)
 
 
 @pytest.fixture
@@ -64,8 +66,10 @@ def train_here(monkeypatch):
     torch.set_num_threads(threads)
 
 
-def finish(process):
-    output = process.communicate(timeout=300)[0].decode()
+def finish(running):
+    """The output of what `start` gives."""
+    with running as process:
+        output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     return output
 
@@ -86,7 +90,6 @@ def kill_when(process, experiments, kind, n_lines):
     wait_for_log(process, experiments, kind, n_lines)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    process.stdout.close()
 
 
 def wait_for_log(process, experiments, kind, n_lines):
@@ -96,7 +99,7 @@ def wait_for_log(process, experiments, kind, n_lines):
         if logs and len(logs[0].read_text().splitlines()) >= n_lines:
             break
         time.sleep(0.002)
-    assert process.poll() is None, process.communicate()[0].decode()
+    assert process.poll() is None, process.communicate()[0]
 
 
 def test_a_killed_run_continues_as_if_nothing_had_happened(data, tmp_path, train_here):
@@ -112,7 +115,8 @@ def test_a_killed_run_continues_as_if_nothing_had_happened(data, tmp_path, train
     flags += ["--criterion", "l1", "--l_vert", "0", "--l_vel", "0", "--l_smooth", "0"]  # no vertices: time
     train_here(tmp_path / "whole", main_dpt, flags)
     killed = tmp_path / "killed"
-    kill_when(start(killed, "main_dpt", flags), killed, "DPT", 5)
+    with start(killed, "main_dpt", flags) as process:
+        kill_when(process, killed, "DPT", 5)
     output = finish(start(killed, "main_dpt", flags))
     assert "continuing study-" in output
     whole, resumed = only_run(tmp_path / "whole", "DPT"), only_run(killed, "DPT")
@@ -164,8 +168,7 @@ def test_lost_processes_are_started_again(shared, tmp_path):
     """The first process, which writes, is killed after step 5: both go on after step 4, to the same end."""
     folder, flags = shared
     flags = [*flags, "--num_workers", "1", "--fresh", "--max_iter", "6"]
-    process = start(tmp_path, "main_se", flags, [*TWO, "--max_restarts", "1"], {"LOST": "0:5"})
-    assert "from step 4" in finish(process)
+    assert "from step 4" in finish(start(tmp_path, "main_se", flags, [*TWO, "--max_restarts", "1"], {"LOST": "0:5"}))
     runs = [only_run(experiments, "SE") for experiments in (folder, tmp_path)]
     assert entries(runs[1]) == entries(runs[0])
     last = [load_checkpoint(run / "checkpoints" / "iter_0000006.pt", "style_encoder") for run in runs]
@@ -219,17 +222,15 @@ def test_two_processes_end_together_when_asked_to(data, tmp_path, train_here):
     flags = [*SIZES, "--exp_name", "ended", "--data_root", str(data), "--save_iter", "100000", "--val_iter", "0"]
     flags += ["--batch_size", "4", "--log_iter", "2"]
     port = free_port()
-    both = [
-        start(tmp_path, "main_se", [*flags, "--max_iter", "100000"], environment=surroundings(rank, 2, port))
-        for rank in range(2)
-    ]
-    try:
+    with contextlib.ExitStack() as stack:
+        both = [
+            stack.enter_context(start(tmp_path, "main_se", [*flags, "--max_iter", "100000"],
+                                      environment=surroundings(rank, 2, port)))
+            for rank in range(2)
+        ]  # fmt: skip
         wait_for_log(both[0], tmp_path, "SE", 2)
         both[1].send_signal(signal.SIGTERM)
-        found = [process.communicate(timeout=120)[0].decode() for process in both]
-    finally:
-        for process in both:
-            process.kill()
+        found = [process.communicate(timeout=120)[0] for process in both]
     assert [process.returncode for process in both] == [143, 143], found
     run = only_run(tmp_path, "SE")
     (saved,) = (run / "checkpoints").glob("*.pt")

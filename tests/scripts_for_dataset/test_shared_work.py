@@ -23,6 +23,7 @@ from scripts_for_dataset import (
     prepare_dataset,
 )
 from scripts_for_dataset.preparing.batch import run_all
+from tests.support.programs import program
 from tests.support.small_store import LEGACY, write_store
 from tests.support.tracker_files import make_truth, write_spectre
 from utils.errors import UserError
@@ -147,22 +148,17 @@ def test_killed_parts_lose_nothing(sources, alone, tmp_path):
     """SIGKILL at six moments of two parts, each continued by the same command."""
     out = tmp_path / "lmdb"
     for shard in ("0/2", "1/2"):
-        words = [
-            sys.executable,
-            "-m",
-            "scripts_for_dataset.prepare_dataset",
-            *preparing(sources, out, "--shard", shard),
-        ]
+        words = ["-m", "scripts_for_dataset.prepare_dataset", *preparing(sources, out, "--shard", shard)]
         folder = out / ".shards" / shard.replace("/", "-of-")
         for seconds in (0.0, 0.03, 0.08):
-            process = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL)
-            end = time.monotonic() + 60
-            while not (folder / "data.mdb").exists() and process.poll() is None:
-                assert time.monotonic() < end
-                time.sleep(0.01)
-            time.sleep(seconds)
-            process.send_signal(signal.SIGKILL)
-            process.wait(timeout=60)
+            with program(words, stderr=subprocess.DEVNULL) as process:
+                end = time.monotonic() + 60
+                while not (folder / "data.mdb").exists() and process.poll() is None:
+                    assert time.monotonic() < end
+                    time.sleep(0.01)
+                time.sleep(seconds)
+                process.send_signal(signal.SIGKILL)
+                process.wait(timeout=60)
         prepare(sources, out, "--shard", shard)
     prepare(sources, out)
     values, texts = content(out)

@@ -22,6 +22,7 @@ from scripts_for_dataset import (
     make_combined_dataset,
     prepare_dataset,
 )
+from tests.support.programs import program
 from tests.support.small_store import LEGACY, write_store
 from tests.support.tracker_files import make_truth, write_spectre
 from utils.motion_file import load_motion
@@ -163,15 +164,11 @@ def test_two_commands_write_one_data_set(files, tmp_path):
         "import sys\nfrom pathlib import Path\nfrom datasets.clip_writer import ClipWriter\n"
         "with ClipWriter(Path(sys.argv[1]), resume=True):\n    print('in', flush=True)\n    sys.stdin.read()\n"
     )
-    command = [sys.executable, "-c", hold, str(tmp_path / "set")]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as first:
+    with program(["-c", hold, tmp_path / "set"], stdin=subprocess.PIPE) as first:
         first.stdout.readline()
         main, argv = arguments(files, "prepare_dataset", tmp_path)
         run = [sys.executable, "-m", "scripts_for_dataset.prepare_dataset", *argv]
         second = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=False)
-        first.kill()
     assert second.returncode == 2 and "another process is writing" in second.stderr.splitlines()[-1]
     main(argv)
     assert (tmp_path / "set" / "train.txt").is_file()

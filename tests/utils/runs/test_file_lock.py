@@ -1,11 +1,11 @@
 """Locks between processes: held, released, left behind by a killed process."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.programs import program
 from utils.runs.file_lock import hold
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -32,8 +32,7 @@ sys.stdin.read()
 def test_a_killed_process_releases_its_lock(tmp_path, fork):
     """A child that it forked, as training forks its workers, does not keep it."""
     path = tmp_path / "lock"
-    command = [sys.executable, "-c", HOLD, str(path), fork]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+    with program(["-c", HOLD, path, fork], stdin=subprocess.PIPE) as holder:
         assert holder.stdout.readline() == "held\n"
         assert hold(path) is None
         holder.kill()

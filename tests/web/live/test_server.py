@@ -7,8 +7,6 @@ import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import time
 import urllib.request
 
@@ -23,6 +21,7 @@ import web.live.service
 import web.live.session
 from tests.support.demo_workspace import speech
 from tests.support.live_server import client, served, tiny_service
+from tests.support.programs import program
 from web.live.protocol import HEADER, SCHEMA
 from web.live.service import MAX_GUIDANCES
 from web.live.styles import style_of_motion
@@ -385,8 +384,7 @@ def test_thousands_of_bad_messages_and_cut_connections(service):
 
 
 def test_the_program_starts_says_so_and_stops(tmp_path):
-    command = [sys.executable, "-m", "web.serve", "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}) as run:
+    with program(["-m", "web.serve", "--port", "0"], env=os.environ | {"OMP_NUM_THREADS": "1"}) as run:
         ready = run.stderr.readline()
         address = re.match(r"ready: (ws://127\.0\.0\.1:\d+), 16 sessions", ready)[1]
 
