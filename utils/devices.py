@@ -58,6 +58,7 @@ class OnItsWay:
 
     def numpy(self) -> np.ndarray:
         """The numbers; waits for them."""
-        if self._event is not None:
-            self._event.synchronize()
-        return self._host.numpy()
+        if self._event is None:
+            return self._host.numpy()
+        self._event.synchronize()
+        return self._host.numpy().copy()  # pinned memory is for the next one
