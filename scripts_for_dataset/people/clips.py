@@ -27,11 +27,17 @@ _LEVEL = 0.06  # RMS that every recording is set to before joining
 _SPOKEN = -26.0  # dB under the loud parts: below it there is no speech
 _KEPT = (0.12, 0.45)  # seconds of silence that stay at each end of a joined recording
 _BLEND = 6  # frames on each side of a join that take up the step
-_GAIN_SIGMA, _GAIN_RANGE = 0.28, (0.55, 1.7)  # of the logarithm: how widely people open their mouths
+_GAIN_SIGMA, _GAIN_RANGE = 0.33, (0.5, 1.8)  # of the logarithm: how widely people open their mouths
+# Units that one person uses more than another: each group is scaled by a separate random factor, so that the
+# motion of a few talkers shows many styles.
+_GROUPS = ("mouthSmile mouthDimple mouthStretch mouthFrown", "mouthPucker mouthFunnel", "mouthUpperUp",
+           "mouthLowerDown", "mouthPress mouthRoll mouthShrug")  # fmt: skip
+_GROUP_SIGMA = 0.25  # of the logarithm
 _MOODS = 0.5  # share of the clips that smile or frown throughout
 # Units by which a tracker compensates its errors about a face: their lowest values are not expression.
 _BIASED = ("browInnerUp", "browOuterUpLeft", "browOuterUpRight", "eyeWideLeft", "eyeWideRight", "mouthLeft",
            "mouthRight", "mouthRollUpper", "mouthShrugUpper")  # fmt: skip
+_MOUTH = [i for i, name in enumerate(arkit.EXP_NAMES) if name.startswith(("mouth", "jaw"))]
 _SYLLABLE, _NUCLEUS = 0.12, 0.05  # seconds: least distance of two vowels; half of a vowel
 
 
@@ -70,7 +76,8 @@ def make_clip(take: Take, store: ClipStore, head: LandmarkHead, recipe: Recipe) 
     if recipe.vary and rng.random() < 0.5:
         piece = mirrored(piece)
     prosody = analyse(piece.audio)
-    piece = with_mouth(piece, head, spoken(prosody, len(piece.exp)), replace(style, jaw=gain, smile=mood), recipe.press)
+    mouth, talking = replace(style, jaw=gain, smile=mood), spoken(prosody, len(piece.exp))
+    piece = with_mouth(piece, head, talking, mouth, recipe.press, emphasis(rng) if recipe.vary else 1.0)
     if recipe.rule_heads:
         piece = with_rule_head(piece, prosody, style, rng)
     audio = set_peak(piece.audio, -3.0) if recipe.augment is None else augment(piece.audio, recipe.augment, rng)
@@ -144,8 +151,21 @@ def at_speed(piece: Piece, factor: float) -> Piece:
     return Piece(audio[: n * samples_per_frame()], exp, pose)
 
 
-def with_mouth(piece: Piece, head: LandmarkHead, talking: np.ndarray, style: SpeakerStyle, press: float) -> Piece:
-    """The mouth `style.jaw` times as large about its rest, smiling by `style.smile`; shut lips stay shut."""
+def emphasis(rng: np.random.Generator) -> np.ndarray:
+    """A factor for each unit of the mouth, in the order of `_MOUTH`."""
+    factors = np.ones(len(_MOUTH))
+    for group in _GROUPS:
+        chosen = [arkit.EXP_NAMES[i].startswith(tuple(group.split())) for i in _MOUTH]
+        factors[chosen] = np.exp(rng.normal(0, _GROUP_SIGMA))
+    return factors
+
+
+def with_mouth(
+    piece: Piece, head: LandmarkHead, talking: np.ndarray, style: SpeakerStyle, press: float,
+    use: np.ndarray | float = 1.0,
+) -> Piece:  # fmt: skip
+    """The mouth `style.jaw` times as large about its rest, each unit further scaled by `use` (see `emphasis`), smiling
+    by `style.smile`; shut lips stay shut."""
     exp, jaw = piece.exp.astype(np.float64), piece.pose[:, 3].astype(np.float64)
     biased = [arkit.unit(name) for name in _BIASED]
     exp[:, biased] = np.maximum(exp[:, biased] - np.quantile(exp[:, biased], 0.1, axis=0), 0)
@@ -153,9 +173,8 @@ def with_mouth(piece: Piece, head: LandmarkHead, talking: np.ndarray, style: Spe
     opening = opening_on(head, average, torch.from_numpy(exp), torch.from_numpy(jaw))
     opening = contact(opening, PRESSED, -press)
     wanted = torch.where(opening > 0, style.jaw * opening, opening)
-    mouth = [i for i, name in enumerate(arkit.EXP_NAMES) if name.startswith(("mouth", "jaw"))]
-    rest = np.median(exp[~talking] if (~talking).sum() > FPS / 2 else exp, axis=0)[mouth]
-    exp[:, mouth] = rest + style.jaw * (exp[:, mouth] - rest)
+    rest = np.median(exp[~talking] if (~talking).sum() > FPS / 2 else exp, axis=0)[_MOUTH]
+    exp[:, _MOUTH] = rest + style.jaw * use * (exp[:, _MOUTH] - rest)
     add_mood(exp, style.smile)
     exp = np.clip(exp, 0, 1)
     units, angles = with_opening(

@@ -21,16 +21,17 @@ from utils.timebase import SAMPLE_RATE, samples_per_frame
 
 _LEVEL = 0.06  # RMS that every sentence is set to before joining: voices differ in level
 _SECOND_TAKE = 1
+_LONG_SHARE, _LONG_PAUSE = 0.04, (4.0, 10.0)  # share of the pauses in which the person listens or thinks; seconds
 
 
 def join_sentences(rows: tuple[Row, ...], rng: np.random.Generator) -> Speech:
-    """Sentences of one voice with pauses between them (log-normal, about 0.1 to 1.5 s beside their own silence)."""
+    """Sentences of one voice with pauses between them, beside their own silence."""
     pieces, phones, now = [], [], 0
     for k, row in enumerate(rows):
         audio, own = load_sentence(row)
         audio = audio * (_LEVEL / (np.sqrt(np.mean(audio**2)) + 1e-6))
         if k:
-            pause = int(SAMPLE_RATE * np.clip(np.exp(rng.normal(-1.2, 0.7)), 0.05, 2.0))
+            pause = int(SAMPLE_RATE * pause_seconds(rng))
             pieces.append(np.zeros(pause, np.float32))
             phones.append(("sil", now / SAMPLE_RATE, (now + pause) / SAMPLE_RATE))
             now += pause
@@ -38,6 +39,13 @@ def join_sentences(rows: tuple[Row, ...], rng: np.random.Generator) -> Speech:
         phones += [(phone, now / SAMPLE_RATE + start, now / SAMPLE_RATE + end) for phone, start, end in own]
         now += len(audio)
     return Speech(np.concatenate(pieces), join_silence(phones))
+
+
+def pause_seconds(rng: np.random.Generator) -> float:
+    """Log-normal, about 0.1 to 1.5 s; a few last many seconds, so that a network also sees a face that says nothing."""
+    if rng.random() < _LONG_SHARE:
+        return rng.uniform(*_LONG_PAUSE)
+    return float(np.clip(np.exp(rng.normal(-1.2, 0.7)), 0.05, 2.0))
 
 
 def make_clips(

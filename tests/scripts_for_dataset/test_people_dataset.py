@@ -13,7 +13,7 @@ from datasets.splits import read_list, split_of
 from models.heads.flame import load_flame
 from models.tracking.embedding import LandmarkHead
 from scripts_for_dataset import make_people_dataset, merge_datasets
-from scripts_for_dataset.people.clips import Piece, at_speed, joined, mirrored, opening_on, with_mouth
+from scripts_for_dataset.people.clips import Piece, at_speed, emphasis, joined, mirrored, opening_on, with_mouth
 from scripts_for_dataset.people.plan import plan_takes, talker_shares
 from scripts_for_dataset.synthetic import arkit
 from scripts_for_dataset.synthetic.style import SpeakerStyle
@@ -120,7 +120,8 @@ def test_openings_scale_and_shut_lips_stay_shut(head: LandmarkHead, gain: float)
         return opening_on(head, torch.zeros(100).double(), exp, jaw).numpy()
 
     plain = opening(with_mouth(piece, head, ~silence, SpeakerStyle(smile=0), 0.8))
-    scaled = opening(with_mouth(piece, head, ~silence, SpeakerStyle(jaw=gain, smile=0.3), 0.8))
+    use = emphasis(np.random.default_rng(1))
+    scaled = opening(with_mouth(piece, head, ~silence, SpeakerStyle(jaw=gain, smile=0.3), 0.8, use))
     wide = plain > 3
     assert wide.sum() > 10 and np.abs(scaled[wide] / plain[wide] - gain).max() < 0.02
     assert (plain[silence] < -0.5).all() and np.abs(scaled[silence] - plain[silence]).max() < 0.05

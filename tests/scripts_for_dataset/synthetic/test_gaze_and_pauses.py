@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from scripts_for_dataset.synthetic.clips import pause_seconds
 from scripts_for_dataset.synthetic.gaze import Aversion, aversions, gaze_angles, saccade
 from scripts_for_dataset.synthetic.pauses import breaths, pauses, presses
 from scripts_for_dataset.synthetic.style import SpeakerStyle
@@ -12,6 +13,13 @@ PHRASES = [(0.5, 3.0), (4.4, 7.0), (7.3, 9.0)]
 
 def frame(seconds):
     return int(seconds * 25)
+
+
+def test_most_pauses_are_short_and_a_few_are_a_silent_face():
+    rng = np.random.default_rng(0)
+    seconds = np.array([pause_seconds(rng) for _ in range(4000)])
+    assert 0.25 < np.median(seconds) < 0.35 and seconds.max() < 10
+    assert 0.03 < (seconds > 4).mean() < 0.05 and not ((seconds > 2) & (seconds < 4)).any()
 
 
 def test_pauses_lie_before_phrases():
