@@ -114,20 +114,39 @@ def build_audio_encoder(kind: str, config: dict[str, Any] | None = None) -> Audi
 
 
 def load_audio_encoder(kind: str, path: str | None = None) -> AudioEncoder:
-    """An encoder with weights from a local folder in Hugging Face format, or from the hub when `path` is None.
+    """An encoder with weights from a local folder in Hugging Face format; path None: from the hub or its cache.
 
     Raises:
         UserError: the folder or the hub cannot be read.
     """
-    source = path or HUB_NAMES[kind]
+    source, model = path or HUB_NAMES[kind], _classes(kind)[1]
     try:
-        backbone = _classes(kind)[1].from_pretrained(source)
+        backbone = model.from_pretrained(source) if path else _from_hub(model, source)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
             f"--audio_model {kind}: cannot load {source} ({reason}); give a local copy with --audio_model_path FOLDER"
         ) from error
     return AudioEncoder(backbone)
+
+
+def _from_hub(model: Any, name: str) -> nn.Module:
+    """A model from the hub's cache, or else from the hub.
+
+    Raises:
+        OSError: there is neither; at once, as one request tells it, while the library tries six times.
+    """
+    from huggingface_hub import file_exists
+
+    try:
+        return model.from_pretrained(name, local_files_only=True)
+    except OSError:
+        pass
+    try:
+        file_exists(name, "config.json")
+    except Exception as error:
+        raise OSError(f"no answer from the Hugging Face hub: {error}") from error
+    return model.from_pretrained(name)
 
 
 def _classes(kind: str) -> tuple[Any, Any]:

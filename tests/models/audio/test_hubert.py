@@ -1,6 +1,7 @@
 """The audio encoder's fast forms against the transformers library's own: values, gradients, random masks."""
 
 import copy
+import time
 
 import numpy as np
 import pytest
@@ -8,9 +9,10 @@ import torch
 
 from models.audio import hubert as audio_encoder
 from models.audio import hubert_fast as fast_audio
-from models.audio.hubert import _interpolate, _resample, build_audio_encoder
+from models.audio.hubert import _interpolate, _resample, build_audio_encoder, load_audio_encoder
 from models.audio.hubert_fast import can_convolve, convolve, mask_hidden, span_mask, spectral_convolution
-from tests.support.golden_weights import array
+from tests.support.golden_weights import NAMES, array
+from utils.errors import UserError
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64,
          "conv_dim": [16] * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}  # fmt: skip
@@ -235,3 +237,33 @@ def test_masked_frames_become_the_learnt_vector():
 def test_spans_longer_than_the_row():
     with pytest.raises(ValueError, match="longer than the 5 entries"):
         span_mask((2, 5), 0.1, 10, 1, CPU)
+
+
+@pytest.fixture
+def no_hub(monkeypatch, tmp_path):
+    """A hub that refuses connections, and the folder of its cached `made-up/model`."""
+    from huggingface_hub import constants, hf_api
+
+    monkeypatch.setitem(audio_encoder.HUB_NAMES, "hubert", "made-up/model")
+    monkeypatch.setattr(hf_api.api, "endpoint", "http://127.0.0.1:1")
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    audio_encoder._classes("hubert")  # importing them takes long
+    return tmp_path / "models--made-up--model"
+
+
+def test_without_a_network_the_error_comes_at_once(no_hub):
+    began = time.monotonic()
+    with pytest.raises(UserError, match="cannot load made-up/model.*no answer.*--audio_model_path FOLDER"):
+        load_audio_encoder("hubert")
+    assert time.monotonic() - began < 5
+
+
+def test_cached_weights_need_no_network(no_hub):
+    made = build_audio_encoder("hubert", NAMES["dpt_head/audio_config"])
+    made.backbone.save_pretrained(no_hub / "snapshots" / "1")
+    (no_hub / "refs").mkdir()
+    (no_hub / "refs" / "main").write_text("1")
+    loaded = load_audio_encoder("hubert")
+    for name, value in made.state_dict().items():
+        assert torch.equal(value, loaded.state_dict()[name]), name
