@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,24 +20,66 @@ from utils.training.randomness import Randomness
 
 ROOMS, NOISE, BANDS = 0.25, 0.75, 0.2  # shares of the clips
 EDGES = 0.25  # share of the windows at whose start the recording starts; as many end with it
+SHUT, SHORT = 1e-3, 6  # metres of opening; frames
 LENGTH = WINDOW * samples_per_frame() + 2 * SURROUNDINGS  # samples of a window with its margins
 
 
-def cut(speech: Tensor, starts: Tensor) -> Tensor:
-    """Crops (B, LENGTH) of standard deviation 1 that begin at `starts` (B,)."""
-    audio = speech[starts[:, None] + torch.arange(LENGTH, device=speech.device)].float()
-    return (audio - audio.mean(1, keepdim=True)) / audio.std(1, keepdim=True).clamp(min=1)
+@dataclass(frozen=True)
+class Speech:
+    """Clips one after another, on the device."""
+
+    audio: Tensor  # (640 n,) int16
+    counts: Tensor  # (n,) float16: what an error in each motion frame counts
+
+    @property
+    def last(self) -> int:
+        """The last frame at which a crop can begin."""
+        return len(self.counts) - LENGTH // samples_per_frame()
+
+    def cut(self, starts: Tensor) -> Tensor:
+        """Crops (B, LENGTH) of standard deviation 1 that begin at frames `starts` (B,)."""
+        samples = starts[:, None] * samples_per_frame() + torch.arange(LENGTH, device=starts.device)
+        audio = self.audio[samples].float()
+        return (audio - audio.mean(1, keepdim=True)) / audio.std(1, keepdim=True).clamp(min=1)
+
+    def counts_of(self, starts: Tensor) -> Tensor:
+        """(B, frames): of the crops' frames without margins."""
+        margin, frames = (n // samples_per_frame() for n in (SURROUNDINGS, LENGTH - 2 * SURROUNDINGS))
+        return self.counts[starts[:, None] + margin + torch.arange(frames, device=starts.device)].float()
 
 
-def training_pair(speech: Tensor, size: int, random: Randomness) -> tuple[Tensor, Tensor]:
-    """Clean and disturbed audio (B, LENGTH), both as the encoder takes them."""
-    clean = cut(speech, random.integers(0, len(speech) - LENGTH, size))
+@dataclass(frozen=True)
+class Pair:
+    """Audio (B, LENGTH) as the encoder takes it, and what an error in each frame (B, frames) counts."""
+
+    clean: Tensor
+    heard: Tensor
+    counts: Tensor
+
+
+def closures(opening: np.ndarray) -> np.ndarray:
+    """Whether each frame of an opening (n,) in metres belongs to a short closure of the lips, as for p, b and m.
+
+    Lips that stay shut for longer are at rest.
+    """
+    shut = np.concatenate([[False], opening < SHUT, [False]])
+    edges = np.flatnonzero(np.diff(shut))
+    found = np.zeros(len(opening), bool)
+    for first, end in zip(edges[::2], edges[1::2]):
+        found[first:end] = end - first <= SHORT
+    return found
+
+
+def training_pair(speech: Speech, size: int, random: Randomness) -> Pair:
+    """Clean and disturbed speech."""
+    starts = random.integers(0, speech.last + 1, size)
+    clean = speech.cut(starts)
     heard = with_noise(in_rooms(clean, ROOMS, random), NOISE, random)
     both = torch.stack([level_speech(clean), level_speech(band_limited(heard, BANDS, random))])
     at_start, at_end = random.uniform(2, size, 1) < EDGES
     both[:, :, :SURROUNDINGS] *= ~at_start
     both[:, :, -SURROUNDINGS:] *= ~at_end
-    return both[0], both[1]
+    return Pair(both[0], both[1], speech.counts_of(starts))
 
 
 class Lesson:
@@ -52,18 +96,22 @@ class Lesson:
         self.spread = flat.std(0).clamp(min=1e-4)
         self.maps = [each / (flat @ each.T).var(0).mean().sqrt() for each in maps]
 
-    def errors(self, features: Tensor, truth: Tensor) -> Tensor:
-        """Share of the variance (B,) by which features (B, T, D) miss the truth, the mean over the views."""
+    def errors(self, features: Tensor, truth: Tensor, counts: Tensor | None = None) -> Tensor:
+        """Share of the variance (B,) by which features (B, T, D) miss the truth, the mean over the views.
+
+        counts: (B, T) weights of the frames.
+        """
         missed = features.float() - truth
         views = [missed / self.spread, *(missed @ each.T for each in self.maps)]
-        return torch.stack([view.square().mean((1, 2)) for view in views]).mean(0)
+        by_frame = torch.stack([view.square().mean(2) for view in views]).mean(0)
+        return by_frame.mean(1) if counts is None else (by_frame * counts).sum(1) / counts.sum(1)
 
-    def loss(self, student: WhisperEncoder, clean: Tensor, heard: Tensor) -> Tensor:
+    def loss(self, student: WhisperEncoder, pair: Pair) -> Tensor:
         """The mean of the roots: the small errors of clean clips weigh as much as the large ones of noisy clips."""
-        truth = self.teacher.surrounded(clean, 1)
-        with torch.autocast("cuda", torch.bfloat16, enabled=clean.is_cuda):
-            features = student.with_gradients(heard)
-        return self.errors(features, truth).clamp(min=1e-6).sqrt().mean()
+        truth = self.teacher.surrounded(pair.clean, 1)
+        with torch.autocast("cuda", torch.bfloat16, enabled=truth.is_cuda):
+            features = student.with_gradients(pair.heard)
+        return self.errors(features, truth, pair.counts).clamp(min=1e-6).sqrt().mean()
 
     def report(self, student: WhisperEncoder) -> str:
         """Errors on held-out speech: clean, and in pink noise."""

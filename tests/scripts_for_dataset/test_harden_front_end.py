@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from datasets.clip_store import ClipWriter
 from models.audio.whisper import WHISPER_WEIGHTS, WhisperEncoder
-from models.training.front_end_lesson import Lesson, cut
+from models.training.front_end_lesson import Lesson, Speech, closures
 from scripts_for_dataset import harden_front_end
 from scripts_for_dataset.harden_front_end import HardenFlags, harden, pause_db
 from tests.models.audio.test_whisper import SMALL, random_weights, speechlike
@@ -22,10 +23,15 @@ def int16(audio: torch.Tensor) -> torch.Tensor:
     return (audio[0] * 8000).to(torch.int16)
 
 
+def spoken(seed: int) -> Speech:
+    audio = int16(speechlike(SECONDS * 16000, seed))
+    return Speech(audio, torch.ones(len(audio) // 640))
+
+
 def test_noise_costs_less_after_training_and_clean_speech_stays(tmp_path: Path) -> None:
-    speech = int16(speechlike(SECONDS * 16000, 1))
+    speech = spoken(1)
     teacher, student = (WhisperEncoder(random_weights(SMALL), SMALL) for _ in range(2))
-    lesson = Lesson(teacher, cut(speech, torch.tensor([40_000, 120_000])), Randomness(0, "cpu"))
+    lesson = Lesson(teacher, speech.cut(torch.tensor([62, 188])), Randomness(0, "cpu"))
 
     def errors() -> dict[str, float]:
         return {
@@ -44,7 +50,7 @@ def test_noise_costs_less_after_training_and_clean_speech_stays(tmp_path: Path) 
 
 
 def test_a_talker_counts_what_it_sees_of_the_features() -> None:
-    held = cut(int16(speechlike(SECONDS * 16000, 1)), torch.tensor([40_000]))
+    held = spoken(1).cut(torch.tensor([62]))
     teacher = WhisperEncoder(random_weights(SMALL), SMALL)
     first = torch.eye(72)[:2] * torch.tensor([[3.0], [0.1]])  # sees two features, mostly the first
     lesson = Lesson(teacher, held, Randomness(0, "cpu"), [first])
@@ -55,6 +61,23 @@ def test_a_talker_counts_what_it_sees_of_the_features() -> None:
     torch.testing.assert_close(unseen, plain.errors(truth + off, truth) / 2)
     mean = truth.mean((0, 1)).expand_as(truth)
     torch.testing.assert_close(lesson.errors(mean, truth), torch.ones(1), atol=0.02, rtol=0)
+
+
+def test_short_closures_count_more_in_the_frames_where_they_are() -> None:
+    opening = np.full(400, 5e-3)
+    opening[100:104] = 0
+    opening[200:220] = 0  # lips at rest
+    assert np.flatnonzero(closures(opening)).tolist() == [100, 101, 102, 103]
+    speech = Speech(spoken(1).audio, torch.from_numpy(1 + 3.0 * closures(opening)))
+    counts = speech.counts_of(torch.tensor([40]))  # its margin is 13 frames long
+    assert counts.shape == (1, 100) and (counts[0] == 4).nonzero().flatten().tolist() == [47, 48, 49, 50]
+    lesson = Lesson(
+        WhisperEncoder(random_weights(SMALL), SMALL), spoken(1).cut(torch.tensor([40])), Randomness(0, "cpu")
+    )
+    off = torch.zeros_like(lesson.truth)
+    off[:, 48] = 1
+    plain, weighed = (lesson.errors(lesson.truth + off, lesson.truth, c) for c in (None, counts))
+    torch.testing.assert_close(weighed, plain * 4 * 100 / 112)
 
 
 def test_clips_with_loud_pauses_are_told_from_clean_ones() -> None:
@@ -76,7 +99,20 @@ def data_set(folder: Path) -> Path:
 def test_the_program_writes_weights_that_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(harden_front_end, "HELD", 2)
     output = tmp_path / "robust.safetensors"
-    flags = ["--steps", "1", "--batch_size", "2", "--device", "cpu", "-o", str(output), "--talkers", "embedded"]
+    flags = [
+        "--steps",
+        "1",
+        "--batch_size",
+        "2",
+        "--device",
+        "cpu",
+        "-o",
+        str(output),
+        "--talkers",
+        "embedded",
+        "--closures",
+        "3",
+    ]
     harden_front_end.main([str(data_set(tmp_path / "store")), *flags])
     before, after = load_file(WHISPER_WEIGHTS), load_file(output)
     assert {k: (v.dtype, v.shape) for k, v in after.items()} == {k: (v.dtype, v.shape) for k, v in before.items()}
