@@ -7,6 +7,8 @@ import ipaddress
 import socket
 from urllib.parse import urlsplit
 
+from utils.errors import UserError
+
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # all of this machine's addresses -> one that it can open
 
 
@@ -40,6 +42,22 @@ def address(host: str, port: int) -> str | None:
             except OSError:
                 return None
     return url("http", host, port)
+
+
+def listener(host: str, port: int) -> socket.socket:
+    """A server's socket, opened before anything is loaded; uvicorn would find a taken port after that, and exit with 3.
+
+    Raises:
+        UserError: the port is taken or is no port, or the address is not this machine's.
+    """
+    if not 0 <= port <= 65535:
+        raise UserError(f"--port {port}: must lie between 0 and 65535")
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        reason = error.strerror.partition(" (while")[0]
+        raise UserError(f"--port {port}: cannot listen on {host} ({reason}); choose another") from error
 
 
 def qr_code(text: str) -> str:

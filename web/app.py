@@ -16,7 +16,7 @@ from pathlib import Path
 from utils.config import read_flags
 from utils.errors import UserError, cli
 from utils.runs.run_dir import DEFAULT_EXPERIMENT
-from web.addresses import address, url
+from web.addresses import address, listener, url
 from web.desk import Desk
 from web.folders import Uploads
 from web.service import Studio
@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
         from web.page import Page
     except ImportError as error:
         raise UserError("the page needs its packages: pip install -r requirements-web.txt, or `make web`") from error
-    with tempfile.TemporaryDirectory(prefix="diffposetalk-") as folder:
+    with listener(flags.host, flags.port) as door, tempfile.TemporaryDirectory(prefix="diffposetalk-") as folder:
         studio, stop = Studio.open(flags.exp_name, Path(folder) / "takes", flags.device), threading.Event()
         studio.welcome()
         elsewhere = address(flags.host, flags.port)
@@ -55,12 +55,11 @@ def main(argv: list[str] | None = None) -> None:
         threading.Thread(target=page.sweeping, args=(stop,), daemon=True).start()
         here = url("http", flags.host, flags.port)
         print(f"open {here}" + (f", on other devices {elsewhere}" if elsewhere else ""), flush=True)
-        config = uvicorn.Config(page.app(flags.host), flags.host, flags.port, log_level="warning",
-                                timeout_graceful_shutdown=2)  # fmt: skip
+        config = uvicorn.Config(page.app(flags.host), log_level="warning", timeout_graceful_shutdown=2)
         server = uvicorn.Server(config)
         page.ending = lambda: server.should_exit  # visitors who listen would hold it up
         try:
-            server.run()
+            server.run([door])
         finally:
             stop.set()
             desk.close()

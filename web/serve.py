@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,7 +17,7 @@ from models.generation.live import LiveConfig
 from utils.config import check_least, read_flags
 from utils.devices import PRECISION_SPELLINGS, PRECISIONS
 from utils.errors import UserError, cli
-from web.addresses import is_loopback, url
+from web.addresses import is_loopback, listener, url
 
 if TYPE_CHECKING:
     from web.live.senders import FrameSink
@@ -122,7 +121,9 @@ async def run(flags: ServeFlags, service: Service) -> None:
             say_ready(flags, server.sockets[0].getsockname()[1])
             await stop.wait()
     except OSError as error:
-        raise _taken(flags, error) from error
+        raise UserError(
+            f"--port {flags.port}: cannot listen on {flags.host} ({error.strerror}); choose another"
+        ) from error
 
 
 def run_hub(flags: ServeFlags, service: Service) -> None:
@@ -130,11 +131,7 @@ def run_hub(flags: ServeFlags, service: Service) -> None:
     from web.live.hub import FrontEndConfig, Hub
 
     flags.sinks()  # here as well, so that a wrong address is told in one line
-    try:
-        family = socket.AF_INET6 if ":" in flags.host else socket.AF_INET
-        listening = socket.create_server((flags.host, flags.port), family=family, backlog=1024)
-    except OSError as error:
-        raise _taken(flags, error) from error
+    listening = listener(flags.host, flags.port)
     hub = Hub(service, flags.front_ends, FrontEndConfig(listening, flags.limits(), flags.max_sessions, flags.sinks))
     for number in _SIGNALS:
         signal.signal(number, lambda *_: hub.stop())
@@ -144,10 +141,6 @@ def run_hub(flags: ServeFlags, service: Service) -> None:
 def say_ready(flags: ServeFlags, port: int) -> None:
     print(f"ready: {url('ws', flags.host, port)}, {flags.max_sessions} sessions; health: "
           f"{url('http', flags.host, port)}/health", file=sys.stderr, flush=True)  # fmt: skip
-
-
-def _taken(flags: ServeFlags, error: OSError) -> UserError:
-    return UserError(f"--port {flags.port}: cannot listen on {flags.host} ({error.strerror}); choose another")
 
 
 @cli

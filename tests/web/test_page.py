@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from models.heads.flame import load_flame
 from utils.errors import UserError
-from web import addresses, folders, requests
+from web import addresses, app, folders, requests
 from web import page as page_module
 from web.addresses import address, is_loopback, url
 from web.desk import Desk
@@ -260,3 +260,15 @@ def test_a_page_for_this_machine_only_has_no_foreign_name(host):
 def test_a_page_for_the_network_has_any_name():
     client = TestClient(requests.application([Route("/", lambda _: Response("page"))], "0.0.0.0"))
     assert client.get("/", headers={"Host": "my-machine:7860"}).text == "page"
+
+
+def test_a_taken_port_is_said_before_anything_is_loaded(monkeypatch, capsys):
+    monkeypatch.setattr(app.Studio, "open", lambda *_: pytest.fail("loaded"))
+    with addresses.listener("127.0.0.1", 0) as taken, pytest.raises(SystemExit) as end:
+        app.main(["--port", str(taken.getsockname()[1])])
+    assert end.value.code == 2 and "already in use" in capsys.readouterr().err
+
+
+def test_a_number_that_is_no_port():
+    with pytest.raises(UserError, match="--port 70000: must lie between 0 and 65535"):
+        addresses.listener("127.0.0.1", 70000)

@@ -61,7 +61,7 @@ async function useSpeech(blob, name) {
   const radio = $('#mine input');
   try { radio.value = await sendFile(blob, name); } catch (error) { $('#heard').textContent = ''; throw error; }
   $('#mine span').textContent = name; $('#mine').hidden = false; radio.checked = true;
-  $('#heard').textContent = `${name} is ready.`;
+  $('#heard').textContent = `${name} will be used.`;
 }
 
 async function useMotion(file) {

@@ -15,7 +15,7 @@ from pathlib import Path
 from utils.atomic import make_folder
 from utils.config import flag, positional, read_flags
 from utils.errors import UserError, cli
-from web.addresses import address, url
+from web.addresses import address, listener, url
 from web.study.plan import read_plan
 from web.study.raters import Raters
 from web.study.swapping import swap_sound
@@ -46,7 +46,8 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError("the study needs the page's packages: pip install -r requirements-web.txt") from error
     plan, results = read_plan(flags.study), flags.results or flags.study.with_name(f"{flags.study.stem}-results")
     make_folder(results)
-    with tempfile.TemporaryDirectory(prefix="study-", ignore_cleanup_errors=True) as work:
+    folder = tempfile.TemporaryDirectory(prefix="study-", ignore_cleanup_errors=True)
+    with listener(flags.host, flags.port) as door, folder as work:
         for clip in plan.clips.values() if plan.checks else ():  # what cannot be made is said now, not to a rater
             for video in clip.videos.values():
                 swap_sound(video, plan.wrong_sound(clip.name), Path(work) / "try.mp4")
@@ -54,8 +55,8 @@ def main(argv: list[str] | None = None) -> None:
         elsewhere, here = address(flags.host, flags.port), url("http", flags.host, flags.port)
         print(f"open {here}" + (f", on other devices {elsewhere}" if elsewhere else ""))
         print(f"answers: {results} (python -m web.study.analyse {shlex.quote(str(results))})", flush=True)
-        uvicorn.run(page.app(flags.host), host=flags.host, port=flags.port, log_level="warning",
-                    timeout_graceful_shutdown=2)  # fmt: skip
+        config = uvicorn.Config(page.app(flags.host), log_level="warning", timeout_graceful_shutdown=2)
+        uvicorn.Server(config).run([door])
 
 
 if __name__ == "__main__":

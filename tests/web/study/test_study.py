@@ -168,8 +168,8 @@ def test_a_study_that_cannot_be_held(study, change, message):
 
 
 def test_a_check_that_cannot_be_made_is_said_at_the_start(study, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(uvicorn, "run", lambda *_, **__: print("served"))
-    program.main([str(study), "--results", str(tmp_path / "results")])
+    monkeypatch.setattr(uvicorn.Server, "run", lambda *_: print("served"))
+    program.main([str(study), "--results", str(tmp_path / "results"), "--port", "0"])
     assert "served" in capsys.readouterr().out
     (study.parent / "broken.mp4").write_bytes(b"no video")
     for method in METHODS:
@@ -177,7 +177,7 @@ def test_a_check_that_cannot_be_made_is_said_at_the_start(study, tmp_path, monke
         content["clips"][2]["videos"][method] = "broken.mp4"
         (study.parent / "D.json").write_text(json.dumps(content))
         with pytest.raises(SystemExit) as ended:
-            program.main([str(study.parent / "D.json"), "--results", str(tmp_path / "more")])
+            program.main([str(study.parent / "D.json"), "--results", str(tmp_path / "more"), "--port", "0"])
         assert ended.value.code == 2 and "broken.mp4" in capsys.readouterr().err
 
 
