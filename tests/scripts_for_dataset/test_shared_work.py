@@ -87,14 +87,24 @@ def error_of(capsys, run, *arguments):
     return line
 
 
-def test_parts_of_a_data_set_are_merged_to_the_same(sources, alone, tmp_path, monkeypatch):
+LAUNCHERS = {
+    "torchrun": {"RANK": "0", "WORLD_SIZE": "4"},
+    "srun": {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_PROCID": "1", "SLURM_NTASKS": "4"},
+    "SLURM array": {"SLURM_JOB_ID": "8", "SLURM_PROCID": "0", "SLURM_NTASKS": "1", "SLURM_ARRAY_TASK_ID": "2",
+                    "SLURM_ARRAY_TASK_MIN": "0", "SLURM_ARRAY_TASK_MAX": "3", "SLURM_ARRAY_TASK_COUNT": "4"},
+    "Kubernetes": {"JOB_COMPLETION_INDEX": "3", "WORLD_SIZE": "4"},
+}  # fmt: skip
+
+
+def test_parts_of_a_data_set_are_merged_to_the_same(sources, alone, tmp_path):
+    """Each of four parts is started by another launcher."""
     out = tmp_path / "lmdb"
-    prepare(sources, out, "--shard", "2/3")
-    for rank in (0, 1):  # as torchrun starts them
-        monkeypatch.setenv("RANK", str(rank))
-        monkeypatch.setenv("WORLD_SIZE", "3")
-        prepare(sources, out)
-    monkeypatch.undo()
+    for number, variables in enumerate(LAUNCHERS.values()):
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            prepare(sources, out)
+        assert (out / f".shards/{number}-of-4/shard.json").is_file()
     assert not (out / "data.mdb").exists()
     prepare(sources, out)
     assert content(out) == alone and not (out / ".shards").exists()
