@@ -8,7 +8,8 @@ from unittest.mock import Mock
 import pytest
 import torch
 
-from utils.cuda_graph import GraphedStep, recording
+import utils.cuda_graph
+from utils.cuda_graph import GraphedStep, Replayed, recording
 
 ROOT = Path(__file__).resolve().parents[2]
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -112,3 +113,43 @@ def test_recorded_steps_are_the_steps(monkeypatch, pinning, eager_first):
     assert len(graphed._graphs) == 2
     assert graphed._seen.total() == max(6, eager_first)
     assert len(set(expected)) == 12
+
+
+class Doubling:
+    """Of a graph that doubles its input, on a CPU: finds input and result where they are kept."""
+
+    def replay(self):
+        (graph, given, result) = next(one for one in REPLAYED[0]._captured.values() if one and one[0] is self)
+        result.copy_(2 * given)
+
+
+REPLAYED = []
+
+
+def test_a_function_is_replayed_for_each_shape_and_runs_where_it_cannot_be_recorded(monkeypatch, caplog):
+    calls = []
+
+    def double(x):
+        calls.append(len(x))
+        return 2 * x
+
+    if DEVICE == "cpu":
+        monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
+        monkeypatch.setattr(torch.cuda, "CUDAGraph", Doubling)
+        for name in ("side_stream", "recording"):
+            monkeypatch.setattr(utils.cuda_graph, name, lambda *_: nullcontext())
+    replayed = Replayed(double, torch.device(DEVICE))
+    REPLAYED[:] = [replayed]
+    for n in (2, 3, 2, 3, 2):
+        x = torch.rand(n, 4)
+        assert torch.equal(replayed(x).cpu(), 2 * x)
+    assert calls == [2] * 4 + [3] * 4
+
+    def fail(*_):
+        raise RuntimeError("operation not permitted\nwhen stream is capturing")
+
+    monkeypatch.setattr(utils.cuda_graph, "recording", fail)
+    for _ in range(2):
+        x = torch.rand(5, 4)
+        assert torch.equal(replayed(x).cpu(), 2 * x)
+    assert caplog.messages == ["not recorded as a CUDA graph, and slower so: operation not permitted"]

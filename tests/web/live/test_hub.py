@@ -4,6 +4,7 @@ import asyncio
 import json
 import multiprocessing
 import os
+import queue
 import signal
 import threading
 import urllib.request
@@ -14,14 +15,18 @@ import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+import web.live.hub as hub_module
+from models.generation.audio_stream import AudioScale
+from models.generation.live import begin_pieces
 from models.heads.flame import load_flame
 from tests.support.demo_workspace import speech
 from tests.support.live_server import LIVE, client, tiny_service
 from utils.errors import UserError
 from web.live import server
 from web.live.hub import FrontEndConfig, Hub
-from web.live.remote import RemoteService, Seating
+from web.live.remote import RemoteService, Seating, Wanted
 from web.live.server import Limits
+from web.live.service import SessionConfig
 from web.serve import ServeFlags, run_hub
 
 PCM = (speech(1.0) * 32767).astype("<i2").tobytes()
@@ -197,6 +202,64 @@ def test_sessions_end_quietly_when_the_models_process_dies(caplog):
         return service.sessions
 
     assert not asyncio.run(talk()) and not caplog.records
+
+
+class Late:
+    """A batch that a GPU computes until it is waited for."""
+
+    ready = False
+
+    def __init__(self, begun, events: list[str]) -> None:
+        self.begun, self.events = begun, events
+        events.append("begin")
+
+    def motions(self):
+        self.events.append("end")
+        return self.begun.motions()
+
+
+@pytest.fixture
+def seated(tmp_path, monkeypatch):
+    """A hub with a front end that is not there, what it is sent, and what is computed when."""
+    events = []
+    monkeypatch.setattr(hub_module, "begin_pieces", lambda talkers: Late(begin_pieces(talkers), events))
+    with create_server(("127.0.0.1", 0)) as listening:
+        hub = Hub(tiny_service(tmp_path, 2), 0, FrontEndConfig(listening, Limits(), 2, list))
+        hub._outboxes[0] = queue.SimpleQueue()
+        yield hub, hub._outboxes[0], events
+
+
+def wanted(hub: Hub, slot: int) -> None:
+    """A session's first piece is computed."""
+    scale = AudioScale()
+    scale.push(speech(1.0))
+    hub._on_wanted(0, [Wanted(slot, [("keep", speech(1.0))], False, scale.loudness(), 0.0)])
+    hub._compute()
+
+
+def test_the_next_batch_is_begun_while_a_gpu_computes_one(seated):
+    hub, outbox, events = seated
+    for slot in (1, 2):
+        hub._on_enter(0, slot, SessionConfig())
+        assert outbox.get()[0] == "answer"
+        wanted(hub, slot)
+    assert events == ["begin", "begin", "end"]
+    hub._finish()
+    for slot in (1, 2):
+        kind, ((number, motion),) = outbox.get()
+        assert (kind, number, len(motion)) == ("made", slot, 20)
+    assert hub.service.windows == hub._batches == 2
+
+
+def test_a_piece_of_a_session_that_has_ended_is_not_sent_to_the_next_one(seated):
+    hub, outbox, events = seated
+    hub._on_enter(0, 1, SessionConfig())
+    wanted(hub, 1)
+    hub._on_leave(0, 1)
+    hub._on_enter(0, 2, SessionConfig())
+    hub._finish()
+    assert [outbox.get()[2].slot for _ in range(2)] == [1, 1]
+    assert events == ["begin", "end"] and outbox.empty()
 
 
 def broken_sinks() -> list:
