@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from datasets.motion_pairs import MotionPairs, StoredPairs, finished
 from datasets.style_pairs import StylePairs
+from utils.reports.wording import counted
 from utils.timebase import FPS
 from utils.training.data_order import EndlessBatches, Share, readers, to_device, training_batches
 from utils.training.run_config import RunConfig
@@ -54,7 +55,8 @@ class ResidentBatches:
         self._first = dict(zip(pairs.clips, np.concatenate([[0], np.cumsum(lengths)[:-1]]).tolist()))
         self._data = {name: torch.cat([clip[name] for clip in loaded]).to(device) for name in loaded[0]}
         size = sum(values.nbytes for values in self._data.values())
-        log.info("%d clips, %.1f h, %.2f GB on %s", len(loaded), sum(lengths) / (3600 * FPS), size / 1e9, device)
+        log.info("%s, %.1f h, %.2f GB on %s", counted(len(loaded), "clip"), sum(lengths) / (3600 * FPS), size / 1e9,
+                 device)  # fmt: skip
 
     def __call__(self, batches: Iterable[Keys]) -> Iterator[Any]:
         """Batch by batch; the starts of the crops are copied to the device for several batches at once."""

@@ -25,6 +25,7 @@ from datasets.splits import read_list
 from utils.coefs import DIMS
 from utils.errors import UserError
 from utils.media.audio import SampleType, decode_flac_part
+from utils.reports.wording import counted
 from utils.timebase import samples_per_frame
 
 if TYPE_CHECKING:
@@ -101,9 +102,8 @@ class ClipStore:
         clips = read_list(list_file)
         missing = [clip for clip in clips if clip not in self]
         if missing:
-            raise UserError(
-                f"{list_file}: {len(missing)} clips are not in {self.path} (first: {missing[0]}); make the lists again"
-            )
+            absent = counted(len(missing), "clip is", "clips are")
+            raise UserError(f"{list_file}: {absent} not in {self.path} (first: {missing[0]}); make the lists again")
         return clips
 
     @property

@@ -15,6 +15,7 @@ from datasets import clip_encoding
 from datasets.clip_encoding import Coefs
 from utils.atomic import write_text
 from utils.errors import UserError
+from utils.reports.wording import counted
 from utils.runs.file_lock import hold
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class ClipWriter:
             self._environment.sync(True)
         self._release()
         write_text(self.path / "keys.txt", "".join(f"{clip}\n" for clip in self._keys))
-        log.info("%s: %d clips", self.path, len(self._keys))
+        log.info("%s: %s", self.path, counted(len(self._keys), "clip"))
 
     def _release(self) -> None:
         self._closed = True
@@ -151,7 +152,7 @@ class ClipWriter:
                     f"{self.path}: has segments of another length than {self.seg_len}; choose another folder"
                 )
         if clips:
-            log.info("%s: continuing after %d clips", self.path, len(clips))
+            log.info("%s: continuing after %s", self.path, counted(len(clips), "clip"))
         return clips
 
     def check_name(self, clip: str) -> None:

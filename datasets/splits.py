@@ -11,6 +11,7 @@ import numpy as np
 from utils.atomic import write_text
 from utils.errors import UserError
 from utils.reading.json_file import read_lines
+from utils.reports.wording import counted
 
 SPLITS = ("train", "val", "test")
 # TFHP: 588 persons, 64 of them test and 64 validation; smaller sets keep the proportion.
@@ -81,8 +82,8 @@ def generate_split(clips: Iterable[str], seed: int = 0, n_eval: int | None = Non
     n_eval = n_eval_persons(len(groups)) if n_eval is None else n_eval
     if n_eval < 1 or len(groups) < 2 * n_eval + 1:
         raise UserError(
-            f"split: {len(groups)} persons are too few for {n_eval} each in test and validation and one to train on; "
-            "add speakers or write the lists by hand"
+            f"split: {counted(len(groups), 'person is', 'persons are')} too few for {n_eval} each in test and "
+            "validation and one to train on; add speakers or write the lists by hand"
         )
     persons = [list(groups)[i] for i in np.random.default_rng(seed).permutation(len(groups))]
     parts = {"train": persons[: -2 * n_eval], "val": persons[-2 * n_eval : -n_eval], "test": persons[-n_eval:]}

@@ -14,6 +14,7 @@ from datasets.statistics import random_crop_stats
 from utils.atomic import check_apart
 from utils.config import check_least, flag, read_flags
 from utils.errors import cli
+from utils.reports.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -49,12 +50,13 @@ def main(argv: list[str] | None = None) -> None:
     clips = store.clips(flags.list or flags.data_root / "train.txt")
     output = flags.output or flags.data_root / "stats_train.npz"
     check_apart([output.with_suffix(".npz")], [flags.list])
+    crops = f"{counted(len(clips), 'clip')}, {counted(flags.rounds, 'crop')} each"
     if flags.dry_run:
-        log.info("%s: to do, from %d clips, %d crops each", output.with_suffix(".npz"), len(clips), flags.rounds)
+        log.info("%s: to do, from %s", output.with_suffix(".npz"), crops)
         return
     stats = random_crop_stats(store, clips, flags.n_motions, flags.rounds, flags.seed, progress=True)
     stats.save(output.with_suffix(".npz"))
-    log.info("%s: %d clips, %d crops each", output.with_suffix(".npz"), len(clips), flags.rounds)
+    log.info("%s: %s", output.with_suffix(".npz"), crops)
 
 
 if __name__ == "__main__":

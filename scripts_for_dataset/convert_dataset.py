@@ -25,6 +25,7 @@ from utils.atomic import check_output
 from utils.coefs import CoefStats
 from utils.config import positional, read_flags
 from utils.errors import UserError, cli
+from utils.reports.wording import counted
 from utils.runs.shards import FinishedPart, SharedWork, WorkFlags, settings_of
 
 log = logging.getLogger(__name__)
@@ -52,9 +53,8 @@ def copy_lists(source: Path, target: Path, converted: set[str]) -> None:
             clips = read_list(source / name)
             kept = [clip for clip in clips if clip in converted]
             write_list(target / name, kept)
-            log.info(
-                "%s: %d clips%s", name, len(kept), f" ({len(clips) - len(kept)} left out)" if kept != clips else ""
-            )
+            left = f" ({len(clips) - len(kept)} left out)" if kept != clips else ""
+            log.info("%s: %s%s", name, counted(len(kept), "clip"), left)
     if (source / STATS).is_file():
         CoefStats.load(source / STATS).save(target / STATS)
 
@@ -118,7 +118,7 @@ def main(argv: list[str] | None = None) -> None:
     copy_lists(flags.source, flags.output, set(kept))
     work.remove()
     summarise(outcomes, str(flags.output))
-    log.info("%s: all values of %d clips are equal to the original's", flags.output, len(kept))
+    log.info("%s: all values of %s are equal to the original's", flags.output, counted(len(kept), "clip"))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from datasets.clip_store import ClipStore
 from datasets.splits import generate_split, group_by_person, read_list, write_list
 from utils.config import read_flags
 from utils.errors import UserError, cli
+from utils.reports.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
     for name, clips in parts.items():
         if not flags.dry_run:
             write_list(flags.data_root / f"{name}.txt", clips)
-        log.info("%s.txt: %d clips of %d persons", name, len(clips), len(group_by_person(clips)))
+        log.info("%s.txt: %s of %s", name, counted(len(clips), "clip"), counted(len(group_by_person(clips)), "person"))
 
 
 if __name__ == "__main__":

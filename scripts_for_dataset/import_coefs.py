@@ -17,6 +17,7 @@ import numpy as np
 from utils.atomic import atomic_path, check_apart
 from utils.config import positional, read_flags
 from utils.errors import UserError, cli
+from utils.reports.wording import counted
 from utils.timebase import FPS
 from utils.trackers.content import Content, load_content
 from utils.trackers.flags import ImportFlags
@@ -68,7 +69,7 @@ def main(argv: list[str] | None = None) -> None:
         log.info("  %s", note)
     known = "" if motion.shape is None else ", with a head shape"
     seconds = len(motion) / FPS
-    log.info("%s: %d frames (%.1f s) of %s, %s%s", flags.output, len(motion), seconds, imported.format,
+    log.info("%s: %s (%.1f s) of %s, %s%s", flags.output, counted(len(motion), "frame"), seconds, imported.format,
              motion.head_model, known)  # fmt: skip
 
 

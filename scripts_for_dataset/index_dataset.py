@@ -15,6 +15,7 @@ from pathlib import Path
 from datasets.sources.clip_index import INDEX, write_index
 from utils.config import positional, read_flags
 from utils.errors import cli
+from utils.reports.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ class IndexFlags:
 @cli
 def main(argv: list[str] | None = None) -> None:
     for folder in read_flags(IndexFlags, argv, __doc__ or "").sources:
-        log.info("%s: %d clips", folder / INDEX, write_index(folder))
+        log.info("%s: %s", folder / INDEX, counted(write_index(folder), "clip"))
 
 
 if __name__ == "__main__":

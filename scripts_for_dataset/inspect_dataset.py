@@ -30,6 +30,7 @@ from scripts_for_dataset.preparing.building import read_report
 from utils.atomic import atomic_path
 from utils.config import check_least, flag, positional, read_flags
 from utils.errors import UserError, cli
+from utils.reports.wording import counted
 from utils.runs.shards import SharedWork, WorkFlags, settings_of
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,9 @@ def check_lists(folder: Path, clips: list[str]) -> dict[str, Any]:
         content[name] = {"clips": len(part), "speakers": len(group_by_person(part))}
         unknown = sorted(set(part) - set(clips))
         if unknown:
-            content[f"{name} problem"] = f"{len(unknown)} clips are not in the data set (first: {unknown[0]})"
+            content[f"{name} problem"] = (
+                f"{counted(len(unknown), 'clip is', 'clips are')} not in the data set (first: {unknown[0]})"
+            )
     persons = {name: set(group_by_person(part)) for name, part in listed.items()}
     shared = {p for a in persons for b in persons if a < b for p in persons[a] & persons[b]}
     if shared:
@@ -95,7 +98,7 @@ def check_lists(folder: Path, clips: list[str]) -> dict[str, Any]:
 
 def say(summary: Summary, lists: dict[str, Any], finished: bool) -> None:
     """Log the findings, one per line."""
-    log.info("%d clips of %d speakers, %.2f h%s", summary.clips, summary.speakers, summary.hours,
+    log.info("%s of %s, %.2f h%s", counted(summary.clips, "clip"), counted(summary.speakers, "speaker"), summary.hours,
              "" if finished else "; UNFINISHED: give the command that made it again")  # fmt: skip
     findings = {
         "broken": summary.broken, "silent": summary.silent, "clipped": summary.clipped, "frozen": summary.frozen,

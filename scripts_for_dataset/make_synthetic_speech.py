@@ -38,6 +38,7 @@ from utils.atomic import atomic_path, make_folder, write_text
 from utils.config import check_least, flag, read_flags
 from utils.errors import UserError, cli
 from utils.reading.json_file import read_json
+from utils.reports.wording import counted
 from utils.runs.shards import FOLDER, SharedWork, WorkFlags, cores, settings_of
 from utils.timebase import SAMPLE_RATE
 
@@ -82,7 +83,9 @@ def make_part(part: SpeechPart) -> int:
         pieces.append(audio)
         start += len(audio)
     if not rows:
-        raise UserError(f"{part.voice.label}: said nothing in {len(part.texts)} sentences; check its installation")
+        raise UserError(
+            f"{part.voice.label}: said nothing in {counted(len(part.texts), 'sentence')}; check its installation"
+        )
     _write(part.path, np.concatenate(pieces), rows)
     return len(rows)
 
@@ -138,7 +141,7 @@ def say_all(parts: list[SpeechPart], flags: SpeechFlags) -> None:
     """Say the parts that do not exist yet."""
     todo = [part for part in parts if not part.path.with_suffix(".jsonl").is_file()]
     count = sum(len(part.texts) for part in todo)
-    log.info("%s: %d sentences to say in %d parts", flags.output, count, len(todo))
+    log.info("%s: %s to say in %s", flags.output, counted(count, "sentence"), counted(len(todo), "part"))
     with tqdm(total=count, desc="speech", unit="sentence") as bar:
         for said in run_all(make_part, todo, flags.work.workers or cores()):
             bar.update(said)

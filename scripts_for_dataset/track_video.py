@@ -29,6 +29,7 @@ from utils.atomic import check_apart, check_output
 from utils.config import positional, read_flags, required
 from utils.errors import UserError, cli
 from utils.media.video_frames import VIDEO_SUFFIXES
+from utils.reports.wording import counted
 from utils.runs.shards import WorkFlags
 from utils.timebase import FPS
 from utils.trackers.landmarker import INSTALL, check_installed, find_model
@@ -149,8 +150,8 @@ def report(npz: Path, tracked: TrackedVideo) -> None:
     for note in tracked.notes:
         log.info("  %s", note)
     n_frames, unsure = len(tracked.motion), int((tracked.confidence < UNSURE).sum())
-    log.info("%s: %d frames (%.1f s), confidence %.2f on average, below %.1f in %d frames", npz, n_frames,
-             n_frames / FPS, np.mean(tracked.confidence), UNSURE, unsure)  # fmt: skip
+    log.info("%s: %s (%.1f s), confidence %.2f on average, below %.1f in %s", npz, counted(n_frames, "frame"),
+             n_frames / FPS, np.mean(tracked.confidence), UNSURE, counted(unsure, "frame"))  # fmt: skip
     if n_frames < STYLE_FRAMES:
         log.warning("%s: shorter than %g s: too short for a style or for training", npz, STYLE_FRAMES / FPS)
 

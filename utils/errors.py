@@ -60,12 +60,12 @@ def cli(main: Callable[..., None]) -> Callable[..., None]:
                 raise
             _exit_interrupted(pressed[0])
         except Exception as error:
-            where = getattr(error, "filename", None)
+            where, number = getattr(error, "filename", None), getattr(error, "errno", None)
             if disk_full(error):
                 _exit(f"{where or 'the output'}: no disk space left; free some or choose another output folder")
-            if where is None or getattr(error, "errno", None) not in _UNREACHABLE:
+            if where is None or number not in _UNREACHABLE:
                 raise
-            _exit(f"{where}: not reachable ({os.strerror(error.errno)}); check the path and its permissions")
+            _exit(f"{where}: not reachable ({os.strerror(number)}); check the path and its permissions")
 
     return wrapped
 

@@ -17,6 +17,7 @@ from models.generation.live import LiveConfig
 from utils.config import check_least, read_flags
 from utils.devices import PRECISION_SPELLINGS, PRECISIONS
 from utils.errors import UserError, cli
+from utils.reports.wording import counted
 from web.addresses import is_loopback, listener, url
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def run_hub(flags: ServeFlags, service: Service) -> None:
 
 
 def say_ready(flags: ServeFlags, port: int) -> None:
-    print(f"ready: {url('ws', flags.host, port)}, {flags.max_sessions} sessions; health: "
+    print(f"ready: {url('ws', flags.host, port)}, {counted(flags.max_sessions, 'session')}; health: "
           f"{url('http', flags.host, port)}/health", file=sys.stderr, flush=True)  # fmt: skip
 
 

@@ -41,6 +41,7 @@ from models.networks.talker import TalkerConfig
 from utils.coefs import MotionCodec
 from utils.devices import pick_device
 from utils.errors import UserError, cli
+from utils.reports.wording import counted
 from utils.runs.checkpoint import Checkpoint
 from utils.runs.run_dir import DEFAULT_EXPERIMENT, ROOT, find_checkpoint
 from utils.speech import PHONES_FILE, SpokenClip, read_phones
@@ -233,9 +234,9 @@ def main(argv: list[str] | None = None) -> None:
     tuned = find_checkpoint("DPT", f"{flags.exp_name}-tuned", None)
     after = score(tuned, measured, style, flags, device)
     n_frames = [sum(c.n_frames for c in measured), sum(training.values())]
-    title = (f"{machine(device)}: {clips[0].rpartition('/')[0]}, {n_frames[1] / FPS:.0f} s in {len(training)} clips to "
-             f"train on, {n_frames[0] / FPS:.0f} s in {len(held_out)} to measure, {flags.max_iter} steps "
-             f"in {seconds:.0f} s")  # fmt: skip
+    title = (f"{machine(device)}: {clips[0].rpartition('/')[0]}, {n_frames[1] / FPS:.0f} s in "
+             f"{counted(len(training), 'clip')} to train on, {n_frames[0] / FPS:.0f} s in {len(held_out)} to measure, "
+             f"{flags.max_iter} steps in {seconds:.0f} s")  # fmt: skip
     publish(title, changes(before, after), flags.json, command=command, before=before, after=after)
     print(f"the model: {tuned}")
 

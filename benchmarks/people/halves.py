@@ -25,6 +25,7 @@ from models.tracking.film import FilmFitter, Fitted
 from utils.errors import UserError, cli
 from utils.heads.head_file import load_head_file
 from utils.motion_file import Motion
+from utils.reports.wording import counted
 from utils.runs.run_dir import DEFAULT_EXPERIMENT, find_checkpoint
 from utils.timebase import FPS
 
@@ -96,7 +97,7 @@ def main(argv: list[str] | None = None) -> None:
         both = [halves(fits, lasting) for fits in everyone]
         share, number = found([(styles(a, extractor, window), styles(b, extractor, window)) for a, b in both])
         rows.append(Row(name, share, 1 / len(everyone), number))
-    publish(f"styles of {len(everyone)} people", rows, flags.json)
+    publish(f"styles of {counted(len(everyone), 'person', 'people')}", rows, flags.json)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from models.tracking.embedding import LandmarkHead
 from utils.config import check_least
 from utils.errors import UserError, cli
 from utils.motion_file import Motion
+from utils.reports.wording import counted
 from utils.timebase import SAMPLE_RATE
 
 BATCH = {"cuda": 256}
@@ -168,16 +169,18 @@ def main(argv: list[str] | None = None) -> None:
     flags = session.flags
     talkers = read_talkers(flags)
     if flags.prepare:
-        print(f"{sum(len(t.measured) for t in talkers)} clips of {len(talkers)} people to measure: {flags.cache}")
+        clips = counted(sum(len(t.measured) for t in talkers), "clip")
+        print(f"{clips} of {counted(len(talkers), 'person', 'people')} to measure: {flags.cache}")
         return
     rows = measure(talkers, Speaker(session))
     if not rows:
         raise UserError(f"--style {flags.style}: no person's recordings are long enough for a style; use normal")
     summary = {"people": len(rows), "amplitude_within": near(rows), "style_rank_correlation": rank_correlation(rows)}
-    title = (f"{session.subject.name}, style {flags.style}, {flags.samples} samples, "
+    title = (f"{session.subject.name}, style {flags.style}, {counted(flags.samples, 'sample')}, "
              f"{machine(session.subject.animator.model.device)}")  # fmt: skip
     publish(title, [*rows, middle(rows)], flags.json, model=title, **summary)
-    print(f"amplitude within {NEAR[0]} to {NEAR[1]}: {summary['amplitude_within']:.0%} of {len(rows)} people; "
+    print(f"amplitude within {NEAR[0]} to {NEAR[1]}: {summary['amplitude_within']:.0%} of "
+          f"{counted(len(rows), 'person', 'people')}; "
           f"rank correlation of style: {summary['style_rank_correlation']:.2f}")  # fmt: skip
 
 

@@ -34,6 +34,7 @@ from utils.errors import UserError, cli
 from utils.heads.head_file import load_head_file
 from utils.media.video_frames import VIDEO_SUFFIXES, read_frames
 from utils.motion_file import Motion
+from utils.reports.wording import counted
 from utils.timebase import FPS
 from utils.trackers.landmarker import find_model, watch
 
@@ -218,7 +219,7 @@ def main(argv: list[str] | None = None) -> None:
         rows.append(replace(measured(person, takes, words, fitter.head.head.exp_names or []), speed=speed))
         print(table(rows[-1:]).splitlines()[-1], flush=True)
     rows.append(measured("all", everyone, words, fitter.head.head.exp_names or []))
-    publish(f"{len(everyone)} clips, {machine(torch.device('cpu'))}", rows, flags.json)
+    publish(f"{counted(len(everyone), 'clip')}, {machine(torch.device('cpu'))}", rows, flags.json)
 
 
 if __name__ == "__main__":

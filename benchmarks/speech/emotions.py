@@ -19,6 +19,7 @@ from models.mixing.config import MixerConfig
 from models.mixing.mixer import Mixer
 from models.mixing.recipes import EMOTIONS
 from utils.errors import cli
+from utils.reports.wording import counted
 
 COLUMNS = ("recall_1", "recall_2", "closure_mm", "vowel_mm", "correlation")
 
@@ -44,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
             config = MixerConfig() if name == "none" else MixerConfig((name,))
             found.append(score_motions(subject, clip, [Mixer(config).push(motion) for motion in made]))
     rows = {name: summary(list(map(list, zip(*found)))) for name, found in scores.items()}
-    print(f"{subject.name}, {flags.samples} samples\n{measure_table(rows, COLUMNS)}")
+    print(f"{subject.name}, {counted(flags.samples, 'sample')}\n{measure_table(rows, COLUMNS)}")
     write_json(flags.json, {name: {key: vars(one) for key, one in row.items()} for name, row in rows.items()})
 
 

@@ -27,6 +27,7 @@ from utils.errors import UserError, cli
 from utils.media.alignment import align_pronunciations
 from utils.media.audio import load_audio
 from utils.reading.json_file import read_lines
+from utils.reports.wording import counted
 from utils.speech import Phone
 from utils.timebase import FPS, SAMPLE_RATE
 
@@ -224,7 +225,9 @@ def main(argv: list[str] | None = None) -> None:
         if name in spoken:
             by_phone[name] = [score for scores in by_clip for score in scores]
     rest = {} if flags.only else controls(subject, clips, flags.style, config, flags.samples)
-    print(f"{subject.name}: {len(clips)} English recordings, {flags.samples} samples, {flags.style}")
+    print(
+        f"{subject.name}: {counted(len(clips), 'English recording')}, {counted(flags.samples, 'sample')}, {flags.style}"
+    )
     print(measure_table(rows, COLUMNS))
     if by_phone:
         print(phone_table(by_phone))

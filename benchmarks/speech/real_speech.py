@@ -41,6 +41,7 @@ from utils.errors import UserError, cli
 from utils.media.alignment import align_phones, read_transcripts
 from utils.media.audio import load_audio
 from utils.motion_file import Motion, load_motion
+from utils.reports.wording import counted
 
 COLUMNS = ("recall_1", "chance_1", "recall_2", "chance_2", "vowel_mm", "correlation", "lag", "energy_correlation")
 PERCENT = frozenset(["recall_1", "recall_2", "chance_1", "chance_2"])
@@ -212,7 +213,8 @@ def main(argv: list[str] | None = None) -> None:
     flags, name = session.flags, session.subject.name
     clips = read_clips(flags.audio, flags.recordings)
     result = evaluate(session.subject, clips, flags.style, session.config, flags.samples)
-    print(f"{name}: {len(clips)} recordings, {result['bilabials']} p/b/m, {flags.samples} samples, {flags.style}")
+    print(f"{name}: {counted(len(clips), 'recording')}, {result['bilabials']} p/b/m, "
+          f"{counted(flags.samples, 'sample')}, {flags.style}")  # fmt: skip
     print(measure_table({**result["clips"], "all": result["all"], "viseme track": result["viseme_track"]}))
     for row in result["misses"][:8]:
         text = "{clip} {phone} at {start:.2f} s: open in {missed:.0%} of the samples, by {opening_mm:.1f} mm"

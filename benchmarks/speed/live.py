@@ -32,6 +32,7 @@ from models.generation.windows import GenerationConfig
 from models.networks.person import Person
 from utils.errors import cli
 from utils.motion_file import Motion, joined
+from utils.reports.wording import counted
 from utils.timebase import FPS, SAMPLE_RATE
 
 HOPS = (0.2, 0.4, 0.6, 1.0, 2.0, 4.0)
@@ -163,7 +164,7 @@ def main(argv: list[str] | None = None) -> None:
         way = f"hop {live.hop:g} s, {few.sampler.steps} {few.sampler.name} steps"
         rows.append(with_delays(row(way, subject, clips, takes), live, takes))
     seconds = sum(len(clip.audio) for clip in clips) / SAMPLE_RATE
-    title = f"{machine(subject.animator.model.device)}: {len(clips)} recordings, {seconds:.0f} s, {FPS} fps"
+    title = f"{machine(subject.animator.model.device)}: {counted(len(clips), 'recording')}, {seconds:.0f} s, {FPS} fps"
     publish(title, rows, flags.json, model=subject.name, look_ahead=flags.look_ahead)
 
 

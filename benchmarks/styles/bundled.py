@@ -33,6 +33,7 @@ from utils.config import flag
 from utils.errors import cli
 from utils.media.audio import load_audio
 from utils.motion_file import Motion
+from utils.reports.wording import counted
 
 CLIPS = ("librivox_austen_0870", "librivox_austen_0920", "arctic_a0009")
 PAIRS = (
@@ -203,7 +204,7 @@ def show_scales(session: Session, samples: int) -> dict:
     """Print every trial, and whether the styles grow with their scale."""
     subject, clips = session.subject, read_clips(INPUT / "audio", session.flags.recordings)
     rows = run(subject, clips, session.config, samples)
-    print(f"{subject.name}: {len(clips)} recordings, {samples} samples")
+    print(f"{subject.name}: {counted(len(clips), 'recording')}, {counted(samples, 'sample')}")
     print(trial_table(rows))
     for v in verdicts(rows):
         values = " ".join(f"{value:.2f}" for value in v["values"])

@@ -25,6 +25,7 @@ from models.metrics.style_judge import StyleJudge, Windows, encoded
 from models.metrics.suite import BASELINES, MODEL
 from models.networks.loading import load_talker
 from utils.errors import UserError
+from utils.reports.wording import counted
 from utils.runs.run_dir import find_checkpoint
 
 log = logging.getLogger(__name__)
@@ -61,8 +62,8 @@ class MethodSource:
             log.warning("%s: has results for only %d of %d clips; none for %s", self.folder, len(found), len(clips),
                         ", ".join(missing[:3]))  # fmt: skip
         if others:
-            log.warning("%s: %d files are not named like a clip of the split: %s", self.folder, len(others),
-                        ", ".join(others[:3]))  # fmt: skip
+            log.warning("%s: %s not named like a clip of the split: %s", self.folder,
+                        counted(len(others), "file is", "files are"), ", ".join(others[:3]))  # fmt: skip
         return found
 
 

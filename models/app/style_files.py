@@ -18,6 +18,7 @@ from utils.errors import UserError
 from utils.exports.arkit import has_arkit_expressions
 from utils.media.video_frames import VIDEO_SUFFIXES
 from utils.motion_file import Motion, load_motion
+from utils.reports.wording import counted
 from utils.runs.run_dir import find_checkpoint
 from utils.timebase import FPS
 from utils.trackers.content import load_content
@@ -43,7 +44,8 @@ def read_motion(path: Path, options: ImportOptions | None = None, max_video_seco
         tracked = track_video(path, VideoOptions(max_seconds=max_video_seconds), progress=True)
         for note in tracked.notes:
             log.info("%s: %s", path, note)
-        log.info("%s: %d frames, confidence %.2f on average", path, len(tracked.motion), tracked.confidence.mean())
+        n_frames = counted(len(tracked.motion), "frame")
+        log.info("%s: %s, confidence %.2f on average", path, n_frames, tracked.confidence.mean())
         return tracked.motion
     content = load_content(path)
     arrays = content.columns
@@ -52,7 +54,7 @@ def read_motion(path: Path, options: ImportOptions | None = None, max_video_seco
     imported = from_content(content, options or ImportOptions())
     for note in imported.notes:
         log.info("%s: %s", path, note)
-    log.info("%s: %d frames of %s", path, len(imported.motion), imported.format)
+    log.info("%s: %s of %s", path, counted(len(imported.motion), "frame"), imported.format)
     return imported.motion
 
 

@@ -16,6 +16,7 @@ from models.metrics.suite import BASELINES, Suite, lve_ratio
 from utils.atomic import write_text
 from utils.reports.json_text import json_text
 from utils.reports.text_table import text_table
+from utils.reports.wording import counted
 
 FORMAT = "evaluation-1"
 
@@ -53,7 +54,7 @@ def rows(results: Results, group: Group) -> list[list[str]]:
         most = max((entry["clips"] for entry in entries if entry is not None), default=0)
         fewer = [f" ({entry['clips']})" if entry and 0 < entry["clips"] < most else "" for entry in entries]
         cells = [cell(entry, METRICS[name]) + text for entry, text in zip(entries, fewer)]
-        body.append([label(name) + (f" ({most} clips)" if 0 < most < len(group.clips) else ""), *cells])
+        body.append([label(name) + (f" ({counted(most, 'clip')})" if 0 < most < len(group.clips) else ""), *cells])
     return [["metric", *group.methods], ["clips"] + [str(len(group.clips))] * len(group.methods), *body]
 
 

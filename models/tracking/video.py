@@ -20,6 +20,7 @@ from utils.heads.landmark_file import FLAME_EMBEDDING
 from utils.media.timeline import BEGINS_WITH, Clock
 from utils.media.video_frames import VideoFrame, check_there, read_frames
 from utils.motion_file import Motion
+from utils.reports.wording import counted
 from utils.rotations import axis_angle, resample_rotations, resample_values
 from utils.timebase import FPS
 from utils.trackers.content import Content
@@ -178,8 +179,9 @@ def _confidence(sightings: Sightings, times: np.ndarray) -> np.ndarray:
 def _gaps(sightings: Sightings, usable: np.ndarray) -> tuple[str, ...]:
     """Notes on frames without a usable face."""
     lost, turned = int((~sightings.found).sum()), int((sightings.found & ~usable).sum())
-    notes = [f"{lost} lost frames (no face) are interpolated"] if lost else []
-    notes += [f"{turned} frames turned beyond {PROFILE:g} degrees are interpolated"] if turned else []
+    notes = [f"{counted(lost, 'lost frame (no face) is', 'lost frames (no face) are')} interpolated"] if lost else []
+    beyond = f"turned beyond {PROFILE:g} degrees"
+    notes += [f"{counted(turned, f'frame {beyond} is', f'frames {beyond} are')} interpolated"] if turned else []
     longest = np.diff(sightings.times[usable]).max(initial=0)
     if longest > LONG_GAP:
         notes.append(f"the longest gap is {longest:.1f} s: cut the clip there before you train on it")
@@ -215,5 +217,6 @@ def _crowd(sightings: Sightings) -> tuple[str, ...]:
     if not sightings.crowds:
         return ()
     return (
-        f"{sightings.crowds} frames show several faces: the one that is largest and most central at first is tracked",
+        f"{counted(sightings.crowds, 'frame shows', 'frames show')} several faces: the one that is largest and most "
+        "central at first is tracked",
     )

@@ -16,6 +16,7 @@ from utils.coefs import DIMS
 from utils.reports.html_page import png_address, render
 from utils.reports.json_text import json_text
 from utils.reports.plots import BLUE, INK, legend, new_figure, set_titles, to_svg, whole_x
+from utils.reports.wording import counted
 from utils.timebase import FPS
 
 _SIZE = (920, 220)  # pixels of a plot
@@ -64,7 +65,7 @@ def _overview(summary: Summary, lists: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     for key, value in lists.items():
         if isinstance(value, dict):
-            value = f"{value['clips']} clips, {value['speakers']} speakers"
+            value = f"{counted(value['clips'], 'clip')}, {counted(value['speakers'], 'speaker')}"
         rows.append((key, ", ".join(value) if isinstance(value, list) else str(value)))
     return rows
 

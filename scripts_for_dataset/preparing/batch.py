@@ -22,6 +22,7 @@ from tqdm import tqdm
 from utils.atomic import check_output
 from utils.errors import UserError
 from utils.media.input_list import RECORDINGS, is_recording
+from utils.reports.wording import counted
 from utils.runs.shards import SharedWork, WorkFlags, cores, settings_of
 from utils.trackers.flags import ImportFlags
 from utils.trackers.folders import holds_motion, is_tracked_folder
@@ -263,7 +264,7 @@ def summarise(outcomes: Sequence[Outcome], what: str, shown: int = _SHOWN) -> No
         kinds.setdefault(_NUMBER.sub("#", note), []).append(note)
     for notes in sorted(kinds.values(), key=len, reverse=True):
         example = "for example " if len(set(notes)) > 1 else ""
-        log.info("  %d clips: %s%s", len(notes), example, notes[0])
+        log.info("  %s: %s%s", counted(len(notes), "clip"), example, notes[0])
 
 
 def check_writable(folder: Path) -> None:

@@ -35,6 +35,7 @@ from utils.atomic import write_text
 from utils.config import check_least
 from utils.errors import UserError
 from utils.reading.json_file import read_json
+from utils.reports.wording import counted
 from utils.runs.shards import FinishedPart, SharedWork, settings_of
 
 log = logging.getLogger(__name__)
@@ -252,15 +253,15 @@ def split_clips(clips: list[str], seed: int, n_eval: int | None) -> dict[str, li
     if persons >= 3 or n_eval is not None:
         parts = generate_split(clips, seed, n_eval)
     elif len(clips) >= 3:
-        log.warning(
-            "%d persons are too few to keep any for testing: single clips of known speakers are kept instead", persons
-        )
+        log.warning("%s too few to keep any for testing: single clips of known speakers are kept instead",
+                    counted(persons, "person is", "persons are"))  # fmt: skip
         parts = {"train": clips[:-2], "val": clips[-2:-1], "test": clips[-1:]}
     else:
-        log.warning("%d clips are too few to keep any for testing: all are for training", len(clips))
+        log.warning("%s too few to keep any for testing: all are for training",
+                    counted(len(clips), "clip is", "clips are"))  # fmt: skip
         parts = {"train": clips, "val": [], "test": []}
     for name, part in parts.items():
-        log.info("%s.txt: %d clips of %d persons", name, len(part), len(group_by_person(part)))
+        log.info("%s.txt: %s of %s", name, counted(len(part), "clip"), counted(len(group_by_person(part)), "person"))
     return parts
 
 

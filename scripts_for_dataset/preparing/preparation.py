@@ -17,6 +17,7 @@ from utils.media.audio import SoundPart, load_audio
 from utils.media.timeline import BEGINS_WITH, Clock
 from utils.motion_file import Motion
 from utils.reading.array_file import read_npy, read_npz
+from utils.reports.wording import counted
 from utils.rotations import axis_angle, parse_rotations
 from utils.timebase import FPS, SAMPLE_RATE, samples_per_frame
 from utils.trackers.content import load_content
@@ -108,7 +109,8 @@ def read_head_rotations(path: Path, n_frames: int) -> tuple[np.ndarray, list[str
     if abs(off) > MAX_OFF:
         raise UserError(f"{path}: has {len(values)} rotations for {n_frames} frames; track the same video at {FPS} fps")
     rotations = axis_angle(parse_rotations(values[:n_frames], "auto", str(path)))
-    return rotations, [f"{abs(off)} frames fewer or more head rotations than motion: cut to the shorter"] if off else []
+    differ = f"{counted(abs(off), 'frame')} fewer or more head rotations than motion: cut to the shorter"
+    return rotations, [differ] if off else []
 
 
 def fit_audio(

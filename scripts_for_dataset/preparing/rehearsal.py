@@ -8,6 +8,7 @@ from pathlib import Path
 from datasets.clip_encoding import decode_count
 from datasets.clip_store import ClipStore
 from utils.atomic import check_output
+from utils.reports.wording import counted
 from utils.timebase import FPS
 
 log = logging.getLogger(__name__)
@@ -44,8 +45,9 @@ class Rehearsal:
         """
         seconds = [frames / FPS for frames in self.added.values()]
         if seconds:
-            log.info("%s (dry run): %d clips of %.1f to %.1f s, %.2f h in all, would take about %.1f MB", self.out,
-                     len(seconds), min(seconds), max(seconds), sum(seconds) / 3600, self.bytes / 1e6)  # fmt: skip
+            log.info("%s (dry run): %s of %.1f to %.1f s, %.2f h in all, would take about %.1f MB", self.out,
+                     counted(len(seconds), "clip"), min(seconds), max(seconds), sum(seconds) / 3600,
+                     self.bytes / 1e6)  # fmt: skip
         check_output(self.out / "data.mdb", self.bytes)
         return dict(sorted({**self.there, **self.added}.items()))
 

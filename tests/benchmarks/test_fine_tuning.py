@@ -69,7 +69,7 @@ def test_before_and_after(data, open_head_space, tmp_path, monkeypatch, capsys):
              "--json", tmp_path / "out.json"]  # fmt: skip
     fine_tuning.main([str(flag) for flag in flags])
     printed, found = capsys.readouterr().out, json.loads((tmp_path / "out.json").read_text())
-    assert "b, 10 s in 1 clips to train on, 18 s in 2 to measure, 2 steps" in printed
+    assert "b, 10 s in 1 clip to train on, 18 s in 2 to measure, 2 steps" in printed
     assert found["before"].keys() == found["after"].keys() >= {"lve", "opening_correlation"}
     assert found["before"]["lve"] != found["after"]["lve"]
     assert "--init_from=" in found["command"]

@@ -173,7 +173,7 @@ def test_missing_things_are_named(tmp_path):
         with pytest.raises(UserError, match="213 frames"):
             store.read_frames("WRA_Speaker/007", start, stop)
     (tmp_path / "list.txt").write_text("TH_00001/000\nnobody/000\n")
-    with pytest.raises(UserError, match=r"1 clips are not in .*nobody/000"):
+    with pytest.raises(UserError, match=r"1 clip is not in .*nobody/000"):
         store.clips(tmp_path / "list.txt")
 
 

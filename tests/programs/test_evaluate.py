@@ -164,7 +164,7 @@ def test_only_files_of_no_clip_are_named(data, tmp_path, caplog):
     source = MethodSource("a", None, tmp_path)
     assert list(source.results(["ann/000", "ann/001"], list(CLIPS))) == ["ann/000"]
     assert "only 1 of 2 clips; none for ann/001" in caplog.text
-    assert "1 files are not named like a clip of the split: eve/000.npz" in caplog.text
+    assert "1 file is not named like a clip of the split: eve/000.npz" in caplog.text
 
 
 def test_several_methods_in_one_table(data, scored, tmp_path, capsys):

@@ -64,7 +64,7 @@ def test_every_fault_is_found(faulty, tmp_path, caplog, capsys):
     assert list(found["outliers"]) == ["p0/005"] and found["outliers"]["p0/005"].startswith("exp[3] = 60")
     assert found["same_motion"] == [["p1/006", "p2/007"]] == found["same_audio"]
     lists = found["lists"]
-    assert "1 clips are not in the data set (first: p9/000)" in lists["train problem"]
+    assert "1 clip is not in the data set (first: p9/000)" in lists["train problem"]
     assert lists["speakers in several lists"] == ["p1"] and lists["clips in no list"] == 18
     assert "1 broken, first: p3/008" in caplog.text
     page = (tmp_path / "r" / "inspection.html").read_text()
@@ -110,7 +110,7 @@ def test_an_unfinished_data_set_can_be_looked_at(tmp_path, caplog):
         writer.add_clip("a/0", *calm(220, 0))
         raise KeyboardInterrupt
     inspect_dataset.main([str(tmp_path / "s"), "--no_pictures"])
-    assert "UNFINISHED" in caplog.text and "1 clips of 1 speakers" in caplog.text
+    assert "UNFINISHED" in caplog.text and "1 clip of 1 speaker," in caplog.text
 
 
 def test_moments_are_those_of_all_frames():

@@ -253,7 +253,7 @@ def test_head_rotations_of_other_lengths(tmp_path):
     matrices = make_truth(30).head.as_matrix()
     np.save(tmp_path / "r.npy", matrices)
     vectors, notes = read_head_rotations(tmp_path / "r.npy", 31)
-    assert len(vectors) == 30 and "1 frames fewer or more" in notes[0]
+    assert len(vectors) == 30 and "1 frame fewer or more" in notes[0]
     with pytest.raises(UserError, match="30 rotations for 40 frames"):
         read_head_rotations(tmp_path / "r.npy", 40)
     np.save(tmp_path / "bad.npy", matrices * 3)

@@ -18,6 +18,7 @@ from utils.exports.arkit import ANGLES, BLEND_SHAPES, ArkitTrack, arkit_name, ya
 from utils.heads.head_file import load_head_file
 from utils.heads.joints import JAW_OPEN_RADIANS
 from utils.motion_file import OPEN_HEAD
+from utils.reports.wording import counted
 from utils.rotations import parse_rotations, resample_values
 from utils.trackers.audio2face import shapes_of_poses
 from utils.trackers.content import Content, load_content
@@ -78,7 +79,8 @@ def read(content: Content) -> Tracked:
     head, notation, note = _head(content, len(zeros))
     notes += (note,) if note else ()
     if missing:
-        notes += (f"{len(missing)} units are not in the table and stay at rest: {', '.join(missing[:6])}",)
+        lack = counted(len(missing), "unit is not in the table and stays", "units are not in the table and stay")
+        notes += (f"{lack} at rest: {', '.join(missing[:6])}",)
     return Tracked(exp, head, jaw, notation=notation, own_jaw="axis_angle", head_model=OPEN_HEAD, notes=notes)
 
 

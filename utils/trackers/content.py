@@ -12,6 +12,7 @@ import numpy as np
 from utils.errors import UserError
 from utils.reading.array_file import parse_npy, read_bytes, zip_members
 from utils.reading.json_file import parse_json_value
+from utils.reports.wording import counted
 from utils.trackers import json_tables, pickles, tables
 from utils.trackers.folders import FrameFile, find_files
 
@@ -42,7 +43,7 @@ class Content:
         """What was found, for messages."""
         items = [f"{name} {values.shape}" for name, values in list(self.columns.items())[:14]]
         rest = len(self.columns) - len(items)
-        frames = "" if self.frames is None else f"{len(self.frames)} {self.suffix} frames of "
+        frames = "" if self.frames is None else f"{counted(len(self.frames), f'{self.suffix} frame')} of "
         return frames + ", ".join(items) + (f" and {rest} more" if rest > 0 else "") if items else "nothing"
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from utils.errors import UserError
+from utils.reports.wording import counted
 
 FRAME_SUFFIXES = (".frame", ".npz", ".npy", ".pt", ".pth", ".pkl")
 _NAME = re.compile(r"(\D*)(\d+)(?:_(\d+))?")  # 00012, frame_00012, 000012_000 (frame, number of the face in it)
@@ -118,7 +119,9 @@ def _frames(folder: Path, names: list[Path]) -> tuple[list[FrameFile], tuple[str
     suffix = frames[0].suffix
     frames = [frame for frame in frames if frame.suffix == suffix]
     several = sum(len(faces) > 1 for faces in found.values())
-    return frames, (f"{several} frames show several faces; the first face of each is used",) if several else ()
+    if not several:
+        return frames, ()
+    return frames, (f"{counted(several, 'frame shows', 'frames show')} several faces; the first face of each is used",)
 
 
 def _files_of(path: Path) -> dict[str, Path]:

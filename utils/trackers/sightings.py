@@ -9,6 +9,7 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.exports.arkit import BLEND_SHAPES
+from utils.reports.wording import counted
 
 # Points of MediaPipe's 478 that the overlay draws and the confidence looks at.
 OVAL = (10, 21, 54, 58, 67, 93, 103, 109, 127, 132, 136, 148, 149, 150, 152, 162, 172, 176, 234, 251, 284, 288, 297,
@@ -106,4 +107,5 @@ def choose_face(faces: Sequence[np.ndarray], last: Chosen | None, shape: Sequenc
 def check_any(sightings: Sightings, source: str) -> None:
     """Raises UserError if no frame shows a face."""
     if not sightings.found.any():
-        raise UserError(f"{source}: no face was found in {len(sightings)} frames; is it upright, lit and large enough?")
+        n_frames = counted(len(sightings), "frame")
+        raise UserError(f"{source}: no face was found in {n_frames}; is it upright, lit and large enough?")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from utils.errors import UserError
+from utils.reports.wording import counted
 from utils.trackers.timecodes import Clock, read_clock, time_column
 
 MAX_COLUMNS = 2000
@@ -130,6 +131,7 @@ def in_time(columns: dict[str, np.ndarray], clock: Clock, notes: tuple[str, ...]
     highest = np.fmax.accumulate(np.r_[-np.inf, order[:-1]])
     keep = np.isfinite(order) & (order > highest)
     dropped = int((~keep).sum())
-    notes += (f"{dropped} rows repeat a time and are left out",) if dropped else ()
+    repeat = counted(dropped, "row repeats a time and is", "rows repeat a time and are")
+    notes += (f"{repeat} left out",) if dropped else ()
     kept = {name: values[keep] if values.shape[:1] == keep.shape else values for name, values in columns.items()}
     return Table(kept, None if clock.seconds is None else clock.seconds[keep], notes)

@@ -16,6 +16,7 @@ from scipy.spatial.transform import Rotation
 from utils.coefs import N_EXP, N_SHAPE
 from utils.errors import UserError
 from utils.motion_file import FLAME_2020, FLAME_2023, OPEN_HEAD, STILL, Motion, doubts
+from utils.reports.wording import counted
 from utils.rotations import axis_angle, parse_rotations, resample_rotations, resample_values
 from utils.timebase import FPS
 from utils.trackers.content import Content, load_content
@@ -98,12 +99,13 @@ def _tracked_frames(tracked: Tracked, times: np.ndarray, source: str) -> tuple[n
     huge = max(np.abs(x[finite]).max() for x in columns)
     if huge > HUGE:
         raise UserError(f"{source}: holds numbers as large as {huge:.3g}; these are not coefficients")
-    notes = [f"{(~finite).sum()} lost frames (NaN) are interpolated"] if not finite.all() else []
+    lost = int((~finite).sum())
+    notes = [f"{counted(lost, 'lost frame (NaN) is', 'lost frames (NaN) are')} interpolated"] if lost else []
     gaps = np.diff(times[finite])
     step = np.median(gaps) if len(gaps) else 0
-    missing = int(np.round(gaps / step - 1).sum()) if step else 0
-    if missing > (~finite).sum():
-        notes.append(f"{missing - (~finite).sum()} frames are missing and interpolated")
+    missing = (int(np.round(gaps / step - 1).sum()) if step else 0) - lost
+    if missing > 0:
+        notes.append(f"{counted(missing, 'frame is', 'frames are')} missing and interpolated")
     if len(gaps) and gaps.max() > max(_LONG_GAP, 3 * step):
         notes.append(f"the longest gap is {gaps.max():.1f} s: cut the clip there before training on it")
     return finite, notes

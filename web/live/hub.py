@@ -27,6 +27,7 @@ from models.generation.live import Begun, LiveTalker, begin_pieces
 from models.heads.flame import load_flame
 from utils.errors import UserError
 from utils.motion_file import Motion
+from utils.reports.wording import counted
 from web.live.remote import Count, RemoteService, Seating, Wanted
 from web.live.senders import FrameSink
 from web.live.server import Limits, running
@@ -237,7 +238,7 @@ class Hub:
         if front not in self._ready:
             raise UserError("--front_ends: one of them did not start; its messages are above")
         lost = [slot for slot, seat in self._seats.items() if seat.front == front]
-        log.error("a front end has ended, and %d sessions with it; another one starts", len(lost))
+        log.error("a front end has ended, and %s with it; another one starts", counted(len(lost), "session"))
         for slot in lost:
             self._on_leave(front, slot)
         self._outboxes.pop(front).put(None)

@@ -59,7 +59,7 @@ def test_mediapipe(tmp_path):
     imported = import_motion(path)
     assert imported.format == "mediapipe" and len(imported.motion) == n
     notes = " | ".join(imported.notes)
-    assert "cheekpuff" in notes and "repeat a time" in notes and "1 lost frames" in notes
+    assert "cheekpuff" in notes and "1 row repeats a time and is" in notes and "1 lost frame (NaN) is" in notes
     assert same_rotation(imported.motion.pose[50:, :3], head[50:])
     assert not imported.motion.exp[:, list(arkit.unit_names()).index("cheekpuff")].any()
 

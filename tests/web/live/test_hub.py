@@ -131,7 +131,7 @@ def test_too_many_sessions_and_a_front_end_that_dies(tmp_path, caplog):
         audio, _ = asyncio.run(asyncio.wait_for(again(f"ws://{place}"), 60))
         np.testing.assert_allclose(audio, np.arange(25) / 25, atol=1e-4)
         assert len(hub._processes) == 3 and sorted(hub._outboxes) != [0, 1]
-    assert not errors and "a front end has ended, and 1 sessions with it" in caplog.text
+    assert not errors and "a front end has ended, and 1 session with it" in caplog.text
 
 
 def test_a_front_end_that_is_stopped_holds_up_no_other(tmp_path):
