@@ -85,7 +85,8 @@ def generate_split(clips: Iterable[str], seed: int = 0, n_eval: int | None = Non
             f"split: {counted(len(groups), 'person is', 'persons are')} too few for {n_eval} each in test and "
             "validation and one to train on; add speakers or write the lists by hand"
         )
-    persons = [list(groups)[i] for i in np.random.default_rng(seed).permutation(len(groups))]
+    names = list(groups)
+    persons = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
     parts = {"train": persons[: -2 * n_eval], "val": persons[-2 * n_eval : -n_eval], "test": persons[-n_eval:]}
     return {name: [clip for person in part for clip in groups[person]] for name, part in parts.items()}
 

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -63,6 +64,13 @@ def test_the_split_depends_on_the_set_and_the_seed_alone():
     clips = [f"p{i}/000" for i in range(30)]
     assert generate_split(clips, 3) == generate_split(clips[::-1], 3) != generate_split(clips, 4)
     assert len(generate_split(clips, 3, n_eval=7)["test"]) == 7
+
+
+def test_the_split_of_many_persons_takes_as_long_as_their_number():
+    """60,000 persons: 0.1 s; 12 s when the list of them was made anew for each."""
+    start = time.process_time()
+    assert len(generate_split([f"p{k}/0" for k in range(60_000)])["train"]) == 60_000 - 2 * 64
+    assert time.process_time() - start < 3
 
 
 @pytest.mark.parametrize(("persons", "n_eval"), [(0, None), (2, None), (6, 3), (6, 0)])
