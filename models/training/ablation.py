@@ -23,6 +23,7 @@ from utils.training.run_config import RunConfig, finished_run
 
 log = logging.getLogger(__name__)
 _MEASURED = "val/"
+_OF_ALL = ("exp_name", "ablate", "mode", "dry_run", "shard", "config")  # what variants cannot set
 
 
 class Program(Protocol):
@@ -61,6 +62,8 @@ def ablate(
     if flags.run.mode != "train":
         raise UserError("--ablate: trains variants; leave --mode out")
     points, shard = read_points(path), flags.work.part()
+    if set_for_all := [flag for flag in flags_in(points) if flag in _OF_ALL]:
+        raise UserError(f"{path}: sets {set_for_all[0]}, which is for all variants; give it on the command line")
     variants = [_variant(point, path, name, argv, parse) for point in points]
     mine = variants if shard is None else shard.of(variants)
     if flags.run.dry_run:

@@ -88,6 +88,18 @@ def test_variants_are_trained_once_and_compared(workspace, tmp_path, capsys):
     assert "leave --mode out" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("flag", ["exp_name", "ablate", "mode", "dry_run"])
+def test_a_variant_cannot_set_what_is_for_all(workspace, tmp_path, capsys, flag):
+    grid = tmp_path / "grid.json"
+    grid.write_text(json.dumps([{}, {flag: "test"}]))
+    with pytest.raises(SystemExit) as end:
+        main_se.main(["--exp_name", "whole", *SIZES, "--data_root", str(tmp_path), "--ablate", str(grid)])
+    assert end.value.code == 2
+    expected = f"error: {grid}: sets {flag}, which is for all variants; give it on the command line"
+    assert capsys.readouterr().err.splitlines()[-1] == expected
+    assert not list((workspace / "experiments/SE").glob("whole*"))
+
+
 def test_parts_train_every_nth_variant(workspace, tmp_path, capsys):
     """A part that fails names its variant; until all parts are done, there is no table."""
     grid, folder = tmp_path / "grid.json", workspace / "experiments/SE"
