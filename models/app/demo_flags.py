@@ -18,6 +18,7 @@ from utils.rendering.renderer import RENDERERS
 from utils.runs.run_dir import DEFAULT_EXPERIMENT
 from utils.runs.shards import ShardFlags
 
+MOST_SAMPLES = 10_000  # of one recording: a list of their outputs is made first
 DESCRIPTION = "Speech -> talking head video. Without arguments: the bundled model, speech, identity and style."
 
 
@@ -68,6 +69,8 @@ class InputFlags:
     def check(self) -> None:
         """Raises UserError for a number out of range."""
         check_least(self, n_repetitions=1, audio_track=1)
+        if self.n_repetitions > MOST_SAMPLES:
+            raise UserError(f"--n_repetitions {self.n_repetitions}: must be at most {MOST_SAMPLES}")
         if not 0 <= self.seed < 2**63 - self.n_repetitions:
             raise UserError(f"--seed {self.seed}: must lie between 0 and 2^63 - 1")
 

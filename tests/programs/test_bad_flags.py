@@ -25,6 +25,8 @@ from utils.runs.run_dir import ROOT
 BAD_FLAGS = [
     (["-o", "out.avi"], "--output out.avi"),
     (["-n", "0"], "--n_repetitions 0"),
+    (["-n", "1000000000"], "--n_repetitions 1000000000"),
+    (["--size", "100000"], "--size 100000"),
     (["-n", "two"], "--n_repetitions"),
     (["-dtr", "1.5"], "--dtr 1.5"),
     (["-dtr", "nan"], "--dtr nan"),

@@ -26,6 +26,7 @@ from utils.rendering.mesh_drawing import MeshDrawing
 from utils.rendering.stage import FIELD_OF_VIEW, Stage, stage_for
 
 IN_FLIGHT = 3  # frames rendered ahead of the consumer, so that encoding and rendering overlap
+LARGEST = 8192  # pixels: takes 6.5 GB; twice as many are more than OpenGL draws with smooth edges
 RENDERERS = (FAST, "pyrender")
 
 
@@ -48,8 +49,8 @@ class RenderStyle:
     def __post_init__(self) -> None:
         if self.renderer not in RENDERERS:
             raise UserError(f"--renderer {self.renderer}: is not a choice; use one of {', '.join(RENDERERS)}")
-        if self.size < 16 or self.size % 2:
-            raise UserError(f"--size {self.size}: must be an even number of pixels, at least 16; use 640")
+        if not 16 <= self.size <= LARGEST or self.size % 2:
+            raise UserError(f"--size {self.size}: must be an even number of pixels from 16 to {LARGEST}; use 640")
         if not 1 <= self.fov <= 120:
             raise UserError(f"--fov {self.fov}: must lie between 1 and 120 degrees; use {FIELD_OF_VIEW:g}")
 
