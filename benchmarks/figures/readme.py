@@ -102,10 +102,14 @@ def strips(session: Session) -> None:
 
 
 def identities(session: Session) -> None:
-    """One instant on every bundled head shape."""
+    """One instant on every bundled head shape: an open mouth, and eyes that do not blink."""
     shapes = sorted(path.stem for path in (INPUT / "coef").glob("*.npy"))
-    instant = slice(50, 51)
-    row = [next(frames(*dressed(session, shape), motion(session, "normal", shape), instant)) for shape in shapes]
+    row = []
+    for shape in shapes:
+        one = motion(session, "normal", shape)
+        blink = one.exp[:, session.subject.flame.head.exp_names.index("eyeBlinkLeft")]
+        instant = int(np.argmax(one.pose[:, 3] - blink))
+        row.append(next(frames(*dressed(session, shape), one, slice(instant, instant + 1))))
     save(session.flags.output / "identities.png", np.concatenate(row, axis=1))
 
 
