@@ -21,7 +21,7 @@ from models.mixing.recipes import (
     group_columns,
     weights,
 )
-from utils.exports.arkit import gaze_angles
+from utils.exports.arkit import gaze_angles, other_side
 from utils.heads.head_file import HeadFile
 from utils.heads.joints import JAW_OPEN_RADIANS
 
@@ -51,7 +51,7 @@ class FaceUnits:
         gaze = np.zeros((len(names), 2))
         for k in columns(names, GROUPS["gaze"]):
             gaze[k] = gaze_angles(head, names[k], "left_eyeball" if names[k].endswith("Left") else "right_eyeball")[:2]
-        swapped = [_other(name) for name in names]
+        swapped = [other_side(name) for name in names]
         return cls(names, group_columns(names), [names.index(name) for name in swapped], lips.astype(np.float64), gaze)
 
     def column(self, exp: np.ndarray, name: str) -> np.ndarray:
@@ -117,11 +117,3 @@ class FaceUnits:
             axis = int(np.abs(self.gaze[k]).argmax())
             target = np.clip(wanted[:, axis] / self.gaze[k, axis], 0, 1)
             exp[:, k] += share * (target - exp[:, k])
-
-
-def _other(name: str) -> str:
-    """The unit on the other side; a unit of both sides is its own."""
-    for side, other in (("Left", "Right"), ("Right", "Left")):
-        if name.endswith(side):
-            return name.removesuffix(side) + other
-    return name

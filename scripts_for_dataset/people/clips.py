@@ -20,6 +20,7 @@ from scripts_for_dataset.synthetic.nonverbal import add_eyes
 from scripts_for_dataset.synthetic.prosody import RATE, Prosody, analyse, find_accents, smooth
 from scripts_for_dataset.synthetic.style import SpeakerStyle, named_style, sample_style
 from utils.coefs import N_SHAPE
+from utils.exports.arkit import other_side
 from utils.rotations import resample_values
 from utils.timebase import FPS, samples_per_frame
 
@@ -128,16 +129,9 @@ def _joined(parts: list[np.ndarray]) -> np.ndarray:
 
 def mirrored(piece: Piece) -> Piece:
     """Left and right exchanged; the head's turn and tilt as well."""
-    order = [arkit.unit(_other_side(name)) for name in arkit.EXP_NAMES]
+    order = [arkit.unit(other_side(name)) for name in arkit.EXP_NAMES]
     pose = piece.pose * np.array([1, -1, -1, 1, -1, -1])
     return Piece(piece.audio, piece.exp[:, order], pose)
-
-
-def _other_side(name: str) -> str:
-    for side, other in (("Left", "Right"), ("Right", "Left")):
-        if name.endswith(side):
-            return name.removesuffix(side) + other
-    return name
 
 
 def at_speed(piece: Piece, factor: float) -> Piece:

@@ -49,6 +49,14 @@ def arkit_name(name: str) -> str | None:
     return _BY_NAME.get(plain[:-1] + side) if side else None
 
 
+def other_side(name: str) -> str:
+    """The blend shape on the face's other side; a shape of both sides stays itself."""
+    for side, other in (("Left", "Right"), ("Right", "Left")):
+        if name.endswith(side):
+            return name.removesuffix(side) + other
+    return name
+
+
 _BY_NAME = {shape.lower(): shape for shape in BLEND_SHAPES}
 
 
