@@ -17,7 +17,6 @@ sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 import utils.startup  # noqa: F401  # isort: skip
 
 from models.app import bundled
-from models.app.bundled import person_like
 from models.app.demo_files import (
     Model,
     check_distinct,
@@ -50,7 +49,7 @@ from utils.media.input_list import is_many, read_inputs
 from utils.media.live_audio import MICROPHONE, STDIN, live_blocks
 from utils.media.panels import STYLE_NAME
 from utils.motion_file import load_shape
-from utils.rendering.looks import Look, dress
+from utils.rendering.looks import Look
 from utils.rendering.renderer import RenderStyle
 from utils.runs.shards import SharedWork, settings_of
 
@@ -79,8 +78,7 @@ def make_film(flags: DemoFlags, flame: Flame) -> HeadFilm | None:
 
 def look_of(flags: DemoFlags, flame: Flame) -> Look:
     """The look of the head."""
-    picture = flags.picture
-    return dress(flame.head, picture.look, picture.texture, picture.hair, picture.skin, person_like(shape_of(flags)))
+    return flags.looks.dress(flame.head, shape_of(flags))
 
 
 def titles(flags: DemoFlags, model: Model) -> Titles:

@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 import utils.startup  # noqa: F401  # isort: skip
 
-from models.app.bundled import person_like
+from models.app.head_film import LookFlags
 from models.app.recording import Recording
 from models.exports.formats import FORMATS, ExportOptions
 from models.exports.motion_export import check_foreign, export, files_of, parse_formats
@@ -25,7 +25,6 @@ from utils.errors import UserError, cli
 from utils.media.audio import SoundPart
 from utils.media.motion_length import check_length, from_rate
 from utils.motion_file import Motion, load_motion, load_shape
-from utils.rendering.looks import HAIR, LOOKS, SKINS, dress
 from utils.timebase import FPS, samples_per_frame
 
 log = logging.getLogger(__name__)
@@ -53,19 +52,13 @@ class ExportMotionFlags:
     """Number of the audio track, from 1 (default: the first that is not silent)."""
     fps: float = FPS
     """Frames per second of the files."""
-    look: str | None = flag(None, choices=LOOKS)
-    """Skin or clay (default: skin on the open head, clay on others and with -t)."""
-    hair: str | None = flag(None, choices=HAIR)
-    """Hair of --look skin in glb and usd (default: the one that goes with the head shape)."""
-    skin: str | None = flag(None, choices=tuple(SKINS))
-    """Texture of --look skin (default: the one that goes with the head shape)."""
-    texture: Path | None = flag(None, "-t")
-    """Texture image (png or jpg) in the UV layout of the look, for glb and usd."""
     match: Path | None = None
     """Landmarks for livelink of a FLAME head without any: flame_static_embedding.pkl, or npz with lmk68, or with
     open_head and head (docs/exports.md)."""
     no_head: bool = False
     """Leave out the head motion."""
+    looks: LookFlags = LookFlags()
+    """look, in glb and usd"""
     mix: MixerConfig = MixerConfig()
     """mixer (docs/mixer.md)"""
 
@@ -113,7 +106,7 @@ def main(argv: list[str] | None = None) -> None:
         check_length(len(motion), heard.scale.n_samples / samples_per_frame(), str(flags.motion), advice)
     audio = None if heard is None else heard.sound()
     motion = Mixer(flags.mix, flame.head).push(motion)
-    look = dress(flame.head, flags.look, flags.texture, flags.hair, flags.skin, person_like(motion.shape))
+    look = flags.looks.dress(flame.head, motion.shape)
     options = ExportOptions(flags.fps, look.texture, look.head, look.dressed, audio, flags.match)
     for path in export(motion, flame, formats, out, options):
         log.info("wrote %s", path)

@@ -14,8 +14,7 @@ import utils.startup  # noqa: F401  # isort: skip
 
 import numpy as np
 
-from models.app.bundled import person_like
-from models.app.head_film import HeadFilm
+from models.app.head_film import HeadFilm, LookFlags
 from models.app.recording import Recording
 from models.heads.flame import Flame, load_flame
 from models.mixing.config import MixerConfig
@@ -28,7 +27,6 @@ from utils.media.audio import SoundPart
 from utils.media.motion_length import check_length, from_rate
 from utils.media.panels import AUDIO_NAME
 from utils.motion_file import Motion, load_motion, load_shape
-from utils.rendering.looks import HAIR, LOOKS, SKINS, dress
 from utils.rendering.renderer import RENDERERS, RenderStyle
 from utils.timebase import FPS, samples_per_frame
 
@@ -59,14 +57,6 @@ class RenderFlags:
     """A line of text at the bottom; {audio} in it becomes the name of the speech's file (without a text: that name)."""
     columns: int | None = None
     """Motions per row (default: up to 3 in one row, more in a square)."""
-    look: str | None = flag(None, choices=LOOKS)
-    """Skin or clay (default: skin on the open head, clay on others and with -t)."""
-    hair: str | None = flag(None, choices=HAIR)
-    """Hair of the head (default: the one that goes with the head shape; clay is bald)."""
-    skin: str | None = flag(None, choices=tuple(SKINS))
-    """Texture of --look skin (default: the one that goes with the head shape)."""
-    texture: Path | None = flag(None, "-t")
-    """Texture image in the UV layout of the look."""
     size: int = 640
     """Width and height of each picture, pixels."""
     yaw: float = 0
@@ -79,6 +69,8 @@ class RenderFlags:
     """Black background."""
     no_head: bool = False
     """Leave out the head motion."""
+    looks: LookFlags = LookFlags()
+    """look"""
     mix: MixerConfig = MixerConfig()
     """mixer (docs/mixer.md)"""
 
@@ -132,7 +124,7 @@ def caption(flags: RenderFlags) -> str:
 
 def make_film(flags: RenderFlags, flame: Flame, shape: np.ndarray | None) -> HeadFilm:
     """The renderer that the flags describe; skin and hair go by default with the head `shape` (100,)."""
-    look = dress(flame.head, flags.look, flags.texture, flags.hair, flags.skin, person_like(shape))
+    look = flags.looks.dress(flame.head, shape)
     style = RenderStyle(flags.size, flags.black_bg, look.texture, renderer=flags.renderer)
     return HeadFilm(Flame(look.drawn), style, flags.yaw, flags.pitch)
 

@@ -56,7 +56,7 @@ def listener(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
-        reason = error.strerror.partition(" (while")[0]
+        reason = str(error.strerror).partition(" (while")[0]
         raise UserError(f"--port {port}: cannot listen on {host} ({reason}); choose another") from error
 
 

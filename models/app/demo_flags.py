@@ -7,13 +7,13 @@ from pathlib import Path
 
 from models.app.bundled import DEFAULT_AUDIO, DEFAULT_SHAPE, DEFAULT_STYLE
 from models.app.export_flags import ExportFlags
+from models.app.head_film import LookFlags
 from models.app.sampling_flags import SamplingFlags
 from models.mixing.config import MixerConfig
 from utils.config import check_least, flag
 from utils.devices import PRECISION_SPELLINGS, PRECISIONS
 from utils.errors import UserError
 from utils.media.panels import AUDIO_NAME
-from utils.rendering.looks import HAIR, LOOKS, SKINS
 from utils.rendering.renderer import RENDERERS
 from utils.runs.run_dir import DEFAULT_EXPERIMENT
 from utils.runs.shards import ShardFlags
@@ -98,14 +98,6 @@ class PictureFlags:
     """Black background."""
     no_head: bool = False
     """Leave out the head motion."""
-    look: str | None = flag(None, choices=LOOKS)
-    """Skin or clay (default: skin on the open head, clay on others and with -t)."""
-    hair: str | None = flag(None, choices=HAIR)
-    """Hair of the head (default: the one that goes with the head shape; clay is bald)."""
-    skin: str | None = flag(None, choices=tuple(SKINS))
-    """Texture of --look skin (default: the one that goes with the head shape)."""
-    texture: Path | None = flag(None, "-t")
-    """Texture image in the UV layout of the look."""
     size: int = 640
     """Width and height of the picture, pixels."""
     fov: float = 18
@@ -142,6 +134,8 @@ class DemoFlags:
     """live"""
     picture: PictureFlags
     """picture"""
+    looks: LookFlags
+    """look"""
     export: ExportFlags
     """export (docs/exports.md)"""
     mix: MixerConfig

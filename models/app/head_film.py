@@ -3,19 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from models.app.bundled import person_like
 from models.heads.decode import motion_vertices
 from models.heads.flame import Flame
+from utils.config import flag
 from utils.errors import UserError
+from utils.heads.head_file import HeadFile
 from utils.media.audio import Audio
 from utils.media.panels import Panel, captioned, side_by_side
 from utils.motion_file import Motion
-from utils.rendering.looks import pivot, seen_from
+from utils.rendering.looks import HAIR, LOOKS, SKINS, Look, dress, pivot, seen_from
 from utils.timebase import FPS, SAMPLE_RATE
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookFlags:
+    """What the head wears."""
+
+    look: str | None = flag(None, choices=LOOKS)
+    """Skin or clay (default: skin on the open head, clay on others and with -t)."""
+    hair: str | None = flag(None, choices=HAIR)
+    """Hair of the head (default: the one that goes with the head shape; clay is bald)."""
+    skin: str | None = flag(None, choices=tuple(SKINS))
+    """Texture of --look skin (default: the one that goes with the head shape)."""
+    texture: Path | None = flag(None, "-t")
+    """Texture image (png or jpg) in the UV layout of the look."""
+
+    def dress(self, head: HeadFile, shape: np.ndarray | None) -> Look:
+        """The head in this look; skin and hair go by default with the head shape (100,).
+
+        Raises:
+            UserError: see `utils.rendering.looks.dress`.
+        """
+        return dress(head, self.look, self.texture, self.hair, self.skin, person_like(shape))
 
 
 class HeadFilm:
