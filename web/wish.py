@@ -162,11 +162,11 @@ DOWNLOADS = (
     Download(".mp4", "Video", "Video", "mp4 with sound, to watch and to send"),
     Download(".glb", "3-D", "Head for 3-D programs", "glb for Blender, Unity, three.js and AR viewers"),
     Download(".usda", "3-D", "Head for USD programs", "usd for Omniverse, Houdini and Maya"),
-    Download("_skin.jpg", "3-D", "Skin", "the picture that the usd head wears"),
+    Download("_skin.jpg", "3-D", "Skin", "the texture of the usd head"),
     Download(".wav", "3-D", "Sound", "wav to play beside the 3-D heads"),
     Download("_livelink.csv", "Motion", "Face capture", "Live Link Face csv for Unreal and ARKit avatars"),
     Download(".csv", "Motion", "Table", "csv for spreadsheets and plots"),
-    Download("_coef.npz", "Motion", "Coefficients", "npz for Python, and to make a style of"),
+    Download("_coef.npz", "Motion", "Coefficients", "npz for Python and for your own styles"),
     Download(".zip", "All", "Everything", "one zip of all files"),
 )
 
