@@ -3,6 +3,7 @@
     python -m benchmarks.speed.serve [--sessions 1 2 4 6] [--seconds 20] [--hop 0.2] [--look_ahead 0.04] [--fuzz 10000]
     python -m benchmarks.speed.serve --sessions 4 --seconds 3600         (a soak)
     python -m benchmarks.speed.serve --sessions 500 --front_ends 9 --block 0.1     (many, on a GPU)
+    python -m benchmarks.speed.serve --batches 1 33 128                            (hops at once, without clients)
 
 The server and every hundred clients run in separate processes. Every client speaks the bundled
 recordings one after the other without a pause, 20 ms at a time as a microphone gives them (`--block`), and reads packed
@@ -11,7 +12,8 @@ from the first sound to its frame (median of the clients); from any sound to its
 the longest gap between two frames; frames of speech that never came; how much later the last tenth of the frames came
 than the first (the worst client), ms; seconds from `interrupt` until the first frame with a shut mouth (the slowest
 client); growth of the server's memory after the first tenth, MB; processor seconds of the server for each second of a
-session.
+session. With `--batches`: milliseconds (medians) in which a batch of hops is prepared and, on a GPU, waited for after
+that, and hops in a second.
 """
 
 from __future__ import annotations
@@ -34,10 +36,13 @@ import torch
 from benchmarks.report import DeviceFlags, column, machine, publish, read_flags
 from benchmarks.speed.live_clients import Speech, attack, drift, everyone, lost_frames
 from models.app.bundled import input_folder
+from models.generation.audio_stream import Loudness
+from models.generation.live import LiveConfig, begin_pieces
 from utils.config import check_least
 from utils.errors import UserError, cli
 from utils.media.audio import load_audio
 from utils.timebase import FPS, SAMPLE_RATE
+from web.live.service import Service, SessionConfig
 
 AT_START = 0.1  # of the time, after which memory counts
 
@@ -64,14 +69,17 @@ class ServeBenchFlags(DeviceFlags):
     short: int | None = None
     fuzz: int = 0
     """Hostile connections beside one good session, at the end."""
+    batches: Sequence[int] = ()
+    """Hops that are computed at once, in this process and without clients, instead of all that."""
 
     def check(self) -> None:
         super().check()
         check_least(self, seconds=2, fuzz=0, front_ends=0)
         if not 0.001 <= self.block <= 1:
             raise UserError(f"--block {self.block:g}: must lie between 0.001 and 1 second")
-        if min(self.sessions) < 1:
-            raise UserError(f"--sessions {min(self.sessions)}: must be at least 1")
+        for name, numbers in (("sessions", self.sessions), ("batches", self.batches)):
+            if any(number < 1 for number in numbers):
+                raise UserError(f"--{name} {min(numbers)}: must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,16 @@ class ServeRow:
     interrupt_s: float = column("interrupt_s", "{:.2f}")
     growth_mb: float = column("growth_mb", "{:.1f}")
     cpu: float = column("cpu", "{:.2f}")
+
+
+@dataclass(frozen=True)
+class BatchRow:
+    """One number of hops at once."""
+
+    hops: int = column("hops")
+    prepare_ms: float = column("prepare_ms", "{:.2f}")
+    wait_ms: float = column("wait_ms", "{:.2f}")
+    rate: float = column("hops_per_s", "{:.0f}")
 
 
 @dataclass(frozen=True)
@@ -193,6 +211,32 @@ async def fuzzed(running: Server, pcm: bytes, count: int) -> dict[str, float]:
             "later_growth_mb": memory[2] - memory[1]}  # fmt: skip
 
 
+def batch_row(service: Service, n: int, hop: float, repeats: int = 30) -> BatchRow:
+    """Hops of n sessions at once, again and again."""
+    talkers = [service.talker(SessionConfig(seed=i)) for i in range(n)]
+    noise = 0.05 * np.random.default_rng(0).standard_normal(8 * SAMPLE_RATE, np.float32)
+    times = []
+    for k in range(repeats + 1):
+        began = time.perf_counter()
+        for talker in talkers:
+            talker.loudness = Loudness(0.0, 0.05, 0.05)  # which the front ends measure
+            talker.keep(noise[: round(hop * SAMPLE_RATE) if k else len(noise) // 2])
+        begun = begin_pieces(talkers)
+        prepared = time.perf_counter()
+        begun.motions()
+        times.append((prepared - began, time.perf_counter() - prepared))
+    prepare, wait = np.median(times[1 + repeats // 5 :], axis=0).tolist()
+    return BatchRow(n, 1000 * prepare, 1000 * wait, n / (prepare + wait))
+
+
+def run_batches(flags: ServeBenchFlags) -> None:
+    live = LiveConfig(flags.hop, flags.hop, flags.look_ahead, flags.short, catch_up=True)
+    service = Service.open(flags.exp_name, flags.device, live, max(flags.batches), flags.precision)
+    rows = [batch_row(service, n, flags.hop) for n in flags.batches]
+    title = f"{machine(service.animator.model.device)}: {flags.exp_name}, {flags.precision}, hop {flags.hop:g} s"
+    publish(title, rows, flags.json)
+
+
 async def run(flags: ServeBenchFlags) -> None:
     names = sorted(input_folder("audio").glob("*.flac"))
     pcm = (np.concatenate([load_audio(name) for name in names]) * 32767).astype("<i2").tobytes()
@@ -213,7 +257,11 @@ async def run(flags: ServeBenchFlags) -> None:
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    asyncio.run(run(read_flags(ServeBenchFlags, __doc__, argv)))
+    flags = read_flags(ServeBenchFlags, __doc__, argv)
+    if flags.batches:
+        run_batches(flags)
+    else:
+        asyncio.run(run(flags))
 
 
 if __name__ == "__main__":

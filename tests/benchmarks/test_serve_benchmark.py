@@ -13,6 +13,7 @@ from benchmarks.speed import serve
 from benchmarks.speed.live_clients import Track, attack
 from tests.support.demo_workspace import speech
 from tests.support.live_server import served, tiny_service
+from utils.errors import UserError
 
 PCM = (speech(3.0) * 32767).astype("<i2").tobytes()
 
@@ -38,6 +39,15 @@ def test_sessions_are_measured(tmp_path):
         and math.isfinite(row.growth_mb)
         and math.isfinite(row.drift_ms)
     )
+
+
+def test_batches_are_measured(tmp_path):
+    for n in (1, 3):
+        row = serve.batch_row(tiny_service(tmp_path), n, 0.2, repeats=3)
+        assert row.hops == n and row.prepare_ms > row.wait_ms > 0
+        assert row.rate == pytest.approx(1000 * n / (row.prepare_ms + row.wait_ms))
+    with pytest.raises(UserError, match="--batches 0: must be at least 1"):
+        serve.ServeBenchFlags(batches=(2, 0)).check()
 
 
 def test_hostile_clients(tmp_path):
