@@ -59,6 +59,9 @@ class HardenFlags:
     closures: float = 0.0
     """How much more the short closures of the lips count, if the motion is of the open head: noisy features lean to the
     sounds that are more frequent than p, b and m."""
+    blend: float = 1.0
+    """How far from the teacher's to the trained weights those lie that are written (Wortsman et al. 2022): below 1,
+    clean speech of unknown kinds changes less."""
     steps: int = 8000
     """Optimiser steps."""
     seconds: float | None = None
@@ -78,6 +81,8 @@ class HardenFlags:
         """Raises UserError for an output of another kind, or a number out of range."""
         if self.output.suffix != ".safetensors":
             raise UserError(f"--output {self.output}: must end in .safetensors")
+        if not 0 < self.blend <= 1:
+            raise UserError(f"--blend {self.blend}: must be above 0 and at most 1")
         check_least(self, closures=0, steps=1, seconds=1, batch_size=2, lr=0, every=1)
 
 
@@ -113,12 +118,14 @@ def read_speech(flags: HardenFlags, split: str, device: torch.device) -> Speech:
     return Speech(torch.from_numpy(np.concatenate(found)).to(device), torch.from_numpy(weights).to(device))
 
 
-def save(student: WhisperEncoder, path: Path) -> None:
-    """The weights in half precision."""
+@torch.no_grad()
+def save(student: WhisperEncoder, teacher: WhisperEncoder, flags: HardenFlags) -> None:
+    """The weights in half precision, `--blend` of the way from the teacher's to the student's."""
     from safetensors.torch import save_file
 
-    with atomic_path(path) as temporary:
-        weights = {name: value.detach().half().cpu() for name, value in student.named_buffers()}
+    before = dict(teacher.named_buffers())
+    weights = {name: before[name].lerp(after, flags.blend).half().cpu() for name, after in student.named_buffers()}
+    with atomic_path(flags.output) as temporary:
         save_file(weights, temporary, metadata={"source": "openai/whisper tiny.en, hardened", "licence": "MIT"})
 
 
@@ -144,7 +151,7 @@ def harden(student: WhisperEncoder, lesson: Lesson, speech: Speech, flags: Harde
             seen = f"loss {float(loss.detach()):.4f}; {lesson.report(student)}"
             log.info("step %d, %.0f %%, %.2f steps/s: %s", step, 100 * done, step / (now - began), seen)
         if now - saved > SAVE_SECONDS:
-            save(student, flags.output)
+            save(student, lesson.teacher, flags)
             saved = now
 
 
@@ -160,7 +167,7 @@ def main(argv: list[str] | None = None) -> None:
     maps = first_layers(flags.talkers, device)
     lesson = Lesson(teacher, held.cut(starts), Randomness(flags.seed, device), maps)
     harden(student, lesson, read_speech(flags, "train", device), flags)
-    save(student, flags.output)
+    save(student, teacher, flags)
     log.info("wrote %s", flags.output)
 
 

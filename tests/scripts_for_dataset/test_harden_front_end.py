@@ -1,5 +1,6 @@
 """The front end that is trained to hear through noise: it learns, clean speech stays, and loud pauses are left out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from datasets.clip_store import ClipWriter
 from models.audio.whisper import WHISPER_WEIGHTS, WhisperEncoder
 from models.training.front_end_lesson import Lesson, Speech, closures
 from scripts_for_dataset import harden_front_end
-from scripts_for_dataset.harden_front_end import HardenFlags, harden, pause_db
+from scripts_for_dataset.harden_front_end import HardenFlags, harden, pause_db, save
 from tests.models.audio.test_whisper import SMALL, random_weights, speechlike
 from tests.support.small_store import clip_content, write_store
 from utils.training.randomness import Randomness
@@ -46,6 +47,9 @@ def test_noise_costs_less_after_training_and_clean_speech_stays(tmp_path: Path) 
     assert before["clean"] == 0 < before["10 dB"] < before["5 dB"]
     assert after["10 dB"] < 0.8 * before["10 dB"] and after["5 dB"] < 0.8 * before["5 dB"]
     assert after["clean"] < 0.3 * after["10 dB"]
+    save(student, teacher, replace(flags, blend=0.25))
+    expected = 0.75 * teacher.conv1_weight + 0.25 * student.conv1_weight
+    torch.testing.assert_close(load_file(flags.output)["conv1_weight"], expected.half())
     assert not teacher.conv1_weight.requires_grad and student.conv1_weight.ne(teacher.conv1_weight).any()
 
 
