@@ -70,10 +70,7 @@ def plain(table: visemes.Table, rule: Rule) -> dict:
         rows[name] = {"targets": kept} | {g: np.round(dominance[k, v], 3).tolist() for k, g in enumerate(GROUPS)}
         rows[name] = {k: [round(x, 3) for x in v] if isinstance(v, list) else v for k, v in rows[name].items()}
     names = [field.name for field in dataclasses.fields(visemes.Breath)]
-    return {
-        "breath": {name: round(float(x), 3) for name, x in zip(names, rule.breath().detach())},
-        "visemes": rows,
-    }
+    return {"breath": {name: round(float(x), 3) for name, x in zip(names, rule.breath().detach())}, "visemes": rows}
 
 
 def people(clips: Sequence[TalkerClip]) -> dict[str, dict[str, list[float]]]:

@@ -13,15 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts_for_dataset.combine_mica_and_spectre import Job, write_all
-from scripts_for_dataset.preparing.batch import (
-    ARRAYS,
-    COEFS,
-    SKIPPED,
-    BatchFlags,
-    Outcome,
-    find_clips,
-    summarise,
-)
+from scripts_for_dataset.preparing.batch import ARRAYS, COEFS, SKIPPED, BatchFlags, Outcome, find_clips, summarise
 from scripts_for_dataset.preparing.preparation import Sources, Treatment
 from utils.config import read_flags
 from utils.errors import cli

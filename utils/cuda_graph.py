@@ -63,11 +63,7 @@ class GraphedStep:
     """
 
     def __init__(
-        self,
-        step: Step,
-        parameters: Iterable[Tensor],
-        generators: Iterable[torch.Generator] = (),
-        eager_first: int = 0,
+        self, step: Step, parameters: Iterable[Tensor], generators: Iterable[torch.Generator] = (), eager_first: int = 0
     ) -> None:
         """
         Args:

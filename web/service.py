@@ -14,12 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.app.bundled import (
-    DEFAULT_AUDIO,
-    DEFAULT_STYLE,
-    bundled_shapes,
-    input_folder,
-)
+from models.app.bundled import DEFAULT_AUDIO, DEFAULT_STYLE, bundled_shapes, input_folder
 from models.app.sampling_flags import own_sampling
 from models.app.style_files import StyledTalker, encoder_of
 from models.exports.formats import FORMATS, ExportOptions

@@ -11,17 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.corpus.data_card import (
-    AXES,
-    PHONES,
-    Heads,
-    Take,
-    head_windows,
-    mouth,
-    pick_speech,
-    spectrum,
-    take,
-)
+from benchmarks.corpus.data_card import AXES, PHONES, Heads, Take, head_windows, mouth, pick_speech, spectrum, take
 from benchmarks.report import read_flags
 from models.heads.flame import Flame, load_flame
 from scripts_for_dataset.synthetic.arkit import unit

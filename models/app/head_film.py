@@ -73,12 +73,7 @@ class HeadFilm:
                 yield from self.renderer.frames(seen_from(chunk, *self.view))
 
     def write(
-        self,
-        path: Path,
-        motions: Iterable[Motion],
-        n_frames: int,
-        audio: Audio | None,
-        caption: str = "",
+        self, path: Path, motions: Iterable[Motion], n_frames: int, audio: Audio | None, caption: str = ""
     ) -> None:
         """Write the video of one motion.
 

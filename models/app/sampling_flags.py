@@ -151,11 +151,7 @@ def generation_config(flags: SamplingFlags, options: TalkerConfig, published: bo
     name = flags.sampler or ("ddpm" if published else default.name)
     sampler = SamplerConfig(name, flags.steps or (None if name == "ddpm" else default.steps))
     return GenerationConfig(
-        guidance,
-        sampler,
-        whole_audio=not flags.no_context_audio_feat,
-        fresh_noise=name != "ddpm",
-        progress=True,
+        guidance, sampler, whole_audio=not flags.no_context_audio_feat, fresh_noise=name != "ddpm", progress=True
     )
 
 

@@ -10,16 +10,7 @@ from models.heads.mouth import CLOSE
 from models.mixing.config import EYE_CONTACT, KINDS, MIRRORED, MOST_DEGREES
 from models.mixing.face import CORNERS, OPENED_LIDS, PURSED, ROUNDED, FaceUnits
 from models.mixing.mixer import GLIDE
-from models.mixing.recipes import (
-    CALM,
-    EMOTIONS,
-    EXPRESSIVE,
-    HEAD_OFFSETS,
-    JAW_OFFSET,
-    OFFSETS,
-    columns,
-    weights,
-)
+from models.mixing.recipes import CALM, EMOTIONS, EXPRESSIVE, HEAD_OFFSETS, JAW_OFFSET, OFFSETS, columns, weights
 from utils.heads.head_file import HeadFile
 from utils.heads.joints import JAW_OPEN_RADIANS
 from utils.timebase import FPS

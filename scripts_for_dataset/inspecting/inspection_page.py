@@ -30,12 +30,7 @@ def write_json(path: Path, summary: Summary, lists: dict[str, Any], extra: dict[
 
 
 def write_page(
-    path: Path,
-    name: str,
-    facts: Sequence[ClipFacts],
-    summary: Summary,
-    lists: dict[str, Any],
-    sheet: np.ndarray | None,
+    path: Path, name: str, facts: Sequence[ClipFacts], summary: Summary, lists: dict[str, Any], sheet: np.ndarray | None
 ) -> None:
     """One self-contained page."""
     text = render(

@@ -8,13 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from scripts_for_dataset.synthetic.corpus import HELD_VOICES, Row
-from scripts_for_dataset.synthetic.style import (
-    SpeakerStyle,
-    named_style,
-    sample_style,
-    style_names,
-    vary_style,
-)
+from scripts_for_dataset.synthetic.style import SpeakerStyle, named_style, sample_style, style_names, vary_style
 from utils.timebase import SAMPLE_RATE
 
 CLIP_SECONDS = (10.0, 26.0)

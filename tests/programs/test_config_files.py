@@ -16,11 +16,7 @@ from utils.devices import PRECISION_SPELLINGS
 from utils.errors import UserError
 from utils.training.run_config import _differences
 
-OUTPUTS = {
-    "extract_style": "x.npy",
-    "render_motion": "x.mp4",
-    "scripts_for_dataset.harden_front_end": "x.safetensors",
-}
+OUTPUTS = {"extract_style": "x.npy", "render_motion": "x.mp4", "scripts_for_dataset.harden_front_end": "x.safetensors"}
 
 
 def values(module: str) -> dict:

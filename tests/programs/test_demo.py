@@ -272,10 +272,7 @@ def answer(monkeypatch):
 
 def test_interactive_keeps_answers_and_survives_mistakes(space, calls, answer, capsys):
     prompts = answer(
-        *("speech.wav", "smile.npy", "", "one.mp4"),
-        *("nosuch.wav", "", "", ""),
-        *("speech.wav", "", "", "two.mp4"),
-        "",
+        *("speech.wav", "smile.npy", "", "one.mp4"), *("nosuch.wav", "", "", ""), *("speech.wav", "", "", "two.mp4"), ""
     )
     demo.main([*ARGS, "--mode", "interactive", "--no_video"])
     assert space.made() == ["one.npz", "two.npz"]

@@ -31,8 +31,7 @@ def wait_for(condition) -> None:
 
 
 @pytest.mark.parametrize(
-    ("work", "number"),
-    [("drawing", signal.SIGINT), ("drawing", signal.SIGHUP), ("meshes", signal.SIGTERM)],
+    ("work", "number"), [("drawing", signal.SIGINT), ("drawing", signal.SIGHUP), ("meshes", signal.SIGTERM)]
 )
 def test_a_signal_leaves_nothing_behind(tmp_path, work, number):
     with program([word.replace("OUT", str(tmp_path)) for word in LONG[work]]) as process:

@@ -39,10 +39,7 @@ MAX_GUIDANCES = 4  # kept ready; each is a copy of the network's prepared weight
 Seat = TypeVar("Seat", bound="Seated")
 MAX_HOP = 1.0
 PIECE_SECONDS = 1.9  # of audio that is given to a talker at most: see `PIECE` in session.py
-SHORT, HEARD = (
-    25,
-    50,
-)  # frames that the network and the audio encoder see of a hop: docs/live_protocol.md, Delay
+SHORT, HEARD = (25, 50)  # frames that the network and the audio encoder see of a hop: docs/live_protocol.md, Delay
 
 
 @dataclass(frozen=True)

@@ -102,13 +102,7 @@ class FusedStep:
     """One step of a solver except the network's layers; the caller owns the tensors of its state."""
 
     def __init__(
-        self,
-        motion_in: Tensor,
-        motion_out: Tensor,
-        bias: Tensor,
-        weights: list[float],
-        table: Tensor,
-        line: Tensor,
+        self, motion_in: Tensor, motion_out: Tensor, bias: Tensor, weights: list[float], table: Tensor, line: Tensor
     ) -> None:
         """
         Args:

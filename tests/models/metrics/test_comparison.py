@@ -5,15 +5,7 @@ import pytest
 from scipy import stats
 
 from models.metrics import comparison
-from models.metrics.comparison import (
-    Sums,
-    bootstrap_interval,
-    compare,
-    exchange_test,
-    from_best,
-    holm,
-    sums_of,
-)
+from models.metrics.comparison import Sums, bootstrap_interval, compare, exchange_test, from_best, holm, sums_of
 from models.metrics.results import Results
 from models.metrics.score import Quotient
 

@@ -30,10 +30,7 @@ def spoken(*openings: list[float]) -> PhoneErrors:
 
 def test_phones_by_hand():
     """The first sample is 1 mm too wide in the first aa, shut at b only; the second is the truth but open at p."""
-    found = spoken(
-        [6] * 10 + [0.5, 2] + [5] * 8 + [3, 3],
-        [5] * 10 + [0, 0] + [5] * 8 + [2, 2],
-    ).pooled("model")
+    found = spoken([6] * 10 + [0.5, 2] + [5] * 8 + [3, 3], [5] * 10 + [0, 0] + [5] * 8 + [2, 2]).pooled("model")
     assert list(found) == ["b", "p", "aa"]  # by class; zz lies beyond the end
     assert found["aa"]["phones"] == 2 and found["aa"]["opening_error"]["mean"] == pytest.approx(10 / 18 / 2)
     assert found["aa"]["opening_error"]["samples"] == 2 and "closure_recall" not in found["aa"]

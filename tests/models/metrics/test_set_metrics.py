@@ -8,15 +8,7 @@ from models.metrics.measure import HeadMeasure
 from models.metrics.regions import find_regions
 from models.metrics.results import Results
 from models.metrics.score import Quotient, sampled
-from models.metrics.sets import (
-    SETS,
-    WINDOW,
-    Described,
-    MotionSets,
-    described,
-    frechet_distance,
-    intensity_correlation,
-)
+from models.metrics.sets import SETS, WINDOW, Described, MotionSets, described, frechet_distance, intensity_correlation
 from models.metrics.suite import MODEL, TRUTH, Suite
 from models.metrics.warping import misalignments, slopes, turning_points, warping_path
 from utils.motion_file import Motion

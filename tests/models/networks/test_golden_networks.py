@@ -123,11 +123,7 @@ class GoldenSampler:
     def run(self, audio, prev_audio, prev_motion, indicator):
         config = self.model.config
         given = Conditions(
-            audio,
-            prev_audio,
-            prev_motion,
-            Person(self.shape, self.style),
-            indicator if config.use_indicator else None,
+            audio, prev_audio, prev_motion, Person(self.shape, self.style), indicator if config.use_indicator else None
         )
         threshold = DynamicThreshold(0.9, 0.1, 4.0) if "_dt" in self.kind else None
         conditions = {"noguidance": (), "styleonly": ("style",)}.get(self.kind, config.conditions)

@@ -6,13 +6,7 @@ import numpy as np
 import pytest
 
 from scripts_for_dataset.synthetic.motion import Speech, speech_motion
-from scripts_for_dataset.synthetic.style import (
-    SpeakerStyle,
-    named_style,
-    sample_style,
-    style_names,
-    vary_style,
-)
+from scripts_for_dataset.synthetic.style import SpeakerStyle, named_style, sample_style, style_names, vary_style
 from utils.errors import UserError
 
 NAMES = ["normal", "big_mouth", "small_mouth", "smile", "serious", "large_head_movements", "small_head_movements"]

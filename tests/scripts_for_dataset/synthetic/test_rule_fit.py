@@ -13,15 +13,7 @@ from scripts_for_dataset import fit_visemes
 from scripts_for_dataset.synthetic import arkit, visemes
 from scripts_for_dataset.synthetic.levers import Levers, lip_tracks
 from scripts_for_dataset.synthetic.pauses import breaths
-from scripts_for_dataset.synthetic.rule_fit import (
-    FitConfig,
-    Rule,
-    Spoken,
-    batch_of,
-    correlations,
-    fit,
-    speech_mask,
-)
+from scripts_for_dataset.synthetic.rule_fit import FitConfig, Rule, Spoken, batch_of, correlations, fit, speech_mask
 from scripts_for_dataset.synthetic.style import SpeakerStyle
 from scripts_for_dataset.synthetic.talkers import PRONUNCIATIONS, TalkerClip, read_talkers, read_words
 from scripts_for_dataset.synthetic.visemes import CHANNEL, PHONES, VISEMES, mouth_curves, segments

@@ -10,12 +10,7 @@ import pytest
 import soundfile
 
 from utils.errors import UserError
-from utils.media.audio import (
-    decode_flac_part,
-    encode_flac,
-    load_audio,
-    standardise,
-)
+from utils.media.audio import decode_flac_part, encode_flac, load_audio, standardise
 from utils.media.sound_file import _full_scale
 
 SECONDS = 1.3

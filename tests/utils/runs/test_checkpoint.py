@@ -7,11 +7,7 @@ from argparse import Namespace
 import pytest
 import torch
 
-from models.networks.loading import (
-    checkpoint_of,
-    load_style_encoder,
-    load_talker,
-)
+from models.networks.loading import checkpoint_of, load_style_encoder, load_talker
 from models.networks.style_encoder import StyleEncoder, StyleEncoderConfig
 from tests.support.golden_weights import array, legacy_checkpoint
 from utils.coefs import CoefStats
