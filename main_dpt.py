@@ -213,8 +213,8 @@ def with_clips(task: Task[Talker], configs: Configs, setup: Setup, folder: Path,
 
 
 def compile_blocks(model: Talker, objective: TalkerObjective) -> None:
-    """Compile the denoiser and the losses whole, and one layer of the audio encoder for all."""
-    model.denoising_net.compile()
+    """Compile the losses, and one layer of each network for all of its layers."""
+    model.denoising_net.compile_layers()
     model.audio_encoder.compile_layers()
     objective.loss.compile()
 

@@ -93,7 +93,7 @@ class Workload:
         self.update = step_maker(mode.graph, self.accelerator, [self.random.device])(self.learner, self.loss)
 
     def _compile(self) -> None:
-        self.model.denoising_net.compile()
+        self.model.denoising_net.compile_layers()
         self.model.audio_encoder.compile_layers()
         self.objective.loss.compile()
 

@@ -9,17 +9,23 @@ also constant over the steps.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+RunLayer = Callable[[nn.TransformerDecoderLayer, Tensor, Tensor], Tensor]
 
-def decode(decoder: nn.TransformerDecoder, tokens: Tensor, memory: Tensor) -> Tensor:
-    """Tokens (B, 1 + T, d), the person's first, and memory (B, T, d) -> (B, 1 + T, d)."""
+
+def decode(decoder: nn.TransformerDecoder, tokens: Tensor, memory: Tensor, run_layer: RunLayer) -> Tensor:
+    """Tokens (B, 1 + T, d), the person's first, and memory (B, T, d) -> (B, 1 + T, d).
+
+    `run_layer` is `decoder_layer`, compiled or not.
+    """
     for layer in decoder.layers:
-        tokens = decoder_layer(cast(nn.TransformerDecoderLayer, layer), tokens, memory)
+        tokens = run_layer(cast(nn.TransformerDecoderLayer, layer), tokens, memory)
     return tokens
 
 

@@ -62,6 +62,20 @@ def test_when_it_is_used(width, gradients, wanted, monkeypatch):
     assert len(calls) == wanted
 
 
+@pytest.mark.parametrize("width", [1, 2])
+def test_compiled_layers(width):
+    """Traced without a break, once for all layers, and the same; whole where PyTorch's decoder is used."""
+    config, traced = replace(CONFIG, align_mask_width=width), []
+    compiled, plain = twins(config)
+    compiled.compile_layers(fullgraph=True, backend=lambda graph, _: traced.append(1) or graph.forward)
+    given = inputs(config)
+    results = [net(*given) for net in (compiled, plain)]
+    torch.testing.assert_close(*results, rtol=0, atol=1e-12)
+    gradients = [torch.autograd.grad(out.sum(), given[:3]) for out in results]
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-10)
+    assert len(traced) == 1
+
+
 def test_dropped_attention_is_distributed_as_in_pytorch():
     """Mean and spread of every token's cross-attention over random draws."""
     torch.manual_seed(0)
