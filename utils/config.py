@@ -114,7 +114,8 @@ class Flag:
         wanted: Any = {float: (int, float), Path: str}.get(self.kind, self.kind)
         if self.many or not isinstance(value, wanted) or (isinstance(value, bool) and self.kind is not bool):
             kind = f"list of {self.kind.__name__}" if self.many else self.kind.__name__
-            raise UserError(f"{source}: {self.name} is {value!r}, not a {kind.lower()}; see --help")
+            article = "an" if kind == "int" else "a"
+            raise UserError(f"{source}: {self.name} is {value!r}, not {article} {kind.lower()}; see --help")
         return value if self.kind in (bool, int) else self.convert(value)
 
     def add_to(self, group: Any, given: Mapping[str, Any]) -> None:

@@ -57,7 +57,7 @@ def numbers(module):
     return sorted((one for one in found if one.name != "iter"), key=lambda one: (one.kind is bool, not one.default))
 
 
-@pytest.mark.parametrize("module", filter(numbers, PROGRAMS))
+@pytest.mark.parametrize("module", list(filter(numbers, PROGRAMS)))
 def test_the_command_line_overrides_the_file(module, tmp_path):
     made, one = flags_class(module), numbers(module)[0]
     given = True if one.kind is bool else one.kind(one.default or 10)
@@ -85,6 +85,12 @@ def test_values_of_another_type_are_refused(module, tmp_path):
         wrong = "yes" if one.kind in (bool, int, float) or one.many else 5
         with pytest.raises(UserError, match=f"config.json: {name} is {wrong!r}"):
             read_flags(flags_class(module), ["--config", str(written(tmp_path, {name: wrong}))], "")
+
+
+@pytest.mark.parametrize(("name", "words"), [("seed", "an int"), ("fov", "a float"), ("mix_schedule", "a path")])
+def test_the_type_that_is_wanted_has_its_article(name, words, tmp_path):
+    with pytest.raises(UserError, match=f", not {words}; see --help"):
+        demo.parse_args(["--config", str(written(tmp_path, {name: ["x"]}))])
 
 
 def test_choices_and_ranges_of_a_file_are_checked(tmp_path):
