@@ -17,7 +17,7 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.media.adts import AdtsReader, adts_reader
-from utils.media.timeline import Clock, Piece, Timeline
+from utils.media.timeline import MISSING_END, Clock, Piece, Timeline
 
 # The containers that are opened. None of them can name other files or addresses, as concat, HLS, DASH or SDP do.
 DEMUXERS = (
@@ -36,6 +36,7 @@ USUAL = {
     "6 channels": "5.1",
     "8 channels": "7.1",
 }  # of wavs without names
+UNKNOWN_SIZE = 0x7FFF0000  # bytes of sound; programs that write a wav into a pipe promise at least so many
 MARK = "made by DiffPoseTalk"  # comment in videos and wavs that this project writes
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/{1,2}[^/]")
 
@@ -106,13 +107,32 @@ def find_track(path: Path, number: int | None = None) -> Track:
     if number is not None and not 1 <= number <= len(named):
         raise UserError(f"--audio_track {number}: {path} has {len(named)} audio tracks; give 1 to {len(named)}")
     if len(named) == 1 and simple[0] and not floating[0]:
-        return Track(path)
+        return Track(path, notes=_broken_off(path))
     track = _first_heard(path, range(len(named)) if number is None else [number - 1], floating)
     if len(named) == 1:
-        return track
+        return replace(track, notes=(*_broken_off(path), *track.notes))
     rule = "" if number else ", the first that is not silent"
     note = f"has {len(named)} audio tracks ({', '.join(named)}): {track.index + 1} is read{rule} (--audio_track)"
     return replace(track, notes=(note, *track.notes))
+
+
+def _broken_off(path: Path) -> tuple[str, ...]:
+    """A note if a wav holds less sound than its header says, which FFmpeg passes over."""
+    with path.open("rb") as handle:
+        riff, rate = handle.read(12), 0
+        if riff[:4] != b"RIFF" or riff[8:] != b"WAVE":
+            return ()
+        while len(head := handle.read(8)) == 8:
+            size, begin = int.from_bytes(head[4:], "little"), handle.tell()
+            if head[:4] == b"fmt ":
+                rate = int.from_bytes(handle.read(12)[8:], "little")  # bytes per second
+            elif head[:4] == b"data":
+                there = path.stat().st_size - begin
+                if size >= UNKNOWN_SIZE or size - there <= MISSING_END * rate or not rate:
+                    return ()
+                return (f"it breaks off: its header promises {size / rate:.1f} s, {there / rate:.1f} s are there",)
+            handle.seek(begin + size + size % 2)
+    return ()
 
 
 def _described(stream) -> str:
@@ -164,12 +184,19 @@ class _Survey:
         self.seconds += piece.samples.shape[1] / piece.rate
 
     def applied(self, track: Track) -> Track:
-        """The track with the channel and the scale to use, and notes that say so."""
+        """The track with the channel and the scale to use, and notes that say so.
+
+        Raises:
+            UserError: the samples are neither sound nor whole numbers.
+        """
         notes = []
         if len(self.energy) > 1 and self.mean < OPPOSED * self.energy.max():
             track = replace(track, channel=int(self.energy.argmax()))
             notes.append(f"the mean of its {len(self.energy)} channels is faint (opposite phase, or one of many): "
                          f"channel {int(self.energy.argmax()) + 1}, the loudest, is heard")  # fmt: skip
+        if np.isfinite(self.peak) and self.peak > 2.0 ** WIDTHS[-1]:
+            raise UserError(f"{track.path}: its float samples go up to {self.peak:.2g}; sound ends at 1, and whole "
+                            "numbers of 32 bits at 2.1e+09: export it again")  # fmt: skip
         if np.isfinite(self.peak) and self.peak > SHOUT:
             bits = next((bits for bits in WIDTHS if self.peak <= 2.0**bits), WIDTHS[-1])
             track = replace(track, scale=2.0**-bits)

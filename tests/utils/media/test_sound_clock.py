@@ -150,6 +150,30 @@ def test_a_file_that_breaks_off_is_said_or_refused(tmp_path):
         read(path)
 
 
+@pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
+def test_a_wav_that_breaks_off_is_said(tmp_path, subtype):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, SINE, 48_000, subtype=subtype)
+    data = path.read_bytes()
+    assert read(path)[1] == []
+    path.write_bytes(data[: len(data) // 2])
+    audio, notes = read(path)
+    assert len(audio) == pytest.approx(16_000, abs=50)
+    assert notes == ["it breaks off: its header promises 2.0 s, 1.0 s are there"]
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFF000, 0xFFFFFFFF])
+def test_a_wav_from_a_pipe_promises_nothing(tmp_path, size):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, SINE, 48_000, subtype="PCM_16")
+    data = bytearray(path.read_bytes())
+    at = data.find(b"data") + 4
+    data[at : at + 4] = size.to_bytes(4, "little")
+    path.write_bytes(data)
+    audio, notes = read(path)
+    assert (len(audio), notes) == (32_000, [])
+
+
 def test_two_joined_mp3_are_one(tmp_path):
     one = write_film(tmp_path / "a.mp3", Film(picture=None, codec="libmp3lame"))
     (tmp_path / "two.mp3").write_bytes(one.read_bytes() * 2)
@@ -189,6 +213,12 @@ def test_float_files_with_whole_numbers_are_scaled(tmp_path, bits, subtype):
     assert np.abs(audio).max() == pytest.approx(0.4, abs=2e-3) and f"{bits + 1} bits" in note
     own = np.concatenate(list(own_sound(tmp_path / "a.wav").pieces), axis=1)
     np.testing.assert_allclose(own[0], SINE, atol=1e-4)
+
+
+def test_float_files_beyond_whole_numbers_are_refused(tmp_path):
+    soundfile.write(tmp_path / "a.wav", SINE * np.float32(1e30), 48_000, subtype="FLOAT")
+    with pytest.raises(UserError, match=r"a.wav: its float samples go up to 4e\+29.*export it again"):
+        read(tmp_path / "a.wav")
 
 
 def test_own_sound_is_the_files(tmp_path):
