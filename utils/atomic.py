@@ -4,6 +4,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ def make_folder(folder: Path) -> None:
 
 
 def check_output(final: str | Path, n_bytes: int = 0) -> None:
-    """Find out before long work whether `final` can be written; nothing is created.
+    """Find out before long work whether `final` can be written; nothing is left behind.
 
     Raises:
         UserError: it is a folder, its parent is not a writable folder, or the disk is too full.
@@ -87,8 +88,13 @@ def check_output(final: str | Path, n_bytes: int = 0) -> None:
     folder = next(parent for parent in final.absolute().parents if parent.exists())
     if not folder.is_dir():
         raise UserError(f"cannot write {final}: {folder} is not a folder; choose another output path")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f"cannot write {final}: {folder} may not be written to; choose another output path")
+    try:  # not os.access: root may write everywhere, but nothing can be made in /proc
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        if not disk_full(error):
+            raise UserError(
+                f"cannot write {final}: {folder} may not be written to; choose another output path"
+            ) from error
     free = shutil.disk_usage(folder).free
     if free < n_bytes:
         raise UserError(f"{final}: needs about {n_bytes / 1e6:.3g} MB, but the disk has only {free / 1e6:.3g} MB left; "
