@@ -20,8 +20,10 @@ from models.app import bundled
 from models.app.demo_files import (
     Model,
     check_distinct,
+    check_ending,
     check_sources,
     choose_head,
+    endings,
     find_speech,
     output_paths,
     read_style,
@@ -110,8 +112,7 @@ def run(flags: DemoFlags, model: Model, flame: Flame) -> None:
     """One utterance: read everything, generate, write."""
     io = flags.io
     name = Path(io.output) if io.output else bundled.OUTPUT / model.folder / f"{Path(io.audio).stem}.mp4"
-    if name.suffix.lower() != ".mp4":
-        raise UserError(f"--output {name}: must end in .mp4; npz and exports have its name with their own endings")
+    check_ending(flags, name)
     videos, source = output_paths(flags, name), find_speech(io.audio)
     check_sources(flags, model, [source], videos)
     head = make_talking_head(flags, model, flame, None)
@@ -127,7 +128,7 @@ def run_many(flags: DemoFlags, model: Model, flame: Flame) -> None:
     """
     io = flags.io
     folder = Path(io.output) if io.output else bundled.OUTPUT / model.folder
-    if folder.suffix.lower() == ".mp4":
+    if folder.suffix.lower() in endings(flags):
         raise UserError(f"--output {folder}: is one file, but --audio {io.audio} names many recordings; give a folder")
     inputs = read_inputs(io.audio, io.recursive, folder)
     outputs = [output_paths(flags, folder / f"{one.name}.mp4") for one in inputs]

@@ -126,6 +126,21 @@ def find_speech(name: str) -> Path:
     return find_input(name, [bundled.input_folder("audio")])
 
 
+def endings(flags: DemoFlags) -> tuple[str, ...]:
+    """What the name of one output may end in: .mp4, and with --no_video also .npz."""
+    return (".mp4", ".npz") if flags.picture.no_video else (".mp4",)
+
+
+def check_ending(flags: DemoFlags, output: Path) -> None:
+    """Raises UserError if this name of one output ends otherwise."""
+    if output.suffix.lower() in endings(flags):
+        return
+    if flags.picture.no_video:
+        raise UserError(f"--output {output}: must end in .npz")
+    reason = "--no_video writes an npz alone" if output.suffix.lower() == ".npz" else "--export writes other formats"
+    raise UserError(f"--output {output}: must end in .mp4; --save_coef writes an npz beside it, and {reason}")
+
+
 def output_paths(flags: DemoFlags, path: Path) -> list[Path]:
     """The videos of one input: its path, or `<stem>_000.mp4`... for several repetitions with a video each."""
     if flags.io.n_repetitions == 1 or flags.picture.side_by_side:

@@ -54,7 +54,8 @@ class InputFlags:
     style: str | None = flag(None, "-s", known=(DEFAULT_STYLE,))
     """Style npy (default: {known}; the null style if the model has no such file)."""
     output: str | None = flag(None, "-o")
-    """mp4; a folder for many inputs (default: named like the audio, in demo/output/<exp>/<iter>/)."""
+    """mp4, or npz with --no_video; a folder for many inputs (default: named like the audio, in
+    demo/output/<exp>/<iter>/)."""
     n_repetitions: int = flag(1, "-n")
     """Samples to draw."""
     seed: int = 0
@@ -112,7 +113,7 @@ class PictureFlags:
     renderer: str = flag("fast", choices=RENDERERS)
     """fast, or pyrender, which draws the same pictures."""
     no_video: bool = False
-    """Write coefficients only, which needs no OpenGL."""
+    """Write coefficients only (npz), which needs no OpenGL."""
 
     def check(self) -> None:
         """Raises UserError for a contradiction."""

@@ -23,7 +23,9 @@ from utils.runs.run_dir import ROOT
 # Flags
 
 BAD_FLAGS = [
-    (["-o", "out.avi"], "--output out.avi"),
+    (["-o", "out.avi"], "--output out.avi: must end in .mp4"),
+    (["-o", "out.npz"], "--no_video writes an npz alone"),
+    (["-o", "out.avi", "--no_video"], "--output out.avi: must end in .npz"),
     (["-n", "0"], "--n_repetitions 0"),
     (["-n", "1000000000"], "--n_repetitions 1000000000"),
     (["--size", "100000"], "--size 100000"),

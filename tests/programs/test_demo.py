@@ -128,6 +128,10 @@ def test_output_names(space, calls, tmp_path):
     assert space.written() == [f"{FOLDER}/speech.npz"]
     demo.main([*ARGS, "--no_video", "-o", "sub/x.MP4"])
     assert (space.root / "sub" / "x.npz").is_file()
+    demo.main([*ARGS, "--no_video", "-o", "sub/z.npz"])
+    assert sorted(p.name for p in (space.root / "sub").iterdir()) == ["x.npz", "z.npz"]
+    demo.main([*ARGS, "--no_video", "-o", "twice/z.npz", "-n", "2"])
+    assert sorted(p.name for p in (space.root / "twice").iterdir()) == ["z_000.npz", "z_001.npz"]
     demo.main([*ARGS, "--no_video", "-o", str(tmp_path / "elsewhere" / "y.mp4"), "-n", "2"])
     assert sorted(p.name for p in (tmp_path / "elsewhere").iterdir()) == ["y_000.npz", "y_001.npz"]
     assert calls[-1]["seeds"] == [0, 1]
