@@ -49,7 +49,7 @@ def style_encoder(workspace):
     return run_dir.find_checkpoint("SE", "se", 2)
 
 
-def test_variants_are_trained_once_and_compared(workspace, tmp_path, capsys):
+def test_variants_are_trained_once_and_compared(workspace, tmp_path, capsys, caplog):
     """A second call trains what was added only; a variant that fails leaves the others alone."""
     grid, folder = tmp_path / "grid.json", workspace / "experiments/SE"
     data = make_data(tmp_path / "data")
@@ -60,7 +60,8 @@ def test_variants_are_trained_once_and_compared(workspace, tmp_path, capsys):
     assert [run.name.rpartition("-")[0] for run in runs] == ["trial+base", "trial+temperature=0.5"]
     assert [json.loads((run / "config.json").read_text())["run"]["ablate"] for run in runs] == [None, None]
     grid.write_text('[{}, {"temperature": 0.5}, {"freeze": "nothing"}, {"feature_dim": 36}]')
-    capsys.readouterr()
+    assert caplog.text.count("writing to ") == 2
+    caplog.clear(), capsys.readouterr()
     made = main_se.StyleEncoder
 
     def encoder(config):
@@ -74,6 +75,7 @@ def test_variants_are_trained_once_and_compared(workspace, tmp_path, capsys):
     shown = capsys.readouterr()
     failed = "2 of 4 variants failed, see above: trial+freeze=nothing, trial+feature_dim=36"
     assert failed in shown.err.splitlines()[-1]
+    assert "writing to " not in caplog.text  # the folder of a run that is refused does not stay
     assert sorted(folder.glob("trial+*")) == runs
     rows = list(csv.DictReader((folder / "trial-ablation.csv").open()))
     entries = [json.loads((run / "logs/metrics.jsonl").read_text().splitlines()[-1]) for run in runs]

@@ -149,7 +149,6 @@ def open_run(
     folder = begun or _run_to_continue(kind, config, resolved)
     if folder is None:
         folder = new_run(kind, config.exp_name)
-        log.info("writing to %s", folder)
     if launch is not None:
         launch.set(_NOTE, str(folder))
     lock = hold(folder / "lock", _PATIENCE if begun else 0)

@@ -82,6 +82,8 @@ def train(
             if accelerator.is_main_process:
                 log.info(facts)
         else:
+            if accelerator.is_main_process:  # only now: a run that is refused leaves no folder
+                log.info("writing to %s", run.folder)
             trainer.fit(plan.batches_from)
 
 
