@@ -224,8 +224,9 @@ class Hub:
             log.info("%d windows in %d batches; seconds: %s", self.service.windows, self._batches, spent)
         for front in self._outboxes:
             self._tell(front, "stop")
+        end = time.monotonic() + STOP_SECONDS  # for all of them, however many hang
         for process in self._processes:
-            process.join(STOP_SECONDS)
+            process.join(max(0.0, end - time.monotonic()))
             process.kill()
             process.join()
 

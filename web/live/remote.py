@@ -24,7 +24,7 @@ from models.heads.flame import Flame
 from utils.motion_file import Motion
 from web.live.rig import ArkitRig
 from web.live.senders import FrameSink
-from web.live.service import POLL, SessionConfig
+from web.live.service import POLL, Full, SessionConfig
 from web.live.session import Session
 
 TODO = ("restart", "keep", "continue_from")  # methods of a talker that a front end may ask for
@@ -150,7 +150,9 @@ class RemoteService:
             loop.remove_reader(self._link.fileno())
 
     async def _ask(self, kind: str, *values: Any) -> Any:
-        """Raises UserError, if that is the answer."""
+        """Raises UserError, if that is the answer; Full if there will be none."""
+        if self.stopped.is_set():
+            raise _stops()
         number = next(self._numbers)
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
         self._send((kind, number, *values))
@@ -171,6 +173,9 @@ class RemoteService:
     def _on_stop(self) -> None:
         asyncio.get_running_loop().remove_reader(self._link.fileno())
         self.stopped.set()
+        for answer in self._answers.values():  # the server's end would wait for them
+            if not answer.done():
+                answer.set_exception(_stops())
 
     def _on_answer(self, number: int, value: Any) -> None:
         answer = self._answers.pop(number)
@@ -192,3 +197,7 @@ class RemoteService:
             else:
                 session.talker.advance(len(motion))
                 session.take(motion)
+
+
+def _stops() -> Full:
+    return Full("server: it stops; try again later")

@@ -7,6 +7,7 @@ import os
 import queue
 import signal
 import threading
+import time
 import urllib.request
 from contextlib import contextmanager
 from socket import create_server
@@ -204,6 +205,30 @@ def test_sessions_end_quietly_when_the_models_process_dies(caplog):
     assert not asyncio.run(talk()) and not caplog.records
 
 
+def test_a_client_that_waits_for_its_session_does_not_hold_up_the_end():
+    """The model's process dies before it answers: the front end must not wait for the answer."""
+
+    async def talk():
+        ours, theirs = multiprocessing.Pipe()
+        service = RemoteService(theirs, load_flame(None), 2, multiprocessing.Value("i", 0, lock=False), [])
+        async with (
+            server.running(service, "127.0.0.1", 0, Limits()) as running,
+            client(f"ws://127.0.0.1:{running.sockets[0].getsockname()[1]}") as socket,
+        ):
+            while not ours.poll():
+                await asyncio.sleep(0.02)
+            ours.close()
+            with pytest.raises(ConnectionClosed) as end:
+                while True:
+                    await socket.recv()
+        with pytest.raises(UserError, match="server: it stops"):
+            await service.enter(SessionConfig())
+        return end.value
+
+    end = asyncio.run(asyncio.wait_for(talk(), 10))
+    assert (end.rcvd.code, end.rcvd.reason) == (4429, "server: it stops; try again later")
+
+
 class Late:
     """A batch that a GPU computes until it is waited for."""
 
@@ -260,6 +285,30 @@ def test_a_piece_of_a_session_that_has_ended_is_not_sent_to_the_next_one(seated)
     hub._finish()
     assert [outbox.get()[2].slot for _ in range(2)] == [1, 1]
     assert events == ["begin", "end"] and outbox.empty()
+
+
+class Hanging:
+    """A process that ends only when it is killed."""
+
+    def __init__(self, events: list) -> None:
+        self.events = events
+
+    def join(self, seconds: float | None = None) -> None:
+        time.sleep(seconds or 0)
+        self.events.append("ended" if seconds is None else seconds)
+
+    def kill(self) -> None:
+        self.events.append("killed")
+
+
+def test_front_ends_that_hang_are_killed_after_one_wait_for_all(seated, monkeypatch):
+    hub, _, events = seated
+    monkeypatch.setattr(hub_module, "STOP_SECONDS", 0.1)
+    hub._processes = [Hanging(events) for _ in range(3)]
+    hub.stop()
+    hub.run(lambda: None)
+    assert [one for one in events if isinstance(one, str)] == ["killed", "ended"] * 3
+    assert sum(one for one in events if isinstance(one, float)) < 0.11
 
 
 def broken_sinks() -> list:
