@@ -29,11 +29,11 @@ from models.audio.whisper import WHISPER_WEIGHTS, WhisperEncoder
 from models.heads.flame import load_flame
 from models.training.front_end_lesson import LENGTH, Lesson, Speech, closures, first_layers, training_pair
 from models.training.lips import LipOpening
-from utils.atomic import atomic_path
+from utils.atomic import atomic_path, check_output
 from utils.config import check_least, positional, read_flags, required
 from utils.devices import pick_device
 from utils.errors import UserError, cli
-from utils.timebase import samples_per_frame
+from utils.timebase import SAMPLE_RATE
 from utils.training.randomness import Randomness
 
 log = logging.getLogger(__name__)
@@ -78,9 +78,10 @@ class HardenFlags:
     """auto, cuda or cpu; cuda computes products in bf16."""
 
     def check(self) -> None:
-        """Raises UserError for an output of another kind, or a number out of range."""
+        """Raises UserError for an output of another kind or that cannot be written, or a number out of range."""
         if self.output.suffix != ".safetensors":
             raise UserError(f"--output {self.output}: must end in .safetensors")
+        check_output(self.output)
         if not 0 < self.blend <= 1:
             raise UserError(f"--blend {self.blend}: must be above 0 and at most 1")
         check_least(self, closures=0, steps=1, seconds=1, batch_size=2, lr=0, every=1)
@@ -113,7 +114,7 @@ def read_speech(flags: HardenFlags, split: str, device: torch.device) -> Speech:
         raise UserError(
             f"{flags.data_root[0]}: {split}.txt has less than 10 s of clean speech; give more, with quiet pauses"
         )
-    log.info("%s: %d of %d clips are clean, %.2f h", split, len(found), n, length / samples_per_frame() / 90_000)
+    log.info("%s: %d of %d clips are clean, %.2f h", split, len(found), n, length / (3600 * SAMPLE_RATE))
     weights = np.concatenate(counts).astype(np.float16)
     return Speech(torch.from_numpy(np.concatenate(found)).to(device), torch.from_numpy(weights).to(device))
 

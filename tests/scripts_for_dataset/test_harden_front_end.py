@@ -132,3 +132,12 @@ def test_noise_alone_is_no_lesson(tmp_path: Path, capsys: pytest.CaptureFixture[
         harden_front_end.main([str(folder), "-o", str(tmp_path / "w.safetensors"), "--device", "cpu"])
     assert end.value.code == 2 and "quiet pauses" in capsys.readouterr().err
     assert not (tmp_path / "w.safetensors").exists()
+
+
+def test_an_output_that_cannot_be_written_is_told_before_the_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as end:
+        harden_front_end.main([str(tmp_path / "none"), "-o", str(tmp_path / "file/w.safetensors")])
+    assert end.value.code == 2 and "choose another output path" in capsys.readouterr().err
