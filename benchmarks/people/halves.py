@@ -12,13 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmarks.people.tracking import people, track
-from benchmarks.report import Flags, column, publish, read_flags
+from benchmarks.people.tracking import PeopleFlags, people, track
+from benchmarks.report import column, publish, read_flags
 from models.generation.style_extractor import StyleExtractor
 from models.tracking.embedding import LandmarkHead
 from models.tracking.film import FilmFitter, Fitted
@@ -30,16 +29,6 @@ from utils.runs.run_dir import DEFAULT_EXPERIMENT, find_checkpoint
 from utils.timebase import FPS
 
 EVERY = 2 * FPS  # frames from one window to the next
-
-
-@dataclass(frozen=True, kw_only=True)
-class HalvesFlags(Flags):
-    """What is measured."""
-
-    faces: Path
-    """Folder of videos: <person>/<clip>."""
-    clips: int = 20
-    """Clips of each person, evenly spread over them."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +76,7 @@ def found(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[float, int]:
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    flags = read_flags(HalvesFlags, __doc__ or "", argv)
+    flags = read_flags(PeopleFlags, __doc__ or "", argv)
     fitter = FilmFitter(LandmarkHead(load_head_file(None)))
     extractor = StyleExtractor.load(find_checkpoint("SE", DEFAULT_EXPERIMENT, None), None, torch.device("cpu"))
     everyone = [[take.fitted for take in track(paths, fitter)[0]]

@@ -46,11 +46,11 @@ INNER_BROWS = ((107, 133), (336, 362))  # inner end of a brow, inner corner of t
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrackingFlags(Flags):
+class PeopleFlags(Flags):
     """What is measured."""
 
     faces: Path
-    """Folder of videos, with words.jsonl."""
+    """Folder of videos: <person>/<clip>, with words.jsonl for `benchmarks.people.tracking`."""
     clips: int = 20
     """Clips of each person, evenly spread over them."""
 
@@ -210,7 +210,7 @@ def measured(person: str, takes: list[Take], words: dict[str, Words], names: lis
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    flags = read_flags(TrackingFlags, __doc__ or "", argv)
+    flags = read_flags(PeopleFlags, __doc__ or "", argv)
     words, fitter = needed_words(flags.faces), FilmFitter(LandmarkHead(load_head_file(None)))
     rows, everyone = [], []
     for person, paths in people(flags.faces, flags.clips).items():

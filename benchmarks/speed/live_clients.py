@@ -27,23 +27,8 @@ from web.live.protocol import HEADER, STATES
 CLIENTS = 100  # of a process
 JAW, SHUT = BLEND_SHAPES.index("jawOpen"), 0.01
 TYPES = ("start", "flush", "interrupt", "set_style", "set_state", "end", "x")
-VALUES = (
-    None,
-    True,
-    -1,
-    10**30,
-    0.5,
-    "",
-    "calm",
-    "\x00\ud7ff",
-    [],
-    [1] * 200,
-    {},
-    {"npz": "AAAA"},
-    "idle",
-    [[]],
-    1e300,
-)
+VALUES = (None, True, -1, 10**30, 0.5, "", "calm", "\x00\ud7ff", [], [1] * 200, {}, {"npz": "AAAA"}, "idle", [[]],
+          1e300)  # fmt: skip
 KEYS = ("version", "rate", "format", "channels", "listen", "style", "guidance", "seed", "hop", "fps", "what", "state")
 
 

@@ -114,11 +114,21 @@ class StyleTest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrackingFlags(Flags):
-    """What is tracked, and how."""
+class FilmFlags(Flags):
+    """What is filmed."""
 
     frames: int = 150
     """Of each film, at least 100."""
+
+    def check(self) -> None:
+        super().check()
+        check_least(self, frames=100)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackingFlags(FilmFlags):
+    """What is tracked, and how."""
+
     model: Path | None = None
     """face_landmarker.task; without it that of the installed package."""
     raw: bool = False
@@ -127,10 +137,6 @@ class TrackingFlags(Flags):
     """Without the cost of change between frames."""
     speak: bool = False
     """Compare speech in the bundled styles with speech in the styles of their tracked films."""
-
-    def check(self) -> None:
-        super().check()
-        check_least(self, frames=100)
 
 
 def run(flags: TrackingFlags, folder: Path) -> list[dict]:

@@ -14,30 +14,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.report import Flags, column, publish, read_flags
+from benchmarks.report import column, publish, read_flags
 from benchmarks.subject import INPUT
-from benchmarks.tracking.accuracy import compare
+from benchmarks.tracking.accuracy import FilmFlags, compare
 from benchmarks.tracking.films import HELD_OUT, WORN, Case, Cinema, Scene, bundled
 from models.heads.mouth import opening_mm
 from models.tracking.video import TrackedVideo, VideoOptions, motion_of
-from utils.config import check_least
 from utils.errors import cli
 from utils.motion_file import Motion, load_shape
 
 STYLES = ("normal", "big_mouth", "serious", "large_head_movements")
 SHUT = 1.0  # mm
-
-
-@dataclass(frozen=True, kw_only=True)
-class WornFlags(Flags):
-    """What is filmed."""
-
-    frames: int = 150
-    """Of each film, at least 100."""
-
-    def check(self) -> None:
-        super().check()
-        check_least(self, frames=100)
 
 
 @dataclass(frozen=True)
@@ -91,7 +78,7 @@ def measure(cinema: Cinema, worn: str, n_frames: int) -> Row:
 
 @cli
 def main(argv: list[str] | None = None) -> None:
-    flags = read_flags(WornFlags, __doc__, argv)
+    flags = read_flags(FilmFlags, __doc__, argv)
     cinema = Cinema()
     publish(f"means of {len(STYLES)} films", [measure(cinema, worn, flags.frames) for worn in WORN], flags.json)
 

@@ -100,18 +100,13 @@ def sums_of(results: Results, method: str, metric: str, clips: Sequence[str], un
     """A method's sums over each unit of these clips, for the samples that all of them have."""
     found = [results.quotients[method][clip][metric] for clip in clips]
     n = min(len(quotient.numerator) for quotient in found)
-    names = list(clips) if unit == "clips" else [speaker_of(clip) for clip in clips]
+    names = list(clips) if unit == "clips" else [clip.rpartition("/")[0] for clip in clips]  # speakers
     rows = {name: i for i, name in enumerate(dict.fromkeys(names))}
     member = [rows[name] for name in names]
     sums = [np.zeros((len(rows), n)) for _ in range(2)]
     for into, part in zip(sums, ("numerator", "denominator")):
         np.add.at(into, member, np.stack([getattr(quotient, part)[:n] for quotient in found]))
     return Sums(metric, *sums)
-
-
-def speaker_of(clip: str) -> str:
-    """'ann/000' -> 'ann'."""
-    return clip.rpartition("/")[0]
 
 
 def bootstrap_interval(sums: Sums, minus: Sums | None = None) -> Interval:

@@ -112,7 +112,8 @@ class _Sums:
         if true is not None:
             self.lists["lip"].append(largest_distance(lips[:, n_before:], true[n_before:, self.lips]))
             if self.whole:
-                self.distance = self.distance + _mean_distance(new, true[n_before:]) * count
+                distance = torch.linalg.vector_norm(new - true[n_before:], dim=-1).mean((1, 2)).double()  # (S,)
+                self.distance = self.distance + distance * count
         if self.whole and len(moved) > 1:
             spread = mean_spread(new) * count
             self.spread = spread if self.spread is None else self.spread + spread
@@ -130,11 +131,6 @@ class _Sums:
             mean_distance=(self.distance / self.n_frames).cpu().numpy() if compared and self.whole else None,
             diversity=None if self.spread is None else float(self.spread / self.n_frames),
         )
-
-
-def _mean_distance(moved: Tensor, true: Tensor) -> Tensor:
-    """(S, t, V, 3) against (t, V, 3) -> mean L2 distance over frames and vertices (S,), float64."""
-    return torch.linalg.vector_norm(moved - true, dim=-1).mean((1, 2)).double()
 
 
 def mean_spread(moved: Tensor) -> Tensor:

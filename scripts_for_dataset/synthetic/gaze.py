@@ -64,14 +64,9 @@ def gaze_angles(
         until = now + _FIXATION * np.exp(rng.normal(0, _FIXATION_SIGMA))
         edges = [edge for look in ahead for edge in (look.start, look.end) if now < edge < until]
         now = min([until, *edges])
-    return _soft_limit(held + target)
+    return _LIMIT * np.tanh((held + target) / _LIMIT)  # eyes do not turn farther; small angles stay as they are
 
 
 def saccade(n_frames: int, time: float, step: np.ndarray) -> np.ndarray:
     """(n, 2) degrees: a jump of `step` (2,) that starts at `time` and takes as long as its size needs."""
     return min_jerk(n_frames, time, 0.021 + 0.0022 * float(np.linalg.norm(step)) + 0.03)[:, None] * step
-
-
-def _soft_limit(degrees: np.ndarray) -> np.ndarray:
-    """Eyes do not turn farther than the limit; small angles stay as they are."""
-    return _LIMIT * np.tanh(degrees / _LIMIT)

@@ -132,18 +132,8 @@ def test_statistics_script(tmp_path):
     stats = CoefStats.load(store / "stats_train.npz")
     expected = random_crop_stats(ClipStore(store), ["a/0"], n_rounds=3)
     assert all((stats.to_dict()[key] == expected.to_dict()[key]).all() for key in CoefStats.names())
-    calc_stats_random_sample.main(
-        [
-            "--data_root",
-            str(store),
-            "--list",
-            str(store / "keys.txt"),
-            "-o",
-            str(tmp_path / "x.npz"),
-            "--n_motions",
-            "9",
-        ]
-    )
+    words = f"--data_root {store} --list {store}/keys.txt -o {tmp_path}/x.npz --n_motions 9"
+    calc_stats_random_sample.main(words.split())
     assert CoefStats.load(tmp_path / "x.npz").exp_std[0] == pytest.approx(np.arange(9).std(), rel=1e-5)
     with pytest.raises(SystemExit):
         calc_stats_random_sample.main(["--data_root", str(store), "--rounds", "0"])

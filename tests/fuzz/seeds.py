@@ -24,6 +24,7 @@ from models.tracking.embedding import EMBEDDING
 from tests.fuzz.mutate import HOSTILE
 from tests.support.arkit_files import ARKIT_FILES, live_link, make_recording, write_json
 from tests.support.flame_fixtures import python2_pickle, tiny_flame, write_flame_pickle
+from tests.support.hostile import Calls
 from tests.support.made_up_flame import flame_embedding
 from tests.support.small_store import clip_content
 from tests.support.tracker_files import FLAME_FILES, make_truth, pose_of, timecodes, write_csv
@@ -60,18 +61,9 @@ def tracker_files(folder: Path) -> list[Seed]:
         inner.mkdir()
         path = write(inner, make_truth(3))
         found.append(seed(path if path.is_file() else min(p for p in path.rglob("*") if p.is_file())))
-    units = (
-        "jawOpen",
-        "eyeBlinkLeft",
-        "mouthClose",
-        "mouthFunnel",
-        "mouthPucker",
-        "mouthLeft",
-        "mouthRight",
-        "jawLeft",
-    )
-    more = ("browInnerUp", "cheekPuff", "jawRight", "jawForward", "yaw", "pitch", "roll")
-    write_csv(folder / "a.csv", {n: np.linspace(0, 1, 5) for n in ("time", *units, *more)})
+    units = "jawOpen eyeBlinkLeft mouthClose mouthFunnel mouthPucker mouthLeft mouthRight jawLeft"
+    more = "browInnerUp cheekPuff jawRight jawForward yaw pitch roll"
+    write_csv(folder / "a.csv", {n: np.linspace(0, 1, 5) for n in f"time {units} {more}".split()})
     faces = ("frame", "timestamp", "success", *openface.UNITS, "AU26_r", "pose_Rx", "pose_Ry", "pose_Rz")
     write_csv(folder / "o.csv", {n: np.linspace(1, 2, 5) for n in faces})
     lines = LineWriter(folder / "s.csv")
@@ -146,16 +138,6 @@ def hostile_torch(folder: Path) -> list[Seed]:
         torch.save({"args": call, "encoder": {}, "iter": 1}, folder / f"evil{number}.pt")
         found.append(seed(folder / f"evil{number}.pt"))
     return found
-
-
-class Calls:
-    """Pickles as a call of `function` with `args`."""
-
-    def __init__(self, function: Callable, *args: object) -> None:
-        self.reduced = (function, args)
-
-    def __reduce__(self) -> tuple:
-        return self.reduced
 
 
 def calls(folder: Path) -> list[Calls]:

@@ -157,21 +157,11 @@ def checksums(root: Path) -> dict[str, str]:
 
 TINY = ["--feature_dim", "16", "--n_heads", "1", "--n_layers", "1", "--batch_size", "2", "--max_iter", "1"]
 TINY += ["--num_workers", "0", "--device", "cpu"]
+TALKER = "--audio_model whisper --n_motions 20 --n_prev_motions 5 --val_clips 0 --l_vert=0 --l_vel=0 --l_smooth=0"
 EXTRA = {
     "evaluate": ["--exp_name", "head", "--coef_stats", str(STATS), "--device", "cpu", "--no_pictures", "-n", "1"],
     "main_se": TINY,
-    "main_dpt": [
-        *TINY,
-        "--audio_model",
-        "whisper",
-        "--n_motions",
-        "20",
-        "--n_prev_motions",
-        "5",
-        "--val_clips",
-        "0",
-        *(f"--l_{name}=0" for name in ("vert", "vel", "smooth")),
-    ],
+    "main_dpt": [*TINY, *TALKER.split()],
     "demo": DEMO,
     "extract_style": ["--exp_name", SE_RUN, "--coef_stats", str(STATS), "--device", "cpu"],
     "examples.my_style_on_another_voice": FAST,

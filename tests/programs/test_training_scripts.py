@@ -141,41 +141,17 @@ def talker(workspace, style_encoder):
 
 
 def dpt_flags(workspace, style_encoder, *more):
-    flags = [
-        "--exp_name",
-        "dpt",
-        "--use_indicator",
-        "--scheduler",
-        "Warmup",
-        "--audio_model",
-        "hubert",
-        "--d_style",
-        "32",
-    ]
-    flags += [
-        "--d_style",
-        "32",
-        "--audio_model_path",
-        str(workspace / "hubert"),
-        "--style_enc_ckpt",
-        str(style_encoder),
-    ]
-    return [*flags, "--n_diff_steps", "8", "--ema_decay", "0.9", "--val_clips", "0", *SIZES, *more]
+    flags = "--exp_name dpt --use_indicator --scheduler Warmup --audio_model hubert --d_style 32 --n_diff_steps 8"
+    files = f"--audio_model_path {workspace}/hubert --style_enc_ckpt {style_encoder}"
+    return [*f"{flags} {files} --ema_decay 0.9 --val_clips 0".split(), *SIZES, *more]
 
 
 def test_distilling(workspace, talker, style_encoder, capsys):
     """A teacher of 8 steps becomes a student of 2; the run resumes; demo.py takes its 2 steps and no others."""
-    flags = [
-        *dpt_flags(workspace, style_encoder),
-        "--exp_name",
-        "few",
-        "--distilled_steps",
-        "2",
-        "--teacher_steps",
-        "2",
-    ]
-    main_dpt.main([*flags, "--init_from", str(talker), "--max_iter", "1"])
-    main_dpt.main([*flags, "--init_from", str(talker), "--max_iter", "2", "--resume"])
+    words = f"--exp_name few --distilled_steps 2 --teacher_steps 2 --init_from {talker}".split()
+    flags = dpt_flags(workspace, style_encoder, *words)
+    main_dpt.main([*flags, "--max_iter", "1"])
+    main_dpt.main([*flags, "--max_iter", "2", "--resume"])
     path = run_dir.find_checkpoint("DPT", "few", 2)
     before, after = load_checkpoint(talker, "talker"), load_checkpoint(path, "talker")
     assert after.config["distilled_steps"] == 2

@@ -125,16 +125,8 @@ print(json.dumps(found))
 
 def test_a_disk_that_fills_up(files, tmp_path):
     """A limit on the size of files stands in for the disk's end; it holds for the whole process."""
-    names = [
-        "import_coefs",
-        "combine",
-        "inspect_dataset",
-        "statistics",
-        "export_motion",
-        "convert_dataset",
-        "prepare_dataset",
-    ]
-    command = [sys.executable, "-c", LIMITED, str(files), str(tmp_path), ",".join(names)]
+    names = "import_coefs,combine,inspect_dataset,statistics,export_motion,convert_dataset,prepare_dataset"
+    command = [sys.executable, "-c", LIMITED, str(files), str(tmp_path), names]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     for name, (code, lines) in json.loads(run.stdout).items():
         assert code == 2 and len(lines) == 1, (name, code, lines)

@@ -12,8 +12,6 @@ from scipy.spatial.transform import Rotation
 from tests.support.tracker_files import timecodes, write_csv
 from utils.exports.arkit import BLEND_SHAPES
 
-PITCH_FIRST = [1, 0, 2]  # yaw, pitch, roll <-> turns about x, y, z
-
 
 @dataclass(frozen=True)
 class Recording:
@@ -85,32 +83,15 @@ def write_a2f_csv(folder: Path, take: Recording) -> Path:
     return write_csv(folder / "a2f.csv", first | columns | angles_of(take))
 
 
-def dialect(path: Path, change: Callable[[str], str], encoding: str = "utf-8") -> Path:
-    """A csv written again."""
-    path.write_text(change(path.read_text()), encoding=encoding)
-    return path
+def dialect(change: Callable[[str], str], encoding: str = "utf-8") -> Callable[[Path, Recording], Path]:
+    """The writer of a csv whose text is changed."""
 
+    def write(folder: Path, take: Recording) -> Path:
+        path = write_live_link(folder, take)
+        path.write_text(change(path.read_text()), encoding=encoding)
+        return path
 
-def write_semicolons(folder: Path, take: Recording) -> Path:
-    """A German spreadsheet's csv: decimal commas."""
-    return dialect(write_live_link(folder, take), lambda text: text.replace(",", ";").replace(".", ","))
-
-
-def write_tabs_utf16(folder: Path, take: Recording) -> Path:
-    return dialect(write_live_link(folder, take), lambda text: text.replace(",", "\t"), "utf-16")
-
-
-def write_trailing_commas(folder: Path, take: Recording) -> Path:
-    return dialect(write_live_link(folder, take), lambda text: text.replace("\n", ",\n"))
-
-
-def write_rows_with_commas(folder: Path, take: Recording) -> Path:
-    """A comma behind every row, but none behind the header."""
-    return dialect(write_live_link(folder, take), lambda text: text.replace("\n", ",\n").replace(",\n", "\n", 1))
-
-
-def write_cut_row(folder: Path, take: Recording) -> Path:
-    return dialect(write_live_link(folder, take), lambda text: text + text.splitlines()[-1][:200])
+    return write
 
 
 def write_take_folder(folder: Path, take: Recording) -> Path:
@@ -179,13 +160,6 @@ def write_numbered_frames(folder: Path, take: Recording) -> Path:
     return write_json(folder, {"meta": {"device": "phone 12"}, "frames": frames})
 
 
-def write_comments(folder: Path, take: Recording) -> Path:
-    """Comments above the header, and CR LF."""
-    return dialect(
-        write_live_link(folder, take), lambda text: "# made by, with; 3 marks\n" + text.replace("\n", "\r\n")
-    )
-
-
 def write_a2f_json(folder: Path, take: Recording) -> Path:
     tree = {
         "exportFps": take.fps,
@@ -201,10 +175,15 @@ def write_a2f_json(folder: Path, take: Recording) -> Path:
 
 ARKIT_FILES: dict[str, Callable[[Path, Recording], Path]] = {
     "live link": write_live_link, "degrees and percent": write_degrees_and_percent, "milliseconds": write_milliseconds,
-    "a2f csv": write_a2f_csv, "a2f json": write_a2f_json, "semicolons": write_semicolons, "utf-16": write_tabs_utf16,
-    "trailing commas": write_trailing_commas, "rows with commas": write_rows_with_commas, "cut row": write_cut_row,
+    "a2f csv": write_a2f_csv, "a2f json": write_a2f_json,
+    "semicolons": dialect(lambda text: text.replace(",", ";").replace(".", ",")),  # a German spreadsheet's csv
+    "utf-16": dialect(lambda text: text.replace(",", "\t"), "utf-16"),
+    "trailing commas": dialect(lambda text: text.replace("\n", ",\n")),
+    "rows with commas": dialect(lambda text: text.replace("\n", ",\n").replace(",\n", "\n", 1)),  # not the header
+    "cut row": dialect(lambda text: text + text.splitlines()[-1][:200]),
     "folder": write_take_folder, "names and weights": write_names_and_weights, "list": write_list_of_frames,
     "51 names": functools.partial(write_names_and_weights, names=51), "quaternions": write_quaternions,
     "mediapipe json": write_mediapipe_json, "columns": write_columns, "json lines": write_json_lines,
-    "numbered frames": write_numbered_frames, "comments": write_comments,
+    "numbered frames": write_numbered_frames,
+    "comments": dialect(lambda text: "# made by, with; 3 marks\n" + text.replace("\n", "\r\n")),  # and CR LF
 }  # fmt: skip

@@ -45,31 +45,13 @@ def state_dict(case: str) -> dict[str, torch.Tensor]:
 def legacy_checkpoint(case: str, path: Path) -> None:
     """Write `case` ('se_head', 'se_nohead', 'dpt_head', 'dpt_nohead', 'dpt_nostyle') in the published file layout."""
     if case.startswith("se_"):
-        args = {
-            "mode": "train",
-            "iter": 100000,
-            "rot_repr": "aa",
-            "no_head_pose": case == "se_nohead",
-            "feature_dim": 128,
-            "n_heads": 4,
-            "n_layers": 4,
-            "mlp_ratio": 4,
-            "n_motions": 100,
-            "fps": 25,
-            "data_root": Path("datasets/HDTF_TFHP/lmdb"),
-            "stats_file": Path("stats_train.npz"),
-            "batch_size": 32,
-            "num_workers": 4,
-            "exp_name": "L4H4-T0.1-BS32",
-            "max_iter": 100000,
-            "lr": 1e-4,
-            "temperature": 0.1,
-            "save_iter": 2000,
-            "val_iter": 2000,
-            "log_iter": 50,
-            "log_smooth_win": 50,
-        }
-        payload = {"args": Namespace(**args), "encoder": state_dict(case), "iter": 26000}
+        args = Namespace(
+            mode="train", iter=100000, rot_repr="aa", no_head_pose=case == "se_nohead", feature_dim=128, n_heads=4,
+            n_layers=4, mlp_ratio=4, n_motions=100, fps=25, data_root=Path("datasets/HDTF_TFHP/lmdb"),
+            stats_file=Path("stats_train.npz"), batch_size=32, num_workers=4, exp_name="L4H4-T0.1-BS32",
+            max_iter=100000, lr=1e-4, temperature=0.1, save_iter=2000, val_iter=2000, log_iter=50, log_smooth_win=50,
+        )  # fmt: skip
+        payload = {"args": args, "encoder": state_dict(case), "iter": 26000}
     else:
         args = dict(NAMES[f"{case}/args"])
         for key in ("style_enc_ckpt", "data_root", "stats_file"):

@@ -71,7 +71,8 @@ def _mesh(writer: GltfWriter, rig: Rig, surface: Surface, title: str) -> dict:
         "WEIGHTS_0": writer.accessor(weight[surface.expand], ARRAY_BUFFER),
     }
     if surface.uv is not None:
-        attributes["TEXCOORD_0"] = writer.accessor(_flipped(surface.uv), ARRAY_BUFFER)
+        flipped = np.stack([surface.uv[:, 0], 1 - surface.uv[:, 1]], axis=1).astype(np.float32)  # v from the top
+        attributes["TEXCOORD_0"] = writer.accessor(flipped, ARRAY_BUFFER)
     if surface.colours is not None:
         attributes["COLOR_0"] = writer.accessor(_colours(surface.colours, surface.alpha), ARRAY_BUFFER, normalised=True)
     shared = {"attributes": attributes, "targets": _targets(writer, rig, surface, normals)}
@@ -127,11 +128,6 @@ def influences(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     weight = np.take_along_axis(weights, joint, axis=1)
     weight /= weight.sum(1, keepdims=True)
     return np.where(weight > 0, joint, 0).astype(np.uint8), weight.astype(np.float32)
-
-
-def _flipped(uv: np.ndarray) -> np.ndarray:
-    """glTF counts v from the top."""
-    return np.stack([uv[:, 0], 1 - uv[:, 1]], axis=1).astype(np.float32)
 
 
 def _colours(srgb: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:

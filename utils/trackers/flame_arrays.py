@@ -18,7 +18,7 @@ _BODY = ("poses", "body_pose", "fullpose", "trans")  # whose betas are not FLAME
 _SHAPE = ("shape", "shapecode", "identity", "betas", "shape_params")
 
 
-def _read_pose(content: Content, head_model: str) -> Tracked:
+def _read_pose(content: Content, head_model: str = FLAME_2020) -> Tracked:
     """Global rotation and jaw side by side, or FLAME's full pose: global, neck, jaw, two eyes (15)."""
     exp, pose = rows(content.first(*_EXP), f"{content.path}: exp"), content.first(*_POSE)
     pose = rows(pose, f"{content.path}: pose", (6, 12, 15, 18))
@@ -51,16 +51,8 @@ def _has_pose(content: Content) -> bool:
     return content.first(*_EXP) is not None and content.first(*_POSE) is not None
 
 
-def _is_frames(content: Content) -> bool:
-    return _has_pose(content) and content.suffix == ".npy"
-
-
 def _is_spectre(content: Content) -> bool:
     return _has_pose(content) and any(content.has(name) for name in ("cam", "tex", "light"))
-
-
-def _is_emica(content: Content) -> bool:
-    return content.has("exp", "jawpose", "globalpose")
 
 
 def _is_imavatar(content: Content) -> bool:
@@ -74,10 +66,6 @@ def _own_columns(content: Content) -> list[str]:
     return [*(f"exp_{i:0{width}d}" for i in range(N_EXP)), *turns]
 
 
-def _is_own_csv(content: Content) -> bool:
-    return content.has(*_own_columns(content))
-
-
 def _read_own_csv(content: Content) -> Tracked:
     values = np.stack([content.columns[name] for name in _own_columns(content)], axis=1)
     return Tracked(values[:, :N_EXP], values[:, N_EXP:-3], values[:, -3:])
@@ -88,16 +76,17 @@ def _is_separate(content: Content) -> bool:
 
 
 _PUBLISHED = "exp (T, 50), pose (T, 6: global rotation, jaw), perhaps shape"
-EMOCA = Format("emoca", "a folder of exp.npy and pose.npy for each frame (or of all frames)", _is_frames,
-               lambda content: _read_pose(content, FLAME_2020))  # fmt: skip
-SPECTRE = Format("spectre", f"{_PUBLISHED}, and cam, tex or light", _is_spectre,
-                 lambda content: _read_pose(content, FLAME_2020))  # fmt: skip
-EMICA = Format("emica", "a folder of exp.npy, jawpose.npy and globalpose.npy for each frame", _is_emica,
+EMOCA = Format("emoca", "a folder of exp.npy and pose.npy for each frame (or of all frames)",
+               lambda content: _has_pose(content) and content.suffix == ".npy", _read_pose)  # fmt: skip
+SPECTRE = Format("spectre", f"{_PUBLISHED}, and cam, tex or light", _is_spectre, _read_pose)
+EMICA = Format("emica", "a folder of exp.npy, jawpose.npy and globalpose.npy for each frame",
+               lambda content: content.has("exp", "jawpose", "globalpose"),
                lambda content: _read_separate(content, FLAME_2020))  # fmt: skip
 IMAVATAR = Format("imavatar", "flame_params.json: shape_params, and frames with expression and pose (15)", _is_imavatar,
-                  lambda content: _read_pose(content, FLAME_2020))  # fmt: skip
-OWN_CSV = Format("csv", "our own csv: exp_0 or exp_00 ..., head and jaw rotation", _is_own_csv, _read_own_csv)
-DECA = Format("deca", "as spectre", lambda content: False, lambda content: _read_pose(content, FLAME_2020))
+                  _read_pose)  # fmt: skip
+OWN_CSV = Format("csv", "our own csv: exp_0 or exp_00 ..., head and jaw rotation",
+                 lambda content: content.has(*_own_columns(content)), _read_own_csv)  # fmt: skip
+DECA = Format("deca", "as spectre", lambda content: False, _read_pose)
 PLAIN = Format("npz", _PUBLISHED, _has_pose, lambda content: _read_pose(content, UNKNOWN_FLAME))
 SEPARATE = Format("flame", f"one of {'/'.join(_EXP)}, of {'/'.join(_HEAD)} and of {'/'.join(_JAW)}", _is_separate,
                   _read_separate)  # fmt: skip

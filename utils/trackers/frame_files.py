@@ -14,14 +14,6 @@ from utils.trackers.content import Content
 from utils.trackers.tracked import Format, Tracked, rows
 
 
-def _is_metrical(content: Content) -> bool:
-    return content.has("flame.exp", "flame.jaw", "camera.R")
-
-
-def _is_pixel3dmm(content: Content) -> bool:
-    return content.has("flame.exp", "flame.jaw", "flame.R")
-
-
 def _column(content: Content, name: str, widths: tuple[int, ...] = ()) -> np.ndarray:
     return rows(content.columns[name], f"{content.path}: {name}", widths)
 
@@ -54,7 +46,7 @@ def read_pixel3dmm(content: Content) -> Tracked:
     )
 
 
-METRICAL = Format("metrical", ".frame files with flame {exp, jaw (6), shape} and camera {R (6)}", _is_metrical,
-                  read_metrical)  # fmt: skip
-PIXEL3DMM = Format("pixel3dmm", ".frame files with flame {exp, jaw (6), R (6), neck (6), shape}", _is_pixel3dmm,
-                   read_pixel3dmm)  # fmt: skip
+METRICAL = Format("metrical", ".frame files with flame {exp, jaw (6), shape} and camera {R (6)}",
+                  lambda content: content.has("flame.exp", "flame.jaw", "camera.R"), read_metrical)  # fmt: skip
+PIXEL3DMM = Format("pixel3dmm", ".frame files with flame {exp, jaw (6), R (6), neck (6), shape}",
+                   lambda content: content.has("flame.exp", "flame.jaw", "flame.R"), read_pixel3dmm)  # fmt: skip

@@ -17,6 +17,7 @@ import utils.media.live_audio
 from models.app.live_session import FileAtTheEnd, open_output, run_live
 from models.audio import whisper
 from models.diffusion.solvers import SamplerConfig
+from models.fast.engine import Engine
 from models.generation.animator import Animator
 from models.generation.continuation import faded
 from models.generation.live import LiveConfig, LiveTalker, next_pieces
@@ -93,33 +94,31 @@ def test_waiting_audio_is_made_at_once(model):
     assert [len(m) for m in talk(model, audio, len(audio))][:3] == [10, 15, 15]
 
 
-def test_the_network_is_told_what_is_padding(model, monkeypatch):
-    seen = []
-    from models.fast.engine import Engine
+@pytest.fixture
+def windows(monkeypatch):
+    """What the network is given, window by window."""
+    seen, run = [], Engine.run
+    monkeypatch.setattr(Engine, "run", lambda self, given, *rest: seen.append(given) or run(self, given, *rest))
+    return seen
 
-    run = Engine.run
-    monkeypatch.setattr(
-        Engine, "run", lambda self, given, *rest: seen.append(given.indicator.sum().item()) or run(self, given, *rest)
-    )
+
+def test_the_network_is_told_what_is_padding(model, windows):
     talk(model, speech(1.4), 640)
-    assert seen == [15, 20, 10]  # hops of 10 and 15 frames with 5 ahead, then the 10 that are left
+    assert [given.indicator.sum().item() for given in windows] == [
+        15,
+        20,
+        10,
+    ]  # hops of 10 and 15 frames with 5 ahead, then the 10 that are left
 
 
-def test_short_windows(model, monkeypatch):
+def test_short_windows(model, windows):
     """The network sees 25 frames of a hop, and more if more are waiting; all frames come."""
-    seen = []
-    from models.fast.engine import Engine
-
-    run = Engine.run
-    monkeypatch.setattr(
-        Engine, "run", lambda self, given, *rest: seen.append(given.audio.shape[1]) or run(self, given, *rest)
-    )
     audio = speech(4)
     made = joined(talk(model, audio, 640, short=25))
-    assert set(seen) == {25} and len(made) == 100 and np.isfinite(made.exp).all()
-    seen.clear()
+    assert {given.audio.shape[1] for given in windows} == {25} and len(made) == 100 and np.isfinite(made.exp).all()
+    windows.clear()
     assert len(joined(talk(model, audio, len(audio), short=25, catch_up=True))) == 100
-    assert seen == [100, 25]
+    assert [given.audio.shape[1] for given in windows] == [100, 25]
     whole = joined(talk(model, audio, 640))
     assert not np.array_equal(whole.exp, made.exp)
     np.testing.assert_array_equal(joined(talk(model, audio, 640, short=100)).exp, whole.exp)

@@ -34,17 +34,8 @@ def built(tmp_path_factory):
         part.with_suffix(".jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
     def build(*flags):
-        arguments = [
-            "--speech",
-            str(root / "speech"),
-            "--output",
-            str(root / "set"),
-            "--hours",
-            "0.025",
-            "--workers",
-            "1",
-        ]
-        make_synthetic_dataset.build(read_flags(make_synthetic_dataset.DatasetFlags, [*arguments, *flags], ""))
+        words = f"--speech {root}/speech --output {root}/set --hours 0.025 --workers 1".split()
+        make_synthetic_dataset.build(read_flags(make_synthetic_dataset.DatasetFlags, [*words, *flags], ""))
 
     build()
     return root / "set", build

@@ -69,41 +69,27 @@ def test_only_exact_names_are_allowed(tmp_path, module, name):
         load_flame_pickle(path)
 
 
-def test_codec_other_than_latin1_is_refused(tmp_path):
-    path = tmp_path / "m.pkl"
-    path.write_bytes(b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aX\x05\x00\x00\x00rot13\x86R.")
-    with pytest.raises(UserError, match="codec"):
-        load_flame_pickle(path)
-
-
-def test_reconstructor_only_for_array_objects(tmp_path):
-    path = tmp_path / "m.pkl"
-    path.write_bytes(b"ccopy_reg\n_reconstructor\n(c__builtin__\nset\nc__builtin__\nobject\nNtR.")
-    with pytest.raises(UserError, match="_reconstructor"):
-        load_flame_pickle(path)
-
-
-def test_malformed_sparse_matrix_is_refused(tmp_path):
+def beyond_its_end() -> scipy.sparse.csc_matrix:
+    """A matrix that would write far outside the dense array."""
     matrix = scipy.sparse.csc_matrix(np.eye(4))
-    matrix.indices[0] = 10**6  # would write far outside the dense array
-    path = tmp_path / "m.pkl"
-    path.write_bytes(python2_pickle({"J_regressor": matrix}))
-    with pytest.raises(UserError, match="J_regressor is a malformed sparse matrix"):
-        load_flame_pickle(path)
+    matrix.indices[0] = 10**6
+    return matrix
 
 
-def test_unevaluated_chumpy_expression(tmp_path):
-    path = tmp_path / "m.pkl"
-    path.write_bytes(python2_pickle({"shapedirs": chumpy_expression()}))
-    with pytest.raises(UserError, match="shapedirs is an unevaluated chumpy expression"):
-        load_flame_pickle(path)
-
-
-@pytest.mark.parametrize("content", [b"", b"hello", b"\x80\x02]q\x00.", b"\x80\x02}q\x00"])
-def test_damaged_files(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aX\x05\x00\x00\x00rot13\x86R.", "codec"),
+        (b"ccopy_reg\n_reconstructor\n(c__builtin__\nset\nc__builtin__\nobject\nNtR.", "_reconstructor"),
+        (python2_pickle({"J_regressor": beyond_its_end()}), "J_regressor is a malformed sparse matrix"),
+        (python2_pickle({"shapedirs": chumpy_expression()}), "shapedirs is an unevaluated chumpy expression"),
+        *((damaged, r"m\.pkl") for damaged in (b"", b"hello", b"\x80\x02]q\x00.", b"\x80\x02}q\x00")),
+    ],
+)
+def test_what_is_no_model_is_refused(tmp_path, content, message):
     path = tmp_path / "m.pkl"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"m\.pkl"):
+    with pytest.raises(UserError, match=message):
         load_flame_pickle(path)
 
 

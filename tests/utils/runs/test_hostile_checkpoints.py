@@ -15,6 +15,7 @@ from models.networks.loading import load_style_encoder, load_talker
 from tests.support.hostile import Calls
 from utils.errors import UserError
 
+OURS = {"format": "diffposetalk-1", "kind": "talker", "config": {}, "model": {}, "step": 1, "stats": None}
 DAMAGED = {
     "not a dict": [1, 2, 3],
     "a bare state_dict": {"weight": torch.zeros(2)},
@@ -26,25 +27,10 @@ DAMAGED = {
     "iter is text": {"args": Namespace(), "encoder": {}, "iter": "last"},
     "no weights": {"args": Namespace(), "encoder": {}, "iter": 1},
     "fields missing": {"format": "diffposetalk-1", "kind": "talker"},
-    "fields unknown": {
-        "format": "diffposetalk-1",
-        "kind": "talker",
-        "config": {},
-        "model": {},
-        "step": 1,
-        "stats": None,
-        "new": 1,
-    },
-    "kind unknown": {"format": "diffposetalk-1", "kind": "cat", "config": {}, "model": {}, "step": 1, "stats": None},
-    "kind is a list": {"format": "diffposetalk-1", "kind": [], "config": {}, "model": {}, "step": 1, "stats": None},
-    "config is a list": {
-        "format": "diffposetalk-1",
-        "kind": "talker",
-        "config": [],
-        "model": {},
-        "step": 1,
-        "stats": None,
-    },
+    "fields unknown": {**OURS, "new": 1},
+    "kind unknown": {**OURS, "kind": "cat"},
+    "kind is a list": {**OURS, "kind": []},
+    "config is a list": {**OURS, "config": []},
     "heads do not divide": {"args": Namespace(n_heads=3), "encoder": {}, "iter": 1},
     "width is text": {"args": Namespace(feature_dim="wide"), "encoder": {}, "iter": 1},
     "negative width": {"args": Namespace(feature_dim=-4), "encoder": {}, "iter": 1},

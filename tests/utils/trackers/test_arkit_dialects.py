@@ -80,33 +80,22 @@ def codes_of(numbers: np.ndarray, rate: int, mark: str = ":") -> list[str]:
 
 
 @pytest.mark.parametrize("rate", RATES)
-@pytest.mark.parametrize("case", ["plain", "lost", "midnight"])
-def test_time_codes(tmp_path, rate, case):
-    take = make_recording(5 * rate + 1, rate)
-    first = 86400 * rate - 3 * rate + 7 if case == "midnight" else 36000 * rate + 11
-    codes = np.array(codes_of(first + np.arange(5 * rate + 1), rate))
+@pytest.mark.parametrize("case", ["plain", "lost", "wrap"])
+@pytest.mark.parametrize("hours", [True, False])
+def test_time_codes(tmp_path, rate, case, hours):
+    """HH:MM:SS:FF and MM:SS:FF (no video is so slow that these are hours, minutes and seconds), past 24 h or 1 h."""
+    take, wrap, start = make_recording(5 * rate + 1, rate), *((86400, 36000) if hours else (3600, 700))
+    first = wrap * rate - 3 * rate + 7 if case == "wrap" else start * rate + 11
+    codes = np.array([code if hours else code[3:] for code in codes_of(first + np.arange(5 * rate + 1), rate)])
     if case == "lost":
         lost = np.random.default_rng(rate).random(len(codes)) < 0.27
-        lost[rate : rate + rate // 2] = True
+        lost[rate : rate + rate // 2] |= hours
         lost[[0, -1]] = False
         take, codes = take.without(lost), codes[~lost]
     path = write_csv(tmp_path / "t.csv", live_link(take, list(codes)))
     check_track(path, take)
-    check_motion(path, take, 0.02 if case == "lost" else 5e-3)  # the head is interpolated on the sphere
-
-
-@pytest.mark.parametrize("rate", RATES)
-@pytest.mark.parametrize("case", ["plain", "lost", "hour"])
-def test_time_codes_without_hours(tmp_path, rate, case):
-    """MM:SS:FF: no video is so slow that these are hours, minutes and seconds."""
-    take = make_recording(5 * rate + 1, rate)
-    first = 3600 * rate - 3 * rate + 7 if case == "hour" else 700 * rate + 11
-    codes = np.array([code[3:] for code in codes_of(first + np.arange(5 * rate + 1), rate)])
-    if case == "lost":
-        lost = np.random.default_rng(rate).random(len(codes)) < 0.27
-        lost[[0, -1]] = False
-        take, codes = take.without(lost), codes[~lost]
-    check_track(write_csv(tmp_path / "t.csv", live_link(take, list(codes))), take)
+    if hours:
+        check_motion(path, take, 0.02 if case == "lost" else 5e-3)  # the head is interpolated on the sphere
 
 
 @pytest.mark.parametrize("every", [1, 2])
