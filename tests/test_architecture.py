@@ -19,13 +19,8 @@ ORDER = (
     *("models.fast", "models.exports", "models.generation", "models.metrics", "models.training", "models.app"),
 )
 MOST_FILES = 12  # of a folder, `__init__.py` apart
-MANY_FILES = {
-    "models/metrics",
-    "utils/trackers",
-    "scripts_for_dataset",
-    "scripts_for_dataset/synthetic",
-    "setup/open_head",
-}
+MANY_FILES = {"models/metrics", "utils/trackers", "scripts_for_dataset", "scripts_for_dataset/synthetic",
+              "setup/open_head"}  # fmt: skip
 SCRIPTS = sorted(path.stem for path in ROOT.glob("*.py"))
 OURS = {*FOLDERS, *SCRIPTS}
 SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")) + sorted(ROOT.glob("*.py"))
@@ -141,16 +136,9 @@ def test_demo_is_a_script_not_a_package():
 def test_training_imports_only_what_it_uses():
     """Optional or heavy packages are imported where they are needed, never by the training core."""
     heavy = {"av", "soxr", "pyrender", "transformers", "cv2", "trimesh", "starlette", "tensorboard"}
-    core = [
-        "utils/training/trainer.py",
-        "utils/training/run_config.py",
-        "utils/media/audio.py",
-        "models/networks/talker.py",
-        "models/training/objective.py",
-        "models/training/losses.py",
-        "models/audio/hubert.py",
-        "demo.py",
-    ]
+    core = ["utils/training/trainer.py", "utils/training/run_config.py", "utils/media/audio.py",
+            "models/networks/talker.py", "models/training/objective.py", "models/training/losses.py",
+            "models/audio/hubert.py", "demo.py"]  # fmt: skip
     for file in core:
         body = ast.Module(ast.parse((ROOT / file).read_text()).body, [])
         top = [node for node in body.body if isinstance(node, ast.Import | ast.ImportFrom)]

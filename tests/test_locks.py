@@ -7,14 +7,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[\w+\])?==([^\s;]+)", re.M)
-LOCKS = {
-    "": ("run", "torch"),
-    "-dev": ("run", "dev"),
-    "-bench": ("run", "dev"),
-    "-lint": ("lint",),
-    "-pipecat": ("pipecat",),
-    "-web": ("run", "web"),
-}
+LOCKS = {"": ("run", "torch"), "-dev": ("run", "dev"), "-bench": ("run", "dev"), "-lint": ("lint",),
+         "-pipecat": ("pipecat",), "-web": ("run", "web")}  # fmt: skip
 
 
 def lock(name: str) -> str:

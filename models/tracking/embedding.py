@@ -21,17 +21,8 @@ INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 95, 88, 178, 87,
 LANDMARKS = tuple(sorted({*OVAL, *EYES, *IRISES, *BROWS, *LIPS, *NOSE}))  # the P landmarks that are fitted
 RIDGE = (168, 6, 197, 195, 5)  # of the nose; the landmarks slide along it as the head nods
 MIDDLE = (13, 14)  # inner lips at mid mouth: the opening
-WEIGHTS = (
-    (OVAL, 0.15),
-    (BROWS, 2.0),
-    (NOSE, 1.0),
-    (RIDGE, 0.2),
-    (EYES, 2.0),
-    (IRISES, 1.0),
-    (LIPS, 2.0),
-    (INNER_LIPS, 3.0),
-    (MIDDLE, 12.0),
-)
+WEIGHTS = ((OVAL, 0.15), (BROWS, 2.0), (NOSE, 1.0), (RIDGE, 0.2), (EYES, 2.0), (IRISES, 1.0), (LIPS, 2.0),
+           (INNER_LIPS, 3.0), (MIDDLE, 12.0))  # fmt: skip
 CORNERS = (33, 263)  # outer corners of the eyes
 EYES_APART = 90.0  # distance of these corners in ruler mm
 

@@ -25,15 +25,8 @@ _BREATH = (
     ("browInnerUp", 0.05),
     ("noseSneer", 0.04),
 )
-_ONE_SIDED = (
-    "jawForward",
-    "mouthFunnel",
-    "mouthPucker",
-    "mouthRollLower",
-    "mouthRollUpper",
-    "mouthShrugLower",
-    "mouthShrugUpper",
-)
+_ONE_SIDED = ("jawForward", "mouthFunnel", "mouthPucker", "mouthRollLower", "mouthRollUpper", "mouthShrugLower",
+              "mouthShrugUpper")  # fmt: skip
 
 Phones = list[tuple[str, float, float]]
 

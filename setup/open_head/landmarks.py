@@ -11,16 +11,8 @@ from setup.open_head.source import Source
 from utils.exports.surface import smooth_normals
 from utils.heads.joints import LEFT_EYE
 
-NAMED = {
-    "upper_inner_lip": 62,
-    "lower_inner_lip": 66,
-    "upper_outer_lip": 51,
-    "lower_outer_lip": 57,
-    "right_mouth_corner": 48,
-    "left_mouth_corner": 54,
-    "nose_tip": 30,
-    "chin": 8,
-}
+NAMED = {"upper_inner_lip": 62, "lower_inner_lip": 66, "upper_outer_lip": 51, "lower_outer_lip": 57,
+         "right_mouth_corner": 48, "left_mouth_corner": 54, "nose_tip": 30, "chin": 8}  # fmt: skip
 
 
 class Landmarks:

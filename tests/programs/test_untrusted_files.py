@@ -165,14 +165,8 @@ def test_a_pickle_cannot_change_the_reader():
     assert torch.equal(load_torch(bytearray(torch_bytes(torch.ones(3))), "x"), torch.ones(3))
 
 
-SIZES = {
-    "feature_dim": 4096,
-    "n_layers": 10**9,
-    "n_motions": 10**6,
-    "n_diff_steps": 10**12,
-    "mlp_ratio": 64,
-    "n_heads": 1.5,
-}
+SIZES = {"feature_dim": 4096, "n_layers": 10**9, "n_motions": 10**6, "n_diff_steps": 10**12, "mlp_ratio": 64,
+         "n_heads": 1.5}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SIZES)

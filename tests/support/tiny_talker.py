@@ -8,14 +8,8 @@ from torch import Tensor, nn
 
 from models.networks.talker import Talker, TalkerConfig
 
-CONFIG = TalkerConfig(
-    feature_dim=16,
-    n_heads=2,
-    n_layers=1,
-    n_diff_steps=6,
-    use_indicator=True,
-    style_enc_ckpt="experiments/SE/tiny/checkpoints/iter_0000001.pt",
-)
+CONFIG = TalkerConfig(feature_dim=16, n_heads=2, n_layers=1, n_diff_steps=6, use_indicator=True,
+                      style_enc_ckpt="experiments/SE/tiny/checkpoints/iter_0000001.pt")  # fmt: skip
 
 
 class StubAudioEncoder(nn.Module):
