@@ -8,6 +8,7 @@ metrics, losses or tracking.
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -145,54 +146,79 @@ def dressed_head(head: HeadFile, paint: np.ndarray, parts: list[Part], retouch: 
         paint: (V, 4) colour and gloss of its vertices.
     """
     retouch = retouch or no_retouch(head.n_vertices)
-    paint = _shaded(paint, parts)
-    hidden = np.any([part.covers for part in parts if part.covers is not None] or [np.zeros(head.n_vertices, bool)], 0)
-    smooth, faces, uv, ft = _subdivided(head, hidden, retouch.margins)
-    n, n_uv = smooth.get_shape()[0], len(uv)
-    follow, blended = [smooth], 0
-    all_faces, all_ft, all_uv = [faces], [ft], [uv]
-    offset, paints, alphas = [np.zeros((n, 3))], [smooth @ paint], [np.ones(n)]
-    units = np.zeros((0, 3, head.expdirs.shape[-1]))
-    units = [np.zeros((n, *units.shape[1:]))]
-    for part in parts:
-        matrix = part.follow(head.n_vertices)
-        follow.append(matrix)
-        offset.append(part.vertices - matrix @ (_inverse(smooth, head.n_vertices) @ head.v_template))
-        all_faces.append(part.faces + n)
-        all_ft.append(part.faces + n_uv)
-        all_uv.append(part.uv)
-        paints.append(part.paint)
-        alphas.append(np.ones(len(part.vertices)) if part.alpha is None else part.alpha)
-        blended += 0 if part.alpha is None else len(part.faces)
-        units.append(_units(part, head.expdirs.shape[-1]))
-        n, n_uv = n + len(part.vertices), n_uv + len(part.uv)
-    matrix = sp.csr_matrix(sp.vstack(follow).tocsr().astype(np.float32))
-    bag = smooth @ (head.masks["mouth_interior"] | head.masks["lips"]).astype(np.float32) > 0
-    inner = np.concatenate(
-        [bag[faces].any(1), *(np.zeros(len(part.faces), bool) if part.open is None else part.open for part in parts)]
-    )
-    calm = np.flatnonzero(head.masks["scalp"] & (np.abs(head.expdirs).max((1, 2)) < 1e-4))
-    weights = np.clip(_spreader(matrix)(head.weights), 0, None)
-    shoulders = smooth.get_shape()[0] + np.flatnonzero(weights[smooth.get_shape()[0] :, ROOT_JOINT] > 0.9)
-    finish = Finish(np.concatenate(paints).astype(np.float32), np.concatenate(alphas).astype(np.float32), blended,
-                    inner, head.n_vertices, head.faces, sp.csr_matrix(smooth.astype(np.float32)), calm, shoulders[::8],
-                    _spreader(matrix)(retouch.tongue))  # fmt: skip
-    spread, spread_rest = _spreader(matrix), _spreader(sp.csr_matrix(matrix @ _inverse(smooth, head.n_vertices)))
+    skin = _subdivided(head, parts, retouch.margins)
+    follow = [part.follow(head.n_vertices) for part in parts]
+    matrix = sp.csr_matrix(sp.vstack([skin.smooth, *follow]).tocsr().astype(np.float32))
+    spread, spread_rest = _spreader(matrix), _spreader(sp.csr_matrix(matrix @ skin.inverse))
+    followed = skin.inverse @ head.v_template
+    offset = [np.zeros((skin.n, 3)), *(part.vertices - one @ followed for part, one in zip(parts, follow))]
     template = spread_rest(head.v_template) + np.concatenate(offset) + spread(retouch.rest)
+    n_units = head.expdirs.shape[-1]
+    units = [np.zeros((skin.n, 3, n_units)), *(_units(part, n_units) for part in parts)]
+    weights = np.clip(spread(head.weights), 0, None)
+    finish = _finish(head, skin, _shaded(paint, parts), parts, weights, spread(retouch.tongue))
     return replace(
         head,
         v_template=template.astype(np.float32),
         shapedirs=spread_rest(head.shapedirs),
         expdirs=(spread(retouched(head, retouch).expdirs) + np.concatenate(units)).astype(np.float32),
         posedirs=spread(head.posedirs),
-        j_regressor=np.pad(head.j_regressor, {1: (0, n - head.n_vertices)}),
+        j_regressor=np.pad(head.j_regressor, {1: (0, len(template) - head.n_vertices)}),
         weights=weights / weights.sum(1, keepdims=True),
-        faces=np.concatenate(all_faces),
+        faces=_with_parts(skin.faces, parts, [skin.n, *(len(part.vertices) for part in parts)]),
         masks={name: spread(mask.astype(np.float32)) > 0.5 for name, mask in head.masks.items()},
         vertex_colours=finish.paint[:, :3],
-        uv=np.concatenate(all_uv).astype(np.float32),
-        ft=np.concatenate(all_ft),
+        uv=np.concatenate([skin.uv, *(part.uv for part in parts)]).astype(np.float32),
+        ft=_with_parts(skin.ft, parts, [len(skin.uv), *(len(part.uv) for part in parts)]),
         finish=finish,
+    )
+
+
+@dataclass(frozen=True)
+class _Skin:
+    """The subdivided head, without the tooth bands and what the bust and hair hide."""
+
+    smooth: sp.csr_matrix  # (n, V) that makes its vertices of the head's
+    faces: np.ndarray
+    uv: np.ndarray
+    ft: np.ndarray
+
+    @property
+    def n(self) -> int:
+        """Number of vertices."""
+        return self.smooth.get_shape()[0]
+
+    @cached_property
+    def inverse(self) -> sp.csr_matrix:
+        """(V, V) an approximate inverse of smoothing the head's own vertices: the lips touch at rest as before."""
+        n = self.smooth.get_shape()[1]
+        return sp.csr_matrix((2 * sp.identity(n) - self.smooth[:n]).tocsr().astype(np.float32))
+
+
+def _with_parts(faces: np.ndarray, parts: list[Part], counts: list[int]) -> np.ndarray:
+    """The head's faces, then the parts', whose numbers begin after so many (`counts`) of the head and each part."""
+    return np.concatenate([faces, *(part.faces + begin for part, begin in zip(parts, np.cumsum(counts)))])
+
+
+def _finish(
+    head: HeadFile, skin: _Skin, paint: np.ndarray, parts: list[Part], weights: np.ndarray, tongue: np.ndarray
+) -> Finish:
+    """How the head and its parts are drawn; paint: (V, 4) of the head's vertices; weights, tongue: of all vertices."""
+    paints = [skin.smooth @ paint, *(part.paint for part in parts)]
+    alphas = [np.ones(len(part.vertices)) if part.alpha is None else part.alpha for part in parts]
+    bag = skin.smooth @ (head.masks["mouth_interior"] | head.masks["lips"]).astype(np.float32) > 0
+    opened = [np.zeros(len(part.faces), bool) if part.open is None else part.open for part in parts]
+    return Finish(
+        np.concatenate(paints).astype(np.float32),
+        np.concatenate([np.ones(skin.n), *alphas]).astype(np.float32),
+        sum(len(part.faces) for part in parts if part.alpha is not None),
+        np.concatenate([bag[skin.faces].any(1), *opened]),
+        head.n_vertices,
+        head.faces,
+        sp.csr_matrix(skin.smooth.astype(np.float32)),
+        np.flatnonzero(head.masks["scalp"] & (np.abs(head.expdirs).max((1, 2)) < 1e-4)),
+        (skin.n + np.flatnonzero(weights[skin.n :, ROOT_JOINT] > 0.9))[::8],  # shoulders
+        tongue,
     )
 
 
@@ -217,11 +243,6 @@ def _spreader(matrix: sp.csr_matrix):
     return spread
 
 
-def _inverse(smooth: sp.csr_matrix, n: int) -> sp.csr_matrix:
-    """(V, V) an approximate inverse of smoothing the head's own vertices: the lips touch at rest as before."""
-    return sp.csr_matrix((2 * sp.identity(n) - smooth[:n]).tocsr().astype(np.float32))
-
-
 def _units(part: Part, n_units: int) -> np.ndarray:
     """(n, 3, n_units) the part's displacements in addition to following the head."""
     own = np.zeros((len(part.vertices), 3, n_units))
@@ -230,11 +251,9 @@ def _units(part: Part, n_units: int) -> np.ndarray:
     return own
 
 
-def _subdivided(
-    head: HeadFile, hidden: np.ndarray, margins: np.ndarray
-) -> tuple[sp.csr_matrix, np.ndarray, np.ndarray, np.ndarray]:
-    """-> matrix (N, V), faces, uv, ft, without the tooth bands and what the bust and hair hide."""
+def _subdivided(head: HeadFile, parts: list[Part], margins: np.ndarray) -> _Skin:
     assert head.uv is not None and head.ft is not None  # see `dressed_head`
+    hidden = np.any([part.covers for part in parts if part.covers is not None] or [np.zeros(head.n_vertices, bool)], 0)
     shown = ~head.masks["teeth"][head.faces].any(1) & ~hidden[head.faces].all(1)
     faces, ft, uv = head.faces[shown], head.ft[shown], head.uv
     whole = np.zeros(head.n_vertices, bool)
@@ -253,4 +272,4 @@ def _subdivided(
         step = subdivide(faces, ft, (len(points), len(uv)), chosen)
         matrix, faces, ft = step.operator @ matrix, step.faces, step.ft
         uv = step.uv_operator @ uv
-    return matrix, faces, uv, ft
+    return _Skin(matrix, faces, uv, ft)
