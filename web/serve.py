@@ -21,8 +21,8 @@ from utils.reports.wording import counted
 from web.addresses import is_loopback, listener, url
 
 if TYPE_CHECKING:
+    from web.live.limits import Limits
     from web.live.senders import FrameSink
-    from web.live.server import Limits
     from web.live.service import Service
 
 TOKEN_VARIABLE = "DIFFPOSETALK_TOKEN"
@@ -93,7 +93,7 @@ class ServeFlags:
         return LiveConfig(hop=self.hop, first_hop=self.hop, look_ahead=self.look_ahead, short=self.short, catch_up=True)
 
     def limits(self) -> Limits:
-        from web.live.server import Limits
+        from web.live.limits import Limits
 
         return Limits(self.secret, self.max_seconds, self.max_message, self.max_sessions + OTHERS)
 

@@ -13,7 +13,8 @@ from models.heads.flame import load_flame
 from tests.support.demo_workspace import STATS
 from tests.support.tiny_talker import make_talker
 from utils.coefs import CoefStats, MotionCodec
-from web.live.server import Limits, running
+from web.live.limits import Limits
+from web.live.server import running
 from web.live.service import Service
 
 LIVE = LiveConfig(hop=0.2, first_hop=0.2, look_ahead=0.04, catch_up=True)

@@ -1,19 +1,18 @@
-"""WebSockets around `Service`: who may connect, what they may send, and what becomes of clients that do not read."""
+"""WebSockets around `Service`: clients from their start to their end, also those that do not read."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import functools
-import hmac
 import http
 import json
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from socket import socket as Socket
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
@@ -23,7 +22,7 @@ from models.mixing.config import MixerConfig
 from models.mixing.mixer import Mixer
 from utils.errors import UserError
 from utils.timebase import FPS, SAMPLE_RATE
-from web.addresses import is_local_origin
+from web.live.limits import BAD, BROKEN, FULL, GOING_AWAY, TOO_LATE, TOO_SLOW, Limits, Refused
 from web.live.protocol import SILENT_SECONDS, VERSION, AudioInput, Start, json_text, read_message, read_start
 from web.live.remote import RemoteService
 from web.live.rig import Output, mixed
@@ -32,33 +31,9 @@ from web.live.session import Frame, Session
 
 log = logging.getLogger(__name__)
 Heads = Service | RemoteService
-BAD, NO_TOKEN, FOREIGN, TOO_LATE, FULL, TOO_SLOW = 4400, 4401, 4403, 4408, 4429, 4430  # close codes
-GOING_AWAY, BROKEN = 1001, 1011
 START_SECONDS = 10  # within which `start` must come
 UNREAD = 100  # messages that wait for a client
 WAIT = 0.005  # seconds between two looks at a frame that is late
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a client may do."""
-
-    token: str | None = None
-    """That every client must give; None: those of this machine need none."""
-    seconds: float = 3600
-    """Length of a session."""
-    message: int = 1 << 20
-    """Bytes of a message."""
-    connections: int = 64
-    """At once, with those that have not started a session."""
-
-
-class Refused(Exception):
-    """Ends a connection with a message and a close code."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 @contextlib.asynccontextmanager
@@ -114,7 +89,9 @@ class _Door:
             self.open -= 1
 
     async def _served(self, socket: ServerConnection) -> None:
-        self._check_origin(socket)
+        request = socket.request
+        assert request is not None
+        self.limits.check_origin(request)
         if self.open > self.limits.connections:
             raise Refused(FULL, f"server: {self.limits.connections} connections are open; try again later")
         try:
@@ -124,7 +101,7 @@ class _Door:
         if isinstance(first, bytes):
             raise Refused(BAD, "message: the first one must be start, as JSON")
         try:
-            start = read_start(first, functools.partial(self._check_token, socket))
+            start = read_start(first, functools.partial(self.limits.check_token, request))
             client = await _Client.join(socket, self.service, start)
         except UserError as error:
             raise Refused(BAD, str(error)) from error
@@ -134,22 +111,6 @@ class _Door:
             raise Refused(TOO_LATE, f"server: a session lasts at most {self.limits.seconds:g} s") from error
         finally:
             self.service.leave(client.session)
-
-    def _check_origin(self, socket: ServerConnection) -> None:
-        """A page of another site must not use this machine's server behind its visitor's back."""
-        assert socket.request is not None
-        foreign = [origin for origin in socket.request.headers.get_all("Origin") if not is_local_origin(origin)]
-        if foreign and self.limits.token is None:
-            raise Refused(FOREIGN, f"origin: pages of {foreign[0][:80]} need a token; start the server with --token")
-
-    def _check_token(self, socket: ServerConnection, told: object) -> None:
-        """The token may come in start (`told`), as ?token= or as `Authorization: Bearer`."""
-        assert socket.request is not None
-        asked = parse_qs(urlsplit(socket.request.path).query).get("token", [""])[0]
-        bearer = socket.request.headers.get("Authorization", "").removeprefix("Bearer ")
-        given, token = (told if isinstance(told, str) else "") or asked or bearer, self.limits.token
-        if token is not None and not hmac.compare_digest(given.encode(errors="replace"), token.encode()):
-            raise Refused(NO_TOKEN, "token: wrong or missing; ask who started the server")
 
 
 class _Client:

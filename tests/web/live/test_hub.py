@@ -25,8 +25,8 @@ from tests.support.live_server import LIVE, client, tiny_service
 from utils.errors import UserError
 from web.live import server
 from web.live.hub import FrontEndConfig, Hub
+from web.live.limits import Limits
 from web.live.remote import RemoteService, Seating, Wanted
-from web.live.server import Limits
 from web.live.service import SessionConfig
 from web.serve import ServeFlags, run_hub
 
