@@ -8,9 +8,7 @@ python main_dpt.py --exp_name NAME --mode test      (the last checkpoint, with t
 import logging
 import sys
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 import utils.startup  # noqa: F401  # isort: skip
@@ -51,9 +49,6 @@ from utils.training.run_config import OpenedRun
 from utils.training.train_step import step_maker
 from utils.training.trainer import Task
 from utils.training.training_run import Plan
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
 
 log = logging.getLogger(__name__)
 
@@ -123,58 +118,50 @@ def check_style_swap(configs: Configs) -> None:
         raise UserError(f"{given} --data_root has {folders} folders; give one share, or one for each folder")
 
 
-def check_distilling(configs: Configs) -> None:
-    """Raises UserError if there is no model to distil."""
-    steps = configs.model.distilled_steps
-    if steps and configs.run.init_from is None:
-        raise UserError(f"--distilled_steps {steps}: needs --init_from, the model to distil")
-
-
-def make_plan(configs: Configs, accelerator: "Accelerator", run: OpenedRun, problems: Problems) -> Plan | None:
-    """What is trained; None if something is wrong, which is then noted in `problems`."""
-    config, check = configs.run, problems.check
-    torch.manual_seed(config.seed)
-    model, checkpoint = check(starting_model, configs, run.resumed or config.init_from) or (None, None)
-    # A network keeps the statistics that it was trained with, even on other data.
-    setup = Setup.make(configs, checkpoint and checkpoint.stats, accelerator.device, problems)
-    # Check the clips even if the statistics are missing.
-    codec = MotionCodec(configs.model.layout, CoefStats.identity()) if setup is None else setup.codec
-    train_set, val_set = (check(pairs, configs, codec, split) for split in ("train", "val"))
-    share = Share(accelerator.process_index, accelerator.num_processes)
-    if train_set is not None:
-        check(EndlessBatches, len(train_set), config.batch_size, config.seed, 0, share)
-    if model is not None:
-        check(freeze, model, config.freeze)
-    check(check_style_swap, configs)
-    check(check_distilling, configs)
-    random = Randomness(config.seed, accelerator.device, share.process, share.processes)
-    make_step = check(step_maker, config.cuda_graph, accelerator, [random.device])
-    if config.val_video_iter > 0 and share.process < N_VIDEOS:
-        check(check_video)
-    if problems.found:
-        return None
-    # Each of these is None only after a problem.
-    assert setup is not None and model is not None and make_step is not None
-    assert train_set is not None and val_set is not None
-    model = model.to(setup.device).train()
-    if configs.model.distilled_steps and config.init_from is not None:
-        setup = setup.distilling(model, config.init_from)
-    task = make_task(configs, setup, model, val_set, random, share)
-    return Plan(
-        with_clips(task, configs, setup, run.folder, share),
-        batches_from(train_set, config, setup.device, share),
-        {"clips, training": len(train_set), "clips, validation": len(val_set)},
-        checkpoint if run.resumed else None,
-        lambda: compile_blocks(model, setup.objective),
-        make_step,
-    )
-
-
 def train(configs: Configs) -> None:
-    config = configs.run
+    config, distilled = configs.run, configs.model.distilled_steps
     accelerator = start_processes(config.device, config.matmul_precision, config.cuda_graph)
-    plan = partial(make_plan, configs, accelerator)
-    training_run.train("DPT", config, configs.resolved(), accelerator, plan)
+
+    def make_plan(run: OpenedRun, problems: Problems) -> Plan | None:
+        check = problems.check
+        torch.manual_seed(config.seed)
+        model, checkpoint = check(starting_model, configs, run.resumed or config.init_from) or (None, None)
+        # A network keeps the statistics that it was trained with, even on other data.
+        setup = Setup.make(configs, checkpoint and checkpoint.stats, accelerator.device, problems)
+        # Check the clips even if the statistics are missing.
+        codec = MotionCodec(configs.model.layout, CoefStats.identity()) if setup is None else setup.codec
+        train_set, val_set = (check(pairs, configs, codec, split) for split in ("train", "val"))
+        share = Share(accelerator.process_index, accelerator.num_processes)
+        if train_set is not None:
+            check(EndlessBatches, len(train_set), config.batch_size, config.seed, 0, share)
+        if model is not None:
+            check(freeze, model, config.freeze)
+        check(check_style_swap, configs)
+        if distilled and config.init_from is None:
+            problems.found.append(f"--distilled_steps {distilled}: needs --init_from, the model to distil")
+        random = Randomness(config.seed, accelerator.device, share.process, share.processes)
+        make_step = check(step_maker, config.cuda_graph, accelerator, [random.device])
+        if config.val_video_iter > 0 and share.process < N_VIDEOS:
+            check(check_video)
+        if problems.found:
+            return None
+        # Each of these is None only after a problem.
+        assert setup is not None and model is not None and make_step is not None
+        assert train_set is not None and val_set is not None
+        model = model.to(setup.device).train()
+        if distilled and config.init_from is not None:
+            setup = setup.distilling(model, config.init_from)
+        task = make_task(configs, setup, model, val_set, random, share)
+        return Plan(
+            with_clips(task, configs, setup, run.folder, share),
+            batches_from(train_set, config, setup.device, share),
+            {"clips, training": len(train_set), "clips, validation": len(val_set)},
+            checkpoint if run.resumed else None,
+            lambda: compile_blocks(model, setup.objective),
+            make_step,
+        )
+
+    training_run.train("DPT", config, configs.resolved(), accelerator, make_plan)
     end_processes()
 
 
