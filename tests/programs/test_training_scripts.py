@@ -174,7 +174,7 @@ def test_distilling(workspace, talker, style_encoder, capsys):
             demo.main([*common, *more])
         assert words in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        main_dpt.main([*flags, "--fresh"])
+        main_dpt.main([*flags[:-2], "--fresh"])  # without --init_from
     assert "needs --init_from" in capsys.readouterr().err
 
 
