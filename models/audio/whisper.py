@@ -10,8 +10,9 @@ trained on synthetic voices. The encoder is used in this way:
 - Three 50 Hz features are stacked per 25 fps frame: frame i spans features 2i, 2i+1 and 2i+2, and 2i+1 lies on its
   centre, so nothing is interpolated.
 
-The weights are bundled with the code (`setup/build_whisper_encoder.py` makes the file), are never trained, and are in
-no checkpoint: they are non-persistent buffers, so `state_dict` and `parameters` are empty.
+The weights are bundled with the code: `setup/build_whisper_encoder.py` makes the original's file,
+`scripts_for_dataset/harden_front_end.py` has trained it to hear through noise. Training a talker does not change them,
+and they are in no checkpoint: they are non-persistent buffers, so `state_dict` and `parameters` are empty.
 """
 
 from __future__ import annotations
