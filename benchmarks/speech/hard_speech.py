@@ -179,7 +179,7 @@ def rest_measures(openings: np.ndarray) -> dict[str, Spread]:
 def controls(
     subject: Subject, clips: list[Clip], style: str, config: GenerationConfig, n: int
 ) -> dict[str, dict[str, Spread]]:
-    """Mouth opening where nobody talks: a pause within speech, faint noise alone, digital silence, music."""
+    """Mouth opening without speech: a pause within speech, faint noise alone, digital silence, music."""
     vector = subject.style(style)
 
     def opening(audio: np.ndarray) -> np.ndarray:
