@@ -59,9 +59,6 @@ class HardenFlags:
     closures: float = 0.0
     """How much more the short closures of the lips count, if the motion is of the open head: noisy features lean to the
     sounds that are more frequent than p, b and m."""
-    blend: float = 1.0
-    """How far from the teacher's to the trained weights those lie that are written (Wortsman et al. 2022): below 1,
-    clean speech of unknown kinds changes less."""
     steps: int = 8000
     """Optimiser steps."""
     seconds: float | None = None
@@ -70,6 +67,9 @@ class HardenFlags:
     """Windows of 4 s."""
     lr: float = 5e-4
     """Highest learning rate."""
+    blend: float = 1.0
+    """How far from the teacher's to the trained weights those lie that are written (Wortsman et al. 2022): below 1,
+    clean speech of unknown kinds changes less."""
     every: int = 500
     """Steps between reports."""
     seed: int = 0
