@@ -121,14 +121,17 @@ def test_too_many_sessions_and_a_front_end_that_dies(tmp_path, caplog):
 
         async def lose():
             async with client(f"ws://{place}") as socket:
-                await socket.recv()
+                if json.loads(await socket.recv())["type"] != "ready":
+                    return False  # the first client's session has not ended yet
                 (seat,) = hub._seats.values()
                 hub._processes[seat.front].kill()
                 with pytest.raises(ConnectionClosed):
                     while True:
                         await socket.recv()
+            return True
 
-        asyncio.run(lose())
+        while not asyncio.run(asyncio.wait_for(lose(), 60)):
+            time.sleep(0.05)
         audio, _ = asyncio.run(asyncio.wait_for(again(f"ws://{place}"), 60))
         np.testing.assert_allclose(audio, np.arange(25) / 25, atol=1e-4)
         assert len(hub._processes) == 3 and sorted(hub._outboxes) != [0, 1]

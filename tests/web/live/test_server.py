@@ -375,7 +375,9 @@ def test_thousands_of_bad_messages_and_cut_connections(service):
             await good.send(PCM)
             await good.send('{"type": "end"}')
             found = await reading
-            await asyncio.sleep(0.3)
+            async with asyncio.timeout(20):
+                while service.sessions:
+                    await asyncio.sleep(0.01)
             return found
 
     found = asyncio.run(talk())
