@@ -206,7 +206,7 @@ class Speaker:
 
 
 async def run(flags: SpeechFlags, pieces: AsyncIterator[np.ndarray], speaker: Speaker) -> None:
-    """Say `speech`.
+    """Say pieces of speech, which the server's head then shows.
 
     Raises:
         UserError: nothing to say, or an address, token or style that cannot be used.

@@ -167,13 +167,13 @@ def test_missing_things_are_named(tmp_path):
     with pytest.raises(UserError, match="not a readable LMDB"):
         ClipStore(tmp_path).clips()
     store = ClipStore(LEGACY)
-    with pytest.raises(UserError, match="no nobody/000"):
-        store.n_frames("nobody/000")
+    with pytest.raises(UserError, match="no nosuch/000"):
+        store.n_frames("nosuch/000")
     for start, stop in ((0, 214), (-1, 5), (5, 5), (213, 214)):
         with pytest.raises(UserError, match="213 frames"):
             store.read_frames("WRA_Speaker/007", start, stop)
-    (tmp_path / "list.txt").write_text("TH_00001/000\nnobody/000\n")
-    with pytest.raises(UserError, match=r"1 clip is not in .*nobody/000"):
+    (tmp_path / "list.txt").write_text("TH_00001/000\nnosuch/000\n")
+    with pytest.raises(UserError, match=r"1 clip is not in .*nosuch/000"):
         store.clips(tmp_path / "list.txt")
 
 

@@ -28,9 +28,10 @@ from models.heads.flame import load_flame
 from utils.errors import UserError
 from utils.motion_file import Motion
 from utils.reports.wording import counted
+from web.live.limits import Limits
 from web.live.remote import Count, RemoteService, Seating, Wanted
 from web.live.senders import FrameSink
-from web.live.server import Limits, running
+from web.live.server import running
 from web.live.service import Service, SessionConfig
 
 log = logging.getLogger(__name__)

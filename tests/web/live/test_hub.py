@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 import urllib.request
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from socket import create_server
 
 import numpy as np
@@ -184,18 +184,25 @@ def test_a_wrong_address_is_told_before_anything_starts(tmp_path):
         run_hub(flags, tiny_service(tmp_path))
 
 
+@asynccontextmanager
+async def asking_client():
+    """A front end without a hub, the hub's end of its pipe, and a client whose wish to enter has come there."""
+    ours, theirs = multiprocessing.Pipe()
+    service = RemoteService(theirs, load_flame(None), 2, multiprocessing.Value("i", 0, lock=False), [])
+    async with (
+        server.running(service, "127.0.0.1", 0, Limits()) as running,
+        client(f"ws://127.0.0.1:{running.sockets[0].getsockname()[1]}") as socket,
+    ):
+        while not ours.poll():
+            await asyncio.sleep(0.02)
+        yield service, ours, socket
+
+
 def test_sessions_end_quietly_when_the_models_process_dies(caplog):
-    """A front end without a hub: clients are told, and nothing is logged for each of them."""
+    """Clients are told, and nothing is logged for each of them."""
 
     async def talk():
-        ours, theirs = multiprocessing.Pipe()
-        service = RemoteService(theirs, load_flame(None), 2, multiprocessing.Value("i", 0, lock=False), [])
-        async with (
-            server.running(service, "127.0.0.1", 0, Limits()) as running,
-            client(f"ws://127.0.0.1:{running.sockets[0].getsockname()[1]}") as socket,
-        ):
-            while not ours.poll():
-                await asyncio.sleep(0.02)
+        async with asking_client() as (service, ours, socket):
             kind, number, _ = ours.recv()
             shape = np.zeros(100, np.float32)
             ours.send(("answer", number, Seating(1, LIVE, 100, 640, shape)))
@@ -212,14 +219,7 @@ def test_a_client_that_waits_for_its_session_does_not_hold_up_the_end():
     """The model's process dies before it answers: the front end must not wait for the answer."""
 
     async def talk():
-        ours, theirs = multiprocessing.Pipe()
-        service = RemoteService(theirs, load_flame(None), 2, multiprocessing.Value("i", 0, lock=False), [])
-        async with (
-            server.running(service, "127.0.0.1", 0, Limits()) as running,
-            client(f"ws://127.0.0.1:{running.sockets[0].getsockname()[1]}") as socket,
-        ):
-            while not ours.poll():
-                await asyncio.sleep(0.02)
+        async with asking_client() as (service, ours, socket):
             ours.close()
             with pytest.raises(ConnectionClosed) as end:
                 while True:
